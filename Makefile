@@ -1,0 +1,69 @@
+# Every target makes its own environment in .venv; the second time that costs nothing.
+# Another interpreter: make PYTHON=python3.12 test. Another environment: make VENV=/some/where test.
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= dev
+# The release that constraints.txt is made with; a plain CPU build stands for all of its builds.
+TORCH ?= 2.13.0
+
+PY := "$(VENV)/bin/python"
+# Written after the last step of an installation: an interrupted one is never taken for whole.
+STAMP := $(VENV)/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The shell decides, not make: make's own functions split paths at spaces.
+WITH_DATA := if [ -z "$${SER_DATA_DIR-}" ] && [ -d ../shared/data ]; then SER_DATA_DIR=$$(cd ../shared/data && pwd -P); export SER_DATA_DIR; fi;
+
+define CHECK_PYTHON
+command -v "$(PYTHON)" >/dev/null || { echo "error: '$(PYTHON)' was not found; name a Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }; \
+"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1), but 3.11 or newer is needed; name another: make PYTHON=python3.12" >&2; exit 1; }; \
+"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "error: '$(PYTHON)' cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+endef
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: no-interpreter help demo test lint format bench lock clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(STAMP)  ## Train on real speech, save, and classify an unseen speaker's clips
+	@$(WITH_DATA) exec $(PY) -m speech_emotion.cli demo
+
+test: $(STAMP)  ## Run the tests and the examples in the docstrings
+	@$(WITH_DATA) exec $(PY) -m pytest
+
+lint: $(STAMP)  ## Check style and formatting
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: $(STAMP)  ## Mend style and formatting where ruff can
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: $(STAMP)  ## Run every benchmark and write benchmarks/RESULTS.md
+	@$(WITH_DATA) exec $(PY) -m benchmarks
+
+lock:  ## Make constraints.txt anew from pyproject.toml
+	@rm -rf .lock-venv constraints.txt.partial
+	@$(CHECK_PYTHON)
+	@"$(PYTHON)" -m venv .lock-venv
+	@.lock-venv/bin/python -m pip install --quiet "torch==$(TORCH)" ".[$(EXTRAS)]"
+	@.lock-venv/bin/python -m pip check
+	@sed -n '/^#/p' constraints.txt > constraints.txt.partial
+	@.lock-venv/bin/python -m pip freeze --exclude modeling-ser > .lock-venv/frozen.txt
+	@sed -e 's/+cpu$$//' -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' .lock-venv/frozen.txt >> constraints.txt.partial
+	@mv constraints.txt.partial constraints.txt
+	@rm -rf .lock-venv build ./*.egg-info
+
+clean:  ## Remove the environment and everything that was built
+	rm -rf "$(VENV)" build dist ./*.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An update of the system's Python can leave .venv without its interpreter: then it is made anew.
+$(STAMP): pyproject.toml setup.py constraints.txt $(if $(realpath $(VENV)/bin/python),,no-interpreter)
+	@$(CHECK_PYTHON)
+	@if [ -e "$@" ] && $(PY) -c '' 2>/dev/null; then rm "$@"; else echo "Making the environment $(VENV) (a few minutes, once)"; "$(PYTHON)" -m venv --clear "$(VENV)"; fi
+	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@touch "$@"

@@ -1,0 +1,77 @@
+"""The local Hub as tests see it: an environment for clients, and what they left behind."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.hub.hub_server import HubServer
+from tests.hub.hub_store import Commit
+from tests.subprocess_tools import clean_environment
+
+
+@dataclass(frozen=True)
+class HubCommit:
+    """One commit as a test asserts it: names and bytes."""
+
+    oid: str
+    title: str
+    description: str
+    files: dict[str, bytes]
+    uploaded: dict[str, bytes]
+    deleted: tuple[str, ...]
+
+
+class LocalHub:
+    """What the fixture `local_hub` gives; it serves a whole test session, so each test names its own repositories.
+
+    huggingface_hub reads its endpoint when it is imported: whatever talks to the Hub runs in a subprocess, with the
+    environment that `env` makes.
+    """
+
+    def __init__(self, server: HubServer) -> None:
+        self._server = server
+
+    @property
+    def url(self) -> str:
+        """The Hub's address."""
+        return self._server.url
+
+    @property
+    def requests(self) -> list[str]:
+        """Every request so far, such as "GET /api/models/alice/model"."""
+        return self._server.requests
+
+    def env(self, home: str | os.PathLike[str], user: str | None = "alice") -> dict[str, str]:
+        """Make the environment of a subprocess that talks to this Hub.
+
+        Args:
+            home: A fresh folder for everything that the client caches; it becomes `HF_HOME`.
+            user: Who is logged in; None for nobody.
+
+        Returns:
+            A whole environment: this process's, without its own settings of the Hugging Face libraries.
+        """
+        token = {"HF_TOKEN": f"hf_{user}"} if user else {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
+        return clean_environment(home) | token | {"HF_ENDPOINT": self.url, "HF_HUB_DISABLE_XET": "1"}
+
+    def files(self, repo_id: str, revision: str = "main", kind: str = "model") -> dict[str, bytes]:
+        """Return the whole content of a repository at a branch, a tag or a commit: bytes by path."""
+        return _contents(self._server.store.repositories[kind, repo_id].find(revision)).files
+
+    def commits(self, repo_id: str, branch: str = "main", kind: str = "model") -> list[HubCommit]:
+        """Return a branch's commits, the oldest first, without the empty one that each repository is born with."""
+        history = self._server.store.repositories[kind, repo_id].history(branch)
+        return [_contents(commit) for commit in reversed(history[:-1])]
+
+    def save(self, repo_id: str, folder: Path, revision: str = "main", kind: str = "model") -> Path:
+        """Write a repository's content into a folder, as a bare copy that knows nothing of the Hub."""
+        for path, content in self.files(repo_id, revision, kind).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        return folder
+
+
+def _contents(commit: Commit) -> HubCommit:
+    files = {path: file.content for path, file in sorted(commit.files.items())}
+    uploaded = {path: file.content for path, file in sorted(commit.uploaded.items())}
+    return HubCommit(commit.oid, commit.title, commit.description, files, uploaded, commit.deleted)
