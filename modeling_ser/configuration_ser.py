@@ -1,0 +1,172 @@
+"""The configuration of the speech-emotion model: every choice that the paper leaves open is a field with a default."""
+
+import copy
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+# What a saved config.json names so that plain `pipeline()` and the auto classes find the code beside it.
+AUTO_MAP = {
+    "AutoConfig": "configuration_ser.SERConfig",
+    "AutoModel": "modeling_ser.SERModel",
+    "AutoModelForAudioClassification": "modeling_ser.SERForAudioClassification",
+}
+CUSTOM_PIPELINES = {
+    "audio-classification": {
+        "impl": "pipeline_ser.SERPipeline",
+        "pt": ["AutoModelForAudioClassification"],
+        "type": "audio",
+    }
+}
+
+# Keys that transformers itself passes or writes beyond its declared fields; everything else unknown is a mistake.
+TRANSFORMERS_KEYS = frozenset(
+    {
+        "attn_implementation",
+        "auto_map",
+        "experts_implementation",
+        "model_type",
+        "name_or_path",
+        "num_labels",
+        "output_attentions",
+        "torch_dtype",
+        "transformers_weights",
+        "use_return_dict",
+    }
+)
+
+
+@strict
+class SERConfig(PreTrainedConfig):
+    """Shape and regularization of a speech-emotion model.
+
+    The paper fixes two Conv1d layers with batch normalization and ReLU, multi-head self-attention with a residual
+    connection, average pooling and two dense layers. It gives no sizes: those below are this project's defaults.
+
+    Args:
+        input_size: Features per frame: 384 for mel + Δ + ΔΔ (Model-1), 2048 for DeepSpeech's fifth layer (Model-2),
+            2432 for both (Model-3).
+        hidden_size: Channels of both convolutions, and so the size of E and of the context C.
+        conv_kernel_size: Frames that one convolution sees; stride 1, the number of frames is kept.
+        num_attention_heads: Heads h of the self-attention.
+        head_size: d_K of one head; `None` takes `hidden_size // num_attention_heads`.
+        attention_bias: Whether W_Q, W_K, W_V and W_E have a bias (the paper's formulas have none).
+        dense_size: Units of the first dense layer; the second gives the logits.
+        dropout: Probability of dropping a unit of the first dense layer, in [0, 1).
+        attention_dropout: Probability of dropping an attention weight, in [0, 1).
+        fusion: `"frame"`: one encoder and one attention over all features of a frame. `"late"`: one of each per
+            stream, the pooled contexts concatenated before the dense layers.
+        stream_sizes: Features of each stream, in order, summing to `input_size`; needed for late fusion.
+        class_weights: Weight w_y of each class in the loss, in the order of the labels; `None` weighs all alike. Use
+            weights of mean 1 over the training clips to keep the loss on its usual scale.
+        label_smoothing: Share of the target spread over all classes, in [0, 1).
+        loss: `"cross_entropy"`.
+        num_members: Models in an ensemble; 1 for a single model.
+        kwargs: Fields of `transformers.PreTrainedConfig` (`id2label`, `label2id`, `num_labels`, …).
+
+    Raises:
+        ValueError: If a value is out of its range, or a keyword is neither one of these nor one of transformers'.
+
+    Source: slides of Bhosale et al., ICASSP 2020, "Proposed architecture"; sizes are our choice.
+
+    Example:
+        >>> config = SERConfig(hidden_size=64, num_attention_heads=4)
+        >>> config.head_size
+        16
+    """
+
+    model_type = "ser"
+
+    input_size: int = 384
+    hidden_size: int = 128
+    conv_kernel_size: int = 5
+    num_attention_heads: int = 4
+    head_size: int | None = None
+    attention_bias: bool = False
+    dense_size: int = 64
+    dropout: float | int = 0.3
+    attention_dropout: float | int = 0.1
+    fusion: str = "frame"
+    stream_sizes: list[int] | tuple[int, ...] | None = None
+    class_weights: list[float] | tuple[float, ...] | None = None
+    label_smoothing: float | int = 0.0
+    loss: str = "cross_entropy"
+    num_members: int = 1
+    custom_pipelines: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        unknown = sorted(key for key in kwargs if key not in TRANSFORMERS_KEYS and not key.startswith("_"))
+        if unknown:
+            raise ValueError(
+                f"SERConfig knows no {', '.join(map(repr, unknown))}. Its own fields are "
+                f"{', '.join(SERConfig.own_fields())}."
+            )
+        if self.head_size is None and self.num_attention_heads >= 1:
+            if self.hidden_size % self.num_attention_heads:
+                raise ValueError(
+                    f"hidden_size {self.hidden_size} cannot be divided among {self.num_attention_heads} heads; "
+                    "set head_size, or choose sizes that divide."
+                )
+            self.head_size = self.hidden_size // self.num_attention_heads
+        if self.custom_pipelines is None:
+            self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)
+        kwargs.setdefault("auto_map", dict(AUTO_MAP))
+        super().__post_init__(**kwargs)
+        self.check_ranges()
+
+    @classmethod
+    def own_fields(cls) -> list[str]:
+        """Return the names of the fields that this class adds to transformers' own."""
+        return [name for name in SERConfig.__annotations__ if name != "custom_pipelines"]
+
+    def check_ranges(self) -> None:
+        """Check every field against its range.
+
+        Raises:
+            ValueError: Naming the field, its value and what it may be.
+        """
+        for name in (
+            "input_size",
+            "hidden_size",
+            "conv_kernel_size",
+            "num_attention_heads",
+            "head_size",
+            "dense_size",
+            "num_members",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        for name in ("dropout", "attention_dropout", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}.")
+        if self.loss != "cross_entropy":
+            raise ValueError(f"loss must be 'cross_entropy', not {self.loss!r}.")
+        if self.fusion not in ("frame", "late"):
+            raise ValueError(f"fusion must be 'frame' or 'late', not {self.fusion!r}.")
+        if self.fusion == "late" and not self.stream_sizes:
+            raise ValueError("fusion='late' needs stream_sizes, the number of features of each stream.")
+        if self.stream_sizes is not None and (
+            min(self.stream_sizes, default=0) < 1 or sum(self.stream_sizes) != self.input_size
+        ):
+            raise ValueError(
+                f"stream_sizes {list(self.stream_sizes)} must be positive and sum to input_size {self.input_size}."
+            )
+        if self.class_weights is not None and not all(0 < weight < float("inf") for weight in self.class_weights):
+            raise ValueError(f"class_weights must be positive and finite, not {list(self.class_weights)}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary whose code references point into the folder it is saved in.
+
+        A configuration loaded from the Hub names its code as `user/repo--module.Class`. Saved again, beside its own
+        copy of the code, it must not go on pointing at somebody else's repository.
+        """
+        output = super().to_dict()
+        if output.get("auto_map"):
+            output["auto_map"] = {key: value.split("--")[-1] for key, value in output["auto_map"].items()}
+        for task in (output.get("custom_pipelines") or {}).values():
+            task["impl"] = task["impl"].split("--")[-1]
+        return output
+
+
+__all__ = ["SERConfig"]

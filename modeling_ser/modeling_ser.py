@@ -1,0 +1,610 @@
+"""The paper's network: a convolutional encoder, multi-head self-attention, average pooling and two dense layers.
+
+Every layer honors the attention mask, so that padding never changes a score.
+"""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+import torch.distributed
+from torch import nn
+from torch.nn import functional as F
+from transformers import AudioClassificationPipeline, FeatureExtractionMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import logging
+
+from .configuration_ser import SERConfig
+
+logger = logging.get_logger(__name__)
+
+
+class MaskedBatchNorm(nn.Module):
+    """Batch normalization over real frames only, over all processes in training.
+
+    With a mask m of ones and zeros, count n = Σ m, mean μ = Σ m x / n and variance σ² = Σ m (x - μ)² / n per channel.
+    The deviations are summed after the mean is known, because Σ x² - n μ² cancels in float32. Under distributed
+    training Σ m x, n and Σ m (x - μ)² are summed over all processes through a differentiable all-reduce, so that 2
+    processes x 8 clips train as 1 x 16 (`torch.nn.SyncBatchNorm` refuses the CPU and knows no mask).
+
+    Args:
+        num_features: Number of channels.
+        eps: Added to the variance under the root.
+        momentum: Share of a new batch in the running statistics.
+
+    Source: Ioffe and Szegedy, 2015, Algorithm 1; the mask is ours.
+
+    Example:
+        >>> norm = MaskedBatchNorm(2)
+        >>> norm(torch.randn(3, 7, 2), torch.ones(3, 7, 1)).shape
+        torch.Size([3, 7, 2])
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Normalize each channel.
+
+        Args:
+            x: Activations, (batch, frames, channels).
+            mask: 1 for real frames and 0 for padding, (batch, frames, 1), in the dtype of `x`.
+
+        Returns:
+            Normalized activations, (batch, frames, channels); padded frames hold values of no meaning.
+        """
+        # Under autocast x may be half precision, whose sums over a batch lose digits.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        if self.training:
+            mask = mask.to(wide.dtype)
+            total = torch.cat([(wide * mask).sum(dim=(0, 1)), mask.sum().view(1)])  # (channels + 1,)
+            total = sum_over_processes(total)
+            count = total[-1].clamp(min=1.0)
+            mean = total[:-1] / count  # (channels,)
+            var = sum_over_processes(((wide - mean).square() * mask).sum(dim=(0, 1))) / count  # (channels,)
+            with torch.no_grad():
+                unbiased = var * (count / (count - 1).clamp(min=1.0))
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        else:
+            mean, var = self.running_mean, self.running_var
+        # The mean is subtracted first: scaled apart, the two would cancel where it is large beside the deviation.
+        return ((wide - mean) * (self.weight * torch.rsqrt(var + self.eps)) + self.bias).to(x.dtype)
+
+
+def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
+    """Sum a tensor over all training processes, with gradients; the tensor itself where there is one process."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return x
+    return SumOverProcesses.apply(x) if torch.distributed.get_world_size() > 1 else x
+
+
+class ConvLayer(nn.Module):
+    """Conv1d → batch normalization → ReLU over real frames.
+
+    Args:
+        in_size: Features per frame that come in.
+        out_size: Channels that go out.
+        kernel_size: Frames that the convolution sees; stride 1 and zero padding keep the number of frames.
+
+    Source: slides, "Proposed architecture", Encoder.
+
+    Example:
+        >>> layer = ConvLayer(384, 128, 5)
+        >>> layer(torch.randn(2, 9, 384), torch.ones(2, 9, 1)).shape
+        torch.Size([2, 9, 128])
+    """
+
+    def __init__(self, in_size: int, out_size: int, kernel_size: int) -> None:
+        super().__init__()
+        # The normalization subtracts the mean, so a bias here would be a parameter without effect.
+        self.conv = nn.Conv1d(in_size, out_size, kernel_size, padding="same", bias=False)
+        self.norm = MaskedBatchNorm(out_size)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Convolve, normalize, rectify.
+
+        Args:
+            x: Frames, (batch, frames, in_size), 0 where padded.
+            mask: 1 for real frames and 0 for padding, (batch, frames, 1).
+
+        Returns:
+            Activations, (batch, frames, out_size), exactly 0 where padded.
+        """
+        # A clip alone sees zeros beyond its end, which is what "same" padding gives; so padded frames must be zeros
+        # too, those that come in and those that go out.
+        x = self.conv(x.transpose(1, 2)).transpose(1, 2)  # (batch, frames, out_size)
+        return F.relu(self.norm(x, mask)) * mask
+
+
+def eager_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attend with explicit weights: softmax(Q Kᵀ / √d_K) V.
+
+    Args:
+        module: The attention module, asked only whether it is training.
+        query: (batch, heads, frames, head_size).
+        key: (batch, heads, frames, head_size).
+        value: (batch, heads, frames, head_size).
+        attention_mask: True where a key may be attended to, (batch, 1, frames, frames), or None for everywhere.
+        scaling: 1 / √d_K.
+        dropout: Probability of dropping a weight in training.
+        kwargs: Ignored; transformers' other attention functions take more.
+
+    Returns:
+        The attended values, (batch, frames, heads, head_size), and the weights, (batch, heads, frames, frames).
+
+    Source: slides, "Multi-head Self Attention".
+    """
+    scores = (query @ key.transpose(2, 3)) * scaling  # (batch, heads, frames, frames)
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    weights = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
+    attended = F.dropout(weights, p=dropout, training=module.training) @ value  # (batch, heads, frames, head_size)
+    return attended.transpose(1, 2).contiguous(), weights
+
+
+class SelfAttention(GradientCheckpointingLayer):
+    """The decoder's attention with its residual connection: C = E + (A_1 ‖ … ‖ A_h) W_E.
+
+    Args:
+        config: Sizes, dropout and the attention implementation.
+
+    Source: slides, "Multi-head Self Attention".
+    """
+
+    is_causal = False
+
+    def __init__(self, config: SERConfig) -> None:
+        super().__init__()
+        self.config = config
+        size, inner = config.hidden_size, config.num_attention_heads * config.head_size
+        self.query = nn.Linear(size, inner, bias=config.attention_bias)
+        self.key = nn.Linear(size, inner, bias=config.attention_bias)
+        self.value = nn.Linear(size, inner, bias=config.attention_bias)
+        self.output = nn.Linear(inner, size, bias=config.attention_bias)
+
+    def forward(
+        self, encoded: torch.Tensor, attention_mask: torch.Tensor | None = None, output_attentions: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Give each frame its context.
+
+        Args:
+            encoded: E, (batch, frames, hidden_size).
+            attention_mask: True where a frame is real, (batch, frames), or None when all are.
+            output_attentions: Whether to return the weights; they are then computed eagerly.
+
+        Returns:
+            C, (batch, frames, hidden_size), and the weights, (batch, heads, frames, frames), or None.
+        """
+        batch, frames, _ = encoded.shape
+        split = (batch, frames, self.config.num_attention_heads, self.config.head_size)
+        query = self.query(encoded).view(split).transpose(1, 2)  # (batch, heads, frames, head_size)
+        key = self.key(encoded).view(split).transpose(1, 2)  # (batch, heads, frames, head_size)
+        value = self.value(encoded).view(split).transpose(1, 2)  # (batch, heads, frames, head_size)
+        if attention_mask is not None:
+            attention_mask = attention_mask[:, None, None, :].expand(-1, 1, frames, -1)  # (batch, 1, frames, frames)
+        attend: Callable = eager_attention
+        if not output_attentions:  # fused kernels never form the weights
+            attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        attended, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=self.config.attention_dropout if self.training else 0.0,
+            scaling=self.config.head_size**-0.5,
+        )
+        context = encoded + self.output(attended.reshape(batch, frames, -1))  # (batch, frames, hidden_size)
+        return context, weights if output_attentions else None
+
+
+class EncoderDecoder(nn.Module):
+    """Two convolutions and the self-attention over one sequence of features.
+
+    Args:
+        config: Sizes and dropout.
+        input_size: Features per frame of this sequence.
+
+    Source: slides, "Proposed architecture".
+    """
+
+    def __init__(self, config: SERConfig, input_size: int) -> None:
+        super().__init__()
+        self.conv1 = ConvLayer(input_size, config.hidden_size, config.conv_kernel_size)
+        self.conv2 = ConvLayer(config.hidden_size, config.hidden_size, config.conv_kernel_size)
+        self.attention = SelfAttention(config)
+
+    def forward(
+        self, features: torch.Tensor, mask: torch.Tensor, attention_mask: torch.Tensor | None, output_attentions: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Encode and attend.
+
+        Args:
+            features: Normalized features, (batch, frames, input_size), 0 where padded.
+            mask: 1 for real frames and 0 for padding, (batch, frames, 1), in the dtype of `features`.
+            attention_mask: The same as booleans, (batch, frames), or None when all frames are real.
+            output_attentions: Whether to return the attention weights.
+
+        Returns:
+            E and C, each (batch, frames, hidden_size), and the weights, (batch, heads, frames, frames), or None.
+        """
+        encoded = self.conv2(self.conv1(features, mask), mask)
+        context, weights = self.attention(encoded, attention_mask, output_attentions)
+        return encoded, context, weights
+
+
+class SERPreTrainedModel(PreTrainedModel):
+    """What the model and the classifier share: initialization and loading that refuses holes.
+
+    Args:
+        config: The configuration.
+    """
+
+    config_class = SERConfig
+    base_model_prefix = "ser"
+    main_input_name = "input_features"
+    input_modalities = ("audio",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ["EncoderDecoder"]  # noqa: RUF012 - a list is what transformers reads
+    # Without this Trainer sees a loss that was already divided and divides it again under accumulation.
+    accepts_loss_kwargs = False
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv1d):  # ReLU follows
+            init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, MaskedBatchNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+            init.zeros_(module.running_mean)
+            init.ones_(module.running_var)
+        elif isinstance(module, SERModel):
+            init.zeros_(module.feature_mean)
+            init.ones_(module.feature_std)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str,
+        *model_args: Any,
+        strict: bool = True,
+        output_loading_info: bool = False,
+        ignore_mismatched_sizes: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a checkpoint, and refuse one that does not fit.
+
+        Args:
+            pretrained_model_name_or_path: A folder, or the id of a repository on the Hub.
+            model_args: Passed on to transformers.
+            strict: Whether weights that are missing or unexpected, buffers included, are an error; else a warning.
+            output_loading_info: Whether to return also transformers' account of the loading.
+            ignore_mismatched_sizes: Allow the last layer to have another size than the checkpoint's (another set of
+                labels); it is then new. No other weight may differ.
+            kwargs: Passed on to transformers (`revision`, `dtype`, `cache_dir`, fields of the configuration, …).
+
+        Returns:
+            The model in evaluation mode; with `output_loading_info`, the pair of it and a dictionary.
+
+        Raises:
+            RuntimeError: If weights are missing, unexpected or of another size, all of them listed.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     SERForAudioClassification(SERConfig(num_labels=3)).save_pretrained(folder)
+            ...     model = SERForAudioClassification.from_pretrained(folder)
+            >>> model.config.num_labels
+            3
+        """
+        model, info = super().from_pretrained(
+            pretrained_model_name_or_path,
+            *model_args,
+            output_loading_info=True,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            **kwargs,
+        )
+        mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
+        body = [key for key in mismatched if not key.startswith(cls._head_prefix)] if cls._head_prefix else mismatched
+        problems = {"of another size": body}
+        if strict:
+            # transformers counts a resized weight as missing too: it is reported once, above.
+            problems["missing"] = sorted(set(info["missing_keys"]) - set(mismatched))
+            problems["unexpected"] = sorted(info["unexpected_keys"])
+        found = [f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys]
+        if found:
+            raise RuntimeError(
+                f"The checkpoint {pretrained_model_name_or_path!r} does not fit {cls.__name__}. Weights "
+                + "; ".join(found)
+                + ". Load it with the class and configuration that it was saved with"
+                + (", or pass strict=False to take fresh values for what is missing." if strict else ".")
+            )
+        if not strict and (info["missing_keys"] or info["unexpected_keys"]):
+            logger.warning(
+                "strict=False: fresh values for %s; ignored %s.",
+                sorted(info["missing_keys"]) or "nothing",
+                sorted(info["unexpected_keys"]) or "nothing",
+            )
+        return (model, info) if output_loading_info else model
+
+    # Weights that may take another size with ignore_mismatched_sizes.
+    _head_prefix: str | None = None
+
+
+class SERModel(SERPreTrainedModel):
+    """The paper's encoder and attention decoder: features of frames → contexts and their mean over time.
+
+    Args:
+        config: The configuration. With `fusion="late"` each stream has an encoder and an attention of its own, and
+            the contexts are concatenated on the feature axis.
+
+    Source: slides, "Proposed architecture" and "Multi-head Self Attention".
+
+    Example:
+        >>> model = SERModel(SERConfig()).eval()
+        >>> output = model(torch.randn(2, 50, 384))
+        >>> output.last_hidden_state.shape, output.pooler_output.shape
+        (torch.Size([2, 50, 128]), torch.Size([2, 128]))
+    """
+
+    # A classifier's checkpoint holds all that this model needs, and a head.
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]  # noqa: RUF012 - a list is what transformers reads
+
+    def __init__(self, config: SERConfig) -> None:
+        super().__init__(config)
+        self.stream_sizes = list(config.stream_sizes) if config.fusion == "late" else [config.input_size]
+        self.register_buffer("feature_mean", torch.zeros(config.input_size))
+        self.register_buffer("feature_std", torch.ones(config.input_size))
+        self.streams = nn.ModuleList(EncoderDecoder(config, size) for size in self.stream_sizes)
+        self.post_init()
+
+    @property
+    def pooled_size(self) -> int:
+        """Size of the pooled context: `hidden_size` times the number of separately encoded streams."""
+        return self.config.hidden_size * len(self.stream_sizes)
+
+    @torch.no_grad()
+    def set_normalization(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        """Set the statistics that features are normalized with; they are saved with the weights.
+
+        Args:
+            mean: Mean of each feature over the frames of the training split, (input_size,).
+            std: Standard deviation likewise, (input_size,), positive.
+
+        Raises:
+            ValueError: If a shape is wrong, or a value is not finite, or a deviation is not positive.
+        """
+        for name, value in (("mean", mean), ("std", std)):
+            if value.shape != self.feature_mean.shape or not bool(torch.isfinite(value).all()):
+                raise ValueError(
+                    f"The {name} must be {self.config.input_size} finite numbers, one for each feature; "
+                    f"it has shape {tuple(value.shape)}."
+                )
+        if not bool((std > 0).all()):
+            raise ValueError("Every standard deviation must be positive; floor those of constant features.")
+        self.feature_mean.copy_(mean)
+        self.feature_std.copy_(std)
+
+    def forward(
+        self,
+        input_features: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutputWithPooling | tuple:
+        """Encode a batch of clips.
+
+        Args:
+            input_features: Features, (batch, frames, input_size).
+            attention_mask: 1 for real frames and 0 for padding, (batch, frames); None when all are real.
+            output_attentions: Whether to return the attention weights of every head.
+            output_hidden_states: Whether to return E beside C.
+            return_dict: Whether to return an output object (the default) or a tuple.
+
+        Returns:
+            `last_hidden_state` C, (batch, frames, hidden_size × streams), 0 where padded; `pooler_output`, its mean
+            over real frames, (batch, hidden_size × streams); `attentions`, one tensor (batch, heads, frames, frames)
+            per stream; `hidden_states` (E, C), each of C's shape.
+
+        Raises:
+            ValueError: If a shape does not fit.
+        """
+        config = self.config
+        output_attentions = config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return_dict = config.return_dict if return_dict is None else return_dict
+        if input_features.dim() != 3 or input_features.shape[-1] != config.input_size:
+            raise ValueError(
+                f"input_features must be (batch, frames, {config.input_size}), not {tuple(input_features.shape)}."
+            )
+        if attention_mask is not None and attention_mask.shape != input_features.shape[:2]:
+            raise ValueError(
+                f"attention_mask must be (batch, frames) = {tuple(input_features.shape[:2])}, "
+                f"not {tuple(attention_mask.shape)}."
+            )
+        features = (input_features.to(self.feature_mean.dtype) - self.feature_mean) / self.feature_std
+        real = None if attention_mask is None else attention_mask.bool()  # (batch, frames)
+        mask = features.new_ones(features.shape[:2]) if real is None else real.to(features.dtype)
+        mask = mask.unsqueeze(-1)  # (batch, frames, 1)
+        if real is not None:  # not a product: whatever stands in the padding, NaN included, must vanish
+            features = features.masked_fill(~real.unsqueeze(-1), 0.0)
+        encoded, contexts, attentions = [], [], []
+        parts = features.split(self.stream_sizes, dim=-1) if len(self.stream_sizes) > 1 else (features,)
+        for stream, part in zip(self.streams, parts, strict=True):
+            stream_encoded, context, weights = stream(part, mask, real, output_attentions)
+            encoded.append(stream_encoded)
+            contexts.append(context)
+            attentions.append(weights)
+        context = torch.cat(contexts, dim=-1) * mask  # (batch, frames, hidden_size × streams)
+        pooled = context.sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)  # (batch, hidden_size × streams)
+        output = BaseModelOutputWithPooling(
+            last_hidden_state=context,
+            pooler_output=pooled,
+            hidden_states=(torch.cat(encoded, dim=-1), context) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )
+        return output if return_dict else output.to_tuple()
+
+
+class DenseHead(nn.Module):
+    """Dense → ReLU → dropout → dense, whose outputs are the logits.
+
+    Args:
+        input_size: Size of the pooled context.
+        config: Size of the first layer, dropout and number of labels.
+
+    Source: slides, "Proposed architecture": 2 feed-forward dense layers and a softmax; sizes and dropout are ours.
+    """
+
+    def __init__(self, input_size: int, config: SERConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(input_size, config.dense_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.out_proj = nn.Linear(config.dense_size, config.num_labels)
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Map pooled contexts, (batch, input_size), to logits, (batch, num_labels)."""
+        return self.out_proj(self.dropout(F.relu(self.dense(pooled))))
+
+
+class SERForAudioClassification(SERPreTrainedModel):
+    """The paper's classifier: Model-1, Model-2 or Model-3 by the features it is given.
+
+    Args:
+        config: The configuration; `id2label` names the emotions.
+
+    Source: slides, "Proposed architecture".
+
+    Example:
+        >>> model = SERForAudioClassification(SERConfig(num_labels=4)).eval()
+        >>> features, mask = torch.randn(2, 50, 384), torch.ones(2, 50)
+        >>> model(input_features=features, attention_mask=mask).logits.shape
+        torch.Size([2, 4])
+    """
+
+    _head_prefix = "classifier.out_proj."
+
+    def __init__(self, config: SERConfig) -> None:
+        super().__init__(config)
+        if config.num_members != 1:
+            raise ValueError(f"SERForAudioClassification is one model; num_members is {config.num_members}.")
+        self.ser = SERModel(config)
+        self.classifier = DenseHead(self.ser.pooled_size, config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_features: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> SequenceClassifierOutput | tuple:
+        """Score a batch of clips, and compute the loss where labels are given.
+
+        Args:
+            input_features: Features, (batch, frames, input_size).
+            attention_mask: 1 for real frames and 0 for padding, (batch, frames); None when all are real.
+            labels: Index of each clip's emotion, (batch,), in [0, num_labels).
+            output_attentions: Whether to return the attention weights of every head.
+            output_hidden_states: Whether to return E and C.
+            return_dict: Whether to return an output object (the default) or a tuple.
+
+        Returns:
+            `loss`, a scalar, with labels; `logits`, (batch, num_labels); `hidden_states` and `attentions` on demand,
+            as `SERModel` gives them.
+
+        Raises:
+            ValueError: If a shape, or the number of class weights, does not fit.
+        """
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        outputs = self.ser(
+            input_features,
+            attention_mask=attention_mask,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.classifier(outputs.pooler_output)  # (batch, num_labels)
+        output = SequenceClassifierOutput(
+            loss=None if labels is None else classification_loss(logits, labels, self.config),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+        return output if return_dict else output.to_tuple()
+
+    def as_pipeline(self, feature_extractor: FeatureExtractionMixin, **kwargs: Any) -> AudioClassificationPipeline:
+        """Return the pipeline around this model.
+
+        Args:
+            feature_extractor: The extractor whose features the model was trained on.
+            kwargs: As of `SERPipeline` (`top_k`, `batch_size`, `device`, …).
+
+        Returns:
+            The pipeline that `transformers.pipeline` gives for the saved model.
+        """
+        # Imported here, and not above, it still makes `save_pretrained` copy the pipeline's file to every checkpoint,
+        # which transformers does only for files that the model's own file imports.
+        from .pipeline_ser import SERPipeline
+
+        return SERPipeline(model=self.eval(), feature_extractor=feature_extractor, **kwargs)
+
+
+def classification_loss(logits: torch.Tensor, labels: torch.Tensor, config: SERConfig) -> torch.Tensor:
+    """Return the class-weighted cross entropy Σ w_y · CE / N.
+
+    Dividing by the number of clips N, and not by Σ w as `torch.nn.functional.cross_entropy` does, makes the mean over
+    processes of their losses equal to the loss of the joint batch. With weights of mean 1 over the training clips
+    the two agree on average.
+
+    Args:
+        logits: (batch, num_labels).
+        labels: (batch,), in [0, num_labels).
+        config: Class weights and label smoothing. As in PyTorch, each class's part of a smoothed target carries that
+            class's own weight.
+
+    Returns:
+        A scalar, in nats.
+
+    Raises:
+        ValueError: If the number of class weights is not the number of labels.
+    """
+    weight = None
+    if config.class_weights is not None:
+        if len(config.class_weights) != logits.shape[-1]:
+            raise ValueError(
+                f"config.class_weights has {len(config.class_weights)} values for {logits.shape[-1]} labels; "
+                "set it anew, or to None."
+            )
+        weight = logits.new_tensor(config.class_weights)
+    total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=config.label_smoothing, reduction="sum")
+    return total / labels.numel()
+
+
+__all__ = ["SERForAudioClassification", "SERModel", "SERPreTrainedModel"]

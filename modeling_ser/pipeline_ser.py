@@ -1,0 +1,138 @@
+"""The pipeline: files, bytes, arrays of any rate → scores for emotions, without FFmpeg, torchcodec or torchaudio."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import AudioClassificationPipeline
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+FUNCTIONS = ("softmax", "sigmoid", "none")
+
+
+class SERPipeline(AudioClassificationPipeline):
+    """Speech in, scores for emotions out: `pipeline("audio-classification", model=…, trust_remote_code=True)`.
+
+    `preprocess` only decodes, mixes down and resamples. `_forward` runs the feature extractor once for the whole batch
+    on the pipeline's device, then the model, so that heavy features are batched too. A clip gets the same scores alone
+    and in any batch.
+
+    Args:
+        args: As of `transformers.Pipeline`.
+        top_k: How many of the best labels to return; `None` for all.
+        function_to_apply: `"softmax"`, `"sigmoid"` or `"none"` (the logits); `None` takes what `config.problem_type`
+            asks for, softmax by default.
+        kwargs: As of `transformers.Pipeline` (`model`, `feature_extractor`, `device`, `batch_size`, …).
+
+    Raises:
+        ValueError: If the model is not a speech-emotion model, or an argument is unknown or out of its range.
+
+    Example:
+        >>> from transformers import pipeline
+        >>> classifier = pipeline("audio-classification", model=folder, trust_remote_code=True)  # doctest: +SKIP
+        >>> classifier("speech.wav", top_k=1)  # doctest: +SKIP
+        [{'score': 0.93, 'label': 'anger'}]
+    """
+
+    def __init__(
+        self, *args: Any, top_k: int | None = None, function_to_apply: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, top_k=top_k, function_to_apply=function_to_apply, **kwargs)
+        if self.feature_extractor is None:
+            raise ValueError("The pipeline needs the feature extractor that was saved with the model.")
+
+    def check_model_type(self, supported_models: Any) -> None:
+        """Refuse models of another kind; transformers' own list cannot know a model that lives on the Hub."""
+        if self.model.config.model_type != "ser":
+            raise ValueError(f"SERPipeline runs speech-emotion models, not a {self.model.config.model_type!r} model.")
+
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        """Score one clip, or each of several.
+
+        Args:
+            inputs: A path (str or Path), a URL (http or https), the bytes of a file, a file object, a 1-D waveform
+                (numpy or torch, taken to be at the extractor's rate), a dictionary with `array` or `raw` and
+                `sampling_rate`, an audio value of `datasets`; or a list, a generator or a column of these.
+            kwargs: `top_k`, `function_to_apply`, `batch_size`, `num_workers`: for this call.
+
+        Returns:
+            For one clip a list of `{"score": float, "label": str}`, best first; for a list or column, a list of those;
+            for a generator, an iterator over them.
+
+        Raises:
+            ValueError: If a clip cannot be used, naming it.
+            FileNotFoundError: If a file is missing, naming it.
+        """
+        if isinstance(inputs, list | tuple):
+            return super().__call__(list(inputs), **kwargs) if len(inputs) else []
+        if is_column(inputs):
+            return super().__call__(list(inputs), **kwargs)
+        return super().__call__(inputs, **kwargs)
+
+    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
+        unknown = sorted(set(kwargs) - {"top_k", "function_to_apply"})
+        if unknown:
+            raise ValueError(
+                f"SERPipeline takes no {', '.join(map(repr, unknown))}; it takes top_k, function_to_apply, batch_size "
+                "and num_workers."
+            )
+        # Only what was passed is returned, so that what was set at construction holds for calls that do not say.
+        postprocess = dict(kwargs)
+        top_k, function = kwargs.get("top_k"), kwargs.get("function_to_apply")
+        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"top_k must be a whole number of at least 1, or None for all labels, not {top_k!r}.")
+        if function is not None and function not in FUNCTIONS:
+            raise ValueError(f"function_to_apply must be one of {', '.join(FUNCTIONS)}, not {function!r}.")
+        return {}, {}, postprocess
+
+    def preprocess(self, inputs: Any) -> dict[str, torch.Tensor]:
+        """Decode one clip.
+
+        Args:
+            inputs: A source as `__call__` takes it.
+
+        Returns:
+            `input_values`, (1, samples) float32 at the extractor's rate, and `attention_mask`, (1, samples) of ones.
+        """
+        samples = torch.from_numpy(self.feature_extractor.load_audio(inputs)).unsqueeze(0)  # (1, samples)
+        return {"input_values": samples, "attention_mask": torch.ones_like(samples, dtype=torch.int64)}
+
+    def _forward(self, model_inputs: Mapping[str, torch.Tensor]) -> SequenceClassifierOutput:
+        lengths = model_inputs["attention_mask"].sum(dim=1).tolist()
+        waveforms = [row[:length] for row, length in zip(model_inputs["input_values"], lengths, strict=True)]
+        features = self.feature_extractor.extract(waveforms, device=self.device)
+        # Only what is returned is kept: postprocess reads nothing but the logits.
+        return SequenceClassifierOutput(logits=self.model(**features).logits)
+
+    def postprocess(
+        self, model_outputs: Mapping[str, torch.Tensor], top_k: int | None = None, function_to_apply: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Turn one clip's logits into labels and scores.
+
+        Args:
+            model_outputs: `logits`, (1, num_labels).
+            top_k: How many of the best labels to return; `None`, or more than there are, for all.
+            function_to_apply: See the class.
+
+        Returns:
+            `{"score": float, "label": str}` for each label, best first.
+        """
+        if function_to_apply is None:
+            by_problem = {"regression": "none", "multi_label_classification": "sigmoid"}
+            function_to_apply = by_problem.get(self.model.config.problem_type, "softmax")
+        logits = model_outputs["logits"][0].float()  # (num_labels,)
+        scores = {"softmax": logits.softmax(-1), "sigmoid": logits.sigmoid(), "none": logits}[function_to_apply]
+        best = scores.topk(min(top_k or len(scores), len(scores)))
+        names = self.model.config.id2label
+        return [
+            {"score": score, "label": names[index]}
+            for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+
+def is_column(inputs: Any) -> bool:
+    """Tell whether the input is a column of a `datasets.Dataset`: a lazy sequence that is not a list."""
+    return type(inputs).__module__.startswith("datasets.") and type(inputs).__name__ == "Column"
+
+
+__all__ = ["SERPipeline"]
