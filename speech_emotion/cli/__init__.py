@@ -1,0 +1,1 @@
+"""The command `ser`: arguments and printing only."""

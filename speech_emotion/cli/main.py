@@ -1,0 +1,79 @@
+"""The command `ser` and its parts. What a part needs is imported when it runs, so that `ser --help` is quick."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of `ser`.
+
+    Returns:
+        The parser; `part` is the chosen part.
+    """
+    parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="{train,predict,demo}")
+
+    train = parts.add_parser("train", help="train a model on a corpus (as train.py)", add_help=False)
+    train.set_defaults(run=_train)
+
+    predict = parts.add_parser("predict", help="print emotions and scores of audio files")
+    predict.add_argument("files", nargs="+", metavar="FILE", help="audio file, or folder of audio files")
+    predict.add_argument("--model", required=True, help="folder of a saved model, or its id on the Hub")
+    predict.add_argument("--revision", help="commit of the model on the Hub")
+    predict.add_argument("--device", help="for example cuda:0 (default: a GPU where there is one)")
+    predict.add_argument("--batch-size", type=_positive, default=8, help="clips at a time (default: 8)")
+    predict.add_argument("--output", metavar="FILE.csv", help="write all scores as CSV instead of a table")
+    predict.add_argument("--skip-bad", action="store_true", help="report files that cannot be used, and go on")
+    predict.set_defaults(run=_predict)
+
+    demo = parts.add_parser("demo", help="train on real speech, then classify an unseen speaker's files")
+    demo.add_argument("--output_dir", default="outputs/demo", help="folder of the run (default: outputs/demo)")
+    demo.add_argument("--seed", type=int, default=42, help="seed of the training (default: 42)")
+    demo.add_argument("--data_dir", help="folder of the Polish corpus (default: fetched once)")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The words after the program's name; `None` for those of this process.
+
+    Returns:
+        The exit code: 0 when all went well.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["train"]:  # its many options are transformers' to parse
+        return _train(words[1:])
+    args = get_parser().parse_args(words)
+    return args.run(args)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def _train(words: Sequence[str]) -> int:
+    from speech_emotion.training.main import main as train
+
+    return train(words)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from .predict import run
+
+    return run(args)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from .demo import run
+
+    return run(args)
+
+
+__all__ = ["get_parser", "main"]

@@ -1,0 +1,156 @@
+"""`ser predict`: files in, emotions out, as a table or as CSV."""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from feature_extraction import SERFeatureExtractor
+from modeling_ser import SERForAudioClassification, SERPipeline
+from speech_emotion.evaluation import text_table
+from speech_emotion.files import write_text
+from speech_emotion.progress import plain_warnings, quiet_unless_terminal
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
+
+
+def load_classifier(model: str, revision: str | None = None, device: str | None = None) -> SERPipeline:
+    """Load a saved model with this library's own code, so that no remote code runs.
+
+    Args:
+        model: Folder, or id on the Hub.
+        revision: Commit on the Hub.
+        device: Where to compute; `None` for a GPU where there is one.
+
+    Returns:
+        The pipeline.
+
+    Raises:
+        OSError: If there is no such model.
+        RuntimeError: If its weights do not fit.
+    """
+    network = SERForAudioClassification.from_pretrained(model, revision=revision, dtype=torch.float32)
+    extractor = SERFeatureExtractor.from_pretrained(model, revision=revision)
+    return network.as_pipeline(extractor, device=device)
+
+
+def find_files(names: Iterable[str]) -> list[Path]:
+    """Replace folders by the audio files below them.
+
+    Args:
+        names: Files and folders.
+
+    Returns:
+        Files, those of a folder sorted.
+
+    Raises:
+        FileNotFoundError: If a name does not exist, or a folder holds no audio.
+    """
+    files: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            if not found:
+                raise FileNotFoundError(f"The folder {name} holds no audio file ({', '.join(SUFFIXES)}).")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"There is no file {name}.")
+    return files
+
+
+def classify(
+    classifier: SERPipeline, files: list[Path], batch_size: int, skip_bad: bool
+) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+    """Score files.
+
+    Args:
+        classifier: The pipeline.
+        files: Audio files.
+        batch_size: Clips at a time.
+        skip_bad: Whether to report files that cannot be used on the standard error, and go on.
+
+    Yields:
+        A file and its labels and scores, best first.
+
+    Raises:
+        ValueError: If a file cannot be used and `skip_bad` is off.
+        OSError: Likewise.
+    """
+    rate = classifier.feature_extractor.sampling_rate
+    usable: list[Path] = []
+
+    def decode() -> Iterator[dict[str, Any]]:
+        for file in files:
+            try:
+                waveform = classifier.feature_extractor.load_audio(file)
+            except (ValueError, OSError) as error:
+                if not skip_bad:
+                    raise
+                print(f"skipped: {error}", file=sys.stderr)
+                continue
+            usable.append(file)
+            yield {"array": waveform, "sampling_rate": rate}
+
+    scores = classifier(decode(), batch_size=batch_size)
+    for index, result in enumerate(tqdm(scores, total=len(files), unit="clip", disable=not sys.stderr.isatty())):
+        yield usable[index], result
+
+
+def as_csv(results: list[tuple[Path, list[dict[str, Any]]]], labels: list[str]) -> str:
+    """Write results as CSV: file, prediction, and the score of every label.
+
+    Args:
+        results: Files with labels and scores.
+        labels: Columns of scores.
+
+    Returns:
+        The text.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "prediction", *labels])
+    for file, scores in results:
+        by_label = {entry["label"]: entry["score"] for entry in scores}
+        writer.writerow([file, scores[0]["label"], *(f"{by_label[label]:.6f}" for label in labels)])
+    return text.getvalue()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `ser predict`.
+
+    Args:
+        args: `files`, `model`, `revision`, `device`, `batch_size`, `output`, `skip_bad`.
+
+    Returns:
+        0; 1 after an error, whose message is on the standard error.
+    """
+    plain_warnings()
+    quiet_unless_terminal()
+    try:
+        files = find_files(args.files)
+        classifier = load_classifier(args.model, args.revision, args.device)
+        results = list(classify(classifier, files, args.batch_size, args.skip_bad))
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if not results:
+        print("error: none of the files can be used.", file=sys.stderr)
+        return 1
+    if args.output:
+        write_text(args.output, as_csv(results, list(classifier.model.config.label2id)))
+    else:
+        rows = [[file, scores[0]["label"], f"{scores[0]['score']:.3f}"] for file, scores in results]
+        print(text_table(["file", "prediction", "score"], rows))
+    return 0
+
+
+__all__ = ["classify", "find_files", "load_classifier", "run"]

@@ -1,0 +1,42 @@
+"""Progress bars: shown at a terminal, silent in logs and pipes."""
+
+import sys
+import warnings
+from typing import Any
+
+import datasets
+import huggingface_hub.utils
+import transformers
+
+
+def is_terminal() -> bool:
+    """Tell whether somebody watches: progress bars go to the standard error."""
+    return sys.stderr.isatty()
+
+
+def quiet_unless_terminal() -> None:
+    """Switch off the bars of datasets, transformers and huggingface_hub where no terminal shows them.
+
+    Example:
+        >>> quiet_unless_terminal()
+    """
+    if not is_terminal():
+        datasets.disable_progress_bars()
+        transformers.utils.logging.disable_progress_bar()
+        huggingface_hub.utils.disable_progress_bars()
+
+
+def plain_warnings() -> None:
+    """Print warnings as people read them: what is the matter, without the line of code that found it.
+
+    Example:
+        >>> plain_warnings()
+    """
+
+    def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    warnings.showwarning = show
+
+
+__all__ = ["is_terminal", "plain_warnings", "quiet_unless_terminal"]

@@ -1,0 +1,153 @@
+"""What can be said on the command line of a training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from transformers import HfArgumentParser, TrainingArguments
+
+from dataset_scripts import list_corpora
+
+
+@dataclass
+class DataArguments:
+    """Which clips, and who trains, validates and is tested.
+
+    Args:
+        corpus: Name of a corpus; `list_corpora()` lists them.
+        data_dir: Folder of the corpus; `None` for its default place.
+        config: Configuration of the corpus; `None` for its default one.
+        cache_dir: Folder of the built corpus and of its features; `None` for the cache of `datasets`.
+        labels: Emotions to keep; `None` for all that the corpus has. Clips of other emotions are left out.
+        scheme: How speakers are divided into folds.
+        num_folds: Number of folds of `k-fold`.
+        fold: Which fold is tested, counted from 0.
+        folds_file: A fold saved as JSONL (id, speaker, label, split), instead of scheme and fold.
+        skip_bad: Whether to report clips that cannot be used and go on without them.
+    """
+
+    corpus: str = field(metadata={"help": f"corpus: {', '.join(list_corpora())}"})
+    data_dir: str | None = field(default=None, metadata={"help": "folder of the corpus (default: its usual place)"})
+    config: str | None = field(default=None, metadata={"help": "configuration of the corpus"})
+    cache_dir: str | None = field(default=None, metadata={"help": "folder for what is built"})
+    labels: list[str] | None = field(default=None, metadata={"help": "emotions to keep (default: all)"})
+    scheme: Literal["leave-one-speaker-out", "leave-one-session-out", "k-fold"] = field(
+        default="leave-one-speaker-out", metadata={"help": "how speakers are divided into folds"}
+    )
+    num_folds: int | None = field(default=None, metadata={"help": "number of folds of k-fold"})
+    fold: int = field(default=0, metadata={"help": "the fold to test, from 0"})
+    folds_file: str | None = field(default=None, metadata={"help": "a fold as JSONL, instead of --scheme and --fold"})
+    skip_bad: bool = field(default=False, metadata={"help": "report clips that cannot be used, and go on"})
+
+
+@dataclass
+class ModelArguments:
+    """Features, sizes and loss of the model; `SERConfig` explains the fields.
+
+    Args:
+        streams: Feature streams of the extractor.
+        model_name_or_path: A saved model to fine-tune, with its own features and sizes, instead of a new one.
+        model_revision: Revision of it on the Hub.
+        class_weights: `"none"`, or `"balanced"`: w_y = N / (K n_y), of mean 1 over the training clips.
+    """
+
+    streams: list[str] = field(default_factory=lambda: ["mel"], metadata={"help": "feature streams"})
+    model_name_or_path: str | None = field(default=None, metadata={"help": "a saved model to fine-tune"})
+    model_revision: str | None = field(default=None, metadata={"help": "its revision on the Hub"})
+    hidden_size: int = field(default=128, metadata={"help": "channels of the convolutions"})
+    conv_kernel_size: int = field(default=5, metadata={"help": "frames that one convolution sees"})
+    num_attention_heads: int = field(default=4, metadata={"help": "heads of the self-attention"})
+    dense_size: int = field(default=64, metadata={"help": "units of the first dense layer"})
+    dropout: float = field(default=0.3, metadata={"help": "dropout after the first dense layer"})
+    attention_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
+    label_smoothing: float = field(default=0.0, metadata={"help": "share of the target spread over all classes"})
+    class_weights: Literal["none", "balanced"] = field(default="none", metadata={"help": "weights in the loss"})
+
+
+@dataclass
+class SERTrainingArguments(TrainingArguments):
+    """`transformers.TrainingArguments` with this project's defaults.
+
+    An epoch is evaluated on the validation speakers and saved; the best by UA is kept; training stops early when UA
+    has not risen for `early_stopping_patience` epochs.
+
+    Args:
+        early_stopping_patience: Evaluations without a better UA after which training stops; 0 never stops early.
+        overwrite_output_dir: Whether to remove an earlier run's checkpoints from the output folder.
+    """
+
+    output_dir: str | None = field(default="outputs/run", metadata={"help": "folder of the run"})
+    num_train_epochs: float = field(default=60.0, metadata={"help": "epochs at most"})
+    per_device_train_batch_size: int = field(default=16, metadata={"help": "clips per process and step"})
+    per_device_eval_batch_size: int = field(default=32, metadata={"help": "clips per process in evaluation"})
+    learning_rate: float = field(default=1e-3, metadata={"help": "peak learning rate of AdamW"})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "schedule of the learning rate"})
+    warmup_steps: float = field(default=0.05, metadata={"help": "steps, or below 1 the share, of warm-up"})
+    weight_decay: float = field(default=0.01, metadata={"help": "weight decay of AdamW"})
+    eval_strategy: str = field(default="epoch", metadata={"help": "when to evaluate: epoch or steps"})
+    save_strategy: str = field(default="epoch", metadata={"help": "when to save: epoch, steps or best"})
+    logging_strategy: str = field(default="epoch", metadata={"help": "when to log: epoch or steps"})
+    save_total_limit: int | None = field(default=2, metadata={"help": "checkpoints to keep"})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "keep the best epoch"})
+    metric_for_best_model: str | None = field(default="ua", metadata={"help": "what the best epoch is best in"})
+    greater_is_better: bool | None = field(default=True, metadata={"help": "whether more of it is better"})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "the collator takes what it needs"})
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "hide losses that are not finite"})
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "resume the patience of early stopping too"}
+    )
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "every parameter is used"})
+    dataloader_pin_memory: bool = field(default=False, metadata={"help": "pin batches in memory, for GPUs"})
+    early_stopping_patience: int = field(default=20, metadata={"help": "evaluations without a better UA; 0 for never"})
+    overwrite_output_dir: bool = field(default=False, metadata={"help": "remove an earlier run's checkpoints"})
+
+    def __post_init__(self) -> None:
+        """Check what this class adds, and let transformers check the rest.
+
+        Raises:
+            ValueError: If the patience is negative.
+        """
+        if self.early_stopping_patience < 0:
+            raise ValueError(f"early_stopping_patience must be 0 or more, not {self.early_stopping_patience}.")
+        if isinstance(self.resume_from_checkpoint, str) and self.resume_from_checkpoint.lower() in ("true", "false"):
+            self.resume_from_checkpoint = self.resume_from_checkpoint.lower() == "true"
+        super().__post_init__()
+
+
+def parse_arguments(
+    argv: Sequence[str] | None = None,
+) -> tuple[DataArguments, ModelArguments, SERTrainingArguments]:
+    """Parse the command line of a training.
+
+    Args:
+        argv: The words after the program's name; `None` for those of this process.
+
+    Returns:
+        The three groups of arguments.
+
+    Raises:
+        SystemExit: If a word is unknown or a value is missing, after a message on the standard error.
+
+    Example:
+        >>> data, model, training = parse_arguments(["--corpus", "polish", "--fold", "2", "--use_cpu", "true"])
+        >>> data.fold, training.per_device_train_batch_size
+        (2, 16)
+    """
+    parser = HfArgumentParser((DataArguments, ModelArguments, SERTrainingArguments), prog="train.py")
+    return parser.parse_args_into_dataclasses(None if argv is None else list(argv))
+
+
+def model_sizes(args: ModelArguments) -> dict[str, int | float]:
+    """Pick the fields that are fields of `SERConfig` by the same name.
+
+    Args:
+        args: The arguments.
+
+    Returns:
+        Keyword arguments for `SERConfig`.
+    """
+    others = {"streams", "model_name_or_path", "model_revision", "class_weights"}
+    return {item.name: getattr(args, item.name) for item in fields(args) if item.name not in others}
+
+
+__all__ = ["DataArguments", "ModelArguments", "SERTrainingArguments", "model_sizes", "parse_arguments"]

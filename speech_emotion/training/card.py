@@ -1,0 +1,170 @@
+"""The model card, filled with what a training measured."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from speech_emotion.evaluation import confusion_table
+
+TEMPLATE = "model_card.md"
+LIBRARY = "modeling-ser"
+# Licences as the Hub names them; any other is "other", and the card's text says which.
+HUB_LICENSES = {"CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0", "CC BY 4.0": "cc-by-4.0", "ODbL 1.0": "odbl"}
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What one split held and how the model did on it.
+
+    Args:
+        clips: Number of clips.
+        speakers: Names of its speakers.
+        metrics: `wa`, `ua`, `macro_f1`, `weighted_f1`, each in [0, 1].
+        confusion: Clips by true and predicted class, (classes, classes).
+    """
+
+    clips: int
+    speakers: list[str]
+    metrics: dict[str, float] = field(default_factory=dict)
+    confusion: list[list[int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything that a card says of a training; written to `results.json` as it is.
+
+    Args:
+        corpus: Name of the corpus.
+        title: Its title.
+        homepage: Where it is published.
+        corpus_license: Its licence, in words.
+        citation: How to cite it.
+        language: Its language, as a BCP 47 tag, or `None`.
+        labels: Emotions in the order of the classes.
+        fold: Name of the fold.
+        seed: Seed of the training.
+        epochs: Epochs trained.
+        parameters: Trainable parameters.
+        streams: Feature streams.
+        train: What was learned from.
+        validation: What chose the epoch.
+        test: What the figures are about.
+        arguments: What the training was asked for.
+        versions: Versions of the libraries.
+    """
+
+    corpus: str
+    title: str
+    homepage: str
+    corpus_license: str
+    citation: str
+    language: str | None
+    labels: list[str]
+    fold: str
+    seed: int
+    epochs: float
+    parameters: int
+    streams: list[str]
+    train: SplitReport
+    validation: SplitReport
+    test: SplitReport
+    arguments: dict[str, object]
+    versions: dict[str, str]
+
+
+def template_path() -> Path:
+    """Find the card's template: beside this file in an installed library, at the top of the project in a checkout.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileNotFoundError: If it is in neither place.
+    """
+    for folder in (Path(__file__).parent, Path(__file__).parents[2]):
+        if (folder / TEMPLATE).is_file():
+            return folder / TEMPLATE
+    raise FileNotFoundError(f"The template {TEMPLATE} is missing from the installation.")
+
+
+def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> ModelCard:
+    """Fill the card.
+
+    Args:
+        report: What was trained and measured.
+        repo_id: The repository, or the folder, that the example loads.
+        revision: The commit that the example pins; `None` for a folder, which has none.
+
+    Returns:
+        The card, with the figures in its `model-index` too.
+    """
+    name = repo_id.split("/")[-1]
+    results = [
+        EvalResult(
+            task_type="audio-classification",
+            task_name="Speech emotion recognition",
+            dataset_type=report.corpus,
+            dataset_name=f"{report.title}, {split} speakers of {report.fold}",
+            dataset_split=split,
+            metric_type=kind,
+            metric_name=label,
+            metric_value=round(part.metrics[key], 4),
+        )
+        for split, part in (("test", report.test), ("validation", report.validation))
+        for key, kind, label in (
+            ("wa", "accuracy", "WA"),
+            ("ua", "recall", "UA"),
+            ("macro_f1", "f1", "macro F1"),
+        )
+    ]
+    data = ModelCardData(
+        language=report.language,
+        license=HUB_LICENSES.get(report.corpus_license, "other"),
+        library_name="transformers",
+        pipeline_tag="audio-classification",
+        tags=["speech-emotion-recognition", LIBRARY, "audio-classification"],
+        model_name=name,
+        eval_results=results,
+    )
+    scores = [
+        {
+            "split": split,
+            "wa": f"{part.metrics['wa']:.1%}",
+            "ua": f"{part.metrics['ua']:.1%}",
+            "clips": part.clips,
+            "speakers": len(part.speakers),
+        }
+        for split, part in (("test", report.test), ("validation", report.validation))
+    ]
+    stream_names = {"mel": "128 log-mel bands with Δ and ΔΔ, 40 frames a second"}
+    return ModelCard.from_template(
+        data,
+        template_path=str(template_path()),
+        model_name=name,
+        labels=report.labels,
+        architecture="A two-layer convolutional encoder with multi-head self-attention",
+        library_url="https://huggingface.co/models?other=modeling-ser",
+        scores=scores,
+        chance=f"{1 / len(report.labels):.1%}",
+        seed=report.seed,
+        confusion=confusion_table(np.array(report.test.confusion), report.labels, markdown=True),
+        repo_id=repo_id,
+        revision=revision,
+        corpus=report.title,
+        homepage=report.homepage,
+        corpus_license=report.corpus_license,
+        fold=report.fold,
+        train_speakers=", ".join(report.train.speakers),
+        validation_speakers=", ".join(report.validation.speakers),
+        test_speakers=", ".join(report.test.speakers),
+        features="; ".join(stream_names.get(stream, stream) for stream in report.streams),
+        parameters=f"{report.parameters:,}",
+        epochs=f"{report.epochs:.0f}",
+        versions=", ".join(f"{library} {version}" for library, version in report.versions.items()),
+        citation=f"Cite the corpus: {report.citation}" if report.citation else "",
+    )
+
+
+__all__ = ["RunReport", "SplitReport", "model_card", "template_path"]

@@ -1,0 +1,48 @@
+"""Clips of unequal length → one padded batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class FeatureCollator:
+    """Pads cached features to the longest clip of the batch.
+
+    Args:
+        feature_size: Features per frame.
+
+    Example:
+        >>> clips = [{"input_features": np.ones(size, "float32"), "labels": label} for size, label in ((6, 1), (4, 0))]
+        >>> batch = FeatureCollator(feature_size=2)(clips)
+        >>> batch["input_features"].shape, batch["attention_mask"].tolist()
+        (torch.Size([2, 3, 2]), [[1, 1, 1], [1, 1, 0]])
+    """
+
+    feature_size: int
+
+    def __call__(self, clips: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
+        """Join clips.
+
+        Args:
+            clips: Each with `input_features`, its frames one after another, (frames × feature_size,), and `labels`,
+                the index of its class.
+
+        Returns:
+            `input_features`, (batch, frames, feature_size), 0 where padded; `attention_mask`, (batch, frames), 1 for
+            real frames; `labels`, (batch,).
+        """
+        features = [
+            torch.from_numpy(np.array(clip["input_features"])).view(-1, self.feature_size)  # (frames, features)
+            for clip in clips
+        ]
+        padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)  # (batch, frames, features)
+        lengths = torch.tensor([len(frames) for frames in features])
+        mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()  # (batch, frames)
+        labels = torch.tensor([int(clip["labels"]) for clip in clips])
+        return {"input_features": padded, "attention_mask": mask, "labels": labels}
+
+
+__all__ = ["FeatureCollator"]

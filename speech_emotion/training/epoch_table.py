@@ -1,0 +1,93 @@
+"""What a person sees of a training: a bar at a terminal, and a line per evaluation."""
+
+from typing import Any
+
+from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+
+from speech_emotion.progress import is_terminal
+
+COLUMNS = (
+    ("epoch", "epoch", "{:6.1f}"),
+    ("loss", "train loss", "{:10.4f}"),
+    ("eval_loss", "val. loss", "{:9.4f}"),
+    ("eval_wa", "val. WA", "{:7.1%}"),
+    ("eval_ua", "val. UA", "{:7.1%}"),
+)
+
+
+class EpochTableCallback(ProgressCallback):
+    """Prints a line per evaluation on validation speakers, and a bar where a terminal shows it.
+
+    Example:
+        >>> EpochTableCallback().header()
+        ' epoch  train loss  val. loss  val. WA  val. UA'
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loss: float | None = None
+        self._started = False
+
+    @staticmethod
+    def header() -> str:
+        """Return the titles of the columns."""
+        return "  ".join(title.rjust(len(form.format(0))) for _, title, form in COLUMNS)
+
+    def _print(self, line: str) -> None:
+        if self.training_bar is not None:
+            self.training_bar.write(line)
+        else:
+            print(line, flush=True)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Open the bar, at a terminal."""
+        if is_terminal() and not args.disable_tqdm:
+            super().on_train_begin(args, state, control, **kwargs)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Move the bar."""
+        if self.training_bar is not None:
+            super().on_step_end(args, state, control, **kwargs)
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Show no bar for evaluations, which take a moment."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Print a line when an evaluation is logged."""
+        logs = logs or {}
+        self._loss = logs.get("loss", self._loss)
+        if not state.is_world_process_zero or "eval_loss" not in logs:
+            return
+        if not self._started:
+            self._print(self.header())
+            self._started = True
+        values = {**logs, "loss": self._loss}
+        self._print(
+            "  ".join(
+                form.format(values[key]) if values.get(key) is not None else "-".rjust(len(form.format(0)))
+                for key, _, form in COLUMNS
+            )
+        )
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the bar."""
+        if self.training_bar is not None:
+            super().on_train_end(args, state, control, **kwargs)
+
+
+__all__ = ["EpochTableCallback"]

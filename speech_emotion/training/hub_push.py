@@ -1,0 +1,144 @@
+"""Sharing: which files of a folder go to the Hub, and a callback that pushes every checkpoint."""
+
+import logging
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from .stop_signal import StopSignalCallback
+
+logger = logging.getLogger(__name__)
+
+# Weights, configurations, code and cards: all that loading needs. Everything else stays: optimizer states and training
+# arguments are pickles, the trainer's state names paths of this machine, caches and audio are nobody's business.
+SHARED_SUFFIXES = (".safetensors", ".json", ".py", ".md")
+KEPT_BACK = ("trainer_state.json",)
+
+
+def shared_files(folder: str | Path) -> dict[str, Path]:
+    """List the files of a saved model that are shared.
+
+    Args:
+        folder: A checkpoint or a saved model.
+
+    Returns:
+        Path in the repository → path on disk: files of the folder itself, and of subfolders that hold a model of their
+        own (an encoder), never of `checkpoint-*`.
+
+    Raises:
+        FileNotFoundError: If the folder holds no saved model.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("config.json", "model.safetensors", "optimizer.pt", "trainer_state.json"):
+        ...         _ = Path(folder, name).write_bytes(b"")
+        ...     sorted(shared_files(folder))
+        ['config.json', 'model.safetensors']
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise FileNotFoundError(f"{folder} holds no saved model: config.json and a .safetensors file are needed.")
+    encoders = [
+        path.parent
+        for path in folder.glob("*/config.json")
+        if not path.parent.name.startswith(("checkpoint-", "_", "."))
+    ]
+    return {
+        path.relative_to(folder).as_posix(): path
+        for part in (folder, *encoders)
+        for path in sorted(part.iterdir())
+        if path.is_file() and path.suffix in SHARED_SUFFIXES and path.name not in KEPT_BACK
+    }
+
+
+def push_folder(
+    api: HfApi,
+    repo_id: str,
+    folder: str | Path,
+    message: str,
+    revision: str | None = None,
+    in_background: bool = False,
+) -> "CommitInfo | Future[CommitInfo]":
+    """Upload a saved model in one commit.
+
+    The files are read before this returns, so that the folder may be changed or removed while they travel.
+
+    Args:
+        api: A client with a token that may write.
+        repo_id: The repository, `user/name`; it must exist.
+        folder: A checkpoint or a saved model.
+        message: Title of the commit.
+        revision: Branch to commit to; `None` for main.
+        in_background: Whether to return at once with a future of the commit.
+
+    Returns:
+        The commit, or its future.
+
+    Raises:
+        FileNotFoundError: If the folder holds no saved model.
+        huggingface_hub.errors.HfHubHTTPError: If the Hub refuses.
+    """
+    operations = [
+        CommitOperationAdd(path_in_repo=name, path_or_fileobj=path.read_bytes())
+        for name, path in shared_files(folder).items()
+    ]
+    return api.create_commit(
+        repo_id, operations, commit_message=message, revision=revision, run_as_future=in_background
+    )
+
+
+class HubPushCallback(TrainerCallback):
+    """Pushes every saved checkpoint, one commit each, so that every commit loads.
+
+    Trainer's own push leaves out the code, skips a save while another travels, and uploads pickles. A push that fails
+    is reported and does not stop the training: the next checkpoint, or the final push, brings the same files.
+
+    Args:
+        repo_id: The repository, `user/name`; it must exist.
+        token: Token of the Hub; `None` for the one that is logged in.
+        revision: Branch to commit to; `None` for main.
+        stop: The callback that knows whether training is being stopped; nothing is pushed then.
+    """
+
+    def __init__(
+        self,
+        repo_id: str,
+        token: str | None = None,
+        revision: str | None = None,
+        stop: StopSignalCallback | None = None,
+    ) -> None:
+        self.repo_id, self.revision, self.stop = repo_id, revision, stop
+        self.api = HfApi(token=token)
+        self._running: tuple[str, Future[CommitInfo]] | None = None
+
+    def wait(self) -> None:
+        """Wait for the push under way, if any, and report it if it failed."""
+        if self._running is None:
+            return
+        (message, future), self._running = self._running, None
+        error = future.exception()
+        if error is not None:
+            logger.error("The push %r to %s failed and is left out: %s", message, self.repo_id, error)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Push the checkpoint just saved, after the one before has arrived; nothing while a signal stops training."""
+        if not state.is_world_process_zero or (self.stop is not None and self.stop.stopped):
+            return
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        message = f"Training in progress, step {state.global_step}"
+        self.wait()
+        future = push_folder(self.api, self.repo_id, folder, message, self.revision, in_background=True)
+        self._running = (message, future)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Wait for the last push."""
+        self.wait()
+
+
+__all__ = ["HubPushCallback", "push_folder", "shared_files"]

@@ -1,0 +1,114 @@
+"""Launches that would silently do something else than was asked for, and trainings that would overwrite each other."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+from transformers import TrainingArguments
+
+TORCHRUN_CPU = "torchrun --standalone --nproc_per_node 2 train.py --use_cpu true …"
+ACCELERATE_CPU = (
+    "accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no "
+    "train.py --use_cpu true …"
+)
+LOCK_NAME = ".training.lock"
+
+
+def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.environ) -> None:
+    """Stop a launch whose processes would not train together.
+
+    Args:
+        args: The training arguments, which have already found out the number of processes.
+        environ: The environment that the launcher made.
+
+    Raises:
+        RuntimeError: With the command that works.
+    """
+    if "WORLD_SIZE" not in environ and "ACCELERATE_USE_CPU" in environ and "MASTER_ADDR" in environ:
+        raise RuntimeError(
+            "`accelerate launch --cpu --num_processes N` starts a single process, whatever N says. "
+            f"On CPUs use\n  {TORCHRUN_CPU}\nor\n  {ACCELERATE_CPU}\n"
+            "or, for one process, python train.py."
+        )
+    launched = int(environ.get("WORLD_SIZE", "1"))
+    if launched != args.world_size:
+        raise RuntimeError(
+            f"The launcher started {launched} processes, but each of them would train alone (it sees "
+            f"{args.world_size}), into the same folder. Without GPUs pass --use_cpu true:\n  {TORCHRUN_CPU}"
+        )
+    if args.n_gpu > 1:
+        raise RuntimeError(
+            f"{args.n_gpu} GPUs in one process would be used by DataParallel, which normalizes each part of a batch "
+            f"by itself. Use one process per GPU:\n  torchrun --standalone --nproc_per_node {args.n_gpu} train.py …\n"
+            "or choose one GPU with CUDA_VISIBLE_DEVICES=0."
+        )
+
+
+@contextmanager
+def sole_training(args: TrainingArguments) -> Iterator[None]:
+    """Hold the output folder for one training at a time.
+
+    Args:
+        args: The training arguments; the main process takes the lock.
+
+    Raises:
+        RuntimeError: If another training holds the folder.
+    """
+    if args.process_index != 0:
+        yield
+        return
+    folder = Path(args.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RuntimeError(
+            f"Another training is writing into {folder}. Wait for it, or choose another --output_dir."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()  # the file stays: to remove it could take it from under the next holder
+
+
+def find_checkpoint(output_dir: str | Path, resume: str | bool | None) -> Path | None:
+    """Find the checkpoint to go on from.
+
+    A checkpoint is whole once its `trainer_state.json` is written, which is written last; one cut short is passed
+    over.
+
+    Args:
+        output_dir: The run's folder.
+        resume: A checkpoint's folder; `True` for the last whole one of the run; `None` or `False` to start anew.
+
+    Returns:
+        The folder, or `None` to start anew.
+
+    Raises:
+        FileNotFoundError: If what was asked for is not there or not whole.
+        FileExistsError: If the run's folder holds checkpoints and the training would start anew.
+    """
+    whole = sorted(
+        (path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")),
+        key=lambda path: int(path.name.removeprefix("checkpoint-")),
+    )
+    if resume is None or resume is False:
+        if whole:
+            raise FileExistsError(
+                f"{output_dir} holds checkpoints of another run. Go on with --resume_from_checkpoint true, start anew "
+                "with --overwrite_output_dir true, or choose another --output_dir."
+            )
+        return None
+    if resume is True:
+        if not whole:
+            raise FileNotFoundError(f"{output_dir} holds no whole checkpoint to resume from.")
+        return whole[-1]
+    if not (Path(resume) / "trainer_state.json").is_file():
+        raise FileNotFoundError(f"{resume} is not a whole checkpoint: it has no trainer_state.json.")
+    return Path(resume)
+
+
+__all__ = ["check_launch", "find_checkpoint", "sole_training"]

@@ -1,0 +1,64 @@
+"""The order of training clips: random, yet clips of like length together, and the same for any number of processes."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+# Batches whose clips are sorted by length together. Few, so that which clips meet in a batch stays random.
+BATCHES_PER_GROUP = 8
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Yields clip indices so that consecutive clips, batch by batch, have like lengths.
+
+    The clips are shuffled, cut into groups of some batches, each group is sorted by length, and the batches are
+    shuffled again; an incomplete batch comes last. The order depends on the seed, the epoch and the size of the joint
+    batch of all processes only. So it is known without drawing from any global generator, which makes resuming exact,
+    and it is the same for 1 process × 16 clips and for 2 × 8.
+
+    Args:
+        lengths: Frames of each clip, (clips,).
+        batch_size: Clips in one joint batch over all processes.
+        seed: Of the order.
+
+    Raises:
+        ValueError: If there are no clips or the batch size is not positive.
+
+    Example:
+        >>> sampler = LengthGroupedSampler([5, 1, 4, 2, 3], batch_size=2, seed=0)
+        >>> sorted(sampler)
+        [0, 1, 2, 3, 4]
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        if not len(lengths) or batch_size < 1:
+            raise ValueError(f"Cannot order {len(lengths)} clips in batches of {batch_size}: both must be at least 1.")
+        self.lengths = np.asarray(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, counted from 0, whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        shuffled = generator.permutation(len(self.lengths))
+        group = self.batch_size * BATCHES_PER_GROUP
+        batches = []
+        for start in range(0, len(shuffled), group):
+            members = shuffled[start : start + group]
+            members = members[np.argsort(-self.lengths[members], kind="stable")]
+            batches += [members[i : i + self.batch_size] for i in range(0, len(members), self.batch_size)]
+        full = [batch for batch in batches if len(batch) == self.batch_size]
+        order = [full[i] for i in generator.permutation(len(full))]
+        order += [batch for batch in batches if len(batch) < self.batch_size]
+        yield from np.concatenate(order).tolist()
+
+
+__all__ = ["LengthGroupedSampler"]

@@ -1,0 +1,143 @@
+"""From a corpus and arguments to three sets of clips with features and class indices."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import datasets
+import numpy as np
+
+from dataset_scripts import Fold, check_classes, check_disjoint, load_fold, speaker_folds
+
+from .arguments import DataArguments
+from .clip_split import ClipSplit
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Clips to train on, to choose by and to test on; their speakers are disjoint.
+
+    Args:
+        train: Clips to learn from.
+        validation: Clips to choose the epoch by.
+        test: Clips to report figures on.
+    """
+
+    train: ClipSplit
+    validation: ClipSplit
+    test: ClipSplit
+
+    def items(self) -> list[tuple[str, ClipSplit]]:
+        """Return name and clips of each split."""
+        return [("train", self.train), ("validation", self.validation), ("test", self.test)]
+
+
+def keep_labels(rows: datasets.Dataset, labels: Sequence[str] | None) -> tuple[datasets.Dataset, list[str]]:
+    """Keep the clips of some emotions.
+
+    Args:
+        rows: Clips with a `label`.
+        labels: Emotions to keep; `None` for all.
+
+    Returns:
+        The clips, and the emotions in the order of the classes: as given, else alphabetical.
+
+    Raises:
+        ValueError: If an emotion is unknown or named twice, or fewer than two are kept.
+    """
+    column = np.array(rows["label"])
+    present = sorted(set(column.tolist()))
+    wanted = list(labels) if labels else present
+    unknown = sorted(set(wanted) - set(present))
+    if unknown:
+        raise ValueError(f"The corpus has no clips labelled {', '.join(unknown)}; it has {', '.join(present)}.")
+    if len(set(wanted)) != len(wanted) or len(wanted) < 2:
+        raise ValueError(f"At least two different labels are needed, each once; these are {', '.join(wanted)}.")
+    if wanted == present:
+        return rows, wanted
+    return rows.select(np.flatnonzero(np.isin(column, wanted))), wanted
+
+
+def choose_fold(rows: datasets.Dataset, args: DataArguments) -> Fold:
+    """Make or read the fold that the arguments name, and check it.
+
+    Args:
+        rows: Clips.
+        args: `folds_file`, or `scheme`, `num_folds` and `fold`.
+
+    Returns:
+        The fold; no speaker is in two of its splits.
+
+    Raises:
+        ValueError: If the fold does not exist or a speaker is in two splits.
+        FileNotFoundError: If the file is missing.
+    """
+    if args.folds_file is not None:
+        return load_fold(args.folds_file, rows)
+    folds = speaker_folds(rows, scheme=args.scheme, k=args.num_folds)
+    if not 0 <= args.fold < len(folds):
+        raise ValueError(f"There is no fold {args.fold}: {args.scheme} gives {len(folds)}, counted from 0.")
+    return folds[args.fold]
+
+
+def make_splits(rows: datasets.Dataset, features: datasets.Dataset, fold: Fold, labels: Sequence[str]) -> Splits:
+    """Join clips, features and classes, split by split.
+
+    Args:
+        rows: Clips with `id`, `speaker`, `label`.
+        features: Features of those clips, or of more of the corpus, by `id`; a clip without is left out of its split.
+        fold: Ids of the three splits.
+        labels: Emotions in the order of the classes.
+
+    Returns:
+        The splits, in the order of the fold's ids.
+
+    Raises:
+        ValueError: If a speaker is in two splits, or a split has no usable clip.
+    """
+    # Checked when folds are made, and again here, where they are used.
+    check_disjoint(fold, rows)
+    usable = {str(clip): index for index, clip in enumerate(features["id"][:])}
+    clips = dict(zip(rows["id"], zip(rows["speaker"], rows["label"], strict=True), strict=True))
+    classes = {label: index for index, label in enumerate(labels)}
+
+    def split(name: str, ids: Sequence[str]) -> ClipSplit:
+        ids = [clip for clip in ids if clip in usable]
+        if not ids:
+            raise ValueError(f"Fold {fold.name!r}: the split {name} has no usable clip left.")
+        speakers, names = zip(*(clips[clip] for clip in ids), strict=True)
+        return ClipSplit(features, [usable[clip] for clip in ids], ids, speakers, [classes[label] for label in names])
+
+    splits = Splits(**{name: split(name, ids) for name, ids in fold.splits.items()})
+    left = [
+        {"id": clip, "speaker": speaker, "label": label} for clip, (speaker, label) in clips.items() if clip in usable
+    ]
+    check_classes(Fold(**{name: tuple(part.ids) for name, part in splits.items()}, name=fold.name), left)
+    return splits
+
+
+def balanced_weights(labels: Sequence[int], num_labels: int) -> list[float]:
+    """Weigh classes inversely to their size: w_y = N / (K n_y), whose mean over the clips is 1.
+
+    Args:
+        labels: Class of each training clip, (clips,).
+        num_labels: Number of classes K.
+
+    Returns:
+        A weight for each class.
+
+    Raises:
+        ValueError: If a class has no clip.
+
+    Example:
+        >>> balanced_weights([0, 0, 0, 1], 2)
+        [0.6666666666666666, 2.0]
+    """
+    counts = Counter(int(label) for label in labels)
+    missing = [index for index in range(num_labels) if not counts[index]]
+    if missing:
+        raise ValueError(f"Class {missing[0]} has no training clip to weigh it by.")
+    return [len(labels) / (num_labels * counts[index]) for index in range(num_labels)]
+
+
+__all__ = ["Splits", "balanced_weights", "choose_fold", "keep_labels", "make_splits"]

@@ -1,0 +1,84 @@
+"""SIGTERM: one checkpoint, no evaluation, and a stop from which `--resume_from_checkpoint` goes on exactly."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+EXIT_CODE = 128 + signal.SIGTERM  # 143, what a shell reports for a process that SIGTERM ended
+
+
+class StopSignalCallback(TrainerCallback):
+    """Turns SIGTERM into one save and a stop.
+
+    The signal only raises a flag. After the step at hand the flag becomes a checkpoint and a stop; evaluations that
+    would be due are left to the resumed run (`SERTrainer` makes up for them). If the signal comes during an
+    evaluation, the save that follows is the checkpoint. A second SIGTERM acts at once, as without this callback. Among
+    several processes the flag of one is the flag of all, asked for once per step, so that they stop at the same one.
+
+    Attributes:
+        stopped: Whether training was stopped by the signal.
+
+    Example:
+        >>> StopSignalCallback().stopped
+        False
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._asked = False
+        self._previous: Any = None
+
+    def _raise_flag(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        signal.signal(signal.SIGTERM, self._previous)
+
+    def _agreed(self, args: TrainingArguments) -> bool:
+        if args.world_size > 1:
+            flag = torch.tensor(int(self._asked), device=args.device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            self._asked = bool(flag.item())
+        return self._asked
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Listen, if this is the main thread: Python delivers signals to no other."""
+        self.stopped = self._asked = False
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._raise_flag)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Save and stop after this step, without an evaluation."""
+        if self._agreed(args):
+            self.stopped = True
+            control.should_save, control.should_evaluate, control.should_training_stop = True, False, True
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep the epoch's end, which Trainer passes through after a stop too, from evaluating and saving again."""
+        if self.stopped:
+            control.should_save = control.should_evaluate = control.should_log = False
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Stop after a save that came between the signal and the next step."""
+        if not self.stopped and self._agreed(args):
+            self.stopped = control.should_training_stop = True
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Listen no more."""
+        if self._previous is not None and not self._asked:
+            signal.signal(signal.SIGTERM, self._previous)
+        self._previous = None
+
+
+__all__ = ["EXIT_CODE", "StopSignalCallback"]
