@@ -80,6 +80,24 @@ class MaskedBatchNorm(nn.Module):
         return ((wide - mean) * (self.weight * torch.rsqrt(var + self.eps)) + self.bias).to(x.dtype)
 
 
+class SumOverProcesses(torch.autograd.Function):
+    """Σ over processes of a tensor. Each process's loss depends on the sum, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        """Sum the tensors, of one shape, of all processes."""
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        """Sum the gradients of all processes."""
+        total = gradient.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
 def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
     """Sum a tensor over all training processes, with gradients; the tensor itself where there is one process."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
@@ -293,6 +311,7 @@ class SERPreTrainedModel(PreTrainedModel):
         strict: bool = True,
         output_loading_info: bool = False,
         ignore_mismatched_sizes: bool = False,
+        use_safetensors: bool | None = True,
         **kwargs: Any,
     ) -> Self:
         """Load a checkpoint, and refuse one that does not fit.
@@ -304,6 +323,7 @@ class SERPreTrainedModel(PreTrainedModel):
             output_loading_info: Whether to return also transformers' account of the loading.
             ignore_mismatched_sizes: Allow the last layer to have another size than the checkpoint's (another set of
                 labels); it is then new. No other weight may differ.
+            use_safetensors: Whether to read safetensors only; None takes pickled weights where there are no others.
             kwargs: Passed on to transformers (`revision`, `dtype`, `cache_dir`, fields of the configuration, …).
 
         Returns:
@@ -311,6 +331,7 @@ class SERPreTrainedModel(PreTrainedModel):
 
         Raises:
             RuntimeError: If weights are missing, unexpected or of another size, all of them listed.
+            OSError: If there is no checkpoint, or none in safetensors.
 
         Example:
             >>> import tempfile
@@ -325,6 +346,7 @@ class SERPreTrainedModel(PreTrainedModel):
             *model_args,
             output_loading_info=True,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
+            use_safetensors=use_safetensors,
             **kwargs,
         )
         mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
@@ -437,9 +459,10 @@ class SERModel(SERPreTrainedModel):
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return_dict = config.return_dict if return_dict is None else return_dict
-        if input_features.dim() != 3 or input_features.shape[-1] != config.input_size:
+        if input_features.dim() != 3 or input_features.shape[-1] != config.input_size or not input_features.shape[1]:
             raise ValueError(
-                f"input_features must be (batch, frames, {config.input_size}), not {tuple(input_features.shape)}."
+                f"input_features must be (batch, frames, {config.input_size}), with a frame at least, "
+                f"not {tuple(input_features.shape)}."
             )
         if attention_mask is not None and attention_mask.shape != input_features.shape[:2]:
             raise ValueError(

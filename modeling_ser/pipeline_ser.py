@@ -1,6 +1,6 @@
 """The pipeline: files, bytes, arrays of any rate → scores for emotions, without FFmpeg, torchcodec or torchaudio."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -52,12 +52,12 @@ class SERPipeline(AudioClassificationPipeline):
         Args:
             inputs: A path (str or Path), a URL (http or https), the bytes of a file, a file object, a 1-D waveform
                 (numpy or torch, taken to be at the extractor's rate), a dictionary with `array` or `raw` and
-                `sampling_rate`, an audio value of `datasets`; or a list, a generator or a column of these.
+                `sampling_rate`, an audio value of `datasets`; or a list, an iterator or a column of these.
             kwargs: `top_k`, `function_to_apply`, `batch_size`, `num_workers`: for this call.
 
         Returns:
             For one clip a list of `{"score": float, "label": str}`, best first; for a list or column, a list of those;
-            for a generator, an iterator over them.
+            for an iterator or a streamed column, an iterator over them.
 
         Raises:
             ValueError: If a clip cannot be used, naming it.
@@ -65,8 +65,12 @@ class SERPipeline(AudioClassificationPipeline):
         """
         if isinstance(inputs, list | tuple):
             return super().__call__(list(inputs), **kwargs) if len(inputs) else []
-        if is_column(inputs):
-            return super().__call__(list(inputs), **kwargs)
+        if is_dataset_column(inputs, "Column"):  # one by one: all encoded clips together may outgrow the memory
+            return list(super().__call__((clip for clip in inputs), **kwargs))
+        # A file object iterates too, over its lines.
+        stream = isinstance(inputs, Iterator) and not hasattr(inputs, "read")
+        if stream or is_dataset_column(inputs, "IterableColumn"):
+            return super().__call__((clip for clip in inputs), **kwargs)
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
@@ -130,9 +134,21 @@ class SERPipeline(AudioClassificationPipeline):
         ]
 
 
-def is_column(inputs: Any) -> bool:
-    """Tell whether the input is a column of a `datasets.Dataset`: a lazy sequence that is not a list."""
-    return type(inputs).__module__.startswith("datasets.") and type(inputs).__name__ == "Column"
+def is_dataset_column(inputs: Any, kind: str) -> bool:
+    """Tell whether the input is a column of a `datasets` data set: lazy, and neither a list nor an iterator.
+
+    Args:
+        inputs: Anything that the pipeline is given.
+        kind: "Column" of a `Dataset`, or "IterableColumn" of an `IterableDataset`.
+
+    Returns:
+        Whether it is one; `datasets` is not imported to find out.
+
+    Example:
+        >>> is_dataset_column(["speech.wav"], "Column")
+        False
+    """
+    return type(inputs).__module__.startswith("datasets.") and type(inputs).__name__ == kind
 
 
 __all__ = ["SERPipeline"]
