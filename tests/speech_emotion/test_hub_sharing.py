@@ -1,0 +1,273 @@
+"""A training that pushes: every commit loads without the project, nothing private travels, a stop pushes nothing."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from speech_emotion.training.hub_push import HubPushCallback, push_folder, shared_files
+from tests.hub.local_hub import HubCommit, LocalHub
+from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python, run_python_json
+from tests.synthetic import write_polish
+
+CODE = {
+    "audio_decoding.py",
+    "configuration_ser.py",
+    "feature_extraction_ser.py",
+    "mel_deltas.py",
+    "modeling_ser.py",
+    "pipeline_ser.py",
+}
+MODEL = CODE | {"config.json", "model.safetensors", "preprocessor_config.json"}
+REPO = "alice/polish-emotions"
+
+
+@pytest.fixture(scope="module")
+def corpus_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_polish(tmp_path_factory.mktemp("polish"))
+
+
+@pytest.fixture(scope="module")
+def run(local_hub: LocalHub, corpus_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train for three epochs with --push_to_hub; the run's folder."""
+    folder = tmp_path_factory.mktemp("run")
+    words = shlex.split(
+        "--corpus polish --hidden_size 8 --dense_size 8 --use_cpu true --num_train_epochs 3 --save_total_limit 1 "
+        f"--push_to_hub true --hub_model_id {REPO}"
+    )
+    places = ["--data_dir", corpus_dir, "--cache_dir", folder / "cache", "--output_dir", folder / "model"]
+    env = local_hub.env(folder / "home") | {"PYTHONPATH": str(PROJECT_ROOT)}
+    run_command([sys.executable, PROJECT_ROOT / "train.py", *words, *places], env=env, cwd=folder)
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def commits(run: Path, local_hub: LocalHub) -> list[HubCommit]:
+    return local_hub.commits(REPO)
+
+
+def test_each_checkpoint_is_one_whole_commit_and_nothing_else_travels(commits: list[HubCommit]) -> None:
+    titles = [commit.title for commit in commits]
+    progress = [f"Training in progress, step {step}" for step in (4, 8, 12)]
+    assert titles == [*progress, "End of training", "Model card"]
+    for commit in commits[:3]:
+        assert set(commit.files) == MODEL
+        assert not commit.deleted
+    assert set(commits[-1].files) == MODEL | {"README.md", "results.json"}
+    for commit in commits:
+        assert {Path(name).suffix for name in commit.files} <= {".json", ".md", ".py", ".safetensors"}
+        # The first bytes of pickles: zip files of torch.save, and protocols 2 to 5.
+        assert not any(content.startswith((b"PK", b"\x80")) for content in commit.files.values())
+
+
+def test_checkpoints_on_the_hub_differ_and_the_last_is_the_one_on_disk(commits: list[HubCommit], run: Path) -> None:
+    weights = [commit.files["model.safetensors"] for commit in commits]
+    assert len(set(weights[:3])) == 3
+    assert weights[-1] == (run / "model.safetensors").read_bytes()
+    assert weights[-1] in weights[:3]
+
+
+def test_nothing_names_the_machine(commits: list[HubCommit], run: Path, corpus_dir: Path) -> None:
+    for name, content in commits[-1].files.items():
+        if not name.endswith(".safetensors"):
+            assert str(run.parent).encode() not in content, name
+            assert str(corpus_dir).encode() not in content, name
+            assert b"hf_alice" not in content, name
+
+
+def test_the_card_is_filled_and_pins_the_commit_of_the_weights(commits: list[HubCommit]) -> None:
+    text = commits[-1].files["README.md"].decode()
+    end_of_training = commits[-2]
+    assert f'model="{REPO}"' in text
+    assert f'revision="{end_of_training.oid}"' in text
+    results = json.loads(commits[-1].files["results.json"])
+    front = yaml.safe_load(text.split("---")[1])
+    (index,) = front["model-index"]
+    figures = {
+        (result["dataset"]["split"], metric["name"]): metric["value"]
+        for result in index["results"]
+        for metric in result["metrics"]
+    }
+    for split in ("validation", "test"):
+        for name, key in (("WA", "wa"), ("UA", "ua")):
+            assert figures[split, name] == pytest.approx(results[split]["metrics"][key], abs=1e-4)
+    assert front["pipeline_tag"] == "audio-classification"
+    for fact in ("Training speakers: m3, m4, m5", "Validation: m2", "Licence of the corpus: CC BY", "## Limits"):
+        assert fact in text
+    assert "{{" not in text
+
+
+SCORE = """
+import json, sys
+from transformers import pipeline
+
+def named(results):
+    return [{entry["label"]: entry["score"] for entry in result} for result in results]
+
+outcome = {}
+for revision in REVISIONS:
+    classifier = pipeline("audio-classification", model=REPO, revision=revision, trust_remote_code=True)
+    outcome[revision] = named(classifier(FILES, batch_size=4))
+print(json.dumps(outcome))
+"""
+
+
+def test_a_stranger_gets_the_trainers_scores_from_every_commit(
+    run: Path, commits: list[HubCommit], local_hub: LocalHub, corpus_dir: Path, tmp_path: Path
+) -> None:
+    expected = {}
+    for line in (run / "scores.jsonl").read_text().splitlines():
+        score = json.loads(line)
+        expected[score["id"]] = score["scores"]
+    clips = list(expected)[::3]
+    revisions = [commit.oid for commit in commits]
+    files = [str(corpus_dir / f"{clip}.wav") for clip in clips]
+    given = run_python_json(
+        f"REPO, REVISIONS, FILES = {REPO!r}, {revisions!r}, {files!r}\n{SCORE}",
+        env=local_hub.env(tmp_path / "home"),
+        cwd=tmp_path,
+    )
+    best = next(
+        i for i, c in enumerate(commits) if c.files["model.safetensors"] == (run / "model.safetensors").read_bytes()
+    )
+    for revision in (revisions[best], *revisions[3:]):
+        for clip, scores in zip(clips, given[revision], strict=True):
+            assert scores == pytest.approx(expected[clip], abs=1e-5), clip
+    # Each commit is loaded for what it is: other weights, other scores.
+    assert len({json.dumps(given[revision]) for revision in revisions[:3]}) == 3
+
+
+def test_a_stranger_saves_and_loads_again(run: Path, local_hub: LocalHub, tmp_path: Path) -> None:
+    outcome = run_python_json(
+        f"""
+        import json
+        from pathlib import Path
+        from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, pipeline
+        model = AutoModelForAudioClassification.from_pretrained({REPO!r}, trust_remote_code=True)
+        extractor = AutoFeatureExtractor.from_pretrained({REPO!r}, trust_remote_code=True)
+        body = AutoModel.from_pretrained({REPO!r}, trust_remote_code=True)
+        features = extractor([0.1] * 16000, sampling_rate=16000, return_tensors="pt")
+        model.save_pretrained("again")
+        extractor.save_pretrained("again")
+        config = json.loads(Path("again/config.json").read_text())
+        again = pipeline("audio-classification", model="again", trust_remote_code=True)
+        score = again({{"array": [0.1, -0.1] * 8000, "sampling_rate": 16000}})
+        first = pipeline("audio-classification", model=model, feature_extractor=extractor, pipeline_class=type(again))
+        print(json.dumps({{
+            "files": sorted(path.name for path in Path("again").iterdir()),
+            "auto_map": config["auto_map"],
+            "impl": config["custom_pipelines"]["audio-classification"]["impl"],
+            "same": score == first({{"array": [0.1, -0.1] * 8000, "sampling_rate": 16000}}),
+            "pooled": list(body(**features).pooler_output.shape),
+        }}))
+        """,
+        env=local_hub.env(tmp_path / "home"),
+        cwd=tmp_path,
+    )
+    assert set(outcome["files"]) == MODEL
+    assert not any("--" in reference for reference in [*outcome["auto_map"].values(), outcome["impl"]])
+    assert outcome["same"]
+    assert outcome["pooled"] == [1, 8]
+
+
+def test_another_user_cannot_be_pushed_to(local_hub: LocalHub, corpus_dir: Path, tmp_path: Path, run: Path) -> None:
+    words = "--corpus polish --hidden_size 8 --use_cpu true --num_train_epochs 1 --push_to_hub true"
+    places = ["--data_dir", corpus_dir, "--output_dir", tmp_path / "model", "--hub_model_id", REPO]
+    env = local_hub.env(tmp_path / "home", user="mallory") | {"PYTHONPATH": str(PROJECT_ROOT)}
+    command = [sys.executable, PROJECT_ROOT / "train.py", *shlex.split(words), *places]
+    before = len(local_hub.commits(REPO))
+    done = run_command(command, env=env, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "403" in done.stderr or "rights" in done.stderr
+    assert len(local_hub.commits(REPO)) == before
+
+
+def test_of_an_untidy_folder_only_the_model_is_pushed(run: Path, local_hub: LocalHub, tmp_path: Path) -> None:
+    folder = tmp_path / "untidy"
+    (folder / "checkpoint-4").mkdir(parents=True)
+    for name in ("optimizer.pt", "training_args.bin", "clip.wav", "notes.txt", "cache-1.arrow", "trainer_state.json"):
+        (folder / name).write_bytes(b"private")
+    for name in MODEL:
+        (folder / name).write_bytes((run / name).read_bytes())
+        (folder / "checkpoint-4" / name).write_bytes(b"older")
+    run_python(
+        f"""
+        from huggingface_hub import HfApi
+        from speech_emotion.training.hub_push import push_folder
+        api = HfApi()
+        api.create_repo("alice/pushed", private=True)
+        push_folder(api, "alice/pushed", {str(folder)!r}, "By hand")
+        """,
+        env=local_hub.env(tmp_path / "home"),
+        cwd=tmp_path,
+        with_project=True,
+    )
+    assert set(local_hub.files("alice/pushed")) == MODEL
+
+
+def test_a_folder_without_a_model_is_not_pushed(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no saved model"):
+        shared_files(tmp_path)
+
+
+class Api:
+    """Stands in for the client: notes commits, or refuses them."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error, self.titles = error, []
+
+    def create_commit(self, repo_id: str, operations: list[Any], commit_message: str, **kwargs: Any) -> Any:
+        self.titles.append(commit_message)
+        return SimpleNamespace(exception=lambda: self.error)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint-4"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
+    return tmp_path
+
+
+def test_nothing_is_pushed_while_a_signal_stops_the_training(checkpoint: Path) -> None:
+    callback = HubPushCallback(REPO, stop=SimpleNamespace(stopped=True))
+    callback.api = Api()
+    state = SimpleNamespace(is_world_process_zero=True, global_step=4)
+    callback.on_save(SimpleNamespace(output_dir=str(checkpoint)), state, None)
+    assert callback.api.titles == []
+    callback.stop.stopped = False
+    callback.on_save(SimpleNamespace(output_dir=str(checkpoint)), state, None)
+    assert callback.api.titles == ["Training in progress, step 4"]
+
+
+def test_a_push_that_fails_is_reported_and_training_goes_on(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    callback = HubPushCallback(REPO)
+    callback.api = Api(OSError("the line is dead"))
+    state = SimpleNamespace(is_world_process_zero=True, global_step=4)
+    for _ in range(2):
+        callback.on_save(SimpleNamespace(output_dir=str(checkpoint)), state, None)
+    callback.on_train_end(None, None, None)
+    assert len(callback.api.titles) == 2
+    assert caplog.text.count("the line is dead") == 2
+
+
+def test_files_are_read_before_the_commit_travels(checkpoint: Path) -> None:
+    kept: list[Any] = []
+
+    class Slow(Api):
+        def create_commit(self, repo_id: str, operations: list[Any], commit_message: str, **kwargs: Any) -> Any:
+            kept.extend(operations)
+            return super().create_commit(repo_id, operations, commit_message)
+
+    push_folder(Slow(), REPO, checkpoint / "checkpoint-4", "x", in_background=True)
+    (checkpoint / "checkpoint-4" / "config.json").write_text("changed")
+    content = {operation.path_in_repo: operation.path_or_fileobj for operation in kept}
+    assert content["config.json"] == b"{}"
