@@ -311,7 +311,6 @@ class SERPreTrainedModel(PreTrainedModel):
         strict: bool = True,
         output_loading_info: bool = False,
         ignore_mismatched_sizes: bool = False,
-        use_safetensors: bool | None = True,
         **kwargs: Any,
     ) -> Self:
         """Load a checkpoint, and refuse one that does not fit.
@@ -323,7 +322,6 @@ class SERPreTrainedModel(PreTrainedModel):
             output_loading_info: Whether to return also transformers' account of the loading.
             ignore_mismatched_sizes: Allow the last layer to have another size than the checkpoint's (another set of
                 labels); it is then new. No other weight may differ.
-            use_safetensors: Whether to read safetensors only; None takes pickled weights where there are no others.
             kwargs: Passed on to transformers (`revision`, `dtype`, `cache_dir`, fields of the configuration, …).
 
         Returns:
@@ -346,8 +344,7 @@ class SERPreTrainedModel(PreTrainedModel):
             *model_args,
             output_loading_info=True,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
-            use_safetensors=use_safetensors,
-            **kwargs,
+            **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
         )
         mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
         body = [key for key in mismatched if not key.startswith(cls._head_prefix)] if cls._head_prefix else mismatched

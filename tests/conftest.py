@@ -19,7 +19,8 @@ if "huggingface_hub" in sys.modules:
 
 SESSION_HOME = tempfile.mkdtemp(prefix="ser-tests-")
 # `clean_environment` also takes away what the user has set, such as a cache folder or a token.
-ENVIRONMENT = clean_environment(SESSION_HOME) | {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"}
+# One thread: with more, the tiny operations of the tests spend their time waiting for each other.
+ENVIRONMENT = clean_environment(SESSION_HOME) | {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
 os.environ.clear()
 os.environ.update(ENVIRONMENT)
 

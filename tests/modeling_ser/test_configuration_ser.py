@@ -1,0 +1,165 @@
+"""The configuration: defaults, ranges, and what a saved config.json says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub.errors import StrictDataclassFieldValidationError
+
+from modeling_ser import SERConfig
+
+DEFAULTS = {
+    "input_size": 384,
+    "hidden_size": 128,
+    "conv_kernel_size": 5,
+    "num_attention_heads": 4,
+    "head_size": 32,
+    "attention_bias": False,
+    "dense_size": 64,
+    "dropout": 0.3,
+    "attention_dropout": 0.1,
+    "fusion": "frame",
+    "stream_sizes": None,
+    "class_weights": None,
+    "label_smoothing": 0.0,
+    "loss": "cross_entropy",
+    "num_members": 1,
+}
+
+OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
+    *(({name: 0}, f"{name} must be at least 1, not 0") for name in ("input_size", "hidden_size", "dense_size")),
+    *(({name: 0}, f"{name} must be at least 1, not 0") for name in ("conv_kernel_size", "head_size", "num_members")),
+    ({"num_attention_heads": 0}, "num_attention_heads must be at least 1, not 0"),
+    ({"num_attention_heads": -2}, "num_attention_heads must be at least 1, not -2"),
+    *(({name: 1.0}, rf"{name} must lie in \[0, 1\), not 1.0") for name in ("dropout", "attention_dropout")),
+    *(({name: -0.1}, rf"{name} must lie in \[0, 1\), not -0.1") for name in ("dropout", "label_smoothing")),
+    ({"attention_dropout": float("nan")}, "attention_dropout must lie"),
+    ({"label_smoothing": 1}, "label_smoothing must lie"),
+    ({"hidden_size": 130}, "hidden_size 130 cannot be divided among 4 heads"),
+    ({"loss": "hinge"}, "loss must be 'cross_entropy', not 'hinge'"),
+    ({"fusion": "early"}, "fusion must be 'frame' or 'late', not 'early'"),
+    ({"fusion": "late"}, "fusion='late' needs stream_sizes"),
+    ({"fusion": "late", "stream_sizes": []}, "fusion='late' needs stream_sizes"),
+    ({"stream_sizes": [300, 83]}, r"stream_sizes \[300, 83\] must be positive and sum to input_size 384"),
+    ({"stream_sizes": [385, -1]}, "must be positive and sum to input_size 384"),
+    ({"class_weights": [1.0, 0.0]}, "class_weights must be positive and finite"),
+    ({"class_weights": [1.0, float("inf")]}, "class_weights must be positive and finite"),
+    ({"class_weights": [1.0, float("nan")]}, "class_weights must be positive and finite"),
+]
+
+
+def test_defaults() -> None:
+    config = SERConfig()
+    assert {name: getattr(config, name) for name in DEFAULTS} == DEFAULTS
+    assert SERConfig.own_fields() == list(DEFAULTS)
+
+
+@pytest.mark.parametrize(("fields", "message"), OUT_OF_RANGE, ids=str)
+def test_a_value_out_of_range_is_named(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SERConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"hidden_size": "128"}, {"hidden_size": 12.5}, {"fusion": 1}, {"class_weights": 2.0}], ids=str
+)
+def test_a_value_of_the_wrong_type_is_named(fields: dict[str, Any]) -> None:
+    with pytest.raises(StrictDataclassFieldValidationError, match=f"'{next(iter(fields))}' expected"):
+        SERConfig(**fields)
+
+
+def test_unknown_fields_are_all_named() -> None:
+    with pytest.raises(ValueError, match=r"knows no 'hiden_size', 'num_heads'.* hidden_size"):
+        SERConfig(num_heads=8, hiden_size=64)
+
+
+def test_unknown_fields_are_refused_when_loading_too(tmp_path: Path) -> None:
+    SERConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="knows no 'kernel'"):
+        SERConfig.from_dict(json.loads((tmp_path / "config.json").read_text()) | {"kernel": 5})
+
+
+@pytest.mark.parametrize(
+    ("fields", "head_size"),
+    [
+        ({}, 32),
+        ({"hidden_size": 64}, 16),
+        ({"num_attention_heads": 8}, 16),
+        ({"head_size": 7}, 7),
+        ({"hidden_size": 10, "num_attention_heads": 3, "head_size": 5}, 5),
+    ],
+    ids=str,
+)
+def test_head_size(fields: dict[str, int], head_size: int) -> None:
+    assert SERConfig(**fields).head_size == head_size
+
+
+def test_every_field_survives_saving(tmp_path: Path) -> None:
+    fields = {
+        "input_size": 30,
+        "hidden_size": 12,
+        "conv_kernel_size": 7,
+        "num_attention_heads": 3,
+        "head_size": 5,
+        "attention_bias": True,
+        "dense_size": 9,
+        "dropout": 0,
+        "attention_dropout": 0.25,
+        "fusion": "late",
+        "stream_sizes": [10, 20],
+        "class_weights": [0.5, 1.0, 1.5],
+        "label_smoothing": 0.125,
+        "loss": "cross_entropy",
+        "num_members": 4,
+    }
+    assert fields.keys() == DEFAULTS.keys()
+    config = SERConfig(**fields, id2label={0: "anger", 1: "sadness", 2: "neutral"})
+    config.save_pretrained(tmp_path)
+    loaded = SERConfig.from_pretrained(tmp_path)
+    assert {name: getattr(loaded, name) for name in fields} == fields
+    assert loaded.id2label == {0: "anger", 1: "sadness", 2: "neutral"}
+    assert loaded.num_labels == 3
+    loaded.save_pretrained(tmp_path / "again")
+    assert (tmp_path / "again" / "config.json").read_bytes() == (tmp_path / "config.json").read_bytes()
+
+
+def test_config_json_points_to_the_code_beside_it(tmp_path: Path) -> None:
+    SERConfig().save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved["model_type"] == "ser"
+    assert saved["auto_map"] == {
+        "AutoConfig": "configuration_ser.SERConfig",
+        "AutoModel": "modeling_ser.SERModel",
+        "AutoModelForAudioClassification": "modeling_ser.SERForAudioClassification",
+    }
+    assert saved["custom_pipelines"] == {
+        "audio-classification": {
+            "impl": "pipeline_ser.SERPipeline",
+            "pt": ["AutoModelForAudioClassification"],
+            "type": "audio",
+        }
+    }
+
+
+def test_code_references_to_another_repository_are_dropped_when_saved_again(tmp_path: Path) -> None:
+    own = SERConfig().to_dict()
+    foreign = SERConfig().to_dict()
+    foreign["auto_map"] = {key: f"alice/emotions--{value}" for key, value in own["auto_map"].items()}
+    foreign["custom_pipelines"]["audio-classification"]["impl"] = "alice/emotions--pipeline_ser.SERPipeline"
+    config = SERConfig.from_dict(foreign)
+    config.to_dict()
+    # While it is loaded, transformers still has to know where its code came from.
+    assert config.auto_map["AutoConfig"] == "alice/emotions--configuration_ser.SERConfig"
+    assert config.custom_pipelines["audio-classification"]["impl"].startswith("alice/emotions--")
+    config.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert (saved["auto_map"], saved["custom_pipelines"]) == (own["auto_map"], own["custom_pipelines"])
+
+
+def test_configurations_share_no_state() -> None:
+    first, second = SERConfig(), SERConfig()
+    first.custom_pipelines["audio-classification"]["impl"] = "other.Pipeline"
+    first.auto_map["AutoConfig"] = "other.Config"
+    assert second.to_dict()["custom_pipelines"]["audio-classification"]["impl"] == "pipeline_ser.SERPipeline"
+    assert SERConfig().auto_map["AutoConfig"] == "configuration_ser.SERConfig"

@@ -1,0 +1,84 @@
+"""Masked batch normalization against PyTorch's, which is given the real frames alone."""
+
+import pytest
+import torch
+
+from modeling_ser.modeling_ser import MaskedBatchNorm
+from tests.modeling_ser.small_models import padded, random_clips
+
+LENGTHS = [[7], [1, 9, 4], [5, 5], [1, 1]]
+
+
+def pair(channels: int = 6) -> tuple[MaskedBatchNorm, torch.nn.BatchNorm1d]:
+    ours, theirs = MaskedBatchNorm(channels), torch.nn.BatchNorm1d(channels)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        ours.weight.uniform_(0.5, 1.5)
+        ours.bias.uniform_(-1, 1)
+        theirs.weight.copy_(ours.weight)
+        theirs.bias.copy_(ours.bias)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_equals_batch_norm_of_the_real_frames(lengths: list[int], offset: float) -> None:
+    ours, theirs = pair()
+    for step in range(3):
+        clips = [2 * clip + offset for clip in random_clips(lengths, seed=step)]
+        features, mask = padded(clips, padding=99.0)
+        normalized = ours(features, mask.unsqueeze(-1).float())
+        expected = theirs(torch.cat(clips))
+        torch.testing.assert_close(normalized[mask.bool()], expected, rtol=1e-4, atol=2e-4)
+        torch.testing.assert_close(ours.running_mean, theirs.running_mean, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.running_var, theirs.running_var, rtol=1e-4, atol=1e-5)
+    ours.eval(), theirs.eval()
+    features, mask = padded(clips)
+    expected = theirs(torch.cat(clips))
+    torch.testing.assert_close(ours(features, mask.unsqueeze(-1).float())[mask.bool()], expected)
+
+
+def test_evaluation_leaves_the_statistics_alone() -> None:
+    ours, _ = pair()
+    before = {name: value.clone() for name, value in ours.eval().state_dict().items()}
+    features, mask = padded(random_clips([3, 8]))
+    ours(features, mask.unsqueeze(-1).float())
+    assert all(torch.equal(before[name], value) for name, value in ours.state_dict().items())
+
+
+def test_one_single_frame_keeps_the_statistics_finite() -> None:
+    ours, _ = pair()
+    normalized = ours(torch.full((1, 1, 6), 5.0), torch.ones(1, 1, 1))
+    # Its variance is 0, so the frame is its own mean and only the bias remains.
+    torch.testing.assert_close(normalized[0, 0], ours.bias.detach())
+    torch.testing.assert_close(ours.running_mean, torch.full((6,), 0.5))
+    torch.testing.assert_close(ours.running_var, torch.full((6,), 0.9))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients(training: bool) -> None:
+    norm = MaskedBatchNorm(3).double().train(training)
+    features, mask = padded(random_clips([4, 2, 1], size=3))
+    real = mask.unsqueeze(-1).double()
+
+    def apply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        # The statistics are reset, because gradcheck calls the function many times.
+        statistics = {"running_mean": torch.zeros(3).double(), "running_var": torch.ones(3).double()}
+        state = {"weight": weight, "bias": bias} | statistics
+        return torch.func.functional_call(norm, state, (x, real)) * real
+
+    inputs = (features.double(), torch.rand(3).double() + 0.5, torch.randn(3).double())
+    assert torch.autograd.gradcheck(apply, tuple(value.requires_grad_() for value in inputs))
+
+
+def test_half_precision_sums_in_single_precision() -> None:
+    ours, theirs = pair()
+    clips = [clip + 30 for clip in random_clips([3000, 1000])]
+    features, mask = padded([clip.half() for clip in clips])
+    normalized = ours(features, mask.unsqueeze(-1).half())
+    assert normalized.dtype == torch.float16
+    expected = theirs(torch.cat(clips).half().float())
+    # Only the result is rounded to float16's 11 bits, although values around 30 were centered.
+    assert (normalized[mask.bool()].float() - expected).abs().max() < 5 * 2**-11
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.running_var, theirs.running_var, rtol=1e-3, atol=1e-4)

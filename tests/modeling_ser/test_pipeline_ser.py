@@ -1,0 +1,261 @@
+"""The pipeline in this process: arguments, errors, and how often it computes features."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from transformers import ASTConfig, ASTForAudioClassification, BatchFeature
+from transformers.pipelines.pt_utils import KeyDataset
+
+from feature_extraction import SERFeatureExtractor
+from modeling_ser import SERForAudioClassification, SERPipeline
+from tests.modeling_ser.small_pipeline import CLIPS, LABELS, logits_of, small_classifier, write_clips
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_clips(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture
+def classifier() -> SERPipeline:
+    model, extractor = small_classifier()
+    return SERPipeline(model=model, feature_extractor=extractor, device="cpu")
+
+
+def by_label(scores: list[dict[str, Any]]) -> dict[str, float]:
+    return {item["label"]: item["score"] for item in scores}
+
+
+def expected_of(classifier: SERPipeline, waveform: np.ndarray) -> dict[str, Any]:
+    scores = logits_of(classifier.model, classifier.feature_extractor, waveform).softmax(-1)
+    return dict(zip(LABELS, scores.tolist(), strict=True))
+
+
+def test_scores_are_the_models_best_first(classifier: SERPipeline, clips: list[Path]) -> None:
+    answers = [classifier(path) for path in clips]
+    for answer, waveform in zip(answers, CLIPS.values(), strict=True):
+        assert by_label(answer) == pytest.approx(expected_of(classifier, waveform), abs=1e-6)
+        scores = [item["score"] for item in answer]
+        assert scores == sorted(scores, reverse=True)
+        assert all(type(score) is float for score in scores)
+    assert np.std([by_label(answer)["anger"] for answer in answers]) > 0.01  # the clips are told apart
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int16, torch.float32, torch.float64])
+def test_arrays_of_any_number_type(classifier: SERPipeline, kind: Any) -> None:
+    waveform = CLIPS["angry"]
+    if kind is np.int16:
+        array = (waveform * 32767).astype(np.int16)
+    else:
+        array = torch.from_numpy(waveform).to(kind) if isinstance(kind, torch.dtype) else waveform.astype(kind)
+    answer = classifier({"array": array, "sampling_rate": 16000})
+    assert by_label(answer) == pytest.approx(expected_of(classifier, waveform), abs=1e-3)
+
+
+def test_tuples_and_nothing(classifier: SERPipeline, clips: list[Path]) -> None:
+    assert classifier(tuple(clips[:2])) == classifier(clips[:2])
+    assert classifier([]) == []
+    assert classifier(()) == []
+    assert list(classifier(path for path in [])) == []
+
+
+@pytest.mark.parametrize("kind", ["iterator", "map", "generator", "streamed column", "KeyDataset"])
+def test_streams_are_read_as_they_are_asked_for(classifier: SERPipeline, clips: list[Path], kind: str) -> None:
+    read: list[Path] = []
+
+    def reading(path: Path) -> Path:
+        read.append(path)
+        return path
+
+    rows = datasets.Dataset.from_dict({"audio": [str(path) for path in clips]})
+    rows = rows.cast_column("audio", datasets.Audio(decode=False))
+    streams = {
+        "iterator": iter(clips),
+        "map": map(reading, clips),
+        "generator": (reading(path) for path in clips),
+        "streamed column": rows.to_iterable_dataset()["audio"],
+        "KeyDataset": KeyDataset(rows, "audio"),
+    }
+    answers = classifier(streams[kind], batch_size=2)
+    assert not isinstance(answers, list)
+    assert len(read) <= 1  # transformers looks at the first, to see what kind of stream it is
+    assert list(answers) == classifier(clips, batch_size=2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 8])
+def test_features_are_computed_once_per_batch(
+    classifier: SERPipeline, clips: list[Path], monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    expected = [expected_of(classifier, waveform) for waveform in CLIPS.values()]
+    batches: list[list[int]] = []
+    extract = classifier.feature_extractor.extract
+
+    def counting(waveforms: Sequence[torch.Tensor], device: torch.device | None = None) -> BatchFeature:
+        assert device == classifier.device
+        batches.append([len(waveform) for waveform in waveforms])
+        return extract(waveforms, device)
+
+    monkeypatch.setattr(classifier.feature_extractor, "extract", counting)
+    answers = classifier(clips, batch_size=batch_size)
+    lengths = [len(waveform) for waveform in CLIPS.values()]
+    # Each clip reaches the extractor at its own length, so the deltas never see padding.
+    assert batches == [lengths[start : start + batch_size] for start in range(0, 5, batch_size)]
+    for answer, scores in zip(answers, expected, strict=True):
+        assert by_label(answer) == pytest.approx(scores, abs=1e-5)
+
+
+def test_preprocessing_only_decodes(
+    classifier: SERPipeline, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("preprocess computed features")
+
+    monkeypatch.setattr(SERFeatureExtractor, "extract", refuse)
+    monkeypatch.setattr(SERFeatureExtractor, "__call__", refuse)
+    decoded = classifier.preprocess(clips[0])
+    assert decoded.keys() == {"input_values", "attention_mask"}
+    np.testing.assert_array_equal(decoded["input_values"], CLIPS["angry"][None])
+    assert torch.equal(decoded["attention_mask"], torch.ones(1, len(CLIPS["angry"]), dtype=torch.int64))
+
+
+def write(content: bytes) -> Callable[[Path], Path]:
+    def write_to(folder: Path) -> Path:
+        (folder / "clip.wav").write_bytes(content)
+        return folder / "clip.wav"
+
+    return write_to
+
+
+WAV = (
+    b"RIFF" + (36 + 3200).to_bytes(4, "little") + b"WAVEfmt \x10\0\0\0\1\0\1\0\x80\x3e\0\0\0\x7d\0\0\2\0\x10\0data"
+) + (3200).to_bytes(4, "little")
+
+BAD_SOURCES: dict[str, tuple[Callable[[Path], Any], type[Exception], str]] = {
+    "missing file": (lambda folder: folder / "nowhere.wav", FileNotFoundError, r"nowhere\.wav: no such file"),
+    "folder": (lambda folder: folder, IsADirectoryError, "is a folder"),
+    "empty file": (write(b""), ValueError, r"clip\.wav: is empty"),
+    "text named .wav": (write(b"once upon a time"), ValueError, r"clip\.wav: no audio file"),
+    "truncated": (write(WAV + bytes(1000)), ValueError, r"clip\.wav: truncated, 1000 of 3200 bytes"),
+    "no samples": (write(WAV[:-4] + bytes(4)), ValueError, r"clip\.wav: holds 0 samples"),
+    "NaN": (lambda _: {"array": np.full(800, np.nan), "sampling_rate": 16000}, ValueError, "array: 800 of 800"),
+    "NaN by name": (
+        lambda _: {"path": "clip.wav", "array": np.full(800, np.inf), "sampling_rate": 16000},
+        ValueError,
+        r"clip\.wav: 800 of 800 samples are NaN or infinite",
+    ),
+    "empty array": (lambda _: np.zeros(0, np.float32), ValueError, "array: holds 0 samples"),
+    "2-D array": (lambda _: np.zeros((2, 800), np.float32), ValueError, r"array: an array must be 1-D.*\(2, 800\)"),
+    "no rate": (lambda _: {"array": np.ones(800)}, ValueError, '"array" but no "sampling_rate"'),
+    "rate 0": (lambda _: {"array": np.ones(800), "sampling_rate": 0}, ValueError, "sampling rate of 0 Hz"),
+    "empty dictionary": (lambda _: {}, ValueError, "the dict has the keys"),
+    "number": (lambda _: 5, TypeError, "cannot read audio from a int"),
+    "None": (lambda _: None, TypeError, "cannot read audio from a NoneType"),
+    "another scheme": (lambda _: "ftp://host/clip.wav", ValueError, "http and https only"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:A waveform came without")
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("kind", BAD_SOURCES)
+def test_a_bad_source_is_named(
+    classifier: SERPipeline, clips: list[Path], tmp_path: Path, kind: str, batched: bool
+) -> None:
+    make, error, message = BAD_SOURCES[kind]
+    source = make(tmp_path)
+    with pytest.raises(error, match=message):
+        classifier([clips[0], source, clips[1]], batch_size=2) if batched else classifier(source)
+
+
+@pytest.mark.filterwarnings("ignore:A waveform came without")
+def test_silence_has_scores_and_a_warning(classifier: SERPipeline) -> None:
+    with pytest.warns(UserWarning, match="digital silence"):
+        answer = classifier(np.zeros(1600, np.float32))
+    assert sum(by_label(answer).values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 1.5, True, "2", [1]])
+def test_an_impossible_top_k_is_refused(classifier: SERPipeline, clips: list[Path], top_k: Any) -> None:
+    with pytest.raises(ValueError, match="top_k must be a whole number of at least 1, or None"):
+        classifier(clips[0], top_k=top_k)
+    with pytest.raises(ValueError, match="top_k must be"):
+        SERPipeline(model=classifier.model, feature_extractor=classifier.feature_extractor, top_k=top_k)
+
+
+def test_top_k_of_the_call_outranks_that_of_construction(classifier: SERPipeline, clips: list[Path]) -> None:
+    whole = classifier(clips[0])
+    assert classifier(clips[0], top_k=2) == whole[:2]
+    assert classifier(clips[0], top_k=99) == whole
+    single = SERPipeline(model=classifier.model, feature_extractor=classifier.feature_extractor, top_k=1)
+    assert single(clips[0]) == whole[:1]
+    assert single(clips[0], top_k=2) == whole[:2]
+    assert single(clips[0], top_k=None) == whole
+    assert single(clips[0]) == whole[:1]
+
+
+@pytest.mark.parametrize("problem", [None, "single_label_classification", "multi_label_classification", "regression"])
+def test_functions(classifier: SERPipeline, clips: list[Path], problem: str | None) -> None:
+    logits = logits_of(classifier.model, classifier.feature_extractor, CLIPS["angry"])
+    functions = {"softmax": logits.softmax(-1), "sigmoid": logits.sigmoid(), "none": logits}
+    for name, scores in functions.items():
+        answer = by_label(classifier(clips[0], function_to_apply=name))
+        assert answer == pytest.approx(dict(zip(LABELS, scores.tolist(), strict=True)), abs=1e-6)
+    classifier.model.config.problem_type = problem
+    default = {"regression": "none", "multi_label_classification": "sigmoid"}.get(problem, "softmax")
+    assert classifier(clips[0]) == classifier(clips[0], function_to_apply=default)
+
+
+@pytest.mark.parametrize("function", ["relu", "", "Softmax"])
+def test_an_unknown_function_is_refused(classifier: SERPipeline, clips: list[Path], function: str) -> None:
+    with pytest.raises(ValueError, match=f"must be one of softmax, sigmoid, none, not {function!r}"):
+        classifier(clips[0], function_to_apply=function)
+
+
+def test_unknown_keywords_are_refused(classifier: SERPipeline, clips: list[Path]) -> None:
+    with pytest.raises(ValueError, match="takes no 'sampling_rate', 'topk'"):
+        classifier(clips[0], topk=1, sampling_rate=8000)
+    with pytest.raises(ValueError, match="takes no 'topk'"):
+        SERPipeline(model=classifier.model, feature_extractor=classifier.feature_extractor, topk=1)
+
+
+def test_models_of_another_kind_are_refused(classifier: SERPipeline) -> None:
+    config = ASTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, max_length=32)
+    other = ASTForAudioClassification(config)
+    with pytest.raises(ValueError, match="not a 'audio-spectrogram-transformer' model"):
+        SERPipeline(model=other, feature_extractor=classifier.feature_extractor)
+
+
+def test_the_extractor_is_needed(classifier: SERPipeline) -> None:
+    with pytest.raises(ValueError, match="needs the feature extractor"):
+        SERPipeline(model=classifier.model)
+
+
+def test_a_model_in_training_is_put_to_evaluation(classifier: SERPipeline, clips: list[Path]) -> None:
+    expected = classifier(clips[0])
+    classifier.model.train()
+    again = classifier.model.as_pipeline(classifier.feature_extractor, top_k=2)
+    assert isinstance(again, SERPipeline)
+    assert again(clips[0]) == expected[:2]
+
+
+def test_a_half_precision_model_scores_nearly_the_same(classifier: SERPipeline, clips: list[Path]) -> None:
+    expected = by_label(classifier(clips[0]))
+    model: SERForAudioClassification = classifier.model.half()
+    half = SERPipeline(model=model, feature_extractor=classifier.feature_extractor)
+    assert by_label(half(clips[0])) == pytest.approx(expected, abs=0.02)
+
+
+class Decoder:
+    """Stands for the decoder object of a datasets audio column."""
+
+    def get_all_samples(self) -> SimpleNamespace:
+        return SimpleNamespace(data=torch.from_numpy(CLIPS["angry"])[None], sample_rate=16000)
+
+
+def test_decoder_objects_of_datasets(classifier: SERPipeline) -> None:
+    assert by_label(classifier(Decoder())) == pytest.approx(expected_of(classifier, CLIPS["angry"]), abs=1e-6)
