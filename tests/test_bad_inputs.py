@@ -208,6 +208,14 @@ def earlier_run(folder: Path) -> list[str]:
     return good(folder)
 
 
+def same_audio_of_two_speakers(folder: Path) -> list[str]:
+    corpus = write_polish(folder / "polish", repetitions=(1,))
+    samples, _ = soundfile.read(corpus / "m1.a_nie_1.wav", dtype="int16")
+    (corpus / "m4.s_tak_1.wav").unlink()
+    soundfile.write(corpus / "m4.s_tak_1.flac", samples, RATE)
+    return ["--data_dir", str(corpus)]
+
+
 TRAININGS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "missing corpus folder": (missing_corpus, r"the folder .*nowhere does not exist"),
     "empty corpus folder": (empty_corpus, r"no \.wav, \.flac or \.ogg file"),
@@ -220,6 +228,10 @@ TRAININGS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "two folds": (lambda folder: good(folder, "--scheme", "k-fold", "--num_folds", "2"), "k of at least 3"),
     "no sessions": (lambda folder: good(folder, "--scheme", "leave-one-session-out"), "needs the session"),
     "a speaker in two splits": (fold_with(leak), r"the speaker 'm\d' is in"),
+    "a recording in two splits": (
+        same_audio_of_two_speakers,
+        "'m4.s_tak_1' of train and 'm1.a_nie_1' of test are the same",
+    ),
     "unknown clip in a fold": (fold_with(lambda rows: [{**rows[0], "id": "m9"}, *rows[1:]]), "line 1: the clip 'm9'"),
     "clip missing from a fold": (fold_with(lambda rows: rows[1:]), "in no split"),
     "changed label": (fold_with(lambda rows: [{**rows[0], "label": "calm"}, *rows[1:]]), "the label of the clip"),

@@ -14,7 +14,8 @@ class DataArguments:
     """Which clips, and who trains, validates and is tested.
 
     Args:
-        corpus: Name of a corpus; `list_corpora()` lists them.
+        corpus: Name of a corpus (`list_corpora()` lists them), or, with a slash in it, a copy of one: a folder or a
+            data set on the Hub (`you/emodb`, `you/emodb@revision`).
         data_dir: Folder of the corpus; `None` for its default place.
         config: Configuration of the corpus; `None` for its default one.
         cache_dir: Folder of the built corpus and of its features; `None` for the cache of `datasets`.
@@ -23,10 +24,11 @@ class DataArguments:
         num_folds: Number of folds of `k-fold`.
         fold: Which fold is tested, counted from 0.
         folds_file: A fold saved as JSONL (id, speaker, label, split), instead of scheme and fold.
+        streaming: Whether to read a copy as a stream, without downloading it as a whole first.
         skip_bad: Whether to report clips that cannot be used and go on without them.
     """
 
-    corpus: str = field(metadata={"help": f"corpus: {', '.join(list_corpora())}"})
+    corpus: str = field(metadata={"help": f"corpus: {', '.join(list_corpora())}; or user/copy on the Hub"})
     data_dir: str | None = field(default=None, metadata={"help": "folder of the corpus (default: its usual place)"})
     config: str | None = field(default=None, metadata={"help": "configuration of the corpus"})
     cache_dir: str | None = field(default=None, metadata={"help": "folder for what is built"})
@@ -37,6 +39,7 @@ class DataArguments:
     num_folds: int | None = field(default=None, metadata={"help": "number of folds of k-fold"})
     fold: int = field(default=0, metadata={"help": "the fold to test, from 0"})
     folds_file: str | None = field(default=None, metadata={"help": "a fold as JSONL, instead of --scheme and --fold"})
+    streaming: bool = field(default=False, metadata={"help": "read a copy as a stream"})
     skip_bad: bool = field(default=False, metadata={"help": "report clips that cannot be used, and go on"})
 
 

@@ -1,37 +1,59 @@
 """What a person sees of a training: a bar at a terminal, and a line per evaluation."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
 from speech_emotion.progress import is_terminal
 
-COLUMNS = (
-    ("epoch", "epoch", "{:6.1f}"),
-    ("loss", "train loss", "{:10.4f}"),
-    ("eval_loss", "val. loss", "{:9.4f}"),
-    ("eval_wa", "val. WA", "{:7.1%}"),
-    ("eval_ua", "val. UA", "{:7.1%}"),
+
+class Column(NamedTuple):
+    """A column of the table.
+
+    Args:
+        key: What Trainer logs the figure as.
+        title: What stands above it.
+        form: How it is written; as wide as the title or wider.
+    """
+
+    key: str
+    title: str
+    form: str
+
+
+COMMON_COLUMNS = (
+    Column("epoch", "epoch", "{:6.1f}"),
+    Column("loss", "train loss", "{:10.4f}"),
+    Column("eval_loss", "val. loss", "{:9.4f}"),
+)
+EMOTION_COLUMNS = (
+    *COMMON_COLUMNS,
+    Column("eval_wa", "val. WA", "{:7.1%}"),
+    Column("eval_ua", "val. UA", "{:7.1%}"),
 )
 
 
 class EpochTableCallback(ProgressCallback):
     """Prints a line per evaluation on validation speakers, and a bar where a terminal shows it.
 
+    Args:
+        columns: What it shows.
+
     Example:
-        >>> EpochTableCallback().header()
+        >>> EpochTableCallback(EMOTION_COLUMNS).header()
         ' epoch  train loss  val. loss  val. WA  val. UA'
     """
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Sequence[Column]) -> None:
         super().__init__()
+        self.columns = tuple(columns)
         self._loss: float | None = None
         self._started = False
 
-    @staticmethod
-    def header() -> str:
+    def header(self) -> str:
         """Return the titles of the columns."""
-        return "  ".join(title.rjust(len(form.format(0))) for _, title, form in COLUMNS)
+        return "  ".join(title.rjust(len(form.format(0))) for _, title, form in self.columns)
 
     def _print(self, line: str) -> None:
         if self.training_bar is not None:
@@ -78,7 +100,7 @@ class EpochTableCallback(ProgressCallback):
         self._print(
             "  ".join(
                 form.format(values[key]) if values.get(key) is not None else "-".rjust(len(form.format(0)))
-                for key, _, form in COLUMNS
+                for key, _, form in self.columns
             )
         )
 
@@ -90,4 +112,4 @@ class EpochTableCallback(ProgressCallback):
             super().on_train_end(args, state, control, **kwargs)
 
 
-__all__ = ["EpochTableCallback"]
+__all__ = ["COMMON_COLUMNS", "EMOTION_COLUMNS", "Column", "EpochTableCallback"]

@@ -1,21 +1,26 @@
 """Features of a whole corpus, computed once and kept on disk."""
 
 import logging
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import datasets
 import numpy as np
 from datasets.fingerprint import Hasher
+from tqdm import tqdm
 
+from dataset_scripts.audio_leaks import digest_of
 from feature_extraction import SERFeatureExtractor
 
 logger = logging.getLogger(__name__)
 
 # Part of the fingerprint: raise it when the layout of the cached rows changes. The extractor has a version of its own.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
+FEATURE_COLUMNS = ("input_features", "num_frames", "recording")
 WAITING_BYTES = 64 * 2**20  # features held in memory before they are written
 CLIPS_PER_BATCH = 16
+LONGEST_SECONDS = 60.0  # taken for clips of a stream, whose longest is not known beforehand
 
 
 def cache_features(
@@ -34,54 +39,33 @@ def cache_features(
 
     Returns:
         A row per clip, in the order of `rows`: `id`, `input_features`, the frames one after another, (frames ×
-        feature_size,) float32 or float16, and `num_frames`. Rows come as numpy arrays.
+        feature_size,) float32 or float16, `num_frames`, and `recording`, a hash of the samples (`None` for silence).
+        Rows come as numpy arrays.
 
     Raises:
         ValueError: If a clip cannot be used and `skip_bad` is off, or none can be used; it names the clip.
         FileNotFoundError: If a clip's file is missing and `skip_bad` is off.
     """
-    fingerprint = Hasher.hash(
-        [CACHE_VERSION, rows._fingerprint, extractor.feature_extraction_version, extractor.to_dict(), skip_bad]
-    )
+    if not len(rows):
+        raise ValueError("There are no clips to take features of.")
+    fingerprint = Hasher.hash([rows._fingerprint, *_state(extractor), skip_bad])
+    waiting = _clips_that_may_wait(max(rows["duration"]), extractor)
 
     def extract(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        ids, waveforms = [], []
-        for clip, audio, file in zip(batch["id"], batch["audio"], batch["file"], strict=True):
-            try:
-                waveforms.append(extractor.load_audio(audio))
-            except (ValueError, OSError) as error:
-                if not skip_bad:
-                    raise type(error)(f"Clip {clip!r} ({file}): {error}") from error
-                logger.warning("Skipped clip %r (%s): %s", clip, file, error)
-                continue
-            ids.append(clip)
-        if not ids:
-            return {"id": [], "input_features": [], "num_frames": []}
-        features = extractor.extract(waveforms, device=device)
-        lengths = features["attention_mask"].sum(dim=1).tolist()
-        arrays = features["input_features"].cpu().numpy()
+        clips = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        results = list(_extract(clips, extractor, skip_bad, device))
         return {
-            "id": ids,
-            "input_features": [array[:length].reshape(-1) for array, length in zip(arrays, lengths, strict=True)],
-            "num_frames": lengths,
+            "id": [clip["id"] for clip, _ in results],
+            **{name: [cached[name] for _, cached in results] for name in FEATURE_COLUMNS},
         }
 
-    longest = 1 + int(max(rows["duration"]) * extractor.sampling_rate) // extractor.hop_length
-    bytes_per_clip = longest * extractor.feature_size * np.dtype(extractor.feature_dtype).itemsize
-    waiting = max(1, WAITING_BYTES // bytes_per_clip)
     cached = rows.map(
         extract,
         batched=True,
         batch_size=min(CLIPS_PER_BATCH, waiting),
         writer_batch_size=min(rows.num_rows, waiting),
         remove_columns=rows.column_names,
-        features=datasets.Features(
-            {
-                "id": datasets.Value("string"),
-                "input_features": datasets.LargeList(datasets.Value(extractor.feature_dtype)),
-                "num_frames": datasets.Value("int64"),
-            }
-        ),
+        features=datasets.Features({"id": datasets.Value("string"), **_feature_columns(extractor)}),
         new_fingerprint=fingerprint,
         desc="Extracting features",
     )
@@ -90,4 +74,100 @@ def cache_features(
     return cached.with_format("numpy")
 
 
-__all__ = ["CACHE_VERSION", "cache_features"]
+def cache_streamed(
+    rows: datasets.IterableDataset,
+    state: str,
+    extractor: SERFeatureExtractor,
+    skip_bad: bool = False,
+    device: str | None = None,
+    cache_dir: str | None = None,
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Compute the features of clips as they stream in, or find them computed.
+
+    The stream is read once; its audio is never on this machine's disk as a whole. What stays is the features and what
+    is known of each clip, and a training on them equals one on the corpus itself.
+
+    Args:
+        rows: A stream of clips, with at least `id`, `audio`, `file`, `duration`, `label`, `speaker`.
+        state: What identifies the content of the stream, such as the commit of a repository.
+        extractor: Makes the features.
+        skip_bad: Whether to report clips that cannot be used and go on without them.
+        device: Where to compute; `None` for the CPU.
+        cache_dir: Folder of the cache; `None` for that of `datasets`.
+
+    Returns:
+        The clips without audio, and their features as `cache_features` returns them, in the same order.
+
+    Raises:
+        ValueError: As `cache_features`.
+    """
+    columns = [name for name in rows.column_names if name != "audio"]
+
+    def generate() -> Iterator[dict[str, Any]]:
+        with tqdm(desc="Extracting features of the stream", unit=" clips", disable=not sys.stderr.isatty()) as bar:
+            for batch in rows.iter(batch_size=CLIPS_PER_BATCH):
+                clips = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+                for clip, cached in _extract(clips, extractor, skip_bad, device):
+                    yield {name: clip[name] for name in columns} | cached
+                bar.update(len(clips))
+
+    table = datasets.Dataset.from_generator(
+        generate,
+        features=datasets.Features({**{name: rows.features[name] for name in columns}, **_feature_columns(extractor)}),
+        cache_dir=cache_dir,
+        fingerprint=Hasher.hash([state, *_state(extractor), skip_bad]),
+        writer_batch_size=_clips_that_may_wait(LONGEST_SECONDS, extractor),
+    )
+    if not len(table):
+        raise ValueError("None of the streamed clips can be used; the messages above say why.")
+    clips = table.select_columns(columns)
+    for field in ("description", "homepage", "license", "citation"):
+        setattr(clips.info, field, getattr(rows.info, field))
+    return clips, table.select_columns(["id", *FEATURE_COLUMNS]).with_format("numpy")
+
+
+def _state(extractor: SERFeatureExtractor) -> list[object]:
+    settings = {name: value for name, value in extractor.to_dict().items() if name != "auto_map"}
+    return [CACHE_VERSION, extractor.feature_extraction_version, settings]
+
+
+def _feature_columns(extractor: SERFeatureExtractor) -> dict[str, object]:
+    return {
+        "input_features": datasets.LargeList(datasets.Value(extractor.feature_dtype)),
+        "num_frames": datasets.Value("int64"),
+        "recording": datasets.Value("string"),
+    }
+
+
+def _clips_that_may_wait(longest: float, extractor: SERFeatureExtractor) -> int:
+    """How many clips of the longest duration, in seconds, have features of at most `WAITING_BYTES`."""
+    frames = 1 + int(longest * extractor.sampling_rate) // extractor.hop_length
+    return max(1, WAITING_BYTES // (frames * extractor.feature_size * np.dtype(extractor.feature_dtype).itemsize))
+
+
+def _extract(
+    clips: Sequence[Mapping[str, Any]], extractor: SERFeatureExtractor, skip_bad: bool, device: str | None
+) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
+    """Yield each usable clip with what is cached of it."""
+    usable, waveforms = [], []
+    for clip in clips:
+        try:
+            waveforms.append(extractor.load_audio(clip["audio"]))
+        except (ValueError, OSError) as error:
+            message = f"Clip {clip['id']!r} ({clip['file']}): {error}"
+            if not skip_bad:
+                raise type(error)(message) from error
+            logger.warning("Skipped: %s", message)
+            continue
+        usable.append(clip)
+    if not usable:
+        return
+    features = extractor.extract(waveforms, device=device)
+    lengths = features["attention_mask"].sum(dim=1).tolist()
+    arrays = features["input_features"].cpu().numpy()  # (clips, frames, feature_size)
+    for clip, waveform, array, length in zip(usable, waveforms, arrays, lengths, strict=True):
+        recording = digest_of(waveform, extractor.sampling_rate)
+        yield clip, {"input_features": array[:length].reshape(-1), "num_frames": length, "recording": recording}
+
+
+__all__ = ["CACHE_VERSION", "cache_features", "cache_streamed"]

@@ -25,11 +25,12 @@ from speech_emotion.progress import quiet_unless_terminal
 from .arguments import DataArguments, ModelArguments, SERTrainingArguments, model_sizes
 from .card import RunReport, SplitReport, model_card
 from .clip_split import ClipSplit
-from .feature_cache import cache_features
+from .feature_cache import cache_features, cache_streamed
 from .hub_push import push_folder
 from .launch import check_launch, find_checkpoint, sole_training
 from .normalization import feature_statistics
 from .splits import Splits, balanced_weights, choose_fold, keep_labels, make_splits
+from .stream_state import stream_state
 from .trainer import SERTrainer
 
 logger = logging.getLogger(__name__)
@@ -96,13 +97,12 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
     with training.main_process_first(local=False, desc="corpus and features"), warnings.catch_warnings():
         if not training.should_log:  # what there is to say of the corpus is said once
             warnings.simplefilter("ignore")
-        corpus = load_corpus(data.corpus, data_dir=data.data_dir, config=data.config, cache_dir=data.cache_dir)
+        corpus, features = load_with_features(data, extractor, str(training.device))
         rows, labels = keep_labels(corpus, data.labels)
         fold = choose_fold(rows, data)
-        features = cache_features(corpus, extractor, skip_bad=data.skip_bad)
     splits = make_splits(rows, features, fold, labels)
     if training.should_log:
-        print(describe_splits(data.corpus, fold.name, labels, splits), flush=True)
+        print(describe_splits(_public_name(data.corpus), fold.name, labels, splits), flush=True)
     set_seed(training.seed)
     network = make_model(model_args, labels, splits.train, extractor.feature_size)
     patience = training.early_stopping_patience
@@ -127,7 +127,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         parts[name], clip_scores = report_split(name, clips, logits, labels)
         scores += clip_scores
     report = RunReport(
-        corpus=data.corpus,
+        corpus=_public_name(data.corpus),
         title=corpus_title(rows),
         homepage=rows.info.homepage,
         corpus_license=rows.info.license,
@@ -153,6 +153,38 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         if training.push_to_hub:
             _push(trainer, report)
     return TrainingResult(folder, report=report)
+
+
+def load_with_features(
+    data: DataArguments, extractor: SERFeatureExtractor, device: str | None = None
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Load a corpus and the features of its clips, from the cache where they are there already.
+
+    Args:
+        data: Which corpus; with `streaming`, a copy of one that is read clip by clip.
+        extractor: Makes the features.
+        device: Where to compute them.
+
+    Returns:
+        The clips, and their features as `cache_features` returns them.
+
+    Raises:
+        ValueError: If a clip cannot be used, or something that is not a copy is to be streamed.
+        FileNotFoundError: If the corpus or a clip is missing.
+    """
+    places = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
+    if not data.streaming:
+        rows = load_corpus(data.corpus, **places)
+        return rows, cache_features(rows, extractor, skip_bad=data.skip_bad, device=device)
+    if "/" not in data.corpus:
+        raise ValueError(
+            f"--streaming is for copies of a corpus (you/{data.corpus} on the Hub, or a folder); {data.corpus} itself "
+            "is on this machine's disk anyway."
+        )
+    stream = load_corpus(data.corpus, **places, streaming=True)
+    return cache_streamed(
+        stream, stream_state(data.corpus), extractor, data.skip_bad, device=device, cache_dir=data.cache_dir
+    )
 
 
 def _prepare_folder(folder: Path, training: SERTrainingArguments) -> Path | None:
@@ -309,15 +341,21 @@ def _asked_for(data: DataArguments, model: ModelArguments, training: SERTraining
     )
     chosen = {name: getattr(training, name) for name in names} | {"lr_scheduler_type": str(training.lr_scheduler_type)}
     return {
-        "corpus": data.corpus,
+        "corpus": _public_name(data.corpus),
         "config": data.config,
         "labels": data.labels,
         "scheme": data.scheme if data.folds_file is None else "file",
         "num_folds": data.num_folds,
         "fold": data.fold,
         **vars(model),
+        "model_name_or_path": _public_name(model.model_name_or_path),
         **chosen,
     }
+
+
+def _public_name(name: str | None) -> str | None:
+    """Name a folder without what lies above it, which is nobody's business; other names are kept."""
+    return Path(name).resolve().name if name is not None and Path(name).is_dir() else name
 
 
 def _as_json(report: RunReport) -> dict[str, Any]:

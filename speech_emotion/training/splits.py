@@ -1,7 +1,7 @@
 """From a corpus and arguments to three sets of clips with features and class indices."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import datasets
@@ -93,7 +93,7 @@ def make_splits(rows: datasets.Dataset, features: datasets.Dataset, fold: Fold, 
         The splits, in the order of the fold's ids.
 
     Raises:
-        ValueError: If a speaker is in two splits, or a split has no usable clip.
+        ValueError: If a speaker or a recording is in two splits, or a split has no usable clip.
     """
     # Checked when folds are made, and again here, where they are used.
     check_disjoint(fold, rows)
@@ -108,12 +108,49 @@ def make_splits(rows: datasets.Dataset, features: datasets.Dataset, fold: Fold, 
         speakers, names = zip(*(clips[clip] for clip in ids), strict=True)
         return ClipSplit(features, [usable[clip] for clip in ids], ids, speakers, [classes[label] for label in names])
 
+    recordings = features.with_format(None)["recording"][:]
+    check_recordings(
+        {
+            name: [(clip, recordings[usable[clip]]) for clip in ids if clip in usable]
+            for name, ids in fold.splits.items()
+        },
+        fold.name,
+    )
     splits = Splits(**{name: split(name, ids) for name, ids in fold.splits.items()})
     left = [
         {"id": clip, "speaker": speaker, "label": label} for clip, (speaker, label) in clips.items() if clip in usable
     ]
     check_classes(Fold(**{name: tuple(part.ids) for name, part in splits.items()}, name=fold.name), left)
     return splits
+
+
+def check_recordings(splits: Mapping[str, Iterable[tuple[str, str | None]]], fold: str = "") -> None:
+    """Assert that no recording is in two splits, under whatever id, speaker or encoding it may be there.
+
+    Args:
+        splits: For each split its clips, as id and hash of the samples; `None` for silence, which is like any other.
+        fold: Name of the fold, for the message.
+
+    Raises:
+        ValueError: If a recording is in two splits, naming both clips.
+
+    Example:
+        >>> check_recordings({"train": [("a", "1f")], "test": [("b", "1f")]})
+        Traceback (most recent call last):
+        ...
+        ValueError: Fold '': the clips 'a' of train and 'b' of test are the same recording...
+    """
+    first: dict[str, tuple[str, str]] = {}
+    for split, clips in splits.items():
+        for clip, recording in clips:
+            if recording is None:
+                continue
+            other, other_split = first.setdefault(recording, (clip, split))
+            if other_split != split:
+                raise ValueError(
+                    f"Fold {fold!r}: the clips {other!r} of {other_split} and {clip!r} of {split} are the same "
+                    "recording. Remove one of them, or correct its speaker."
+                )
 
 
 def balanced_weights(labels: Sequence[int], num_labels: int) -> list[float]:
@@ -140,4 +177,4 @@ def balanced_weights(labels: Sequence[int], num_labels: int) -> list[float]:
     return [len(labels) / (num_labels * counts[index]) for index in range(num_labels)]
 
 
-__all__ = ["Splits", "balanced_weights", "choose_fold", "keep_labels", "make_splits"]
+__all__ = ["Splits", "balanced_weights", "check_recordings", "choose_fold", "keep_labels", "make_splits"]

@@ -1,51 +1,24 @@
-"""Trainer for speech-emotion models: reproducible, exactly resumable, safe to share from."""
+"""Trainer for speech-emotion models."""
 
-import math
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import CommitInfo, HfApi
 from torch import nn
-from torch.utils.data import Sampler
-from transformers import (
-    EvalPrediction,
-    PrinterCallback,
-    ProgressCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
-from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy, SaveStrategy
+from transformers import EvalPrediction, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
 
 from modeling_ser.modeling_ser import classification_loss
 from speech_emotion.evaluation import SERMetric
 
 from .clip_split import ClipSplit
 from .collator import FeatureCollator
-from .epoch_table import EpochTableCallback
-from .hub_push import HubPushCallback, push_folder
-from .launch import check_launch
-from .sampler import LengthGroupedSampler
-from .stop_signal import StopSignalCallback
-
-PICKLED_ARGUMENTS = "training_args.bin"
+from .reproducible_trainer import ReproducibleTrainer
 
 
-class SERTrainer(Trainer):
-    """A `Trainer` whose runs can be repeated, resumed and shared exactly.
-
-    - Clips come in the order of `LengthGroupedSampler`, and dropout is seeded by seed, step and process, so that
-      nothing depends on how often a global generator was drawn from before. A run that was stopped and resumed ends
-      with the parameters of one that was not, bit for bit.
-    - SIGTERM is one save and a stop (`StopSignalCallback`); an evaluation that the stop left out is made up for.
-    - `push_to_hub` and every checkpoint share weights, configuration, code and card only (`hub_push`).
-    - No pickle of the arguments is left beside saved models; a loss that is not finite ends the training.
+class SERTrainer(ReproducibleTrainer):
+    """Trains a classifier of emotions: repeatable, exactly resumable, safe to share from.
 
     Args:
         model: The model.
@@ -53,8 +26,7 @@ class SERTrainer(Trainer):
         train_dataset: Clips to learn from.
         eval_dataset: Clips of other speakers, to choose the epoch by.
         feature_size: Features per frame.
-        callbacks: Further callbacks.
-        kwargs: As of `transformers.Trainer` (`processing_class`: the feature extractor, …).
+        kwargs: As of `ReproducibleTrainer` (`processing_class`: the feature extractor, `callbacks`, …).
 
     Raises:
         RuntimeError: If the launch would not do what was asked for.
@@ -69,68 +41,17 @@ class SERTrainer(Trainer):
         eval_dataset: ClipSplit,
         *,
         feature_size: int,
-        callbacks: list[TrainerCallback] | None = None,
         **kwargs: Any,
     ) -> None:
-        check_launch(args)
-        if args.label_smoothing_factor:
-            raise ValueError(
-                "label_smoothing_factor would replace the model's loss and its class weights; use the model's "
-                "label_smoothing (--label_smoothing) instead."
-            )
-        self.stop = StopSignalCallback()
         super().__init__(
-            model=model,
-            args=args,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            model,
+            args,
+            train_dataset,
+            eval_dataset,
             data_collator=FeatureCollator(feature_size),
             compute_metrics=metric_function(model.config.num_labels),
-            callbacks=[self.stop, MissedEvaluationCallback(self), *(callbacks or [])],
             **kwargs,
         )
-        if self.model_accepts_loss_kwargs:
-            raise ValueError(
-                f"{type(model).__name__} must set accepts_loss_kwargs = False, or Trainer scales its loss wrongly "
-                "under gradient accumulation and with several processes."
-            )
-        self.remove_callback(PrinterCallback)
-        self.remove_callback(ProgressCallback)
-        self.add_callback(EpochTableCallback())
-        if args.push_to_hub and self.is_world_process_zero():
-            self.add_callback(HubPushCallback(self.hub_model_id, args.hub_token, args.hub_revision, self.stop))
-        self._seeded_step, self._micro_step = -1, 0
-
-    # Order and dropout -------------------------------------------------------------------------------------------
-
-    def _get_train_sampler(self, train_dataset: ClipSplit | None = None) -> Sampler[int]:
-        train_dataset = self.train_dataset if train_dataset is None else train_dataset
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        joint_batch = self.args.train_batch_size * self.args.world_size
-        self._train_sampler = LengthGroupedSampler(train_dataset.num_frames, joint_batch, seed)
-        return self._train_sampler
-
-    def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
-        """Run one forward and backward pass, its dropout seeded by (seed, step, pass within the step, process)."""
-        step = self.state.global_step
-        self._micro_step = self._micro_step + 1 if step == self._seeded_step else 0
-        self._seeded_step = step
-        place = [self.args.seed, step, self._micro_step, self.args.process_index]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
-        return super().training_step(model, inputs, *args, **kwargs)
-
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log, and end a training whose loss is not finite.
-
-        Raises:
-            FloatingPointError: If the mean loss since the last log is not finite.
-        """
-        if not math.isfinite(logs.get("loss", 0.0)):
-            raise FloatingPointError(
-                f"The training loss is {logs['loss']} at step {self.state.global_step}. Lower the learning rate, or "
-                "look for broken clips."
-            )
-        super().log(logs, *args, **kwargs)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Evaluate, with the loss of each clip counted once.
@@ -145,109 +66,6 @@ class SERTrainer(Trainer):
             config = self.accelerator.unwrap_model(self.model).config
             output.metrics[f"{prefix}_loss"] = classification_loss(logits, labels, config).item()
         return output
-
-    # Resumption --------------------------------------------------------------------------------------------------
-
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        # Trainer looks whether to stop only after a step; but an evaluation made up for may have ended the training,
-        # and a run stopped at its very last step has none left.
-        if not self.control.should_training_stop and self.state.global_step < self.state.max_steps:
-            # Accelerate does not reach the sampler of a loader whose first batches are skipped.
-            self._train_sampler.set_epoch(int(kwargs["epoch"]))
-            super()._run_epoch(*args, **kwargs)
-
-    def evaluate_if_missed(self) -> None:
-        """Evaluate now if the checkpoint resumed from was saved by a stop at a step that an evaluation was due at."""
-        step, state = self.state.global_step, self.state
-        # Trainer takes the last step of all for the end of an epoch, even within one.
-        at_epoch_end = step > 0 and (float(state.epoch).is_integer() or step >= state.max_steps)
-        due = {
-            IntervalStrategy.EPOCH: at_epoch_end,
-            IntervalStrategy.STEPS: step > 0 and bool(state.eval_steps) and step % state.eval_steps == 0,
-        }
-        if not due.get(self.args.eval_strategy, False) or any(
-            "eval_loss" in entry and entry["step"] == step for entry in state.log_history
-        ):
-            return
-        saves = {
-            SaveStrategy.EPOCH: at_epoch_end,
-            SaveStrategy.STEPS: bool(state.save_steps) and step % state.save_steps == 0,
-        }
-        self.control.should_evaluate = True
-        self.control.should_save = saves.get(self.args.save_strategy, False)
-        self._maybe_log_save_evaluate(
-            self._tr_loss, None, self.model_wrapped, None, self.state.epoch, None, time.time()
-        )
-
-    # Saving and sharing ------------------------------------------------------------------------------------------
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        folder = Path(output_dir if output_dir is not None else self.args.output_dir)
-        (folder / PICKLED_ARGUMENTS).unlink(missing_ok=True)
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Do nothing: `HubPushCallback` pushes the checkpoint, with its code."""
-
-    def push_to_hub(
-        self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        **kwargs: Any,
-    ) -> CommitInfo | None:
-        """Push what lies saved in the output folder: weights, configuration, code and card.
-
-        Args:
-            commit_message: Title of the commit.
-            blocking: Must be true; a push in the background would be lost when the program ends.
-            token: Token of the Hub; `None` for the one of the arguments, or the one logged in.
-            revision: Branch; `None` for the one of the arguments, or main.
-            kwargs: `private`, for a repository that does not exist yet; others are an error.
-
-        Returns:
-            The commit; `None` on processes other than the first.
-
-        Raises:
-            TypeError: If an argument is unknown.
-        """
-        private = kwargs.pop("private", None)
-        if kwargs or not blocking:
-            raise TypeError(f"push_to_hub takes no {', '.join(kwargs) or 'blocking=False'}.")
-        if not self.is_world_process_zero():
-            return None
-        token = token if token is not None else self.args.hub_token
-        if self.hub_model_id is None:
-            self.init_hf_repo(token=token, private=private)
-        return push_folder(
-            HfApi(token=token),
-            self.hub_model_id,
-            self.args.output_dir,
-            commit_message or "End of training",
-            revision if revision is not None else self.args.hub_revision,
-        )
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save model and feature extractor, with their code; pushing is `push_to_hub`'s work."""
-        super().save_model(output_dir, _internal_call=True)
-
-
-class MissedEvaluationCallback(TrainerCallback):
-    """Makes up, when training is resumed, for an evaluation that a stop left out.
-
-    Args:
-        trainer: The trainer.
-    """
-
-    def __init__(self, trainer: SERTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Evaluate before the first epoch, if an evaluation is missing at the step resumed from."""
-        self.trainer.evaluate_if_missed()
 
 
 def metric_function(num_labels: int) -> Callable[[EvalPrediction], dict[str, float]]:

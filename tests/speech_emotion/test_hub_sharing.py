@@ -210,6 +210,42 @@ def test_of_an_untidy_folder_only_the_model_is_pushed(run: Path, local_hub: Loca
     assert set(local_hub.files("alice/pushed")) == MODEL
 
 
+def test_training_on_a_streamed_copy_equals_training_on_the_corpus(
+    local_hub: LocalHub, corpus_dir: Path, tmp_path: Path
+) -> None:
+    outcome = run_python_json(
+        f"""
+        import json
+        from pathlib import Path
+        from dataset_scripts import push_corpus
+        from speech_emotion.training.main import main
+
+        push_corpus("polish", "alice/polish-copy", data_dir={str(corpus_dir)!r}, i_have_permission=True)
+        common = "--hidden_size 8 --use_cpu true --num_train_epochs 2 --corpus".split()
+        ways = {{
+            "corpus": ["polish", "--data_dir", {str(corpus_dir)!r}],
+            "copy": ["alice/polish-copy"],
+            "stream": ["alice/polish-copy", "--streaming", "true"],
+        }}
+        codes = [main([*common, *words, "--output_dir", way]) for way, words in ways.items()]
+        results = {{way: json.loads(Path(way, "results.json").read_text()) for way in ways}}
+        for way, result in results.items():
+            result.pop("arguments")
+            result["weights"] = Path(way, "model.safetensors").read_bytes().hex()
+        print(json.dumps([codes, results]))
+        """,
+        env=local_hub.env(tmp_path / "home") | {"OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        with_project=True,
+    )
+    codes, results = outcome
+    assert codes == [0, 0, 0]
+    for way in ("copy", "stream"):
+        assert results[way].pop("corpus") == "alice/polish-copy"
+    assert results["corpus"].pop("corpus") == "polish"
+    assert results["corpus"] == results["copy"] == results["stream"]
+
+
 def test_a_folder_without_a_model_is_not_pushed(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no saved model"):
         shared_files(tmp_path)

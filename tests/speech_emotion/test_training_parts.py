@@ -193,7 +193,7 @@ def test_a_bad_clip_is_named_and_skipped_only_if_asked(tmp_path: Path, caplog: p
     kept = cache_features(rows, SERFeatureExtractor(), skip_bad=True)
     assert len(kept) == len(rows) - 1
     assert "m2.a_tak_1" not in kept["id"][:]
-    assert "Skipped clip 'm2.a_tak_1'" in caplog.text
+    assert "Skipped: Clip 'm2.a_tak_1'" in caplog.text
     splits = make_splits(rows, kept, speaker_folds(rows)[0], ["anger", "fear", "neutral"])
     assert sum(len(clips) for _, clips in splits.items()) == len(rows) - 1
 
