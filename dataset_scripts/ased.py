@@ -1,0 +1,80 @@
+"""ASED: 65 Amharic speakers, 27 sentences, five emotions."""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .corpus_base import CorpusConfig, SpeechCorpus
+
+EMOTIONS = {"n1": "neutral", "f2": "fearful", "h3": "happy", "s4": "sad", "a5": "angry"}
+CLIP = re.compile(
+    r"(?P<emotion>n1|f2|h3|s4|a5)-(?P<sentence>0[1-7])-(?P<repetition>0[12])-(?P<sex>0[12])"
+    r"-(?P<speaker>0[1-9]|[1-5]\d|6[0-5])"
+)
+COMMON_SENTENCES = ("01", "02")
+# They say male where all other clips of the same five speakers, 11 to 65 each, say female.
+WRONG_SEX = ("s4-01-02-02-09", "f2-01-01-02-15", "f2-07-02-02-21", "s4-04-01-02-23", "f2-02-01-02-25")
+
+
+class ASED(SpeechCorpus):
+    """Amharic Speech Emotional Dataset (Retta et al., 2023).
+
+    Two of its 27 sentences are spoken in every emotion (624 clips); five more belong to each emotion alone (1850
+    clips), so that there the words give the emotion away. The names number those five 03 to 07 anew in each emotion:
+    ``sentence`` is ``"01"``, ``"02"``, or the emotion's letter with the number, such as ``"a03"``.
+
+    Example:
+        >>> clip = ASED.parse(Path("05Angry/a5-03-02-01-17.wav"))
+        >>> clip["native_label"], clip["speaker"], clip["sex"], clip["sentence"]
+        ('angry', '17', 'f', 'a03')
+        >>> ASED.parse(Path("04Sad/S4-04-02-01-29.wav"))["id"]
+        's4-04-02-01-29'
+    """
+
+    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
+
+    title = "ASED"
+    homepage = "https://github.com/Ethio2021/ASED_V1"
+    license = "none stated; cite the paper"
+    citation = (
+        "Retta, E. A., Almekhlafi, E., Sutcliffe, R., Mhamed, M., Ali, H., & Feng, J. (2023). A new Amharic speech "
+        "emotion dataset and classification benchmark. ACM Transactions on Asian and Low-Resource Language "
+        "Information Processing, 22(1), 1-22. https://doi.org/10.1145/3529759"
+    )
+    grammar = (
+        "05Angry/a5-YY-RR-GG-BB (emotion n1 f2 h3 s4 a5, sentence 01-07, repetition, sex 01 f 02 m, speaker 01-65)"
+    )
+    labels: ClassVar[dict[str, str]] = {
+        "neutral": "neutral",
+        "fearful": "fear",
+        "happy": "happiness",
+        "sad": "sadness",
+        "angry": "anger",
+    }
+    published: ClassVar[dict[str, int]] = {"neutral": 522, "fearful": 510, "happy": 486, "sad": 470, "angry": 486}
+    published_speakers = 65
+    published_rate = 16_000
+    kind = "acted"
+    language = "am"
+    levels = 1
+    traps = (
+        f"Five names carry the wrong sex ({', '.join(WRONG_SEX)}); the column `sex` is corrected.",
+        "One name is in upper case (S4-04-02-01-29); ids are in lower case.",
+        "Sentences 03 to 07 are numbered anew in each emotion, so a sentence beyond 01 and 02 tells the emotion.",
+    )
+
+    @classmethod
+    def parse(cls, path: Path) -> dict[str, Any] | None:
+        """Read a name such as ``a5-03-02-01-17``: emotion, sentence, repetition, sex, speaker."""
+        clip_id = path.stem.lower()
+        name = CLIP.fullmatch(clip_id)
+        if name is None:
+            return None
+        common = name["sentence"] in COMMON_SENTENCES
+        return {
+            "id": clip_id,
+            "native_label": EMOTIONS[name["emotion"]],
+            "speaker": name["speaker"],
+            "sex": "f" if name["sex"] == "01" or clip_id in WRONG_SEX else "m",
+            "sentence": name["sentence"] if common else name["emotion"][0] + name["sentence"],
+        }

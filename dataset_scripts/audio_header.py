@@ -1,0 +1,43 @@
+"""Durations from audio headers, read without decoding."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import soundfile
+
+# Some libsndfile decoders report 2**63 - 1 frames where a damaged file hides the true number.
+LONGEST_CLIP = 24 * 3600.0
+
+
+def clip_durations(paths: Iterable[Path]) -> list[float]:
+    """Read the durations of audio files.
+
+    Args:
+        paths: Audio files.
+
+    Returns:
+        Durations in seconds, in the order given.
+
+    Raises:
+        ValueError: If files have no readable header or no samples; the message names the first few and the reasons.
+    """
+    durations: list[float] = []
+    broken: list[str] = []
+    for path in paths:
+        try:
+            header = soundfile.info(str(path))
+        except soundfile.LibsndfileError as error:
+            broken.append(f"{path} ({error.error_string})")
+            continue
+        if header.frames <= 0:
+            broken.append(f"{path} (no samples)")
+        elif header.duration > LONGEST_CLIP:
+            broken.append(f"{path} (damaged: its header tells of {header.frames} samples)")
+        else:
+            durations.append(header.frames / header.samplerate)
+    if broken:
+        raise ValueError(
+            f"{len(broken)} audio file(s) cannot be read: {', '.join(broken[:3])}{', …' if len(broken) > 3 else ''}. "
+            "Copy them anew from the published corpus, or remove them."
+        )
+    return durations

@@ -1,0 +1,115 @@
+"""The same recording in two splits, under whatever names."""
+
+import hashlib
+import io
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import soundfile
+
+if TYPE_CHECKING:
+    from .folds import Fold
+
+BEGINNING = 0.5
+"""Seconds by which clips of equal length are compared before they are decoded whole."""
+
+
+def check_audio_disjoint(folds: "Fold | Iterable[Fold]", rows: Iterable[Mapping[str, Any]]) -> None:
+    """Assert that no recording is in two splits of a fold, even under another id, speaker or encoding.
+
+    Clips are compared by their decoded samples: copies under other names and lossless conversions are found; what was
+    cut, resampled or lossily encoded is not. Only clips that have the length and the beginning of a clip in another
+    split are decoded whole.
+
+    Args:
+        folds: A fold, or several of one corpus, which takes little longer.
+        rows: The corpus, with ``id``, ``audio`` (``path`` and ``bytes``) and ``duration``; it is read up to twice.
+
+    Raises:
+        ValueError: If a recording is in two splits, or the rows lack a column.
+    """
+    folds = list(folds) if isinstance(folds, Iterable) else [folds]
+    splits_of = [{clip_id: split for split, ids in fold.splits.items() for clip_id in ids} for fold in folds]
+    # Cheap marks first, because decoding whole corpora would take minutes; rows are kept nowhere, because those of a
+    # copy hold their audio.
+    marks = {row["id"]: (round(row["duration"], 2), _beginning(row["audio"])) for row in _with_audio(rows)}
+    suspects = {clip_id for group in _in_two_splits(marks, splits_of) for clip_id in group}
+    if not suspects:
+        return
+    digests = {row["id"]: samples_digest(row["audio"]) for row in _with_audio(rows) if row["id"] in suspects}
+    sounding = {clip_id: digest for clip_id, digest in digests.items() if digest is not None}
+    for same in _in_two_splits(sounding, splits_of):
+        for fold, split_of in zip(folds, splits_of, strict=True):
+            known = [clip_id for clip_id in same if clip_id in split_of]
+            other = next((clip_id for clip_id in known if split_of[clip_id] != split_of[known[0]]), None)
+            if other is not None:
+                raise ValueError(
+                    f"Fold {fold.name!r}: the clips {known[0]!r} of {split_of[known[0]]} and {other!r} of "
+                    f"{split_of[other]} are the same recording. Remove one of them, or correct its speaker"
+                )
+
+
+def samples_digest(audio: Mapping[str, Any]) -> str | None:
+    """Hash what a clip sounds like, whatever its container.
+
+    Args:
+        audio: ``path`` and ``bytes`` of a file.
+
+    Returns:
+        Hash of its rate and samples as 16-bit numbers; ``None`` for digital silence, which is like any other.
+
+    Raises:
+        ValueError: If it cannot be decoded.
+    """
+    from .clip_audio import decode_clip  # imports the decoder's whole package
+
+    samples, rate = decode_clip(audio)
+    return digest_of(samples, rate)
+
+
+def digest_of(samples: Any, rate: int) -> str | None:
+    """Hash samples.
+
+    Args:
+        samples: Waveform (samples,), in [-1, 1].
+        rate: Hz.
+
+    Returns:
+        As for ``samples_digest``.
+    """
+    numbers = (samples * 32768).round().astype("<i4")
+    if not numbers.any():
+        return None
+    return hashlib.sha256(f"{rate}/".encode() + numbers.tobytes()).hexdigest()
+
+
+def _in_two_splits(marks: Mapping[str, Hashable], splits_of: list[dict[str, str]]) -> Iterator[list[str]]:
+    """Yield the ids of one mark, where some fold has them in different splits."""
+    groups: dict[Hashable, list[str]] = defaultdict(list)
+    for clip_id, mark in marks.items():
+        groups[mark].append(clip_id)
+    for group in groups.values():
+        if len(group) > 1 and any(len({of[clip_id] for clip_id in group if clip_id in of}) > 1 for of in splits_of):
+            yield group
+
+
+def _beginning(audio: Mapping[str, Any]) -> bytes:
+    """Hash the first half second, channels averaged; a file that cannot be read is left to the decoder to refuse."""
+    source = audio["path"] if audio.get("bytes") is None else io.BytesIO(audio["bytes"])
+    try:
+        with soundfile.SoundFile(source) as file:
+            frames = file.read(int(BEGINNING * file.samplerate), dtype="float32", always_2d=True)  # (frames, channels)
+    except soundfile.LibsndfileError:
+        return b""
+    return hashlib.sha256((frames.mean(axis=1) * 32768).round().astype("<i4").tobytes()).digest()
+
+
+def _with_audio(rows: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    columns = ["id", "audio", "duration"]
+    if hasattr(rows, "select_columns"):
+        missing = set(columns) - set(rows.column_names or columns)
+        if missing:
+            raise ValueError(f"The rows have no column {', '.join(sorted(missing))}, by which recordings are compared")
+        return rows.select_columns(columns)
+    return rows

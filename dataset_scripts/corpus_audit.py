@@ -1,0 +1,211 @@
+"""Look into every file of a corpus: is it whole, is it speech, is it there once, is it as published."""
+
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .audio_leaks import digest_of
+from .corpus_base import SpeechCorpus
+from .corpus_checks import count_differences
+from .corpus_search import first_few
+
+SILENT_PEAK = 0.001
+"""Of full scale, -60 dB: below it a clip counts as silent."""
+CLIPPED_LEVEL = 0.999
+CLIPPED_RUN = 3
+"""So many successive samples at full scale, several times in a clip, are no chance."""
+CLIPPED_RUNS = 3
+SAME_LENGTH = 0.05
+"""Seconds by which a re-encoded copy may differ from the published length."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a user of the corpus must know.
+
+    Args:
+        kind: ``"count"``, ``"unreadable"``, ``"silent"``, ``"clipped"``, ``"duplicate"``, ``"length"``, ``"rate"`` or
+            ``"channels"``.
+        serious: Whether figures from this copy would be wrong or not comparable; else it is only worth knowing.
+        message: One sentence.
+        clips: Ids of the clips concerned.
+    """
+
+    kind: str
+    serious: bool
+    message: str
+    clips: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What decoding a clip tells.
+
+    Args:
+        error: Why it could not be decoded; the rest then has no meaning.
+        seconds: Length.
+        rate: Sampling rate in Hz.
+        channels: Number of channels.
+        peak: Largest magnitude, in [0, 1].
+        clipped_runs: Runs of at least ``CLIPPED_RUN`` samples at full scale.
+        digest: Hash of the samples; ``None`` for digital silence.
+    """
+
+    error: str | None = None
+    seconds: float = 0.0
+    rate: int = 0
+    channels: int = 0
+    peak: float = 0.0
+    clipped_runs: int = 0
+    digest: str | None = None
+
+
+def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
+    """Decode every clip of a corpus and compare it with what is published.
+
+    Args:
+        corpus: The corpus, as ``make_builder`` gives it.
+        num_threads: Files decoded at a time.
+
+    Returns:
+        What was found, serious findings first; empty where all is as it should be.
+    """
+    with ThreadPoolExecutor(num_threads) as pool, warnings.catch_warnings():
+        # Digital silence is reported below; the filter is set once, here, because it belongs to the process.
+        warnings.simplefilter("ignore", UserWarning)
+        facts = dict(
+            zip(
+                (clip["id"] for clip in corpus.clips),
+                pool.map(inspect_clip, (clip["audio"] for clip in corpus.clips)),
+                strict=True,
+            )
+        )
+    readable = {clip_id: fact for clip_id, fact in facts.items() if fact.error is None}
+    findings = [Finding("count", True, f"Not as published: {phrase}.") for phrase in count_differences(corpus)]
+    findings += _unreadable(facts)
+    findings += _lengths(corpus, readable)
+    findings += _duplicates(corpus, readable)
+    findings += _levels(readable)
+    findings += _formats(corpus, readable)
+    return sorted(findings, key=lambda finding: not finding.serious)
+
+
+def inspect_clip(audio: Mapping[str, Any]) -> ClipFacts:
+    """Decode a clip.
+
+    Args:
+        audio: ``path`` and ``bytes`` of a file.
+
+    Returns:
+        What it tells; a clip that cannot be decoded is told by ``error``.
+    """
+    from .clip_audio import decode_clip, read_header  # imports the decoder's whole package
+
+    try:
+        samples, rate = decode_clip(audio)
+    except (ValueError, OSError) as error:
+        return ClipFacts(error=str(error))
+    level = abs(samples)
+    return ClipFacts(
+        seconds=len(samples) / rate,
+        rate=rate,
+        channels=read_header(audio).channels,
+        peak=float(level.max()),
+        clipped_runs=_count_runs(level >= CLIPPED_LEVEL),
+        digest=digest_of(samples, rate),
+    )
+
+
+def _count_runs(full: np.ndarray) -> int:
+    """Count the runs of at least ``CLIPPED_RUN`` true values in (samples,)."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], full, [False])).astype(np.int8)))
+    return int((edges[1::2] - edges[::2] >= CLIPPED_RUN).sum())
+
+
+def _unreadable(facts: Mapping[str, ClipFacts]) -> list[Finding]:
+    return [
+        Finding("unreadable", True, f"{clip_id} cannot be decoded: {fact.error}", (clip_id,))
+        for clip_id, fact in facts.items()
+        if fact.error is not None
+    ]
+
+
+def _lengths(corpus: SpeechCorpus, facts: Mapping[str, ClipFacts]) -> list[Finding]:
+    expected = corpus.expected_clips()
+    other = {
+        clip_id: (fact.seconds, expected[clip_id])
+        for clip_id, fact in facts.items()
+        if expected.get(clip_id) is not None and abs(fact.seconds - expected[clip_id]) > SAME_LENGTH
+    }
+    if not other:
+        return []
+    examples = first_few(
+        f"{clip_id} {ours:.2f} s instead of {theirs:.2f}" for clip_id, (ours, theirs) in other.items()
+    )
+    shorter = sum(ours < theirs for ours, theirs in other.values())
+    message = (
+        f"{len(other)} clip(s) have not their published length, {shorter} of them are shorter: {examples}. "
+        "This copy was cut or resampled wrongly; figures from it cannot be compared."
+    )
+    return [Finding("length", True, message, tuple(other))]
+
+
+def _duplicates(corpus: SpeechCorpus, facts: Mapping[str, ClipFacts]) -> list[Finding]:
+    about = {clip["id"]: clip for clip in corpus.clips}
+    alike: dict[str, list[str]] = defaultdict(list)
+    for clip_id, fact in facts.items():
+        if fact.digest is not None:
+            alike[fact.digest].append(clip_id)
+    findings = []
+    for ids in alike.values():
+        if len(ids) < 2:
+            continue
+        speakers, labels = ({about[clip_id][column] for clip_id in ids} for column in ("speaker", "native_label"))
+        problems = [name for name, values in (("speaker", speakers), ("label", labels)) if len(values) > 1]
+        verdict = "of one speaker and label, so they stay in one split"
+        if problems:
+            verdict = (
+                f"they differ in {' and '.join(problems)}, so at least one is wrong, and one may train, one be tested"
+            )
+        findings.append(
+            Finding("duplicate", bool(problems), f"{', '.join(ids)} are the same recording; {verdict}.", tuple(ids))
+        )
+    return findings
+
+
+def _levels(facts: Mapping[str, ClipFacts]) -> list[Finding]:
+    silent = tuple(clip_id for clip_id, fact in facts.items() if fact.peak < SILENT_PEAK)
+    clipped = tuple(clip_id for clip_id, fact in facts.items() if fact.clipped_runs >= CLIPPED_RUNS)
+    findings = []
+    if silent:
+        findings.append(Finding("silent", True, f"{len(silent)} clip(s) are silent: {first_few(silent)}.", silent))
+    if clipped:
+        findings.append(
+            Finding(
+                "clipped", False, f"{len(clipped)} clip(s) are clipped at full scale: {first_few(clipped)}.", clipped
+            )
+        )
+    return findings
+
+
+def _formats(corpus: SpeechCorpus, facts: Mapping[str, ClipFacts]) -> list[Finding]:
+    findings = []
+    for kind, unit in (("rate", "Hz"), ("channels", "channels")):
+        counts = Counter(getattr(fact, kind) for fact in facts.values())
+        if not counts:
+            continue
+        usual, _ = counts.most_common(1)[0]
+        others = tuple(clip_id for clip_id, fact in facts.items() if getattr(fact, kind) != usual)
+        if others:
+            examples = first_few(f"{clip_id} {getattr(facts[clip_id], kind)}" for clip_id in others)
+            message = f"{len(others)} clip(s) have another number of {unit} than the usual {usual}: {examples}."
+            findings.append(Finding(kind, False, message, others))
+        if kind == "rate" and corpus.published_rate not in (None, usual):
+            message = f"Clips are stored at {usual} Hz; they were published at {corpus.published_rate} Hz."
+            findings.append(Finding(kind, False, message))
+    return findings

@@ -1,0 +1,72 @@
+"""A corpus as a data set on the Hub."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+
+from .corpus_export import export_corpus
+from .registry import make_builder
+
+
+def push_corpus(
+    name: str,
+    repo_id: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    config: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    private: bool = True,
+    i_have_permission: bool = False,
+    token: str | None = None,
+    shard_megabytes: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> str:
+    """Put a corpus on the Hub, in one commit; ``load_corpus(repo_id)`` then loads it anywhere, also streamed.
+
+    Args:
+        name: One of ``list_corpora()``.
+        repo_id: The data set, ``user/name``; it is made if it does not exist.
+        data_dir: As for ``load_corpus``.
+        config: As for ``load_corpus``.
+        cache_dir: As for ``load_corpus``.
+        private: Whether a new data set is for its owner only.
+        i_have_permission: Whether to push a corpus whose licence does not allow copies, because its authors allowed
+            this one.
+        token: Of the Hub; by default the one logged in with.
+        shard_megabytes: As for ``export_corpus``.
+        progress: As for ``export_corpus``.
+        **options: As for ``load_corpus``.
+
+    Returns:
+        Hash of the commit, to pin ``repo_id@hash`` by.
+
+    Raises:
+        PermissionError: If the licence does not allow copies; nothing is then sent.
+        ValueError: If the corpus is not as it should be.
+        FileNotFoundError: If the corpus is not there.
+    """
+    corpus = make_builder(name, data_dir, config, cache_dir, **options)
+    if not corpus.may_be_shared and not i_have_permission:
+        raise PermissionError(
+            f"{corpus.title} may not be put on the Hub, not even privately: its licence is {corpus.license!r}. "
+            "`export_corpus` makes the same copy for your own machines. If its authors allowed this one, say so with "
+            "i_have_permission"
+        )
+    with tempfile.TemporaryDirectory(prefix="ser-export-") as work:
+        folder = export_corpus(
+            name, Path(work, "copy"), data_dir, config, cache_dir, shard_megabytes, progress, **options
+        )
+        api = HfApi(token=token)
+        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            repo_type="dataset",
+            folder_path=folder,
+            commit_message=f"{corpus.title}, {len(corpus.clips)} clips",
+            delete_patterns="data/*.parquet",  # a copy in fewer files must not leave some of the last one's
+        )
+    return commit.oid

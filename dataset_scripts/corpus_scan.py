@@ -1,0 +1,60 @@
+"""Audio files in a folder, and a fingerprint of their state."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+AUDIO_SUFFIXES = (".flac", ".ogg", ".wav")
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """List the audio files below a folder.
+
+    Args:
+        folder: Folder to walk, symbolic links included.
+
+    Returns:
+        Paths relative to ``folder``, sorted, whose suffix is one of ``AUDIO_SUFFIXES`` in any case. Hidden files and
+        ``__MACOSX`` folders are not listed.
+
+    Raises:
+        OSError: If a folder cannot be read.
+    """
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    visited: set[str] = set()
+    for parent, folders, names in os.walk(folder, onerror=stop, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:  # a link back to a folder above would never end
+            folders.clear()
+            continue
+        visited.add(real)
+        # macOS archives carry a "._name.wav" beside every "name.wav": no audio, whatever the suffix says.
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        found.extend(
+            Path(parent, name).relative_to(folder)
+            for name in names
+            if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES)
+        )
+    return sorted(found, key=Path.as_posix)
+
+
+def folder_fingerprint(root: Path, files: Iterable[Path]) -> str:
+    """Hash the state of files on disk without reading them.
+
+    Args:
+        root: Folder the paths are relative to.
+        files: Relative paths, in any order.
+
+    Returns:
+        Hexadecimal SHA-256 of the sorted (path, size in bytes, modification time in ns) list.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(files, key=Path.as_posix):
+        state = (root / file).stat()
+        digest.update(f"{file.as_posix()}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,108 @@
+"""Find a corpus on disk by its published naming: where it starts, and which files are its clips."""
+
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .corpus_scan import audio_files
+
+if TYPE_CHECKING:
+    from .corpus_base import SpeechCorpus
+
+
+def find_clips(corpus: "type[SpeechCorpus]", folder: Path) -> tuple[Path, list[Path]]:
+    """Find a corpus's root at or below a folder, and its clips.
+
+    Args:
+        corpus: The corpus, whose ``parse`` knows its clips' names.
+        folder: The folder the user named; other corpora may lie in it too.
+
+    Returns:
+        The root, absolute, and the clips relative to it, sorted.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no audio in it.
+        NotADirectoryError: If it is a file.
+        ValueError: If none of the audio files is a clip of the corpus, or files among its clips are not named so.
+    """
+    folder = Path(os.path.abspath(folder))  # rows outlive the working directory
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"{corpus.title}: the folder {folder} does not exist. "
+            f"Pass as data_dir the folder that holds the corpus; it can be obtained from {corpus.homepage}"
+        )
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{corpus.title}: {folder} is a file. Pass as data_dir the folder that holds it")
+    files = audio_files(folder)
+    if corpus.passed_over:
+        files = [file for file in files if not re.fullmatch(corpus.passed_over, (folder / file).as_posix())]
+    if not files:
+        raise FileNotFoundError(
+            f"{corpus.title}: no .wav, .flac or .ogg file in {folder}. "
+            "Unpack the corpus there, or pass as data_dir the folder that holds it"
+        )
+    reasons = {file: reason for file in files if (reason := _reason_to_leave_out(corpus, file))}
+    # With its folders, as given: users may name one that the corpus's naming needs.
+    clips = [file for file in files if file not in reasons and corpus.parse(folder / file) is not None]
+    if not clips:
+        raise ValueError(
+            f"{corpus.title}: none of the {len(files)} audio files in {folder} is a clip of the corpus, which is "
+            f"named {corpus.grammar}; there are {first_few(files)}. Pass as data_dir the folder that holds the corpus"
+        )
+    start = corpus_root(clips, corpus.levels)
+    below = [file for file in files if file.is_relative_to(start)]
+    strangers = sorted(set(below) - set(clips) - set(reasons))
+    if strangers:
+        raise ValueError(
+            f"{corpus.title}: {len(strangers)} audio file(s) in {folder / start} do not follow the corpus's naming "
+            f"({corpus.grammar}): {first_few(strangers)}. Rename them as published, or move them elsewhere"
+        )
+    for reason, count in Counter(reasons[file] for file in below if file in reasons).items():
+        warnings.warn(f"{corpus.title}: {count} file(s) left out: {reason}", stacklevel=6)
+    return folder / start, [file.relative_to(start) for file in clips]
+
+
+def corpus_root(clips: Iterable[Path], levels: int) -> Path:
+    """Find the folder that holds all clips of a corpus.
+
+    Users point at the corpus, at its parent, or at a folder with several corpora; the clips that follow the corpus's
+    naming tell where it really starts.
+
+    Args:
+        clips: Paths of clips, relative to the folder the user named; at least one.
+        levels: Number of folders between the root and a clip in the published layout.
+
+    Returns:
+        Path relative to the same folder; never above it.
+
+    Example:
+        >>> corpus_root([Path("ravdess/Actor_01/a.wav"), Path("ravdess/Actor_02/b.wav")], levels=1).as_posix()
+        'ravdess'
+    """
+    anchors = {Path(*clip.parent.parts[: max(len(clip.parent.parts) - levels, 0)]) for clip in clips}
+    return Path(os.path.commonpath(anchors))
+
+
+def first_few(names: Iterable[object]) -> str:
+    """Join at most three names for a message.
+
+    Args:
+        names: Names.
+
+    Returns:
+        Text.
+
+    Example:
+        >>> first_few("abcd")
+        'a, b, c, …'
+    """
+    names = [str(name) for name in names]
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _reason_to_leave_out(corpus: "type[SpeechCorpus]", file: Path) -> str | None:
+    return next((reason for names, reason in corpus.left_out.items() if re.fullmatch(names, file.stem)), None)

@@ -1,0 +1,78 @@
+"""EmoDB: ten German actors, ten sentences, seven emotions."""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .corpus_base import CorpusConfig, SpeechCorpus
+
+SEXES = {speaker: "f" if speaker in ("08", "09", "13", "14", "16") else "m" for speaker in
+         ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")}  # fmt: skip
+TRANSCRIPTS = {
+    "a01": "Der Lappen liegt auf dem Eisschrank.",
+    "a02": "Das will sie am Mittwoch abgeben.",
+    "a04": "Heute abend könnte ich es ihm sagen.",
+    "a05": "Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.",
+    "a07": "In sieben Stunden wird es soweit sein.",
+    "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
+    "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
+    "b03": "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht.",
+    "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
+    "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
+}
+CLIP = re.compile(rf"(?P<speaker>{'|'.join(SEXES)})(?P<text>{'|'.join(TRANSCRIPTS)})(?P<emotion>[WLEAFTN])[a-z]?")
+
+
+class EmoDB(SpeechCorpus):
+    """Berlin Database of Emotional Speech (Burkhardt et al., 2005).
+
+    Each of 5 women and 5 men says 10 everyday sentences in 7 emotions; 535 of some 800 recordings were published,
+    those that listeners recognized and found natural, so speakers have unequal numbers of each emotion.
+
+    Example:
+        >>> clip = EmoDB.parse(Path("wav/16a05Fa.wav"))
+        >>> clip["native_label"], clip["speaker"], clip["sex"], clip["sentence"]
+        ('F', '16', 'f', 'a05')
+    """
+
+    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
+
+    title = "EmoDB"
+    homepage = "http://emodb.bilderbar.info"
+    license = "free to use with citation"
+    may_be_shared = True
+    citation = (
+        "Burkhardt, F., Paeschke, A., Rolfes, M., Sendlmeier, W. F., & Weiss, B. (2005). A database of German "
+        "emotional speech. Interspeech 2005, 1517-1520. https://doi.org/10.21437/Interspeech.2005-446"
+    )
+    grammar = "wav/SSTTTEv (speaker 03-16, text such as a01, emotion W L E A F T N, version letter)"
+    labels: ClassVar[dict[str, str]] = {
+        "W": "anger",
+        "L": "boredom",
+        "E": "disgust",
+        "A": "fear",
+        "F": "happiness",
+        "N": "neutral",
+        "T": "sadness",
+    }
+    published: ClassVar[dict[str, int]] = {"W": 127, "L": 81, "E": 46, "A": 69, "F": 71, "N": 79, "T": 62}
+    published_speakers = 10
+    published_rate = 16_000
+    kind = "acted"
+    language = "de"
+    levels = 1
+    traps = ("A copy whose clips are cut to 2 s circulates.",)
+
+    @classmethod
+    def parse(cls, path: Path) -> dict[str, Any] | None:
+        """Read a name such as ``03a01Fa``: speaker, text, emotion, version."""
+        name = CLIP.fullmatch(path.stem)
+        if name is None:
+            return None
+        return {
+            "native_label": name["emotion"],
+            "speaker": name["speaker"],
+            "sex": SEXES[name["speaker"]],
+            "sentence": name["text"],
+            "transcript": TRANSCRIPTS[name["text"]],
+        }

@@ -1,0 +1,113 @@
+"""Folds as JSONL files: one line per clip."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .fold_rows import Clip, clips_by_id
+from .folds import Fold, _check_classes, _check_disjoint
+
+KEYS = ("id", "speaker", "label", "split")
+SPLITS = ("train", "validation", "test")
+
+
+def save_fold(fold: Fold, rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Write a fold, whole or not at all.
+
+    Speakers and labels go with the ids so that the file can be read by people, and so that ``load_fold`` notices a
+    corpus that has changed.
+
+    Args:
+        fold: The fold.
+        rows: The corpus it is a fold of, as for ``speaker_folds``; every clip must be in a split.
+        path: File to write, usually ``.jsonl``; an existing one is replaced. Its folder must exist.
+
+    Raises:
+        ValueError: If the fold is not disjoint, or a clip is in no split.
+        OSError: If the file cannot be written.
+    """
+    clips = clips_by_id(rows)
+    _check_disjoint(fold, clips)
+    _check_complete(fold, clips, path)
+    lines = [
+        json.dumps(dict(zip(KEYS, (*clips[clip_id][:3], split), strict=True)), ensure_ascii=False)
+        for split, ids in fold.splits.items()
+        for clip_id in ids
+    ]
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_fold(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> Fold:
+    """Read a fold and check it against the corpus.
+
+    Args:
+        path: File written by ``save_fold`` or by hand: JSON objects with ``id``, ``speaker``, ``label`` and ``split``
+            (train, validation or test), one per line.
+        rows: The corpus it is a fold of, as for ``speaker_folds``.
+
+    Returns:
+        The fold, named as the file without its suffix.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a line is malformed, a clip is unknown, missing, in two splits, or not of the speaker or label
+            that the file says, a speaker is in two splits, or a class to be tested is not trained.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of folds {path}. `save_fold` writes one")
+    clips = clips_by_id(rows)
+    ids: dict[str, list[str]] = {split: [] for split in SPLITS}
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        entry = _parse_line(line, f"{path}, line {number}", clips)
+        ids[entry["split"]].append(entry["id"])
+    fold = Fold(**{split: tuple(members) for split, members in ids.items()}, name=path.stem)
+    _check_disjoint(fold, clips)
+    _check_complete(fold, clips, path)
+    _check_classes(fold, clips)
+    return fold
+
+
+def _parse_line(line: str, where: str, clips: Mapping[str, Clip]) -> dict[str, str]:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}: not a JSON object: {error}") from error
+    if not isinstance(entry, dict) or set(entry) != set(KEYS):
+        raise ValueError(f"{where}: expected a JSON object with the keys {', '.join(KEYS)}; got {line[:200]}")
+    if entry["split"] not in SPLITS:
+        raise ValueError(f"{where}: the split is {entry['split']!r}; it must be one of {', '.join(SPLITS)}")
+    clip = clips.get(entry["id"]) if isinstance(entry["id"], str) else None
+    if clip is None:
+        raise ValueError(
+            f"{where}: the clip {entry['id']!r} is not in the corpus. "
+            "Use the file with the corpus, configuration and labels that it was made for"
+        )
+    for key in ("speaker", "label"):
+        if entry[key] != getattr(clip, key):
+            raise ValueError(
+                f"{where}: the {key} of the clip {clip.id!r} is {entry[key]!r} here but {getattr(clip, key)!r} in the "
+                "corpus. Make the fold anew, or use the corpus it was made for"
+            )
+    return entry
+
+
+def _check_complete(fold: Fold, clips: Mapping[str, Clip], path: str | os.PathLike[str]) -> None:
+    missing = clips.keys() - {clip_id for ids in fold.splits.values() for clip_id in ids}
+    if missing:
+        raise ValueError(
+            f"{path}: {len(missing)} clip(s) of the corpus are in no split, for example {min(missing)!r}. "
+            "Use the fold with the corpus, configuration and labels that it was made for"
+        )

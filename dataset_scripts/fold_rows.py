@@ -1,0 +1,68 @@
+"""What folds need to know of a clip, taken from any table of rows."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+
+class Clip(NamedTuple):
+    """A row without its audio."""
+
+    id: str
+    speaker: str
+    label: str
+    sex: str | None = None
+    session: str | None = None
+
+
+def clips_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Clip]:
+    """Read rows.
+
+    Args:
+        rows: A ``datasets.Dataset``, an ``IterableDataset`` or a list of dicts, with the columns ``id``, ``speaker``
+            and ``label``, and ``sex`` and ``session`` where known.
+
+    Returns:
+        Clips by their ids, in the order of the rows.
+
+    Raises:
+        ValueError: If there are no rows, a column is missing, an id occurs twice, or an id, speaker or label is
+            unknown.
+    """
+    if hasattr(rows, "select_columns"):  # leaves the audio on disk
+        names = rows.column_names or list(Clip._fields)
+        rows = rows.select_columns([name for name in Clip._fields if name in names])
+    clips: dict[str, Clip] = {}
+    for index, row in enumerate(rows):
+        for column in ("id", "speaker", "label"):
+            if column not in row:
+                raise ValueError(f"The rows have no column {column!r}, without which no folds can be made")
+            if row[column] is None or row[column] == "":
+                name = f"clip {row['id']!r}" if column != "id" else f"row {index}"
+                raise ValueError(
+                    f"The {column} of {name} is unknown, so nothing can keep its speaker out of the other splits. "
+                    "Give every clip an id, a speaker and a label, or leave it out"
+                )
+        if row["id"] in clips:
+            raise ValueError(f"The clip id {row['id']!r} occurs more than once in the rows. Ids must be unique")
+        clips[row["id"]] = Clip(*(row.get(field) for field in Clip._fields))
+    if not clips:
+        raise ValueError("There are no rows to make folds of")
+    return clips
+
+
+def natural_order(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts ``m2`` before ``m10``.
+
+    Args:
+        name: A name.
+
+    Returns:
+        Its parts, in an order in which numbers count as numbers.
+
+    Example:
+        >>> sorted(["m10", "m2", "f1"], key=natural_order)
+        ['f1', 'm2', 'm10']
+    """
+    parts = (part for part in re.split(r"(\d+)", str(name)) if part)
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]

@@ -1,0 +1,236 @@
+"""Speaker-disjoint folds: who trains, who chooses the checkpoint, who is tested."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .confounding import check_confounding
+from .fold_balance import balanced_groups
+from .fold_rows import Clip, clips_by_id, natural_order
+
+Scheme = Literal["leave-one-speaker-out", "leave-one-session-out", "k-fold"]
+SCHEMES = ("leave-one-speaker-out", "leave-one-session-out", "k-fold")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Clip ids of three splits.
+
+    Args:
+        train: Ids of the clips to learn from.
+        validation: Ids of the clips to choose the checkpoint with.
+        test: Ids of the clips to report figures on.
+        name: Name for files and tables.
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    name: str = ""
+
+    @property
+    def splits(self) -> dict[str, tuple[str, ...]]:
+        """Clip ids by the name of their split."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def speaker_folds(
+    rows: Iterable[Mapping[str, Any]], scheme: Scheme = "leave-one-speaker-out", k: int | None = None, seed: int = 0
+) -> list[Fold]:
+    """Make the folds of a cross-validation in which no speaker is in two splits.
+
+    The speakers are divided into groups: of one, of one session's, or, for ``"k-fold"``, into ``k`` groups that are
+    alike in size, classes and sexes (``fold_balance`` says how). Fold i tests group i and validates on group i + 1,
+    after the last one the first; all others train. So every clip is tested once, and never by a model that was trained
+    or chosen on its speaker.
+
+    Where clips have sessions, ``"leave-one-speaker-out"`` validates on the other speakers of the tested one's session:
+    they share its dialogues and its recording, so they may not train.
+
+    Args:
+        rows: A ``datasets.Dataset`` or a list of dicts with ``id``, ``speaker`` and ``label``, and ``sex`` and
+            ``session`` where known.
+        scheme: How to divide the speakers.
+        k: Number of groups, at least 3; for ``"k-fold"`` only.
+        seed: For ``"k-fold"``: which of equally good divisions is taken.
+
+    Returns:
+        Folds in the order of their test groups, each checked by ``check_disjoint`` and ``check_classes``.
+
+    Raises:
+        ValueError: If a speaker or session is unknown, there are fewer than 3 groups, a speaker is in two sessions, a
+            class to be tested has no training clip, or most speakers have but one class.
+
+    Example:
+        >>> rows = [{"id": f"{s}{e}", "speaker": s, "label": e} for s in ("m1", "m2", "m3") for e in ("anger", "fear")]
+        >>> fold = speaker_folds(rows)[0]
+        >>> fold.name, fold.test, fold.validation
+        ('leave-one-speaker-out-m1', ('m1anger', 'm1fear'), ('m2anger', 'm2fear'))
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"There is no scheme {scheme!r}. Known schemes: {', '.join(SCHEMES)}")
+    if (scheme == "k-fold") != (k is not None):
+        raise ValueError(f"k, here {k}, is needed by the scheme 'k-fold' and by no other; the scheme is {scheme!r}")
+    clips = clips_by_id(rows)
+    check_confounding(clips.values())
+    validations = None
+    if scheme == "k-fold":
+        names, groups = _k_fold(clips, k, seed)
+    elif scheme == "leave-one-session-out":
+        names, groups = _by_session(clips)
+    else:
+        groups = [[speaker] for speaker in _sorted(clip.speaker for clip in clips.values())]
+        names = [f"{scheme}-{speaker}" for (speaker,) in groups]
+        validations = _partners(clips)
+    if len(groups) < 3:
+        raise ValueError(
+            f"{scheme} needs at least 3 groups of speakers, one to test, one to validate and the rest to train; "
+            f"there are {len(groups)}: {'; '.join(', '.join(group) for group in groups)}"
+        )
+    folds = []
+    for i, name in enumerate(names):
+        test, validation = set(groups[i]), set(groups[(i + 1) % len(groups)])
+        if validations:
+            validation = validations[groups[i][0]]
+        fold = Fold(
+            train=tuple(clip.id for clip in clips.values() if clip.speaker not in test | validation),
+            validation=tuple(clip.id for clip in clips.values() if clip.speaker in validation),
+            test=tuple(clip.id for clip in clips.values() if clip.speaker in test),
+            name=name,
+        )
+        _check_disjoint(fold, clips)
+        _check_classes(fold, clips)
+        folds.append(fold)
+    return folds
+
+
+def check_disjoint(fold: Fold, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Assert that a fold's splits share no clip and no speaker.
+
+    Args:
+        fold: The fold.
+        rows: The corpus it is a fold of, as for ``speaker_folds``; the fold need not use all of it.
+
+    Raises:
+        ValueError: If a split is empty, an id is unknown or occurs twice, or a speaker is in two splits.
+
+    Example:
+        >>> rows = [{"id": i, "speaker": s, "label": "fear"} for i, s in (("a", "m1"), ("b", "m2"), ("c", "m1"))]
+        >>> check_disjoint(Fold(("a",), ("b",), ("c",)), rows)
+        Traceback (most recent call last):
+        ...
+        ValueError: Fold '': the speaker 'm1' is in train and in test...
+    """
+    _check_disjoint(fold, clips_by_id(rows))
+
+
+def check_classes(fold: Fold, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Assert that every class to be validated or tested is also trained.
+
+    Args:
+        fold: The fold.
+        rows: The corpus it is a fold of, as for ``speaker_folds``.
+
+    Raises:
+        ValueError: If a class of the validation or test clips has no training clip.
+    """
+    _check_classes(fold, clips_by_id(rows))
+
+
+def _check_disjoint(fold: Fold, clips: Mapping[str, Clip]) -> None:
+    split_of_id: dict[str, str] = {}
+    split_of_speaker: dict[str, tuple[str, str]] = {}
+    for split, ids in fold.splits.items():
+        if not ids:
+            raise ValueError(f"Fold {fold.name!r}: the split {split} is empty. Every fold needs all three splits")
+        for clip_id in ids:
+            if clip_id not in clips:
+                raise ValueError(
+                    f"Fold {fold.name!r}: the clip {clip_id!r} of {split} is not in the corpus. "
+                    "Use the fold with the corpus, configuration and labels that it was made for"
+                )
+            if clip_id in split_of_id:
+                first = split_of_id[clip_id]
+                where = f"twice in {split}" if first == split else f"in {first} and in {split}"
+                raise ValueError(f"Fold {fold.name!r}: the clip {clip_id!r} is {where}. A clip belongs to one split")
+            split_of_id[clip_id] = split
+            speaker = clips[clip_id].speaker
+            # "Anna" and "anna " are one woman.
+            first, name = split_of_speaker.setdefault(speaker.strip().casefold(), (split, speaker))
+            if first != split:
+                who = f"speaker {speaker!r}" if name == speaker else f"speaker {name!r}, alias {speaker!r},"
+                raise ValueError(
+                    f"Fold {fold.name!r}: the {who} is in {first} and in {split}, there with the clip "
+                    f"{clip_id!r}. Figures on speakers seen in training are worthless: make folds by speaker"
+                )
+
+
+def _check_classes(fold: Fold, clips: Mapping[str, Clip]) -> None:
+    trained = {clips[clip_id].label for clip_id in fold.train}
+    for split in ("validation", "test"):
+        missing = _sorted({clips[clip_id].label for clip_id in fold.splits[split]} - trained)
+        if missing:
+            raise ValueError(
+                f"Fold {fold.name!r}: {', '.join(missing)} occur(s) in {split} but in no training clip, so it cannot "
+                "be learned. Leave it out of the labels, or take fewer or other groups"
+            )
+
+
+def _k_fold(clips: Mapping[str, Clip], k: int, seed: int) -> tuple[list[str], list[list[str]]]:
+    speakers = {clip.speaker for clip in clips.values()}
+    if not 3 <= k <= len(speakers):
+        raise ValueError(
+            f"k-fold needs a k of at least 3 (test, validation, training) and at most the number of speakers, "
+            f"here {len(speakers)}; got k={k}"
+        )
+    return [f"{k}-fold-{i}" for i in range(k)], balanced_groups(clips.values(), k, seed)
+
+
+def _by_session(clips: Mapping[str, Clip]) -> tuple[list[str], list[list[str]]]:
+    unknown = next((clip.id for clip in clips.values() if clip.session is None), None)
+    if unknown is not None:
+        raise ValueError(
+            f"leave-one-session-out needs the session of every clip, but that of {unknown!r} is unknown. "
+            "For a corpus without sessions take leave-one-speaker-out or k-fold"
+        )
+    speakers_of = _sessions(clips)
+    sessions = _sorted(speakers_of)
+    return [f"leave-one-session-out-{name}" for name in sessions], [_sorted(speakers_of[name]) for name in sessions]
+
+
+def _sessions(clips: Mapping[str, Clip]) -> dict[str, set[str]]:
+    """Return the speakers of each session."""
+    speakers_of: dict[str, set[str]] = {}
+    session_of: dict[str, str] = {}
+    for clip in clips.values():
+        speakers_of.setdefault(clip.session, set()).add(clip.speaker)
+        if session_of.setdefault(clip.speaker, clip.session) != clip.session:
+            raise ValueError(
+                f"The speaker {clip.speaker!r} is in the sessions {session_of[clip.speaker]!r} and {clip.session!r}, "
+                "so to leave one session out would not leave its speakers out. Take another scheme"
+            )
+    return speakers_of
+
+
+def _partners(clips: Mapping[str, Clip]) -> dict[str, set[str]] | None:
+    """Return the other speakers of each speaker's session; ``None`` where clips have no sessions."""
+    if all(clip.session is None for clip in clips.values()):
+        return None
+    unknown = next((clip.id for clip in clips.values() if clip.session is None), None)
+    if unknown is not None:
+        raise ValueError(
+            f"The session of {unknown!r} is unknown, those of other clips are known: whoever shares the tested "
+            "speaker's dialogues cannot be kept from training. Give every clip its session, or drop the column"
+        )
+    partners = {speaker: members - {speaker} for members in _sessions(clips).values() for speaker in members}
+    alone = _sorted(speaker for speaker, others in partners.items() if not others)
+    if alone and len(alone) < len(partners):
+        raise ValueError(
+            f"{', '.join(alone)} is alone in a session, others are not, so nobody there can validate. "
+            "Take leave-one-session-out or k-fold"
+        )
+    return None if alone else partners
+
+
+def _sorted(names: Iterable[str]) -> list[str]:
+    return sorted(set(names), key=natural_order)

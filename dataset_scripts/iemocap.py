@@ -1,0 +1,209 @@
+"""IEMOCAP: ten actors in five dyadic sessions, improvised and scripted; the corpus of the paper."""
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+
+from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_search import first_few
+from .iemocap_annotations import Evaluation, read_evaluations, read_transcripts
+
+CONDITIONS = {"impro": "improvised", "script": "scripted"}
+FOUR = {"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"}
+TEN = FOUR | {
+    "exc": "excitement",
+    "fru": "frustration",
+    "fea": "fear",
+    "sur": "surprise",
+    "dis": "disgust",
+    "oth": "other",
+}
+LABEL_SETS = {"": FOUR, "-merge_excited": FOUR | {"exc": "happiness"}, "-ten": TEN}
+NO_AGREEMENT = "xxx"
+# Of the six rarer labels only the sums over both conditions are published.
+PUBLISHED = {
+    "improvised": {"ang": 289, "hap": 284, "neu": 1099, "sad": 608, "exc": 663},
+    "scripted": {"ang": 814, "hap": 311, "neu": 609, "sad": 476, "exc": 378},
+    "all": {"ang": 1103, "hap": 595, "neu": 1708, "sad": 1084, "exc": 1041, "fru": 1849, "fea": 40, "sur": 107,
+            "dis": 2, "oth": 3},
+}  # fmt: skip
+# The speaker is the F or M of the last field: that of the first says who wore the markers.
+UTTERANCE = re.compile(
+    r"(?P<dialogue>(?P<session>Ses0[1-5])[FM]_(?P<condition>impro|script)\w+)_(?P<sex>[FM])(?P<turn>[A-Z]*\d+[a-z]?)"
+)
+
+
+@dataclass
+class IEMOCAPConfig(CorpusConfig):
+    """Configuration of IEMOCAP.
+
+    Args:
+        fingerprint: As for every corpus.
+        condition: ``"improvised"``, ``"scripted"`` or ``"all"``.
+        label_set: ``""`` for four labels, ``"-merge_excited"`` for four with excitement as happiness, ``"-ten"``.
+    """
+
+    condition: str = "all"
+    label_set: str = ""
+
+
+class IEMOCAP(SpeechCorpus):
+    """Interactive Emotional Dyadic Motion Capture database (Busso et al., 2008), its audio, cut into utterances.
+
+    A configuration is a condition (``all``, ``improvised``, ``scripted``) and a set of labels: alone, the four of most
+    published figures (anger, happiness, neutral, sadness); with ``-merge_excited``, the same four with excitement
+    counted as happiness; with ``-ten``, all ten labels. Utterances without a majority among the raters (``xxx``) are
+    in none.
+
+    ``session`` is one of Ses01 to Ses05, of two speakers each. ``start`` and ``end`` (s) are places in the dialogue;
+    ``valence``, ``arousal`` and ``dominance`` are means over the raters (1 to 5); ``ratings`` holds the labels that
+    each rater gave.
+
+    Example:
+        >>> clip = IEMOCAP.parse(Path("Ses01F_impro01_M003.wav"))
+        >>> clip["speaker"], clip["sex"], clip["session"], clip["dialogue"], clip["kind"]
+        ('Ses01_M', 'm', 'Ses01', 'Ses01F_impro01', 'improvised')
+    """
+
+    BUILDER_CONFIG_CLASS = IEMOCAPConfig
+    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [
+        IEMOCAPConfig(name=f"{condition}{label_set}", version="1.0.0", condition=condition, label_set=label_set)
+        for label_set in LABEL_SETS
+        for condition in ("all", *CONDITIONS.values())
+    ]
+
+    title = "IEMOCAP"
+    homepage = "https://sail.usc.edu/iemocap/"
+    license = "signed agreement with the University of Southern California; no copy may be passed on"
+    citation = (
+        "Busso, C., Bulut, M., Lee, C.-C., Kazemzadeh, A., Mower, E., Kim, S., Chang, J. N., Lee, S., & "
+        "Narayanan, S. S. (2008). IEMOCAP: Interactive emotional dyadic motion capture database. "
+        "Language Resources and Evaluation, 42(4), 335-359. https://doi.org/10.1007/s10579-008-9076-6"
+    )
+    grammar = "SessionN/sentences/wav/DIALOGUE/DIALOGUE_XNNN, with SessionN/dialog/EmoEvaluation/DIALOGUE.txt"
+    labels: ClassVar[dict[str, str]] = TEN
+    published: ClassVar[dict[str, int]] = PUBLISHED["all"]
+    published_speakers = 10
+    published_rate = 16_000
+    kind = None
+    language = "en"
+    levels = 4
+    # Recordings of whole dialogues.
+    passed_over = r".*/dialog/.*|.*/Ses0[1-5][FM]_(impro|script)\d\d[a-z]?(_\d[a-z]?)?\.\w+"
+    helper_modules = ("iemocap_annotations",)
+    extra_features: ClassVar[dict[str, Any]] = {
+        "session": datasets.Value("string"),
+        "dialogue": datasets.Value("string"),
+        "start": datasets.Value("float64"),
+        "end": datasets.Value("float64"),
+        "valence": datasets.Value("float64"),
+        "arousal": datasets.Value("float64"),
+        "dominance": datasets.Value("float64"),
+        "ratings": datasets.List(
+            {"rater": datasets.Value("string"), "labels": datasets.List(datasets.Value("string"))}
+        ),
+    }
+    traps = (
+        "The letter in the session's part of a name (Ses01F) is not the speaker; that of the last field is.",
+        "2507 of the 10039 utterances have no majority label (xxx) and are in no configuration.",
+        "The two speakers of a session share its dialogues: neither may train where the other is tested.",
+    )
+
+    @classmethod
+    def parse(cls, path: Path) -> dict[str, Any] | None:
+        """Read a name such as ``Ses01F_impro01_M003``: session, dialogue, speaker; the label is not in it."""
+        name = UTTERANCE.fullmatch(path.stem)
+        if name is None:
+            return None
+        return {
+            "speaker": f"{name['session']}_{name['sex']}",
+            "sex": name["sex"].lower(),
+            "kind": CONDITIONS[name["condition"]],
+            "session": name["session"],
+            "dialogue": name["dialogue"],
+        }
+
+    def label_map(self) -> Mapping[str, str]:
+        """Return the labels of the configuration and what they are in ``LABELS``."""
+        return LABEL_SETS[self.config.label_set]
+
+    def published_counts(self) -> Mapping[str, int]:
+        """Return the published number of utterances of each label of the configuration, where known."""
+        published = PUBLISHED[self.config.condition]
+        return {label: published[label] for label in self.label_map() if label in published}
+
+    def annotation_files(self) -> list[Path]:
+        """Return the files of evaluations and transcripts, except the hidden ones that macOS adds."""
+        files = [
+            file.relative_to(self.root)
+            for folder in ("EmoEvaluation", "transcriptions")
+            for file in sorted(self.root.glob(f"Session[1-5]/dialog/{folder}/Ses*.txt"))
+        ]
+        if not any(file.parent.name == "EmoEvaluation" for file in files):
+            raise FileNotFoundError(
+                f"{self.title}: there is no Session*/dialog/EmoEvaluation/*.txt in {self.root}, which holds the "
+                "labels. Pass as data_dir the folder that holds Session1 to Session5"
+            )
+        return files
+
+    def read_rows(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Join the utterances with their evaluations and words.
+
+        Args:
+            files: Utterances, relative to ``root``.
+
+        Yields:
+            Those of the configuration; ``transcript`` is ``None`` where there is none.
+
+        Raises:
+            ValueError: If a label is unknown.
+        """
+        transcripts = self._read_all("transcriptions", read_transcripts)
+        unlabelled = []
+        for file in files:
+            row = self.parse(self.root / file)
+            evaluation = self._evaluations.get(file.stem)
+            if evaluation is None:
+                unlabelled.append(file)
+            elif self._holds(file.stem, evaluation):
+                details = {name: value for name, value in evaluation._asdict().items() if name != "label"}
+                words = {"native_label": evaluation.label, "transcript": transcripts.get(file.stem)}
+                yield file, row | details | words
+        if unlabelled:
+            warnings.warn(
+                f"{self.title}: {len(unlabelled)} utterance(s) left out: EmoEvaluation has no line for "
+                f"{first_few(unlabelled)}",
+                stacklevel=6,
+            )
+
+    def expected_clips(self) -> dict[str, float | None]:
+        """Return the evaluated utterances of the configuration, and their lengths in s by the evaluation."""
+        return {
+            utterance: evaluation.end - evaluation.start
+            for utterance, evaluation in self._evaluations.items()
+            if self._holds(utterance, evaluation)
+        }
+
+    def _holds(self, utterance: str, evaluation: Evaluation) -> bool:
+        if evaluation.label not in TEN and evaluation.label != NO_AGREEMENT:
+            raise ValueError(
+                f"{self.title}: {utterance} has the label {evaluation.label!r}, which is none of "
+                f"{', '.join(TEN)} and {NO_AGREEMENT}. Fetch its dialogue's file in EmoEvaluation anew"
+            )
+        name = UTTERANCE.fullmatch(utterance)
+        in_condition = name and self.config.condition in ("all", CONDITIONS[name["condition"]])
+        return bool(in_condition) and evaluation.label in self.label_map()
+
+    @cached_property
+    def _evaluations(self) -> dict[str, Evaluation]:
+        return self._read_all("EmoEvaluation", read_evaluations)
+
+    def _read_all(self, folder: str, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        files = [file for file in self.annotation_files() if file.parent.name == folder]
+        return {utterance: value for file in files for utterance, value in read(self.root / file).items()}

@@ -1,0 +1,92 @@
+"""Lists of recordings that users write: CSV, TSV or JSON lines."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+NAMES = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix in (".csv", ".tsv", ".jsonl"))
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+# Other names that people and other tools give to the same columns.
+ALIASES = {
+    "path": "file",
+    "file_name": "file",
+    "filename": "file",
+    "audio": "file",
+    "emotion": "label",
+    "speaker_id": "speaker",
+    "gender": "sex",
+    "text": "transcript",
+}
+COLUMNS = ("id", "file", "label", "speaker", "sex", "sentence", "transcript", "kind", "language", "session")
+SEXES = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m", "man": "m"}
+
+
+def read_manifest(path: Path) -> list[dict[str, str | None]]:
+    """Read a list of recordings.
+
+    Args:
+        path: ``.csv`` (separated by commas or semicolons), ``.tsv`` or ``.jsonl``, UTF-8, with the columns ``file``
+            and ``label``, and ``id``, ``speaker``, ``sex``, ``sentence``, ``transcript``, ``kind``, ``language``,
+            ``session`` where known; other columns are not read.
+
+    Returns:
+        One mapping for each recording; what is empty is ``None``.
+
+    Raises:
+        ValueError: If the file is no such list, or a row lacks its file or label.
+    """
+    try:
+        rows = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8") from error
+    if not rows:
+        raise ValueError(f"{path} lists no recordings. Add a line for each")
+    return [_normalize(row, f"{path}, line {number}") for number, row in rows]
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+        file.seek(0)
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
+        reader = csv.DictReader(file, delimiter=delimiter)
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: expected {len(reader.fieldnames or [])} fields separated by "
+                    f"{delimiter!r}. Put fields that hold {delimiter!r} in quotation marks"
+                )
+            yield reader.line_num, row
+
+
+def _read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: not a JSON object: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: expected a JSON object, found {line[:80]}")
+        yield number, row
+
+
+def _normalize(row: dict[str, Any], where: str) -> dict[str, str | None]:
+    named = {ALIASES.get(key, key): value for key, value in ((str(key).strip().lower(), row[key]) for key in row)}
+    texts = {name: str(named[name]).strip() or None for name in COLUMNS if named.get(name) is not None}
+    for column in ("file", "label"):
+        if texts.get(column) is None:
+            raise ValueError(
+                f"{where}: no {column}; the columns are {', '.join(map(str, row))}. Add a column {column!r}"
+            )
+    if texts.get("sex") is not None:
+        sex = SEXES.get(texts["sex"].lower())
+        if sex is None:
+            raise ValueError(
+                f"{where}: the sex {texts['sex']!r} is none of {', '.join(SEXES)}. Correct it or leave it empty"
+            )
+        texts["sex"] = sex
+    return texts

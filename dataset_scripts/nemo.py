@@ -1,0 +1,125 @@
+"""nEMO: nine Polish actors, ninety sentences, six emotions."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+
+from .corpus_base import CorpusConfig, SpeechCorpus
+
+CLIP = re.compile(
+    r"(?P<speaker>[A-Z]{2}\d)_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised)_(?P<sentence>\d+)"
+)
+COLUMNS = ("file_id", "emotion", "raw_text", "speaker_id", "gender", "age")
+SEXES = {"female": "f", "male": "m"}
+
+
+class NEMO(SpeechCorpus):
+    """nEMO (Christop, 2024): simulated emotions; names say who speaks what how, ``data.tsv`` the words, sex and age.
+
+    Example:
+        >>> clip = NEMO.parse(Path("samples/WR0_surprised_64.wav"))
+        >>> clip["native_label"], clip["speaker"], clip["sentence"]
+        ('surprised', 'WR0', '64')
+    """
+
+    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
+
+    title = "nEMO"
+    homepage = "https://github.com/amu-cai/nEMO"
+    license = "CC BY-NC-SA 4.0"
+    license_id = "cc-by-nc-sa-4.0"
+    may_be_shared = True
+    citation = (
+        "Christop, I. (2024). nEMO: Dataset of emotional speech in Polish. Proceedings of LREC-COLING 2024, "
+        "12111-12116. https://aclanthology.org/2024.lrec-main.1059"
+    )
+    grammar = "samples/XXN_emotion_NN (speaker, emotion, sentence), with data.tsv beside samples"
+    labels: ClassVar[dict[str, str]] = {
+        "anger": "anger",
+        "fear": "fear",
+        "happiness": "happiness",
+        "neutral": "neutral",
+        "sadness": "sadness",
+        "surprised": "surprise",
+    }
+    published: ClassVar[dict[str, int]] = {
+        "anger": 749, "fear": 736, "happiness": 749, "neutral": 809, "sadness": 769, "surprised": 669,
+    }  # fmt: skip
+    published_speakers = 9
+    published_rate = 24_000
+    kind = "acted"
+    language = "pl"
+    levels = 1
+    extra_features: ClassVar[dict[str, Any]] = {"age": datasets.Value("int32")}
+    traps = ("The fields of data.tsv carry spaces.",)
+
+    @classmethod
+    def parse(cls, path: Path) -> dict[str, Any] | None:
+        """Read a name such as ``WR0_surprised_64``: speaker, emotion, sentence."""
+        name = CLIP.fullmatch(path.stem)
+        if name is None:
+            return None
+        return {"native_label": name["emotion"], "speaker": name["speaker"], "sentence": name["sentence"]}
+
+    def annotation_files(self) -> list[Path]:
+        """Return ``data.tsv``, beside the folder of the clips, or above it where the user named that folder."""
+        near = [Path("data.tsv"), Path("..", "data.tsv")]
+        for file in near[: 2 if self.root.name == "samples" else 1]:
+            if (self.root / file).is_file():
+                return [file]
+        raise FileNotFoundError(
+            f"{self.title}: there is no data.tsv in {self.root}, which holds the transcripts. "
+            f"Pass as data_dir the folder that holds data.tsv and samples; both can be obtained from {self.homepage}"
+        )
+
+    def read_rows(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Join the names with ``data.tsv``.
+
+        Args:
+            files: Clips, relative to ``root``.
+
+        Yields:
+            All of them, with transcript, sex and age.
+
+        Raises:
+            ValueError: If the table lacks columns or a clip, or contradicts a name.
+        """
+        (table,) = self.annotation_files()
+        about = {Path(line["file_id"]).stem: line for line in _read_table(self.root / table)}
+        for file in files:
+            named, line = self.parse(self.root / file), about.get(file.stem)
+            if line is None:
+                raise ValueError(f"{self.title}: data.tsv does not list {file}. Take both from one release")
+            if (line["speaker_id"], line["emotion"]) != (named["speaker"], named["native_label"]):
+                raise ValueError(
+                    f"{self.title}: data.tsv says {line['speaker_id']}, {line['emotion']} of {file}, its name says "
+                    f"{named['speaker']}, {named['native_label']}. Take both from one release"
+                )
+            yield (
+                file,
+                named
+                | {
+                    "sex": SEXES.get(line["gender"]),
+                    "transcript": line["raw_text"],
+                    "age": int(line["age"]),
+                },
+            )
+
+    def expected_clips(self) -> dict[str, float | None]:
+        """Return the ids of the clips that ``data.tsv`` lists; their lengths are not known here."""
+        (table,) = self.annotation_files()
+        return {Path(line["file_id"]).stem: None for line in _read_table(self.root / table)}
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        # Quotation marks in it are the sentences' own.
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        missing = set(COLUMNS) - {(name or "").strip() for name in reader.fieldnames or []}
+        if missing:
+            raise ValueError(f"{path} has no column {', '.join(sorted(missing))}. Fetch it anew")
+        return [{str(name).strip(): (value or "").strip() for name, value in line.items()} for line in reader]

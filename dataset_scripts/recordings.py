@@ -1,0 +1,197 @@
+"""The user's own recordings: a list of them, or a folder for each emotion."""
+
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+
+from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_scan import audio_files
+from .corpus_search import first_few
+from .labels import LABELS
+from .manifest import NAMES, SUFFIXES, read_manifest
+from .recording_labels import house_label
+
+
+@dataclass
+class RecordingsConfig(CorpusConfig):
+    """Configuration of the user's own recordings.
+
+    Args:
+        fingerprint: As for every corpus.
+        speaker_pattern: Regular expression with a group ``speaker``, searched in each clip's path relative to the
+            root, for recordings whose names tell the speaker.
+    """
+
+    speaker_pattern: str | None = None
+
+
+class Recordings(SpeechCorpus):
+    r"""Recordings of the user's own, of any emotions.
+
+    ``data_dir`` is one of
+
+    * a list (``.csv``, ``.tsv``, ``.jsonl``) with the columns ``file`` (relative to the list) and ``label``, and
+      ``speaker`` and others where known (see ``read_manifest``), or a folder that holds one called ``manifest`` or
+      ``metadata``;
+    * a folder of folders named as the emotions, ``angry/clip.wav``, or with one more level for the speakers,
+      ``angry/anna/clip.wav``. ``speaker_pattern`` tells the speaker by the name instead:
+      ``load_corpus("recordings", folder, speaker_pattern=r"(?P<speaker>s\d+)_")``.
+
+    ``label`` is the house's word for an emotion it knows (``angry`` is anger), else the user's own. Where speakers are
+    unknown there is a warning, and no speaker-disjoint folds can be made.
+    """
+
+    BUILDER_CONFIG_CLASS = RecordingsConfig
+    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [RecordingsConfig(name="own", version="1.0.0")]
+
+    title = "Own recordings"
+    homepage = ""
+    license = "that of the recordings' owner"
+    may_be_shared = True
+    citation = ""
+    grammar = "as a list says, or label/clip.wav, or label/speaker/clip.wav"
+    labels: ClassVar[dict[str, str]] = {}
+    kind = None
+    language = None
+    helper_modules = ("manifest", "recording_labels")
+    extra_features: ClassVar[dict[str, Any]] = {"session": datasets.Value("string")}
+
+    @classmethod
+    def default_data_dir(cls, cache_dir: str | os.PathLike[str] | None = None) -> Path:
+        """Refuse: nobody but the user knows where the recordings are."""
+        raise FileNotFoundError(
+            f"{cls.title}: no folder was named. Pass as data_dir a list of the recordings, or a folder with a folder "
+            "for each emotion"
+        )
+
+    def find(self, folder: Path) -> tuple[Path, list[Path]]:
+        """Find the list, or the folders.
+
+        Args:
+            folder: The list or folder the user named.
+
+        Returns:
+            The root, absolute, and the clips relative to it (absolute where a list says so).
+
+        Raises:
+            FileNotFoundError: If it does not exist, holds no audio, or a clip of the list is missing.
+            ValueError: If a file is no list, or a clip is in no folder of an emotion.
+        """
+        folder = Path(os.path.abspath(folder))
+        if not folder.exists():
+            raise FileNotFoundError(f"{self.title}: {folder} does not exist. Pass as data_dir the list or folder")
+        if folder.is_file() and folder.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"{self.title}: {folder} is no list; its name must end in {', '.join(SUFFIXES)}")
+        lists = [folder] if folder.is_file() else [folder / name for name in NAMES if (folder / name).is_file()]
+        if len(lists) > 1:
+            raise ValueError(f"{self.title}: {first_few(lists)} are all lists. Pass as data_dir the one to be used")
+        self.manifest = lists[0] if lists else None
+        if self.manifest is None:
+            return folder, self._find_in_folders(folder)
+        root = self.manifest.parent
+        rows = read_manifest(self.manifest)
+        self.listed = {Path(row["file"]): row for row in rows}
+        if len(self.listed) < len(rows):
+            (file, count), *_ = Counter(row["file"] for row in rows).most_common(1)
+            raise ValueError(f"{self.title}: {self.manifest} lists {file} {count} times. Keep one line for each file")
+        missing = [file for file in self.listed if not (root / file).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{self.title}: {len(missing)} file(s) that {self.manifest} lists do not exist: {first_few(missing)}. "
+                "Paths are relative to the list; correct them"
+            )
+        return root, list(self.listed)
+
+    def annotation_files(self) -> list[Path]:
+        """Return the list, if there is one."""
+        return [] if self.manifest is None else [self.manifest.relative_to(self.root)]
+
+    def read_rows(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Read what the list or the folders say.
+
+        Args:
+            files: Clips.
+
+        Yields:
+            All of them.
+
+        Raises:
+            ValueError: If ``speaker_pattern`` is no regular expression with a group ``speaker``.
+        """
+        pattern = _compile(self.config.speaker_pattern)
+        nameless, foreign = [], set()
+        for file in files:
+            row = self._from_list(file) if self.manifest else self._from_folders(file)
+            match = pattern.search(file.as_posix()) if pattern else None
+            if match:
+                row["speaker"] = match["speaker"]
+            if row["speaker"] is None:
+                nameless.append(file)
+            if house_label(row["native_label"]) not in LABELS:
+                foreign.add(row["native_label"])
+            yield file, row
+        if nameless:
+            warnings.warn(
+                f"{self.title}: THE SPEAKERS OF {len(nameless)} RECORDING(S) ARE UNKNOWN, for example of "
+                f"{first_few(nameless)}. Without them nothing keeps a speaker out of the test set, and figures would "
+                "be worthless; no folds can be made. Add a column `speaker` or a folder for each speaker "
+                "(label/speaker/), or pass speaker_pattern",
+                stacklevel=6,
+            )
+        if foreign:
+            warnings.warn(
+                f"{self.title}: {first_few(sorted(foreign))} is none of {', '.join(LABELS)}, and is kept as it is",
+                stacklevel=6,
+            )
+
+    def house_label(self, native_label: str | None, file: Path) -> str | None:
+        """Translate a label of the user's where it is known; see ``recording_labels``."""
+        return house_label(native_label)
+
+    def _find_in_folders(self, folder: Path) -> list[Path]:
+        files = audio_files(folder)
+        if not files:
+            raise FileNotFoundError(
+                f"{self.title}: no list and no .wav, .flac or .ogg file in {folder}. "
+                f"Lists are called {', '.join(NAMES)}"
+            )
+        loose = [file for file in files if len(file.parts) == 1]
+        if loose:
+            raise ValueError(
+                f"{self.title}: {len(loose)} file(s) in {folder} are in no folder of an emotion: {first_few(loose)}. "
+                "Put each into a folder named as its emotion, or write a list"
+            )
+        return files
+
+    def _from_list(self, file: Path) -> dict[str, Any]:
+        row = dict(self.listed[file])
+        row.pop("file")
+        named = {"id": file.with_suffix("").as_posix(), "speaker": None, "native_label": row.pop("label")}
+        return named | {name: value for name, value in row.items() if value is not None}
+
+    def _from_folders(self, file: Path) -> dict[str, Any]:
+        folders = file.parent.parts
+        return {
+            "id": file.with_suffix("").as_posix(),
+            "native_label": folders[0],
+            "speaker": folders[1] if len(folders) > 1 else None,
+        }
+
+
+def _compile(pattern: str | None) -> re.Pattern[str] | None:
+    if pattern is None:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"speaker_pattern {pattern!r} is no regular expression: {error}") from error
+    if "speaker" not in compiled.groupindex:
+        raise ValueError(f"speaker_pattern {pattern!r} has no group (?P<speaker>…), which tells the speaker")
+    return compiled

@@ -1,0 +1,161 @@
+"""All corpora by name."""
+
+import difflib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import datasets
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+from .ased import ASED
+from .corpus_base import SpeechCorpus
+from .crema_d import CremaD
+from .emodb import EmoDB
+from .iemocap import IEMOCAP
+from .nemo import NEMO
+from .polish import Polish
+from .ravdess import RAVDESS
+from .recordings import Recordings
+from .savee import SAVEE
+from .shared_copy import load_shared_copy
+from .speechocean762 import Speechocean762
+from .tess import TESS
+from .urdu import URDU
+
+CORPORA: dict[str, type[SpeechCorpus]] = {
+    "ased": ASED,
+    "crema_d": CremaD,
+    "emodb": EmoDB,
+    "iemocap": IEMOCAP,
+    "nemo": NEMO,
+    "polish": Polish,
+    "ravdess": RAVDESS,
+    "recordings": Recordings,
+    "savee": SAVEE,
+    "speechocean762": Speechocean762,
+    "tess": TESS,
+    "urdu": URDU,
+}
+
+
+def list_corpora() -> list[str]:
+    """List the names that ``load_corpus`` takes.
+
+    Returns:
+        Names, sorted.
+
+    Example:
+        >>> "iemocap" in list_corpora()
+        True
+    """
+    return sorted(CORPORA)
+
+
+def make_builder(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    config: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> SpeechCorpus:
+    """Find a corpus on disk and read what its names and annotations say; no audio is opened.
+
+    Args:
+        name: One of ``list_corpora()``.
+        data_dir: As for ``load_corpus``.
+        config: As for ``load_corpus``.
+        cache_dir: As for ``load_corpus``.
+        **options: Further fields of the corpus's configuration.
+
+    Returns:
+        The corpus's builder, with ``clips``.
+
+    Raises:
+        ValueError: If the name or the configuration is unknown, or the corpus is not as it should be.
+        FileNotFoundError: If the corpus is not there.
+        ConnectionError: If it cannot be fetched.
+
+    Example:
+        >>> make_builder("ravdes")
+        Traceback (most recent call last):
+        ...
+        ValueError: There is no corpus 'ravdes'. Did you mean 'ravdess'? Known corpora: ased, ...
+    """
+    if name not in CORPORA:
+        near = difflib.get_close_matches(str(name).lower(), CORPORA, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"There is no corpus {name!r}. {hint}Known corpora: {', '.join(list_corpora())}")
+    return CORPORA[name](cache_dir=cache_dir, config_name=config, data_dir=data_dir, **options)
+
+
+def load_corpus(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    config: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    streaming: bool = False,
+    num_proc: int | None = None,
+    **options: Any,
+) -> datasets.Dataset | datasets.IterableDataset:
+    """Load a corpus as one table of clips.
+
+    The table of a corpus on disk holds paths, not audio, so it is small; it is kept in the cache and built anew when a
+    file changes. A copy made by ``export_corpus`` or ``push_corpus`` holds the audio itself. The ``audio`` column is
+    ``Audio(decode=False)`` without a rate, because clips keep the rate they are stored at.
+
+    Args:
+        name: One of ``list_corpora()``; or, with a slash in it, a copy: a folder (``./emodb``) or a data set on the
+            Hub (``alice/emodb``, or ``alice/emodb@revision``).
+        data_dir: The corpus's folder or one above it; by default ``$SER_DATA_DIR/<name>``, and for "polish" the
+            cache, into which it is fetched.
+        config: One of the corpus's configurations; the first by default.
+        cache_dir: Folder for what is built and fetched; by default that of ``datasets``.
+        streaming: Return an iterable that yields the same clips and builds or downloads no table; its ``audio`` has
+            the same ``path`` and ``bytes``, but not always the feature type ``Audio``.
+        num_proc: Processes that build the table.
+        **options: Further fields of the corpus's configuration, such as ``speaker_pattern`` of "recordings".
+
+    Returns:
+        All clips, in the order of their files' names, with the columns ``id``, ``audio``, ``label``, ``label4``,
+        ``native_label``, ``speaker``, ``sex``, ``sentence``, ``transcript``, ``kind``, ``language``, ``duration`` (s)
+        and ``file``, and further ones in some corpora.
+
+    Raises:
+        ValueError: If the name or the configuration is unknown, or the corpus is not as it should be.
+        FileNotFoundError: If the corpus is not there.
+        ConnectionError: If it cannot be fetched.
+
+    Example:
+        >>> rows = load_corpus("iemocap", "IEMOCAP_full_release", config="improvised")  # doctest: +SKIP
+        >>> len(rows)  # doctest: +SKIP
+        2280
+    """
+    if "/" in str(name):
+        if data_dir is not None or config is not None or options:
+            raise ValueError(f"{name} is a copy of a corpus: it takes neither data_dir nor config nor other options")
+        with _quiet_unless_terminal():
+            return load_shared_copy(str(name), cache_dir=cache_dir, streaming=streaming)
+    builder = make_builder(name, data_dir, config, cache_dir, **options)
+    if streaming:
+        # Left as it is: a streamed row that is cast to Audio() is encoded with torchcodec, even with decode=False.
+        return builder.as_streaming_dataset(split="train")
+    with _quiet_unless_terminal():
+        builder.download_and_prepare(num_proc=num_proc)
+        rows = builder.as_dataset(split="train")
+    return rows.cast_column("audio", datasets.Audio(decode=False))
+
+
+@contextmanager
+def _quiet_unless_terminal() -> Iterator[None]:
+    """Keep progress bars out of logs."""
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()

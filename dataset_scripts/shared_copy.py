@@ -1,0 +1,69 @@
+"""Copies of corpora that hold their audio: a folder, or a data set on the Hub."""
+
+import json
+import os
+from pathlib import Path
+
+import datasets
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+FACTS = "corpus.json"
+"""Beside the Parquet files: what a corpus is, where it comes from, its licence and citation."""
+
+
+def load_shared_copy(
+    name: str, cache_dir: str | os.PathLike[str] | None = None, streaming: bool = False
+) -> datasets.Dataset | datasets.IterableDataset:
+    """Load a copy of a corpus that ``export_corpus`` or ``push_corpus`` made.
+
+    Args:
+        name: A folder, or the id of a data set on the Hub, with ``@`` and a revision where one is wanted.
+        cache_dir: Folder for what is downloaded; by default that of ``datasets``.
+        streaming: Read clips as they are asked for.
+
+    Returns:
+        All clips; ``audio`` is ``Audio(decode=False)`` and holds the bytes of the file.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or data set, or it is no such copy.
+    """
+    folder = Path(name).expanduser()
+    revision = None
+    if folder.is_dir():
+        facts, source = folder / FACTS, str(folder)
+        if not facts.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {FACTS}: it is no copy of a corpus that `export_corpus` made. For a corpus as it "
+                "is published, give its name and data_dir"
+            )
+    else:
+        source, _, revision = name.partition("@")
+        facts = _fetch_facts(source, revision or None)
+    rows = datasets.load_dataset(
+        source,
+        split="train",
+        revision=revision or None,
+        cache_dir=None if cache_dir is None else str(cache_dir),
+        streaming=streaming,
+    )
+    about = json.loads(Path(facts).read_text(encoding="utf-8"))
+    for field in ("description", "homepage", "license", "citation"):
+        setattr(rows.info, field, about[field])
+    return rows
+
+
+def _fetch_facts(repo_id: str, revision: str | None) -> str:
+    try:
+        return hf_hub_download(repo_id, FACTS, repo_type="dataset", revision=revision)
+    except EntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"The data set {repo_id} holds no {FACTS}: it is no copy of a corpus that `push_corpus` made, or there is "
+            "no connection to the Hub"
+        ) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise FileNotFoundError(
+            f"There is no folder {repo_id}, and no data set {repo_id} on the Hub"
+            f"{f' with the revision {revision}' if revision else ''} that you may read. Check the name; a private one "
+            "needs `hf auth login`"
+        ) from error

@@ -1,0 +1,53 @@
+"""URDU: clips from Urdu talk shows in four emotions, in which speaker and emotion are confounded."""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .corpus_base import CorpusConfig, SpeechCorpus
+
+CLIP = re.compile(r"(?P<speaker>S(?P<sex>[MF])\d{1,2})_F\d+_(?P<emotion>[AHNS])\d+")
+
+
+class URDU(SpeechCorpus):
+    """URDU-Dataset (Latif et al., 2018).
+
+    Spontaneous speech, 100 clips of each emotion. 26 of the 29 speakers named occur in one emotion only (72 of the
+    100 neutral clips are of one man), so whoever recognizes voices seems to recognize emotions: ``speaker_folds``
+    refuses to split it.
+
+    Example:
+        >>> clip = URDU.parse(Path("Happy/SF1_F2_H02.wav"))
+        >>> clip["native_label"], clip["speaker"], clip["sex"]
+        ('H', 'SF1', 'f')
+    """
+
+    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
+
+    title = "URDU"
+    homepage = "https://github.com/siddiquelatif/URDU-Dataset"
+    license = "for research purposes only; taken from television"
+    citation = (
+        "Latif, S., Qayyum, A., Usman, M., & Qadir, J. (2018). Cross lingual speech emotion recognition: Urdu vs. "
+        "Western languages. 2018 International Conference on Frontiers of Information Technology (FIT), 88-93. "
+        "https://doi.org/10.1109/FIT.2018.00023"
+    )
+    grammar = "Angry/SM1_F1_A01 (S, sex, speaker; number of the file; emotion A H N S and number)"
+    labels: ClassVar[dict[str, str]] = {"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"}
+    published: ClassVar[dict[str, int]] = dict.fromkeys(labels, 100)
+    published_speakers = 29
+    kind = "spontaneous"
+    language = "ur"
+    levels = 1
+    traps = (
+        "26 of the 29 speakers named occur in one emotion only: speaker and emotion cannot be told apart.",
+        "The authors count 38 speakers; the names hold 29.",
+    )
+
+    @classmethod
+    def parse(cls, path: Path) -> dict[str, Any] | None:
+        """Read a name such as ``SM1_F1_A01``: sex and speaker, number of the file, emotion and number."""
+        name = CLIP.fullmatch(path.stem)
+        if name is None:
+            return None
+        return {"native_label": name["emotion"], "speaker": name["speaker"], "sex": name["sex"].lower()}

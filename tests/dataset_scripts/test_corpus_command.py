@@ -1,0 +1,120 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dataset_scripts import load_corpus, load_fold
+from dataset_scripts.command import main
+from tests.subprocess_tools import PROJECT_ROOT
+from tests.synthetic_corpora import write_clip, write_emodb, write_urdu
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> list[str]:
+    """Words that name a corpus of 42 clips."""
+    folder = write_emodb(tmp_path / "emodb")
+    return ["emodb", "--data_dir", str(folder), "--cache_dir", str(tmp_path / "cache")]
+
+
+def test_list(capsys: Capture) -> None:
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    assert lines[2].split()[:4] == ["emodb", "535", "de", "EmoDB"]
+
+
+def test_describe(place: list[str], capsys: Capture) -> None:
+    assert main(["describe", *place]) == 0
+    out, err = capsys.readouterr()
+    assert "42 clips (0.00 h) of 3 speakers (2 women, 1 men)" in out
+    assert "- A copy whose clips are cut to 2 s circulates." in out
+    assert err.startswith("warning: EmoDB: there are 42 clips")
+    assert main(["describe", *place, "--markdown"]) == 0
+    assert "| 03 | 2 | 2 | 2 | 2 | 2 | 2 | 2 |" in capsys.readouterr().out
+
+
+def test_check_tells_by_its_code(tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "own"
+    for speaker in ("s1", "s2"):
+        write_clip(folder / "angry" / speaker / f"{speaker}.wav")
+    words = ["check", "recordings", "--data_dir", str(folder), "--cache_dir", str(tmp_path / "cache")]
+    assert main(words) == 0
+    assert capsys.readouterr().out == "Own recordings: 2 clips decoded, 0 serious finding(s)\n"
+    (folder / "angry/s2/s2.wav").write_bytes((folder / "angry/s1/s1.wav").read_bytes())
+    assert main(words) == 1
+    assert "SERIOUS duplicate  angry/s1/s1, angry/s2/s2 are the same recording" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*published are:UserWarning")
+def test_folds(place: list[str], tmp_path: Path, capsys: Capture) -> None:
+    words = ["folds", *place, "--labels", "anger", "sadness", "--output", str(tmp_path / "a/folds")]
+    assert main(words) == 0
+    files = sorted((tmp_path / "a/folds").iterdir())
+    assert [path.name for path in files] == [f"leave-one-speaker-out-{n}.jsonl" for n in ("03", "08", "09")]
+    assert "train 4, validation 4, test 4" in capsys.readouterr().out
+    rows = load_corpus("emodb", place[2], cache_dir=tmp_path / "cache")
+    rows = rows.filter(lambda label: label in ("anger", "sadness"), input_columns="label")
+    assert len(load_fold(files[0], rows).test) == 4
+
+
+def test_folds_that_leak_are_not_written(place: list[str], tmp_path: Path, capsys: Capture) -> None:
+    wav = Path(place[2]) / "wav"
+    (wav / "03a01Wa.wav").write_bytes((wav / "08a01Wa.wav").read_bytes())
+    assert main(["folds", *place, "--output", str(tmp_path / "folds")]) == 2
+    assert "are the same recording" in capsys.readouterr().err
+    assert not (tmp_path / "folds").exists()
+
+
+def test_export_and_describe_the_copy(place: list[str], tmp_path: Path, capsys: Capture) -> None:
+    copy = str(tmp_path / "copy")
+    assert main(["export", *place[:1], copy, *place[1:]]) == 0
+    assert f'load_corpus("{copy}")' in capsys.readouterr().out
+    assert main(["describe", copy, "--cache_dir", str(tmp_path / "cache")]) == 0
+    assert "42 clips" in capsys.readouterr().out
+
+
+def confounded(folder: Path) -> list[str]:
+    return ["folds", "urdu", "--data_dir", str(write_urdu(folder / "urdu")), "--output", str(folder / "folds")]
+
+
+def not_to_be_shared(folder: Path) -> list[str]:
+    return ["push", "urdu", "alice/urdu", "--data_dir", str(write_urdu(folder / "urdu"))]
+
+
+def unknown_corpus(folder: Path) -> list[str]:
+    return ["check", "emo-db"]
+
+
+def unknown_label(folder: Path) -> list[str]:
+    corpus = write_emodb(folder / "emodb", texts=("a01",), emotions="WL")
+    return ["folds", "emodb", "--data_dir", str(corpus), "--labels", "joy", "--output", str(folder / "folds")]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (confounded, "error: Speaker and class are confounded"),
+        (not_to_be_shared, "error: URDU may not be put on the Hub"),
+        (unknown_corpus, "error: There is no corpus 'emo-db'. Did you mean 'emodb'?"),
+        (unknown_label, "error: The corpus has no clips labelled joy"),
+    ],
+)
+def test_errors_are_told_in_one_line(
+    words: Callable[[Path], list[str]], message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    assert main(words(tmp_path)) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning")]
+    assert len(errors) == 1
+    assert errors[0].startswith(message)
+    assert not (tmp_path / "folds").exists()
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dataset_scripts", "list"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+    )
+    assert "iemocap" in done.stdout

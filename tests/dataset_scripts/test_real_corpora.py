@@ -1,0 +1,75 @@
+"""The corpora under SER_DATA_DIR, with exact counts and nothing to be warned of."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import datasets
+import pytest
+
+from dataset_scripts import audit_corpus, check_audio_disjoint, load_corpus, make_builder, speaker_folds
+
+pytestmark = [
+    pytest.mark.filterwarnings("error"),
+    pytest.mark.skipif("SER_DATA_DIR" not in os.environ, reason="SER_DATA_DIR is not set: no real corpora"),
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def load(name: str, cache: Path, config: str | None = None) -> datasets.Dataset:
+    if not Path(os.environ["SER_DATA_DIR"], name).is_dir():
+        pytest.skip(f"there is no {name} in SER_DATA_DIR")
+    return load_corpus(name, config=config, cache_dir=cache)
+
+
+def people(rows: datasets.Dataset) -> Counter[str]:
+    pairs = set(zip(rows["speaker"], rows["sex"], strict=True))
+    assert len(pairs) == len(set(rows["speaker"]))  # nobody is of two sexes
+    return Counter(sex for _, sex in pairs)
+
+
+def test_emodb(cache: Path) -> None:
+    rows = load("emodb", cache)
+    assert Counter(rows["label"]) == {
+        "anger": 127, "boredom": 81, "disgust": 46, "fear": 69, "happiness": 71, "neutral": 79, "sadness": 62,
+    }  # fmt: skip
+    assert people(rows) == {"f": 5, "m": 5}
+    assert len(set(rows["transcript"])) == 10
+    folds = speaker_folds(rows)
+    assert len(folds) == 10
+    assert sum(len(fold.test) for fold in folds) == 535
+    check_audio_disjoint(folds[0], rows)
+    assert audit_corpus(make_builder("emodb", cache_dir=cache)) == []
+
+
+def test_ased(cache: Path) -> None:
+    rows = load("ased", cache)
+    assert Counter(rows["native_label"]) == {"neutral": 522, "fearful": 510, "happy": 486, "sad": 470, "angry": 486}
+    assert people(rows) == {"f": 25, "m": 40}
+    sentences = Counter(rows["sentence"])
+    assert len(sentences) == 27
+    assert sentences["01"] + sentences["02"] == 624
+    labels_of: dict[str, set[str]] = {}
+    for sentence, label in zip(rows["sentence"], rows["label"], strict=True):
+        labels_of.setdefault(sentence, set()).add(label)
+    assert {len(labels) for name, labels in labels_of.items() if name not in ("01", "02")} == {1}
+    assert len(labels_of["01"]) == 5
+    folds = speaker_folds(rows, "k-fold", k=5)
+    assert [len(fold.test) for fold in folds] == pytest.approx([495] * 5, abs=25)
+
+
+@pytest.mark.parametrize(
+    ("config", "clips", "speakers"), [("all", 5000, 250), ("train", 2500, 125), ("test", 2500, 125)]
+)
+def test_speechocean762(cache: Path, config: str, clips: int, speakers: int) -> None:
+    rows = load("speechocean762", cache, config)
+    assert (len(rows), len(set(rows["speaker"]))) == (clips, speakers)
+    assert set(rows["split"]) == ({"train", "test"} if config == "all" else {config})
+    assert people(rows).total() == speakers
+    letters = set("".join(rows["transcript"]))
+    assert letters <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ' ")
+    assert all(5 <= age <= 80 for age in rows["age"])

@@ -1,0 +1,178 @@
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from dataset_scripts import load_corpus, speaker_folds
+from tests.synthetic_corpora import write_clip
+
+LINES = [
+    ("a/1.wav", "Angry", "Anna", "female"),
+    ("a/2.wav", "sad", "Anna", "F"),
+    ("b/1.wav", "Angry", "Bob", "m"),
+    ("b/2.wav", "sad", "Bob", ""),
+]
+
+
+def write_list(folder: Path, name: str = "manifest.csv", delimiter: str = ",", lines: Any = LINES) -> Path:
+    for file, *_ in lines:
+        if not (folder / file).exists():
+            write_clip(folder / file)
+    table = [("path", "Emotion", "speaker_id", "gender"), *lines]
+    (folder / name).write_text("\n".join(delimiter.join(line) for line in table) + "\n", encoding="utf-8")
+    return folder / name
+
+
+def load(folder: Path, **options: Any) -> datasets.Dataset:
+    return load_corpus("recordings", data_dir=folder, cache_dir=folder.parent / "cache", **options)
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("manifest.csv", ","), ("mine.csv", ";"), ("metadata.tsv", "\t")])
+@pytest.mark.filterwarnings("error")
+def test_a_list(tmp_path: Path, name: str, delimiter: str) -> None:
+    path = write_list(tmp_path / "own", name, delimiter)
+    rows = load(path if name == "mine.csv" else path.parent)
+    assert rows["label"][:] == ["anger", "sadness", "anger", "sadness"]
+    assert rows["native_label"][:] == ["Angry", "sad", "Angry", "sad"]
+    assert rows["sex"][:] == ["f", "f", "m", None]
+    assert rows["id"][:] == ["a/1", "a/2", "b/1", "b/2"]
+    assert rows["speaker"][:] == ["Anna", "Anna", "Bob", "Bob"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_list_of_json_lines_with_ids_sessions_and_absolute_paths(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    lines = []
+    for number in range(6):
+        clip = write_clip(tmp_path / "elsewhere" / f"{number}.wav")
+        lines.append(
+            {"file": str(clip), "label": "joy" if number % 2 else "calm", "speaker": number // 2, "id": number}
+        )
+        lines[-1] |= {"session": f"s{number // 4}", "text": "Ja.", "rating": [1, 2]}
+    folder.mkdir()
+    (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    rows = load(folder)
+    assert rows["id"][:] == ["0", "1", "2", "3", "4", "5"]
+    assert Counter(rows["label"]) == {"happiness": 3, "calm": 3}
+    assert rows[0]["transcript"] == "Ja."
+    assert rows["session"][:] == ["s0"] * 4 + ["s1"] * 2
+    assert rows[0]["audio"]["path"] == str(tmp_path / "elsewhere/0.wav")
+
+
+@pytest.mark.filterwarnings("error")
+def test_folders_of_emotions_and_speakers(tmp_path: Path) -> None:
+    for label in ("angry", "neutral"):
+        for speaker in ("s1", "s2", "s3"):
+            write_clip(tmp_path / "own" / label / speaker / "take.wav")
+    rows = load(tmp_path / "own")
+    assert Counter(rows["speaker"]) == {"s1": 2, "s2": 2, "s3": 2}
+    assert rows[0]["id"] == "angry/s1/take"
+    assert len(speaker_folds(rows)) == 3
+
+
+def test_unknown_speakers_are_told_loudly_and_give_no_folds(tmp_path: Path) -> None:
+    for label in ("angry", "neutral"):
+        write_clip(tmp_path / "own" / label / "s1_a.wav")
+    with pytest.warns(UserWarning, match=r"THE SPEAKERS OF 2 RECORDING\(S\) ARE UNKNOWN.*speaker_pattern"):
+        rows = load(tmp_path / "own")
+    assert rows["speaker"][:] == [None, None]
+    with pytest.raises(ValueError, match="speaker of clip 'angry/s1_a' is unknown"):
+        speaker_folds(rows)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_pattern_tells_the_speaker(tmp_path: Path) -> None:
+    for label in ("angry", "neutral"):
+        write_clip(tmp_path / "own" / label / f"s{len(label)}_a.wav")
+    assert load(tmp_path / "own", speaker_pattern=r"/(?P<speaker>s\d)_")["speaker"][:] == ["s5", "s7"]
+    # A table built with one pattern is not taken for another's.
+    assert load(tmp_path / "own", speaker_pattern=r"s(?P<speaker>\d)_")["speaker"][:] == ["5", "7"]
+
+
+def test_labels_of_the_users_own_are_kept_and_told(tmp_path: Path) -> None:
+    path = write_list(tmp_path / "own", lines=[("a.wav", "contempt", "x", ""), ("b.wav", "Fearful", "x", "")])
+    with pytest.warns(UserWarning, match="contempt is none of anger, .* kept as it is"):
+        rows = load(path)
+    assert (rows["label"][:], rows["label4"][:]) == (["contempt", "fear"], [None, None])
+
+
+def test_a_changed_list_builds_the_table_anew(tmp_path: Path) -> None:
+    path = write_list(tmp_path / "own")
+    assert Counter(load(path)["speaker"])["Bob"] == 2
+    write_list(tmp_path / "own", lines=[(*line[:2], "Anna", line[3]) for line in LINES])
+    assert set(load(path)["speaker"]) == {"Anna"}
+
+
+BAD_LISTS = {
+    "no column": ("file,mood\na.wav,sad\n", r"line 2: no label; the columns are file, mood"),
+    "no label": ("file,label\na.wav,\n", r"line 2: no label"),
+    "too many fields": ("file,label\na.wav,sad,x\n", r"line 2: expected 2 fields separated by ','"),
+    "too few fields": ("file,label\na.wav\n", r"line 2: expected 2 fields"),
+    "no rows": ("file,label\n", "lists no recordings"),
+    "empty": ("", "lists no recordings"),
+    "odd sex": ("file,label,sex\na.wav,sad,x\n", r"the sex 'x' is none of f, female"),
+    "file twice": ("file,label\na.wav,sad\na.wav,angry\n", r"lists a\.wav 2 times"),
+    "id twice": ("file,label,id\na.wav,sad,1\nb.wav,sad,1\n", r"1 clip id\(s\) occur more than once"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LISTS)
+@pytest.mark.filterwarnings("ignore:.*ARE UNKNOWN:UserWarning")
+def test_bad_lists(tmp_path: Path, case: str) -> None:
+    text, message = BAD_LISTS[case]
+    for name in ("a.wav", "b.wav"):
+        write_clip(tmp_path / "own" / name)
+    (tmp_path / "own/manifest.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path / "own")
+
+
+@pytest.mark.parametrize(("line", "message"), [("{", "line 1: not a JSON object"), ("[]", "expected a JSON object")])
+def test_bad_json_lines(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "manifest.jsonl").write_text(line)
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path)
+
+
+def test_a_list_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_bytes("file,label\nä.wav,sad\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="not UTF-8 text"):
+        load(tmp_path)
+
+
+def test_missing_files_of_a_list_are_named(tmp_path: Path) -> None:
+    path = write_list(tmp_path / "own")
+    os.remove(tmp_path / "own/b/1.wav")
+    with pytest.raises(FileNotFoundError, match=r"1 file\(s\) that .*manifest\.csv lists do not exist: b/1\.wav"):
+        load(path)
+
+
+def test_bad_folders(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder was named"):
+        load_corpus("recordings")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=r"no list and no \.wav"):
+        load(tmp_path)
+    clip = write_clip(tmp_path / "own/loose.wav")
+    with pytest.raises(ValueError, match=r"are in no folder of an emotion: loose\.wav"):
+        load(tmp_path / "own")
+    with pytest.raises(ValueError, match=r"is no list; its name must end in \.csv"):
+        load(clip)
+    write_list(tmp_path / "own")
+    write_list(tmp_path / "own", "metadata.csv")
+    with pytest.raises(ValueError, match=r"are all lists"):
+        load(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("(", "is no regular expression"), ("s(\\d)", r"has no group \(\?P<speaker>")]
+)
+def test_bad_patterns(tmp_path: Path, pattern: str, message: str) -> None:
+    write_clip(tmp_path / "own/angry/s1.wav")
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path / "own", speaker_pattern=pattern)
