@@ -1,0 +1,419 @@
+"""The decoder: whatever holds a sound becomes one mono waveform at the rate asked for.
+
+Everything that reads audio here (extractor, pipeline, corpora, training) reads it through `load_audio`, so a clip has
+the same samples everywhere. Decoding is soundfile's (wav, flac, ogg, opus, mp3, aiff and the rest of libsndfile's
+formats), resampling soxr's at its high quality; FFmpeg is not needed.
+"""
+
+import io
+import math
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DOWNLOAD_BYTES = 50 * 1024**2
+DOWNLOAD_SECONDS = 30.0
+# One wait for the network; a further one is begun only if it can end in time.
+DOWNLOAD_WAIT_SECONDS = 5.0
+DOWNLOAD_REDIRECTS = 5
+MOST_CHANNELS = 32
+
+_BLOCK_FRAMES = 1 << 18
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+_CONVERT = "convert it first, for example with `ffmpeg -i <source> clip.wav`"
+
+# What is missing at the end of a file libsndfile reads over in silence; its log tells. The first pattern is that of
+# chunked formats (wav, aiff, au, w64), the second that of RF64, the third that of Ogg.
+_SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_SHORT_RF64 = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
+_SHORT_OGG = re.compile(r"Last page lacks an end-of-stream bit")
+# A program that writes wav into a pipe cannot know the length and states the largest one it can.
+_UNKNOWN_LENGTH = 0x7FFF_0000
+
+
+class SilentClipWarning(UserWarning):
+    """Every sample of a clip is exactly zero."""
+
+
+def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
+    """Decode a sound, average its channels and resample it.
+
+    Args:
+        source: One of
+
+            * a path (`str` or `Path`),
+            * an http or https URL (at most 50 MB and 30 s),
+            * the bytes of an audio file, or a binary file object,
+            * `{"array" | "raw": samples, "sampling_rate": Hz}`, of any rate, 1-D or with a channel axis,
+            * a value of a `datasets` audio column: `{"path", "bytes"}` or a decoder object,
+            * a 1-D numpy array or torch tensor, taken to be at `sampling_rate` already.
+
+            Floating-point samples are taken as they are, usually in [-1, 1]; integers are scaled to [-1, 1).
+        sampling_rate: Of the result, in Hz.
+
+    Returns:
+        Samples (samples,), float32, finite, at least one.
+
+    Raises:
+        FileNotFoundError: There is no such file, or no such page.
+        IsADirectoryError: The path is a folder.
+        ConnectionError: The download failed.
+        TimeoutError: The download took too long.
+        ValueError: The source is empty, truncated, no audio, too large, or holds no finite samples.
+        TypeError: The source is of a type not listed above.
+
+    Example:
+        >>> import numpy as np
+        >>> load_audio({"array": np.zeros((2, 44100)) + 0.5, "sampling_rate": 44100}).shape
+        (16000,)
+    """
+    _check_rate(sampling_rate, "the sampling rate asked for")
+    name = describe_source(source)
+    samples, rate = _read(source, name, sampling_rate)
+    check_waveform(samples, name)
+    if rate != sampling_rate:
+        import soxr
+
+        samples = soxr.resample(samples, rate, sampling_rate, quality="HQ")
+        if len(samples) == 0:
+            raise ValueError(
+                f"{name}: too short to be resampled from {rate} Hz to {sampling_rate} Hz; give a longer clip."
+            )
+    return samples
+
+
+def check_waveform(samples: np.ndarray, name: str) -> None:
+    """Refuse a waveform that no features can be taken from, and warn of digital silence.
+
+    Args:
+        samples: Waveform (samples,).
+        name: What messages call it.
+
+    Raises:
+        ValueError: It is not 1-D, is empty, or holds NaN or infinite samples.
+
+    Example:
+        >>> import numpy as np
+        >>> check_waveform(np.array([0.0, np.nan]), "clip.wav")
+        Traceback (most recent call last):
+        ValueError: clip.wav: 1 of 2 samples is NaN or infinite, the first at index 1; repair or drop the clip.
+    """
+    if samples.ndim != 1:
+        raise ValueError(
+            f"{name}: expected a mono waveform of shape (samples,), found shape {samples.shape}; "
+            "`load_audio` decodes and mixes files and arrays of several channels."
+        )
+    if len(samples) == 0:
+        raise ValueError(f"{name}: holds 0 samples; drop the clip.")
+    finite = np.isfinite(samples)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        verb = "is" if len(bad) == 1 else "are"
+        raise ValueError(
+            f"{name}: {len(bad)} of {len(samples)} samples {verb} NaN or infinite, the first at index {bad[0]}; "
+            "repair or drop the clip."
+        )
+    if not samples.any():
+        warnings.warn(
+            f"{name}: digital silence, every sample is 0; what is said of it means nothing.",
+            SilentClipWarning,
+            stacklevel=3,
+        )
+
+
+def describe_source(source: Any) -> str:
+    """Name a source of audio as messages name it: its path or URL where it has one, else its kind.
+
+    Args:
+        source: Anything that `load_audio` takes.
+
+    Returns:
+        For example "speech.wav", "https://host/speech.wav" (without its query, which may hold a key), "bytes",
+        "array".
+
+    Example:
+        >>> describe_source({"path": "speech.wav", "bytes": b"..."}), describe_source(b"...")
+        ('speech.wav', 'bytes')
+    """
+    if isinstance(source, str | Path):
+        text = str(source)
+        return text.split("?", 1)[0] if _SCHEME.match(text) else text or "empty path"
+    if isinstance(source, bytes | bytearray | memoryview):
+        return "bytes"
+    if isinstance(source, Mapping):
+        if source.get("path"):
+            return describe_source(source["path"])
+        kinds = [key for key in ("array", "raw", "bytes") if source.get(key) is not None]
+        return {"raw": "array"}.get(kinds[0], kinds[0]) if kinds else "dict"
+    if _is_array(source):
+        return "array"
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        return name if isinstance(name, str) and name else "file object"
+    return type(source).__name__
+
+
+def to_float(samples: Any, name: str) -> np.ndarray:
+    """Turn samples of any type into float32, integers scaled to [-1, 1).
+
+    Args:
+        samples: Array, tensor or nested lists of numbers. Signed integers are divided by their full scale; unsigned
+            ones have their zero in the middle, as in 8-bit wav files.
+        name: What messages call it.
+
+    Returns:
+        Samples of the same shape, float32; the very array where it is one already.
+
+    Raises:
+        ValueError: They are ragged, no numbers, or integers of 64 bits, which do not tell what full scale is.
+
+    Example:
+        >>> import numpy as np
+        >>> to_float(np.array([-32768, 0, 16384], dtype=np.int16), "clip.wav").tolist()
+        [-1.0, 0.0, 0.5]
+    """
+    if hasattr(samples, "detach"):  # a torch tensor, perhaps of a type that numpy lacks
+        samples = samples.detach().cpu()
+        samples = (samples.float() if samples.is_floating_point() else samples).numpy()
+    try:
+        array = np.asarray(samples)
+    except ValueError as error:
+        raise ValueError(f"{name}: the samples are ragged; give channels of equal length.") from error
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    if array.dtype.kind in "iu" and array.dtype.itemsize <= 4:
+        full_scale = 2.0 ** (8 * array.dtype.itemsize - 1)
+        middle = full_scale if array.dtype.kind == "u" else 0.0
+        return ((array - middle) / full_scale).astype(np.float32)
+    mend = "convert them to float32 or int16"
+    if array.dtype.kind in "iu":
+        mend += " (64-bit integers do not tell what full scale is)"
+    raise ValueError(f"{name}: samples of type {array.dtype} are no audio; {mend}.")
+
+
+@cache  # once per process and rate
+def warn_assumed_rate(sampling_rate: int) -> None:
+    """Warn, once per process, that a waveform came without its rate.
+
+    Args:
+        sampling_rate: The rate it is taken to have, in Hz.
+    """
+    warnings.warn(
+        f"A waveform came without its sampling rate and is taken to be at {sampling_rate} Hz. At any other rate its "
+        'features are wrong: pass `sampling_rate`, or {"array": ..., "sampling_rate": ...}.',
+        stacklevel=3,
+    )
+
+
+def _read(source: Any, name: str, sampling_rate: int) -> tuple[np.ndarray, float]:
+    """Turn a source into its mono samples (samples,), float32, and their rate in Hz."""
+    if isinstance(source, str | Path):
+        return _decode(_fetch(source, name), name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode(bytes(source), name)
+    if isinstance(source, Mapping):
+        return _read_mapping(source, name)
+    if _is_array(source):
+        samples = to_float(source, name)
+        if samples.ndim != 1:
+            raise ValueError(
+                f"{name}: an array must be 1-D, found shape {samples.shape}; give several channels as "
+                '{"array": ..., "sampling_rate": ...}.'
+            )
+        warn_assumed_rate(sampling_rate)
+        return samples, sampling_rate
+    if hasattr(source, "get_all_samples"):  # the decoder object of a datasets audio column
+        decoded = source.get_all_samples()
+        return _mix(to_float(decoded.data, name), name, channel_axis=0), _check_rate(decoded.sample_rate, name)
+    if hasattr(source, "read"):
+        content = source.read()
+        if not isinstance(content, bytes):
+            raise ValueError(f'{name}: the file object yields text; open the file in binary mode, `open(path, "rb")`.')
+        return _decode(content, name)
+    if hasattr(source, "__getitem__") and not isinstance(source, list | tuple):
+        return _read_mapping({key: source[key] for key in ("array", "sampling_rate")}, name)
+    raise TypeError(
+        f"{name}: cannot read audio from a {type(source).__name__}; give a path, an http(s) URL, bytes, a binary "
+        'file object, a 1-D array, {"array": ..., "sampling_rate": ...} or an audio value of datasets.'
+    )
+
+
+def _read_mapping(source: Mapping[str, Any], name: str) -> tuple[np.ndarray, float]:
+    for key in ("array", "raw"):
+        if source.get(key) is not None:
+            if source.get("sampling_rate") is None:
+                raise ValueError(f'{name}: the dict has "{key}" but no "sampling_rate"; add it, in Hz.')
+            rate = _check_rate(source["sampling_rate"], name)
+            return _mix(to_float(source[key], name), name), rate
+    if source.get("bytes") is not None:
+        return _decode(bytes(source["bytes"]), name)
+    if source.get("path") is not None:
+        return _decode(_fetch(source["path"], name), name)
+    raise ValueError(
+        f'{name}: the dict has the keys {sorted(map(str, source))}; expected "array" or "raw" with "sampling_rate", '
+        'or "bytes" or "path".'
+    )
+
+
+# Arrays
+
+
+def _is_array(source: Any) -> bool:
+    # numpy and torch alone have all three; a decoder object of datasets has none
+    return all(hasattr(source, attribute) for attribute in ("__array__", "dtype", "ndim"))
+
+
+def _mix(samples: np.ndarray, name: str, channel_axis: int | None = None) -> np.ndarray:
+    """Average the channels of (samples,), (channels, samples) or (samples, channels)."""
+    if samples.ndim == 1:
+        return samples
+    if samples.ndim == 2 and channel_axis is None and 0 not in samples.shape:
+        few, many = sorted(samples.shape)
+        if few <= MOST_CHANNELS and many >= 10 * few:
+            channel_axis = samples.shape.index(few)
+    if samples.ndim != 2 or channel_axis is None:
+        raise ValueError(
+            f"{name}: shape {samples.shape} does not tell channels from samples; give one channel, (samples,), "
+            f"or up to {MOST_CHANNELS} channels with at least ten times as many samples."
+        )
+    return samples.mean(axis=channel_axis, dtype=np.float32)
+
+
+def _check_rate(rate: Any, name: str) -> float:
+    try:
+        valid = not isinstance(rate, bool) and math.isfinite(rate) and rate > 0
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{name}: a sampling rate of {rate!r} Hz is impossible; give a positive number.")
+    return rate
+
+
+# Files
+
+
+def _fetch(source: str | Path, name: str) -> bytes:
+    """Read the whole content behind a path or URL."""
+    scheme = _SCHEME.match(str(source)) if isinstance(source, str) else None
+    if scheme:
+        return b"".join(_download(source, name))
+    path = Path(source)
+    if str(source) == "" or not path.exists():
+        raise FileNotFoundError(f"{name}: no such file; check the path (current folder: {Path.cwd()}).")
+    if path.is_dir():
+        raise IsADirectoryError(f"{name}: is a folder; give one audio file of it.")
+    return path.read_bytes()
+
+
+def _download(url: str, name: str) -> Iterator[bytes]:
+    """Stream a URL within the limits of size and time, which are enforced while reading."""
+    from huggingface_hub import get_session
+    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx  # whichever version of it the session is made of
+
+    session = get_session()
+    deadline = time.monotonic() + DOWNLOAD_SECONDS
+    try:
+        for _ in range(DOWNLOAD_REDIRECTS + 1):
+            _check_scheme(url, name)
+            # Redirects are followed here, so that each is checked and all share the time.
+            with session.stream("GET", url, follow_redirects=False, timeout=DOWNLOAD_WAIT_SECONDS) as response:
+                _check_time(deadline, name)
+                if response.is_redirect:
+                    url = str(response.url.join(response.headers["location"]))
+                    continue
+                _check_status(response.status_code, name)
+                size = int(response.headers.get("content-length", 0))
+                _check_size(size, name)
+                size = 0
+                for chunk in response.iter_bytes():
+                    size += len(chunk)
+                    _check_size(size, name)
+                    _check_time(deadline, name)
+                    yield chunk
+                return
+    except httpx.TimeoutException as error:
+        raise TimeoutError(
+            f"{name}: no answer for {DOWNLOAD_WAIT_SECONDS:g} s; try again, or download the file and give its path."
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL, OfflineModeIsEnabled) as error:
+        raise ConnectionError(f"{name}: the download failed ({error}); check the URL and the network.") from error
+    raise ConnectionError(f"{name}: more than {DOWNLOAD_REDIRECTS} redirects; give the file's final URL.")
+
+
+def _check_scheme(url: str, name: str) -> None:
+    scheme = _SCHEME.match(url)
+    if scheme is None or scheme[1].lower() not in ("http", "https"):
+        raise ValueError(
+            f"{name}: audio is fetched over http and https only, not from {url.split('?', 1)[0]}; "
+            "download the file and give its path."
+        )
+
+
+def _check_status(status: int, name: str) -> None:
+    if status in (404, 410):
+        raise FileNotFoundError(f"{name}: the server has no such file (HTTP {status}); check the URL.")
+    if status != 200:
+        raise ConnectionError(f"{name}: the server answered HTTP {status}; check the URL and the right to read it.")
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > DOWNLOAD_BYTES:
+        raise ValueError(
+            f"{name}: larger than {DOWNLOAD_BYTES / 1024**2:g} MB, the limit of a download; "
+            "download the file yourself and give its path."
+        )
+
+
+def _check_time(deadline: float, name: str) -> None:
+    if time.monotonic() + DOWNLOAD_WAIT_SECONDS > deadline:
+        raise TimeoutError(
+            f"{name}: the download would take longer than {DOWNLOAD_SECONDS:g} s; "
+            "try again, or download the file yourself and give its path."
+        )
+
+
+def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
+    """Decode the bytes of an audio file to mono: (samples,) float32, and the rate in Hz."""
+    import soundfile
+
+    if not content:
+        raise ValueError(f"{name}: is empty (0 bytes); fetch it anew or drop it.")
+    blocks: list[np.ndarray] | None = None
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            blocks = []
+            # Block by block: the length a file states is not to be trusted with memory.
+            while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):  # (frames, channels)
+                blocks.append(block.mean(axis=1, dtype=np.float32))
+            promised, rate, log = file.frames, file.samplerate, file.extra_info
+    except soundfile.LibsndfileError as error:
+        reason = "no audio file that can be read here"
+        if blocks is not None:
+            reason = f"truncated or damaged, decoding ended after {sum(map(len, blocks))} samples"
+        raise ValueError(f"{name}: {reason} ({error.error_string}); fetch it anew, or {_CONVERT}.") from error
+    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)  # (samples,)
+    _check_whole(len(samples), promised, log, name)
+    return samples, rate
+
+
+def _check_whole(decoded: int, promised: int, log: str, name: str) -> None:
+    """Refuse a file whose header promises more than the file holds."""
+    shortfall = f"{decoded} of {promised} samples are there" if decoded < promised else ""
+    for match in (_SHORT_CHUNK.search(log), _SHORT_RF64.search(log)):
+        if match:
+            counts = sorted(map(int, match.groups()))
+            if match.re is _SHORT_CHUNK and (int(match[1]) < int(match[2]) or int(match[1]) >= _UNKNOWN_LENGTH):
+                continue
+            unit = "bytes" if match.re is _SHORT_CHUNK else "samples"
+            shortfall = f"{counts[0]} of {counts[1]} {unit} are there"
+    if _SHORT_OGG.search(log):
+        shortfall = "its last page is missing"
+    if shortfall:
+        raise ValueError(f"{name}: truncated, {shortfall}; fetch it anew, or {_CONVERT}, to use what is left.")

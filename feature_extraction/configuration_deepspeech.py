@@ -1,0 +1,150 @@
+"""The configuration of a DeepSpeech acoustic model: its sizes, and what its layers do with them."""
+
+import copy
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+# What a saved config.json names so that plain `pipeline()` and the auto classes find the code beside it.
+AUTO_MAP = {
+    "AutoConfig": "configuration_deepspeech.DeepSpeechConfig",
+    "AutoModel": "modeling_deepspeech.DeepSpeechModel",
+    "AutoModelForCTC": "modeling_deepspeech.DeepSpeechForCTC",
+}
+CUSTOM_PIPELINES = {
+    "automatic-speech-recognition": {
+        "impl": "pipeline_deepspeech.DeepSpeechPipeline",
+        "pt": ["AutoModelForCTC"],
+        "type": "multimodal",
+    }
+}
+
+# Keys that transformers itself passes or writes beyond its declared fields; everything else unknown is a mistake.
+TRANSFORMERS_KEYS = frozenset(
+    {
+        "attn_implementation",
+        "auto_map",
+        "experts_implementation",
+        "model_type",
+        "name_or_path",
+        "num_labels",
+        "output_attentions",
+        "torch_dtype",
+        "transformers_weights",
+        "use_return_dict",
+    }
+)
+
+
+@strict
+class DeepSpeechConfig(PreTrainedConfig):
+    """Sizes and constants of a Mozilla DeepSpeech model, releases 0.4 to 0.9, and of Coqui STT.
+
+    The defaults are those of the released English models. All of these releases share one architecture: three dense
+    layers over a window of frames, a uni-directional LSTM, a fifth dense layer, and a sixth that gives the logits.
+
+    Args:
+        input_size: Coefficients of one frame.
+        context_size: Frames that the first layer sees on either side of each frame.
+        hidden_size: Units of every layer but the last.
+        vocab_size: Labels of the alphabet, plus one for the blank of CTC.
+        relu_clip: Upper limit of the activations of layers 1, 2, 3 and 5.
+        forget_bias: Added to the bias of the LSTM's forget gate when a new model is initialized: 1 in releases 0.4
+            and 0.5, 0 since. Stored weights hold it already.
+        dropout: Probability of dropping a unit after layers 1, 2, 3 and 5, in [0, 1).
+        pad_token_id: Index of the blank; `None` takes the last one, as DeepSpeech does.
+        ctc_loss_reduction: `"mean"` (over the clips, of each clip's loss per label) or `"sum"`.
+        ctc_zero_infinity: Whether clips with more labels than frames can carry count as zero loss instead of infinity.
+        kwargs: Fields of `transformers.PreTrainedConfig`.
+
+    Raises:
+        ValueError: If a value is out of its range, or a keyword is neither one of these nor one of transformers'.
+
+    Source: mozilla/DeepSpeech v0.4.1, `DeepSpeech.py` and `util/flags.py`; v0.9.3, `training/deepspeech_training`.
+
+    Example:
+        >>> config = DeepSpeechConfig(hidden_size=512)
+        >>> config.window_size, config.pad_token_id
+        (494, 28)
+    """
+
+    model_type = "deepspeech"
+
+    input_size: int = 26
+    context_size: int = 9
+    hidden_size: int = 2048
+    vocab_size: int = 29
+    relu_clip: float | int = 20.0
+    forget_bias: float | int = 1.0
+    dropout: float | int = 0.05
+    pad_token_id: int | None = None
+    ctc_loss_reduction: str = "mean"
+    ctc_zero_infinity: bool = False
+    custom_pipelines: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        unknown = sorted(key for key in kwargs if key not in TRANSFORMERS_KEYS and not key.startswith("_"))
+        if unknown:
+            raise ValueError(
+                f"DeepSpeechConfig knows no {', '.join(map(repr, unknown))}. Its own fields are "
+                f"{', '.join(DeepSpeechConfig.own_fields())}."
+            )
+        if self.pad_token_id is None:
+            self.pad_token_id = self.vocab_size - 1
+        if self.custom_pipelines is None:
+            self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)
+        kwargs.setdefault("auto_map", dict(AUTO_MAP))
+        super().__post_init__(**kwargs)
+        self.check_ranges()
+
+    @property
+    def window_size(self) -> int:
+        """Size of what the first layer sees: all coefficients of a frame and of its neighbors."""
+        return (2 * self.context_size + 1) * self.input_size
+
+    @classmethod
+    def own_fields(cls) -> list[str]:
+        """Return the names of the fields that this class adds to transformers' own."""
+        return [name for name in DeepSpeechConfig.__annotations__ if name != "custom_pipelines"]
+
+    def check_ranges(self) -> None:
+        """Check every field against its range.
+
+        Raises:
+            ValueError: Naming the field, its value and what it may be.
+        """
+        for name, least in (("input_size", 1), ("context_size", 0), ("hidden_size", 1), ("vocab_size", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
+        if not 0 < self.relu_clip < float("inf"):
+            raise ValueError(f"relu_clip must be positive and finite, not {self.relu_clip}.")
+        if not abs(self.forget_bias) < float("inf"):
+            raise ValueError(f"forget_bias must be finite, not {self.forget_bias}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}.")
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(
+                f"pad_token_id, the blank, must lie in [0, vocab_size={self.vocab_size}), not be {self.pad_token_id}."
+            )
+        if self.ctc_loss_reduction not in ("mean", "sum"):
+            raise ValueError(f"ctc_loss_reduction must be 'mean' or 'sum', not {self.ctc_loss_reduction!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary whose code references point into the folder it is saved in.
+
+        A configuration loaded from the Hub names its code as `user/repo--module.Class`. Saved again, beside its own
+        copy of the code, it must not go on pointing at somebody else's repository.
+        """
+        output = super().to_dict()
+        if output.get("auto_map"):
+            output["auto_map"] = {key: value.split("--")[-1] for key, value in output["auto_map"].items()}
+        for task in (output.get("custom_pipelines") or {}).values():
+            task["impl"] = task["impl"].split("--")[-1]
+        return output
+
+
+# Registered where the class is defined, so that it is saved with its code however it was imported.
+DeepSpeechConfig.register_for_auto_class()
+
+__all__ = ["DeepSpeechConfig"]

@@ -1,0 +1,44 @@
+"""The converter as a command: `python -m feature_extraction.convert_command output_graph.pbmm my-deepspeech`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .convert_model import convert_deepspeech
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m feature_extraction.convert_command",
+        description="Convert a model of Mozilla DeepSpeech 0.4 to 0.9 or of Coqui STT for transformers.",
+    )
+    parser.add_argument("source", help=".pb, .pbmm or .tflite file, or a checkpoint (folder, prefix or .index file)")
+    parser.add_argument("output_dir", help="folder to write")
+    parser.add_argument("--version", help="release that the model is of, where the file does not tell, e.g. 0.4.1")
+    parser.add_argument("--alphabet", help="alphabet.txt of the model, or 'english', where the file does not tell")
+    parser.add_argument("-f", "--overwrite", action="store_true", help="replace a model that is in output_dir already")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: The command line's; None for those of the process.
+
+    Returns:
+        The exit code: 0, or 1 after an error, which is printed in one line.
+    """
+    options = vars(get_parser().parse_args(arguments))
+    try:
+        folder = convert_deepspeech(options.pop("source"), options.pop("output_dir"), **options)
+    except (OSError, ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""Released DeepSpeech models, in whatever container, become folders that `from_pretrained` loads. No TensorFlow."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import Wav2Vec2CTCTokenizer
+
+from .configuration_deepspeech import DeepSpeechConfig
+from .convert_alphabet import read_alphabet
+from .convert_checkpoint import read_checkpoint
+from .convert_facts import ModelFacts
+from .convert_graph import read_graph
+from .convert_lite import read_lite
+from .convert_releases import INPUT_SIZE, RELEASES, RELU_CLIP, SAMPLING_RATE, STEP_MS, WINDOW_MS, find_release
+from .convert_weights import check_weights, to_state_dict
+from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
+from .modeling_deepspeech import DeepSpeechForCTC
+from .tensorflow_checkpoint import find_prefix
+from .tensorflow_file import ModelFileError, map_file
+from .tensorflow_lite import IDENTIFIER
+
+BLANK = "<blank>"
+
+
+def convert_deepspeech(
+    source: str | Path,
+    output_dir: str | Path,
+    *,
+    version: str | None = None,
+    alphabet: str | Path | Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Convert a model of Mozilla DeepSpeech 0.4 to 0.9 or of Coqui STT.
+
+    Whatever the file states is read from it. What it does not state is asked for by name, never guessed.
+
+    Args:
+        source: A .pb, .pbmm or .tflite file, told apart by content; or a checkpoint: its folder, its prefix or one of
+            its files.
+        output_dir: The folder to write: weights, configuration, feature extractor, tokenizer and the code to load
+            them, so that it can be pushed to the Hub as it is.
+        version: The release that the model is of, for example "0.4.1". Checkpoints need it where several releases
+            write the same names; elsewhere it is only checked.
+        alphabet: "english" for the labels of the released English models, the path of the model's alphabet.txt, or the
+            labels in order. Needed where the file does not state it (releases 0.4 and 0.5, and checkpoints).
+        overwrite: Whether to replace a model that is in `output_dir` already.
+
+    Returns:
+        The folder, written whole or not at all.
+
+    Raises:
+        FileNotFoundError: The source, or a file that belongs to it, is missing.
+        FileExistsError: `output_dir` exists and is not to be, or not safely, replaced.
+        ValueError: The file is damaged, hostile or of another kind (`ModelFileError`); or something that it does not
+            state is missing; or an argument contradicts it.
+        ImportError: A package of the extra `convert` is needed for this container.
+
+    Example:
+        >>> from feature_extraction import convert_deepspeech
+        >>> convert_deepspeech("output_graph.pbmm", "deepspeech-0.4.1", alphabet="alphabet.txt")  # doctest: +SKIP
+        PosixPath('deepspeech-0.4.1')
+    """
+    output_dir = Path(output_dir)
+    _check_output(output_dir, overwrite)
+    facts = read_model(source)
+    complete_facts(facts, str(source), version, alphabet)
+    parts = build_model(facts)
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place, so that it can be moved there in one step.
+    work = Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
+    try:
+        new = work / "new"
+        for part in parts:
+            part.save_pretrained(new)
+        if output_dir.exists():
+            output_dir.rename(work / "old")
+        try:
+            new.rename(output_dir)
+        except OSError:
+            if (work / "old").exists():
+                (work / "old").rename(output_dir)
+            raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return output_dir
+
+
+def read_model(source: str | Path) -> ModelFacts:
+    """Read a model file of any kind.
+
+    Args:
+        source: As of `convert_deepspeech`.
+
+    Returns:
+        Its weights, and what it states.
+
+    Raises:
+        FileNotFoundError: The source, or a file that belongs to it, is missing.
+        ModelFileError: The file is damaged, hostile or of another kind; the message names it.
+    """
+    path = Path(source)
+    try:
+        prefix = find_prefix(path)
+        if prefix is not None:
+            return read_checkpoint(prefix)
+        if not path.is_file():
+            raise FileNotFoundError(f"{source}: no such file, folder or checkpoint; check the path.")
+        content = map_file(path)
+        return read_lite(content) if content[4:8] == IDENTIFIER else read_graph(content)
+    except ModelFileError as error:
+        raise ModelFileError(f"{source}: {error}.") from error
+
+
+def complete_facts(
+    facts: ModelFacts, source: str, version: str | None, alphabet: str | Path | Sequence[str] | None
+) -> None:
+    """Fill in what a file does not state.
+
+    Args:
+        facts: What it states; changed in place.
+        source: What messages call the file.
+        version: As of `convert_deepspeech`.
+        alphabet: As of `convert_deepspeech`.
+
+    Raises:
+        ValueError: Something is missing, or contradicts the file.
+    """
+    possible = facts.releases
+    if version is not None:
+        release = find_release(version)
+        if release.name not in possible:
+            raise ValueError(
+                f"{source}: version={version!r} contradicts the file, which is of {' or '.join(possible)}; leave it "
+                "out, or name the right one."
+            )
+        possible = (release.name,)
+    # Names of variables of release 0.4 are those of 0.2 and 0.3 too, which only its graphs tell apart.
+    ambiguous = len(possible) > 1 or (version is None and possible == ("0.4",))
+    missing = []
+    if facts.forget_bias is None and ambiguous:
+        older = "; older ones, which name their variables alike, have other features" if possible == ("0.4",) else ""
+        missing.append(f"its release (pass version=, one of {', '.join(map(repr, possible))}{older})")
+    if facts.alphabet is None and alphabet is None:
+        missing.append("its alphabet (pass alphabet='english', the path of its alphabet.txt, or the labels)")
+    if missing:
+        raise ValueError(f"{source}: the file does not state {' and '.join(missing)}.")
+
+    release = RELEASES[possible[0]]
+    window, _, outputs = check_weights(facts.weights)
+    if facts.forget_bias is None:
+        facts.forget_bias = release.forget_bias
+        facts.relu_clip = RELU_CLIP
+        facts.input_size, facts.context_size = INPUT_SIZE, (window // INPUT_SIZE - 1) // 2
+    if facts.input_size * (2 * facts.context_size + 1) != window:
+        raise ModelFileError(
+            f"{source}: the first layer has {window} inputs, which are not windows of {2 * facts.context_size + 1} "
+            f"frames of {facts.input_size} coefficients."
+        )
+    if facts.front_end is None:
+        facts.front_end = {
+            "mfcc": release.mfcc,
+            "sampling_rate": SAMPLING_RATE,
+            "win_length": SAMPLING_RATE * WINDOW_MS // 1000,
+            "hop_length": SAMPLING_RATE * STEP_MS // 1000,
+            "num_coefficients": facts.input_size,
+            "upper_frequency": release.upper_frequency,
+        }
+    if facts.front_end["num_coefficients"] != facts.input_size:
+        raise ModelFileError(
+            f"{source}: the features have {facts.front_end['num_coefficients']} coefficients, but the network expects "
+            f"{facts.input_size}."
+        )
+    _complete_alphabet(facts, source, alphabet, outputs)
+
+
+def build_model(
+    facts: ModelFacts,
+) -> tuple[DeepSpeechForCTC, DeepSpeechFeatureExtractor, Wav2Vec2CTCTokenizer]:
+    """Build what a converted folder holds.
+
+    Args:
+        facts: Complete ones.
+
+    Returns:
+        The model, in evaluation mode, its feature extractor and its tokenizer.
+    """
+    _, hidden, outputs = check_weights(facts.weights)
+    config = DeepSpeechConfig(
+        input_size=facts.input_size,
+        context_size=facts.context_size,
+        hidden_size=hidden,
+        vocab_size=outputs,
+        relu_clip=facts.relu_clip,
+        forget_bias=facts.forget_bias,
+    )
+    # Fresh weights would take longer to draw than everything else together.
+    with torch.device("meta"):
+        model = DeepSpeechForCTC(config)
+    state = to_state_dict(facts.weights, facts.forget_bias)
+    model.load_state_dict({f"deepspeech.{name}": value for name, value in state.items()}, strict=True, assign=True)
+    return model.eval(), DeepSpeechFeatureExtractor(**facts.front_end), build_tokenizer(facts.alphabet)
+
+
+def build_tokenizer(alphabet: Sequence[str]) -> Wav2Vec2CTCTokenizer:
+    """Build the tokenizer of an alphabet.
+
+    Args:
+        alphabet: The labels in order; the blank comes after them.
+
+    Returns:
+        A tokenizer whose ids are the network's outputs.
+
+    Example:
+        >>> tokenizer = build_tokenizer([" ", "a", "b"])
+        >>> tokenizer.decode([1, 1, 3, 1, 0, 2]), tokenizer("ab b").input_ids
+        ('aa b', [1, 2, 0, 2])
+    """
+    vocabulary = {label: index for index, label in enumerate([*alphabet, BLANK])}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "vocab.json")
+        path.write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+        return Wav2Vec2CTCTokenizer(
+            str(path),
+            pad_token=BLANK,
+            word_delimiter_token=" ",
+            replace_word_delimiter_char=" ",
+            unk_token=None,
+            bos_token=None,
+            eos_token=None,
+        )
+
+
+def _complete_alphabet(
+    facts: ModelFacts, source: str, alphabet: str | Path | Sequence[str] | None, outputs: int
+) -> None:
+    if alphabet is not None:
+        given = read_alphabet(alphabet)
+        if facts.alphabet is not None and given != facts.alphabet:
+            raise ValueError(f"{source}: alphabet= contradicts the file, which states its own; leave it out.")
+        facts.alphabet = given
+    if len(facts.alphabet) + 1 != outputs:
+        raise ValueError(
+            f"{source}: the network has {outputs} outputs, so its alphabet has {outputs - 1} labels and a blank; "
+            f"the one given has {len(facts.alphabet)}."
+        )
+    if BLANK in facts.alphabet:
+        raise ValueError(f"{source}: the alphabet has a label {BLANK!r}, which names the blank here.")
+
+
+def _check_output(output_dir: Path, overwrite: bool) -> None:
+    if not output_dir.exists() and not output_dir.is_symlink():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{output_dir}: exists already; pass overwrite=True to replace the model in it.")
+    if output_dir.is_symlink() or not output_dir.is_dir():
+        raise FileExistsError(f"{output_dir}: is not a folder; give another one.")
+    if any(output_dir.iterdir()) and not (output_dir / "config.json").is_file():
+        raise FileExistsError(
+            f"{output_dir}: holds something else than a model and is not replaced; give another one."
+        )
+
+
+__all__ = ["build_model", "build_tokenizer", "complete_facts", "convert_deepspeech", "read_model"]

@@ -1,0 +1,115 @@
+"""DeepSpeech's weights: under which names and in which order the original keeps them, and how torch wants them."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import torch
+
+from .tensorflow_file import ModelFileError
+
+DENSE_LAYERS = (1, 2, 3, 5, 6)
+MOST_UNITS = 1 << 14
+_CUDNN_CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
+
+
+def _names(weight: str, bias: str, cell: str) -> dict[str, str]:
+    names = {f"w{layer}": weight.format(layer) for layer in DENSE_LAYERS}
+    names |= {f"b{layer}": bias.format(layer) for layer in DENSE_LAYERS}
+    return names | {"lstm_kernel": f"{cell}/kernel", "lstm_bias": f"{cell}/bias"}
+
+
+# TensorFlow's names of the variables, by the release that introduced them; the first key is the telling one.
+VARIABLES = {
+    "h1": _names("h{}", "b{}", "lstm_fused_cell"),  # 0.2 to 0.4
+    "layer_1": _names("layer_{}/weights", "layer_{}/bias", "lstm_fused_cell"),  # 0.5
+    "cudnn_lstm": _names("layer_{}/weights", "layer_{}/bias", _CUDNN_CELL),  # since 0.6
+}
+
+
+def find_variables(present: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Find out which names a file uses.
+
+    Args:
+        present: Names of its variables or constants; others beside them, such as an optimizer's, do not matter.
+
+    Returns:
+        A key of `VARIABLES`, and the names.
+
+    Raises:
+        ModelFileError: They are not those of a DeepSpeech model, or of one with layer normalization.
+    """
+    if any("LayerNorm" in name for name in present):
+        raise ModelFileError("the model has layer normalization (--layer_norm), which is not supported")
+    for style, names in VARIABLES.items():
+        if all(name in present for name in names.values()):
+            return style, names
+    some = ", ".join(sorted(present)[:8])
+    raise ModelFileError(f"the file's variables are not those of a DeepSpeech model of release 0.4 or later: {some}")
+
+
+def check_weights(weights: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
+    """Check that the weights fit each other.
+
+    Args:
+        weights: `w1` … `w6`, `b1` … `b6`, `lstm_kernel`, `lstm_bias`, in TensorFlow's layout: (in, out).
+
+    Returns:
+        Size of a window of frames, number of hidden units, number of outputs.
+
+    Raises:
+        ModelFileError: A shape or a type is wrong, or a value is not finite.
+    """
+    for name in ("w1", "w2", "w6"):
+        if weights[name].ndim != 2:
+            raise ModelFileError(f"{name} has the shape {weights[name].shape}, which no DeepSpeech model has")
+    window, hidden, outputs = weights["w1"].shape[0], weights["w2"].shape[0], weights["w6"].shape[1]
+    if not 0 < hidden <= MOST_UNITS or not 0 < window <= MOST_UNITS or not 1 < outputs <= 1 << 16:
+        raise ModelFileError(f"{window} inputs, {hidden} units and {outputs} outputs: no DeepSpeech model has these")
+    expected = {"lstm_kernel": (2 * hidden, 4 * hidden), "lstm_bias": (4 * hidden,)}
+    for layer in DENSE_LAYERS:
+        size = outputs if layer == 6 else hidden
+        expected[f"w{layer}"], expected[f"b{layer}"] = (window if layer == 1 else hidden, size), (size,)
+    for name, shape in expected.items():
+        weight = weights[name]
+        if weight.shape != shape:
+            raise ModelFileError(f"{name} has the shape {weight.shape} instead of {shape}; the file is damaged")
+        if weight.dtype != np.float32:
+            raise ModelFileError(f"{name} is of type {weight.dtype} instead of float32, which is not supported")
+        if not np.isfinite(weight).all():
+            raise ModelFileError(f"{name} has values that are NaN or infinite; the file is damaged")
+    return window, hidden, outputs
+
+
+def to_state_dict(weights: Mapping[str, np.ndarray], forget_bias: float) -> dict[str, torch.Tensor]:
+    """Bring checked weights into torch's layout.
+
+    TensorFlow keeps the LSTM in one matrix (2 * hidden, 4 * hidden), inputs above recurrence, gates in the order i, j,
+    f, o; torch in two matrices, gates in the order i, f, j, o. The forget bias is added here, for good.
+
+    Args:
+        weights: As of `check_weights`.
+        forget_bias: What the original adds to the forget gate while running.
+
+    Returns:
+        The parameters of a `DeepSpeechModel`.
+    """
+    state = {}
+    for layer in DENSE_LAYERS:
+        state[f"layer_{layer}.weight"] = _tensor(weights[f"w{layer}"].T)
+        state[f"layer_{layer}.bias"] = _tensor(weights[f"b{layer}"])
+    i, j, f, o = np.split(weights["lstm_kernel"], 4, axis=1)  # (2 * hidden, hidden) each
+    bias_i, bias_j, bias_f, bias_o = np.split(weights["lstm_bias"], 4)
+    kernel = np.concatenate((i, f, j, o), axis=1).T  # (4 * hidden, 2 * hidden)
+    hidden = kernel.shape[1] // 2
+    state["lstm.weight_ih_l0"] = _tensor(kernel[:, :hidden])
+    state["lstm.weight_hh_l0"] = _tensor(kernel[:, hidden:])
+    state["lstm.bias_ih_l0"] = _tensor(np.concatenate((bias_i, bias_f + np.float32(forget_bias), bias_j, bias_o)))
+    state["lstm.bias_hh_l0"] = torch.zeros(4 * hidden)
+    return state
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(values, np.float32, order="C"))
+
+
+__all__ = ["VARIABLES", "check_weights", "find_variables", "to_state_dict"]

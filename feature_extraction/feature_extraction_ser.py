@@ -1,0 +1,549 @@
+"""The feature extractor: waveforms in, one padded sequence of features and its mask out."""
+
+import copy
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
+from transformers.feature_extraction_utils import BatchFeature
+
+from .audio_decoding import check_waveform, load_audio, to_float, warn_assumed_rate
+from .mel_deltas import log_mel_deltas
+from .speech_encoders import SpeechEncoder, interpolate, load_encoder
+
+# To be raised whenever the same settings give other features: it enters the fingerprints of cached ones.
+FEATURE_EXTRACTION_VERSION = 1
+MEL = "mel"
+# What an encoder's entry may hold: where it is from, what is taken of it, and what saving adds to recognize it by.
+ENCODER_KEYS = ("name_or_path", "revision", "layer", "size", "digest", "bundled")
+_HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+# Settings of transformers that are written into every file but have one meaning here.
+_FIXED_SETTINGS = {"padding_side": "right", "padding_value": 0.0, "return_attention_mask": True}
+# What transformers itself puts into a file or passes on.
+_TRANSFORMERS_KEYS = {
+    "_commit_hash",
+    "_name_or_path",
+    "auto_map",
+    "feature_extractor_type",
+    "name_or_path",
+    "processor_class",
+    "transformers_version",
+}
+
+
+class SERFeatureExtractor(SequenceFeatureExtractor):
+    """Feature extractor of the speech emotion models.
+
+    The stream "mel" is, every 25 ms, 128 log-mel energies with their deltas and delta-deltas: librosa's
+    `power_to_db(melspectrogram(y, sr=16000, n_fft=2048, hop_length=400, win_length=400, n_mels=128), top_db=None)` and
+    `feature.delta(width=9, mode="nearest")` of it, to float32's accuracy.
+
+    Every other stream is the activations of one layer of a frozen encoder: DeepSpeech's fifth is the paper's. Streams
+    side by side share the times of "mel", or else of the first: the frames of the others are interpolated to them,
+    linearly between neighbors and constant outside.
+
+    Args:
+        streams: What a frame holds, side by side: "mel" and names of encoders, for example ("mel", "deepspeech").
+        sampling_rate: Of the waveforms, in Hz.
+        n_fft: Length of the transform whose bins the mel filters are defined on, in samples; even.
+        win_length: Length of the Hann window, in samples; at most `n_fft`.
+        hop_length: Step between frames, in samples.
+        num_mel_bins: Number of mel filters between 0 Hz and half the sampling rate.
+        encoders: For every stream but "mel" where its network is: `{"name_or_path": …, "revision": …, "layer": …}`,
+            a folder or an id on the Hub; see `load_encoder`. `layer` is 5 for DeepSpeech and the last one for others
+            where it is left out.
+        feature_dtype: "float32", or "float16": the features are then rounded to it as the last step.
+        **kwargs: What transformers itself writes into `preprocessor_config.json`; anything else is refused.
+
+    Raises:
+        ValueError: A setting is unknown, of the wrong kind or out of range.
+
+    Source: "Deep encoded linguistic and acoustic cues for attention based end to end speech emotion recognition",
+    ICASSP 2020 (25 ms frames of 128 log-mel energies with first and second differences; activations of DeepSpeech's
+    fifth layer). How two frame rates meet is our choice.
+
+    Example:
+        >>> import numpy as np
+        >>> extractor = SERFeatureExtractor()
+        >>> waveforms = [np.random.randn(16000), np.random.randn(8000)]
+        >>> features = extractor(waveforms, sampling_rate=16000, return_tensors="pt")
+        >>> features["input_features"].shape, features["attention_mask"].sum(dim=1)
+        (torch.Size([2, 41, 384]), tensor([41, 21]))
+    """
+
+    model_input_names = ["input_features", "attention_mask"]  # noqa: RUF012 - transformers' own declaration
+
+    def __init__(
+        self,
+        streams: Sequence[str] = ("mel",),
+        sampling_rate: int = 16_000,
+        n_fft: int = 2048,
+        win_length: int = 400,
+        hop_length: int = 400,
+        num_mel_bins: int = 128,
+        encoders: dict[str, Any] | None = None,
+        feature_dtype: str = "float32",
+        **kwargs: Any,
+    ) -> None:
+        encoders = _check_streams(streams, encoders)
+        _check_numbers(
+            sampling_rate=sampling_rate,
+            n_fft=n_fft,
+            win_length=win_length,
+            hop_length=hop_length,
+            num_mel_bins=num_mel_bins,
+        )
+        if feature_dtype not in DTYPES:
+            raise ValueError(f"feature_dtype={feature_dtype!r}: choose one of {', '.join(DTYPES)}.")
+        _check_extra_settings(kwargs)
+
+        self.streams = tuple(streams)
+        self.encoders = encoders
+        self._networks: dict[str, SpeechEncoder] = {}
+        # Where each network was last saved: the next save links to those files instead of writing them again.
+        self._saved_networks: dict[str, Path] = {}
+        self.num_mel_bins = num_mel_bins
+        for stream, entry in self.encoders.items():
+            if "digest" not in entry:  # not from a file: its size and weights are still to be found out
+                self._attach(stream, load_encoder(**_source(entry)), sampling_rate)
+
+        super().__init__(feature_size=sum(self.stream_sizes), sampling_rate=sampling_rate, padding_value=0.0)
+        self.n_fft = n_fft
+        self.win_length = win_length
+        self.hop_length = hop_length
+        self.feature_dtype = feature_dtype
+        self.feature_extraction_version = FEATURE_EXTRACTION_VERSION
+        if "auto_map" in kwargs:
+            self.auto_map = kwargs["auto_map"]
+
+    def __call__(
+        self,
+        audio: Any,
+        sampling_rate: int | None = None,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        truncation: bool = False,
+        return_attention_mask: bool = True,
+        return_tensors: str | None = None,
+        device: str | torch.device | None = None,
+    ) -> BatchFeature:
+        """Extract the features of one waveform or of many.
+
+        Args:
+            audio: One mono waveform (samples,), as numpy array, torch tensor or list of floats, or a list of these.
+                Files and sounds of several channels or other rates are for `load_audio`.
+            sampling_rate: Of the waveforms, in Hz. Without it they are taken to be at the extractor's rate, with a
+                warning.
+            padding: True or "longest": to the longest clip; "max_length": to `max_length`; False or "do_not_pad":
+                none, the result then holds lists with one array per clip.
+            max_length: A number of frames.
+            truncation: Cut clips longer than `max_length`, after the deltas have been taken.
+            return_attention_mask: Whether to return the mask.
+            return_tensors: "pt" for torch tensors; None or "np" for numpy arrays.
+            device: Where to compute, and where the tensors of "pt" are; by default that of the first waveform.
+
+        Returns:
+            `input_features` (batch, frames, feature_size), zero after a clip's end, and `attention_mask` (batch,
+            frames), int64, 1 for real frames. One waveform is a batch of one.
+
+        Raises:
+            ValueError: The rate is not the extractor's; a waveform is empty, not 1-D, or holds NaN or infinite
+                samples; or the arguments contradict each other.
+            TypeError: `audio` is no waveform.
+
+        Example:
+            >>> extractor = SERFeatureExtractor()
+            >>> extractor([0.5] * 4000, sampling_rate=16000)["input_features"].shape
+            (1, 11, 384)
+        """
+        limit = _check_padding(padding, max_length, truncation, return_tensors)
+        waveforms = _to_waveforms(audio)
+        if sampling_rate is None:
+            warn_assumed_rate(self.sampling_rate)
+        elif sampling_rate != self.sampling_rate:
+            mend = f'extractor.load_audio({{"array": waveform, "sampling_rate": {sampling_rate}}})'
+            raise ValueError(
+                f"The waveforms are at {sampling_rate} Hz, but this extractor works at {self.sampling_rate} Hz; "
+                f"resample them, for example with `{mend}`."
+            )
+        for index, waveform in enumerate(waveforms):
+            check_waveform(waveform, f"waveform {index}" if len(waveforms) > 1 else "the waveform")
+        if device is None:
+            first = audio[0] if isinstance(audio, list | tuple) else audio
+            device = first.device if isinstance(first, torch.Tensor) else None
+
+        batch = self.extract(waveforms, device)
+        if truncation:
+            batch = BatchFeature({name: value[:, :max_length] for name, value in batch.items()})
+        if limit is not None:
+            batch = self._pad_to(batch, limit)
+        if not return_attention_mask:
+            lengths = batch.pop("attention_mask").sum(dim=1).tolist()
+        else:
+            lengths = batch["attention_mask"].sum(dim=1).tolist()
+        if return_tensors != "pt":
+            batch = BatchFeature({name: value.cpu().numpy() for name, value in batch.items()})
+        if padding in (False, "do_not_pad"):
+            batch = BatchFeature(
+                {name: [row[:n] for row, n in zip(value, lengths, strict=True)] for name, value in batch.items()}
+            )
+        return batch
+
+    def extract(
+        self, waveforms: Sequence[np.ndarray | torch.Tensor], device: str | torch.device | None = None
+    ) -> BatchFeature:
+        """Compute the features of waveforms that are known to be good: the core of `__call__`, without its checks.
+
+        Args:
+            waveforms: Waveforms (samples,), float32, as `load_audio` returns them.
+            device: Where to compute; by default where the first waveform is.
+
+        Returns:
+            Tensors `input_features` (batch, frames, feature_size) and `attention_mask` (batch, frames), int64, on
+            `device`.
+
+        Example:
+            >>> import numpy as np
+            >>> SERFeatureExtractor().extract([np.ones(800, np.float32)])["attention_mask"]
+            tensor([[1, 1, 1]])
+        """
+        if device is None:
+            device = waveforms[0].device if isinstance(waveforms[0], torch.Tensor) else "cpu"
+        tensors = [_to_tensor(waveform, device) for waveform in waveforms]
+        features, lengths = self._mel(tensors) if self.streams == (MEL,) else self._side_by_side(tensors)
+        ends = torch.tensor(lengths, device=features.device)
+        mask = torch.arange(features.shape[1], device=features.device) < ends[:, None]  # (batch, frames)
+        return BatchFeature({"input_features": features.to(DTYPES[self.feature_dtype]), "attention_mask": mask.long()})
+
+    def _mel(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
+        """Features of the stream "mel", (batch, frames, size), and each clip's number of frames."""
+        return log_mel_deltas(
+            waveforms,
+            sampling_rate=self.sampling_rate,
+            n_fft=self.n_fft,
+            win_length=self.win_length,
+            hop_length=self.hop_length,
+            num_mel_bins=self.num_mel_bins,
+        )
+
+    def _side_by_side(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
+        """Features of all streams at common times, (batch, frames, size), and each clip's number of frames."""
+        device = waveforms[0].device
+        frames: dict[str, Sequence[torch.Tensor]] = {}  # of each stream, for each clip (frames, size)
+        for stream in self.streams:
+            if stream == MEL:
+                mel, lengths = self._mel(waveforms)
+                frames[MEL] = [clip[:length] for clip, length in zip(mel, lengths, strict=True)]
+            else:
+                frames[stream] = self._network(stream)(waveforms)
+        leading = MEL if MEL in frames else self.streams[0]
+        lengths = [len(clip) for clip in frames[leading]]
+        batch = torch.zeros(len(lengths), max(lengths), self.feature_size, device=device)
+        first = 0
+        for stream, size in zip(self.streams, self.stream_sizes, strict=True):
+            for row, clip, length in zip(batch, frames[stream], lengths, strict=True):
+                if stream != leading:
+                    times = self._centers(leading, length, device)
+                    clip = interpolate(clip, self._centers(stream, len(clip), device), times)
+                row[:length, first : first + size] = clip
+            first += size
+        return batch, lengths
+
+    def _centers(self, stream: str, frames: int, device: torch.device) -> torch.Tensor:
+        """The sample that each frame of a stream stands at, (frames,)."""
+        if stream == MEL:
+            return torch.arange(frames, device=device) * float(self.hop_length)
+        return self._network(stream).centers(frames, device)
+
+    @property
+    def stream_sizes(self) -> list[int]:
+        """Features per frame of each stream, in order: `SERConfig.stream_sizes`."""
+        return [3 * self.num_mel_bins if stream == MEL else self.encoders[stream]["size"] for stream in self.streams]
+
+    def _attach(self, stream: str, network: SpeechEncoder, sampling_rate: int) -> None:
+        """Take a loaded network for a stream, if it is the one that the entry describes."""
+        if network.sampling_rate != sampling_rate:
+            raise ValueError(
+                f"The encoder of the stream {stream!r} works at {network.sampling_rate} Hz and this extractor at "
+                f"{sampling_rate} Hz; choose sampling_rate={network.sampling_rate}."
+            )
+        found = {"layer": network.layer, "size": network.size, "digest": network.digest()}
+        entry = self.encoders[stream]
+        for key, value in found.items():
+            if entry.get(key, value) != value:
+                raise ValueError(
+                    f"The encoder of the stream {stream!r} is not the one that these features were made with: its "
+                    f"{key} is {value!r}, and {entry[key]!r} is expected. Pin the revision, or restore the folder."
+                )
+        entry.update(found)
+        self._networks[stream] = network
+
+    def _network(self, stream: str) -> SpeechEncoder:
+        if stream not in self._networks:
+            raise ValueError(
+                f"The encoder of the stream {stream!r} is not loaded; load the extractor with `from_pretrained`."
+            )
+        return self._networks[stream]
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """Load an extractor with its encoders.
+
+        Args:
+            pretrained_model_name_or_path: A folder, or the id of a repository on the Hub.
+            kwargs: `revision`, `token`, `cache_dir` and so on, and settings to change.
+
+        Returns:
+            The extractor; encoders that were bundled come from the same place, others from where their entry says.
+
+        Raises:
+            OSError: If there is no such extractor or encoder.
+            ValueError: If an encoder is not the one that the extractor was saved with.
+        """
+        loaded = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        extractor = loaded[0] if isinstance(loaded, tuple) else loaded  # with return_unused_kwargs
+        hub = {key: kwargs[key] for key in _HUB_KEYS if kwargs.get(key) is not None}
+        for stream, entry in extractor.encoders.items():
+            if stream in extractor._networks:
+                continue
+            if entry.get("bundled"):
+                place = {"name_or_path": str(pretrained_model_name_or_path), "subfolder": stream, **hub}
+            else:
+                place = {**hub, "revision": None, **_source(entry)}
+            extractor._attach(stream, load_encoder(**{**place, "layer": entry["layer"]}), extractor.sampling_rate)
+        return loaded
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        push_to_hub: bool = False,
+        bundle_encoders: bool = True,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Save the settings, the code, and the encoders.
+
+        A network that this extractor saved before is linked to, not written again, where the file system allows it:
+        the checkpoints of a training share one copy on disk.
+
+        Args:
+            save_directory: Folder to save in.
+            push_to_hub: Whether to push to the Hub too.
+            bundle_encoders: Whether each encoder is saved too, in a subfolder named like its stream. Without, the
+                entry is written as a reference; only an id on the Hub with a revision can be one, a folder is always
+                bundled.
+            kwargs: As of transformers, for the push.
+
+        Returns:
+            The files written by transformers.
+        """
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = copy.deepcopy(self.encoders)
+        try:
+            for stream, entry in self.encoders.items():
+                referable = entry.get("revision") is not None and not Path(entry.get("name_or_path", "")).exists()
+                entry["bundled"] = bundle_encoders or not referable
+                if entry["bundled"]:
+                    self._save_network(stream, folder / stream)
+                    if not referable:  # a folder of this machine is nobody's business
+                        entry.pop("name_or_path", None)
+            return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        finally:
+            self.encoders = kept
+
+    def _save_network(self, stream: str, folder: Path) -> None:
+        """Save a network, or link to where it was saved before; the folder appears whole or not at all."""
+        work = Path(tempfile.mkdtemp(prefix=f".{stream}-", dir=folder.parent))
+        try:
+            saved = self._saved_networks.get(stream)
+            if saved is not None and saved.is_dir():
+                for file in saved.iterdir():
+                    _link_or_copy(file, work / file.name)
+            else:
+                self._network(stream).save_pretrained(work)
+            if folder.exists():
+                shutil.rmtree(folder)
+            work.chmod(0o755)
+            work.replace(folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        self._saved_networks[stream] = folder.resolve()
+
+    def load_audio(self, source: Any) -> np.ndarray:
+        """Decode a file, URL, bytes, array or audio value at the extractor's own rate.
+
+        Args:
+            source: Whatever `audio_decoding.load_audio` takes.
+
+        Returns:
+            Samples (samples,), float32, mono, at `sampling_rate`.
+
+        Example:
+            >>> SERFeatureExtractor().load_audio({"array": [0.1] * 800, "sampling_rate": 8000}).shape
+            (1600,)
+        """
+        return load_audio(source, self.sampling_rate)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as they are written into `preprocessor_config.json`.
+
+        Returns:
+            The constructor's arguments, the version of the features, and what transformers adds. The feature size
+            follows from the others and is left out, so that `from_pretrained(..., num_mel_bins=64)` can change it.
+        """
+        hidden = {name: self.__dict__.pop(name) for name in ("_networks", "_saved_networks")}
+        try:  # transformers copies everything there is, networks included
+            settings = super().to_dict()
+        finally:
+            self.__dict__.update(hidden)
+        settings["streams"] = list(self.streams)
+        settings["encoders"] = settings["encoders"] or None
+        del settings["feature_size"]
+        return settings
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Where the code was saved does not change the features: an extractor hashes the same before and after.
+        return {name: value for name, value in self.__dict__.items() if name != "auto_map"}
+
+    @staticmethod
+    def _pad_to(batch: BatchFeature, frames: int) -> BatchFeature:
+        features, mask = batch["input_features"], batch["attention_mask"]
+        missing = frames - mask.shape[1]
+        if missing < 0:
+            raise ValueError(
+                f"A clip has {mask.shape[1]} frames, more than max_length={frames}; pass truncation=True to cut it."
+            )
+        return BatchFeature(
+            {
+                "input_features": torch.nn.functional.pad(features, (0, 0, 0, missing)),
+                "attention_mask": torch.nn.functional.pad(mask, (0, missing)),
+            }
+        )
+
+
+def _check_streams(
+    streams: Sequence[str], encoders: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, dict[str, Any]]:
+    """Check streams and entries against each other; return a copy of the entries."""
+    if isinstance(streams, str) or not streams or len(set(streams)) != len(streams):
+        raise ValueError(f'streams={streams!r}: give the streams once each in a tuple, for example ("mel",).')
+    entries = {name: dict(entry) for name, entry in (encoders or {}).items()}
+    for name in streams:
+        # Its name becomes a folder beside the model's own files.
+        if name != MEL and not (name.isidentifier() and not name.startswith("_")):
+            raise ValueError(f"streams={tuple(streams)!r}: {name!r} is no name; use letters, digits and _.")
+        if name != MEL and name not in entries:
+            raise ValueError(
+                f"The stream {name!r} needs an encoder: encoders={{{name!r}: {{'name_or_path': ..., 'layer': ...}}}}. "
+                f"Only {MEL!r} has none."
+            )
+    strangers = sorted(set(entries) - (set(streams) - {MEL}))
+    if strangers:
+        raise ValueError(f"encoders has an entry for {strangers[0]!r}, which is no stream of {tuple(streams)!r}.")
+    for name, entry in entries.items():
+        unknown = sorted(set(entry) - set(ENCODER_KEYS))
+        if unknown:
+            raise ValueError(
+                f"The entry of the encoder {name!r} has no {', '.join(map(repr, unknown))}; it has "
+                f"{', '.join(ENCODER_KEYS[:3])}."
+            )
+        if not entry.get("name_or_path") and not entry.get("bundled"):
+            raise ValueError(f"The entry of the encoder {name!r} lacks name_or_path, a folder or an id on the Hub.")
+    return entries
+
+
+def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry says to `load_encoder`."""
+    return {key: entry[key] for key in ("name_or_path", "revision", "layer") if entry.get(key) is not None}
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
+
+
+def _check_numbers(*, n_fft: int, win_length: int, num_mel_bins: int, **others: int) -> None:
+    for name, value in {"n_fft": n_fft, "win_length": win_length, "num_mel_bins": num_mel_bins, **others}.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r}: must be a whole number of 1 or more.")
+    if n_fft % 2:
+        raise ValueError(f"n_fft={n_fft}: must be even.")
+    if win_length > n_fft:
+        raise ValueError(f"win_length={win_length}: the window must fit into the transform, n_fft={n_fft}.")
+    if num_mel_bins > n_fft // 2:
+        raise ValueError(
+            f"num_mel_bins={num_mel_bins}: more than the n_fft // 2 = {n_fft // 2} bins there are to share."
+        )
+
+
+def _check_extra_settings(settings: dict[str, Any]) -> None:
+    fixed = _FIXED_SETTINGS
+    known = {"feature_extraction_version", *fixed, *_TRANSFORMERS_KEYS}
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise ValueError(f"SERFeatureExtractor has no setting {', '.join(map(repr, unknown))}; check the spelling.")
+    for name, value in fixed.items():
+        if settings.get(name, value) != value:
+            raise ValueError(f"{name}={settings[name]!r}: is {value!r} here and cannot be chosen; leave it out.")
+    version = settings.get("feature_extraction_version", FEATURE_EXTRACTION_VERSION)
+    if version != FEATURE_EXTRACTION_VERSION:
+        warnings.warn(
+            f"These settings were saved with version {version} of the features, and this code computes version "
+            f"{FEATURE_EXTRACTION_VERSION}: a model trained on the former may score differently. Load the "
+            "extractor with its own code, `AutoFeatureExtractor.from_pretrained(..., trust_remote_code=True)`.",
+            stacklevel=3,
+        )
+
+
+def _check_padding(
+    padding: bool | str, max_length: int | None, truncation: bool, return_tensors: str | None
+) -> int | None:
+    """Check the formatting arguments; return the number of frames to pad to, if it is fixed."""
+    if padding not in (True, False, "longest", "max_length", "do_not_pad"):
+        raise ValueError(f'padding={padding!r}: choose True or "longest", "max_length", False or "do_not_pad".')
+    if return_tensors not in (None, "np", "pt"):
+        raise ValueError(f'return_tensors={return_tensors!r}: choose "pt", "np" or None.')
+    if max_length is None and (truncation or padding == "max_length"):
+        raise ValueError('truncation=True and padding="max_length" need max_length, a number of frames.')
+    if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
+        raise ValueError(f"max_length={max_length!r}: must be a number of frames, 1 or more.")
+    return max_length if padding == "max_length" else None
+
+
+def _to_waveforms(audio: Any) -> list[np.ndarray]:
+    """Turn one waveform or many, of any of the kinds allowed, into arrays (samples,), float32."""
+    if isinstance(audio, np.ndarray | torch.Tensor):
+        return [to_float(audio, "the waveform")]
+    if not isinstance(audio, list | tuple):
+        raise TypeError(
+            f"Cannot take features of a {type(audio).__name__}; give a waveform (numpy array, torch tensor or list of "
+            "floats) or a list of them, and read files with `extractor.load_audio(source)`."
+        )
+    if not audio:
+        raise ValueError("Got an empty list: neither a waveform nor a list of waveforms.")
+    if np.ndim(audio[0]) == 0 and not isinstance(audio[0], str | bytes | dict):
+        return [to_float(audio, "the waveform")]
+    for index, waveform in enumerate(audio):
+        if not isinstance(waveform, np.ndarray | torch.Tensor | list | tuple):
+            raise TypeError(
+                f"waveform {index} is a {type(waveform).__name__}; read it first, with `extractor.load_audio(source)`."
+            )
+    return [to_float(waveform, f"waveform {index}") for index, waveform in enumerate(audio)]
+
+
+def _to_tensor(waveform: np.ndarray | torch.Tensor, device: str | torch.device) -> torch.Tensor:
+    if isinstance(waveform, np.ndarray):
+        # torch takes neither arrays that are read-only nor views that run backwards
+        waveform = torch.from_numpy(np.require(waveform, np.float32, ["C", "W"]))
+    return waveform.to(device, torch.float32)

@@ -1,0 +1,301 @@
+"""Frozen networks whose activations are features: DeepSpeech, and the speech encoders of transformers.
+
+An encoder takes waveforms and gives frames; where in the waveform a frame stands is known, so that the frames of two
+streams can be brought to the same times.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoFeatureExtractor, AutoModel, PreTrainedModel
+from transformers.feature_extraction_utils import FeatureExtractionMixin
+
+from .configuration_deepspeech import DeepSpeechConfig
+from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
+from .modeling_deepspeech import DeepSpeechModel
+
+DEEPSPEECH_LAYER = 5  # the paper's choice
+CLIPS_PER_PASS = 8  # what a pass keeps in memory is bounded by this many clips
+
+
+class SpeechEncoder:
+    """A frozen network, the extractor of its inputs, and the layer whose activations are taken.
+
+    Args:
+        model: The network; it is put into evaluation mode and asked for no gradients.
+        extractor: Makes its inputs from waveforms.
+        layer: Which layer's activations are the features.
+
+    Raises:
+        ValueError: If there is no such layer, or the extractor works at another rate than the streams around it.
+    """
+
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, layer: int) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.extractor = extractor
+        self.layer = layer
+        if isinstance(layer, bool) or not isinstance(layer, int) or layer not in self.layers:
+            raise ValueError(
+                f"layer={layer!r}: a {model.config.model_type} model of this size has the layers "
+                f"{self.layers.start} to {self.layers.stop - 1}."
+            )
+
+    @property
+    def layers(self) -> range:
+        """Numbers of the layers there are to choose from."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> int:
+        """Features per frame."""
+        raise NotImplementedError
+
+    @property
+    def sampling_rate(self) -> int:
+        """Of the waveforms, in Hz."""
+        return self.extractor.sampling_rate
+
+    def centers(self, frames: int, device: torch.device) -> torch.Tensor:
+        """Return the sample that each of so many frames stands at, (frames,)."""
+        raise NotImplementedError
+
+    def encode(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Compute the frames of some clips at once, each (frames, size)."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def __call__(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Compute the features of clips.
+
+        Args:
+            waveforms: One tensor (samples,) per clip, float32, all on one device, to which the network is moved.
+
+        Returns:
+            For each clip its features, (frames, size), float32.
+        """
+        if self.model.device != waveforms[0].device:
+            self.model.to(waveforms[0].device)
+        # Clips of like length together: less padding, and less of it in memory.
+        order = sorted(range(len(waveforms)), key=lambda index: len(waveforms[index]))
+        frames: list[torch.Tensor | None] = [None] * len(waveforms)
+        for start in range(0, len(order), CLIPS_PER_PASS):
+            chosen = order[start : start + CLIPS_PER_PASS]
+            encoded = self.encode([waveforms[index] for index in chosen])
+            for index, clip in zip(chosen, encoded, strict=True):
+                frames[index] = clip.float()
+        return frames
+
+    def digest(self) -> str:
+        """Hash the weights and settings that the features depend on."""
+        digest = hashlib.sha256(repr((type(self).__name__, self.layer)).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            # Through float32: weights stored in half precision are computed with as such.
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save the network and its extractor so that `load_encoder(folder, …)` gives the same."""
+        self.model.save_pretrained(folder)
+        self.extractor.save_pretrained(folder)
+
+
+class DeepSpeechEncoder(SpeechEncoder):
+    """DeepSpeech up to one of its six layers; later layers are not computed.
+
+    Frame k is of the window of 512 samples that begins at sample 320 k; it stands at the window's center.
+    """
+
+    @property
+    def layers(self) -> range:
+        """Layers 1 to 6; 4 is the LSTM and 6 the logits."""
+        return range(1, 7)
+
+    @property
+    def size(self) -> int:
+        """Units of the layer."""
+        config = self.model.config
+        return config.vocab_size if self.layer == 6 else config.hidden_size
+
+    def centers(self, frames: int, device: torch.device) -> torch.Tensor:
+        """Return 320 k + 256 for frame k, (frames,)."""
+        extractor = self.extractor
+        return torch.arange(frames, device=device) * extractor.hop_length + extractor.win_length / 2
+
+    def encode(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Compute the frames of some clips at once, each (frames, size)."""
+        inputs = self.extractor.extract(waveforms)
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        output = self.model(**inputs, last_layer=self.layer).last_hidden_state  # (clips, frames, size)
+        return [clip[:length] for clip, length in zip(output, lengths, strict=True)]
+
+
+class WaveformEncoder(SpeechEncoder):
+    """An encoder of transformers that reads waveforms through a stack of convolutions: wav2vec 2.0, HuBERT, WavLM.
+
+    Layer 0 is what enters the first transformer layer, layer n the output of the nth. A frame stands at the center of
+    the samples that the convolutions see for it.
+    """
+
+    @property
+    def layers(self) -> range:
+        """Layers 0 to the number of transformer layers."""
+        return range(self.model.config.num_hidden_layers + 1)
+
+    @property
+    def size(self) -> int:
+        """Size of the hidden states."""
+        return self.model.config.hidden_size
+
+    def _geometry(self) -> tuple[int, int]:
+        """Samples from one frame to the next, and samples that one frame sees."""
+        step, seen = 1, 1
+        for kernel, stride in zip(self.model.config.conv_kernel, self.model.config.conv_stride, strict=True):
+            seen += (kernel - 1) * step
+            step *= stride
+        return step, seen
+
+    def centers(self, frames: int, device: torch.device) -> torch.Tensor:
+        """Return the center of each frame's samples, (frames,)."""
+        step, seen = self._geometry()
+        return torch.arange(frames, device=device) * step + (seen - 1) / 2
+
+    def encode(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Compute the frames of some clips, each (frames, size)."""
+        # Group normalization takes its statistics over time, padding included, so such models read clips one by one.
+        # The others honor a mask, but read equal lengths without one.
+        if self.model.config.feat_extract_norm == "group" and len({len(clip) for clip in waveforms}) > 1:
+            return [self.encode([waveform])[0] for waveform in waveforms]
+        _, seen = self._geometry()
+        device = waveforms[0].device
+        inputs = self.extractor(
+            [torch.nn.functional.pad(clip, (0, max(0, seen - len(clip)))).cpu().numpy() for clip in waveforms],
+            sampling_rate=self.sampling_rate,
+            padding=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        ).to(device)
+        lengths = inputs["attention_mask"].sum(dim=1)
+        frames = self.model._get_feat_extract_output_lengths(lengths).tolist()
+        if len(set(frames)) == 1:
+            inputs.pop("attention_mask")
+        states = self.model(**inputs, output_hidden_states=True).hidden_states[self.layer]  # (clips, frames, size)
+        return [clip[:length] for clip, length in zip(states, frames, strict=True)]
+
+
+class WhisperEncoder(SpeechEncoder):
+    """Whisper's encoder, cut to the clip's true frames; a longer clip than it reads at once is read in parts.
+
+    Whisper reads 30 s, filled up with zeros, in frames of 20 ms. Frame k stands at sample 320 k, where its middle
+    spectral frame does.
+    """
+
+    @property
+    def layers(self) -> range:
+        """Layers 0 to the number of transformer layers."""
+        return range(self.model.config.encoder_layers + 1)
+
+    @property
+    def size(self) -> int:
+        """Size of the hidden states."""
+        return self.model.config.d_model
+
+    @property
+    def step(self) -> int:
+        """Samples from one frame to the next: the second convolution takes every other spectral frame."""
+        return 2 * self.extractor.hop_length
+
+    def centers(self, frames: int, device: torch.device) -> torch.Tensor:
+        """Return the center of each frame, (frames,)."""
+        return torch.arange(frames, device=device) * float(self.step)
+
+    def encode(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Compute the frames of some clips at once, each (frames, size)."""
+        most = self.model.config.max_source_positions * self.step  # samples in one reading
+        parts = [list(clip.split(most)) for clip in waveforms]
+        inputs = self.extractor(
+            [part.cpu().numpy() for clip in parts for part in clip],
+            sampling_rate=self.sampling_rate,
+            padding="max_length",
+            max_length=most,
+            truncation=True,
+            return_tensors="pt",
+        )["input_features"].to(waveforms[0].device, self.model.dtype)
+        states = self.model(inputs, output_hidden_states=True).hidden_states[self.layer]  # (parts, frames, size)
+        readings = iter(states)
+        return [torch.cat([next(readings)[: -(-len(part) // self.step)] for part in clip]) for clip in parts]
+
+
+def load_encoder(name_or_path: str, layer: int | None = None, **hub: Any) -> SpeechEncoder:
+    """Load a frozen encoder in full precision.
+
+    Args:
+        name_or_path: A folder, or the id of a repository on the Hub, with a DeepSpeech model of this project, or any
+            of transformers' encoders: wav2vec 2.0, HuBERT, WavLM and their like, or Whisper.
+        layer: Whose activations are taken; `None` for DeepSpeech's fifth, else the last.
+        hub: `revision`, `token`, `cache_dir`, `subfolder`, `local_files_only`, `force_download`.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        ValueError: If the model is of a kind that is not read here, or has no such layer.
+        OSError: If there is no such model.
+    """
+    kind = _model_type(name_or_path, **hub)
+    if kind == "deepspeech":
+        # Weights stored in half precision would otherwise be computed with as such.
+        model = DeepSpeechModel.from_pretrained(name_or_path, dtype=torch.float32, **hub)
+        extractor = DeepSpeechFeatureExtractor.from_pretrained(name_or_path, **hub)
+        return DeepSpeechEncoder(model, extractor, DEEPSPEECH_LAYER if layer is None else layer)
+    model = AutoModel.from_pretrained(name_or_path, dtype=torch.float32, use_safetensors=True, **hub)
+    extractor = AutoFeatureExtractor.from_pretrained(name_or_path, **hub)
+    if kind == "whisper":
+        model = model.get_encoder() if hasattr(model, "decoder") else model
+        return WhisperEncoder(model, extractor, model.config.encoder_layers if layer is None else layer)
+    if not hasattr(model.config, "conv_kernel") or not hasattr(model, "_get_feat_extract_output_lengths"):
+        raise ValueError(
+            f"{name_or_path!r} is a {kind!r} model, which is not read here; choose DeepSpeech, wav2vec 2.0, HuBERT, "
+            "WavLM or Whisper."
+        )
+    return WaveformEncoder(model, extractor, model.config.num_hidden_layers if layer is None else layer)
+
+
+def _model_type(name_or_path: str, **hub: Any) -> str:
+    # The configuration as a dictionary: a DeepSpeech's own class would be remote code, and this project has it.
+    settings, _ = DeepSpeechConfig.get_config_dict(name_or_path, **hub)
+    if not settings.get("model_type"):
+        place = "/".join(filter(None, (str(name_or_path), hub.get("subfolder"))))
+        raise FileNotFoundError(f"{place} holds no config.json of a model; a folder or an id on the Hub is needed.")
+    return settings["model_type"]
+
+
+def interpolate(frames: torch.Tensor, centers: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    """Bring frames to other times: linear between neighbors, constant outside.
+
+    Args:
+        frames: Features, (frames, size).
+        centers: Where the frames stand, evenly spaced and rising, in samples, (frames,).
+        times: Where features are wanted, in samples, (wanted,).
+
+    Returns:
+        Features, (wanted, size).
+
+    Example:
+        >>> frames = torch.tensor([[0.0], [10.0]])
+        >>> interpolate(frames, torch.tensor([100.0, 200.0]), torch.tensor([0.0, 150.0, 180.0, 999.0])).tolist()
+        [[0.0], [5.0], [8.0], [10.0]]
+    """
+    if len(frames) == 1:
+        return frames.expand(len(times), -1)
+    step = centers[1] - centers[0]
+    positions = ((times - centers[0]) / step).clamp(0, len(frames) - 1)  # (wanted,), in frames
+    left = positions.floor().long().clamp(max=len(frames) - 2)
+    share = (positions - left).unsqueeze(-1).to(frames.dtype)  # (wanted, 1)
+    return torch.lerp(frames[left], frames[left + 1], share)
+
+
+__all__ = ["DeepSpeechEncoder", "SpeechEncoder", "WaveformEncoder", "WhisperEncoder", "interpolate", "load_encoder"]

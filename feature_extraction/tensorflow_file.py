@@ -1,0 +1,119 @@
+"""Bounds-checked reading of TensorFlow's files, from a memory map: nothing is copied and nothing is believed.
+
+Readers of model files see hostile bytes sooner or later. Every length is checked before it is used, the number of
+elements looked at is bounded, and arrays are views of the file, so none is ever larger than it.
+"""
+
+import math
+import mmap
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+# Numbers of TensorFlow's DataType.
+DATA_TYPES = {
+    1: np.dtype("<f4"),
+    2: np.dtype("<f8"),
+    3: np.dtype("<i4"),
+    4: np.dtype("u1"),
+    6: np.dtype("i1"),
+    9: np.dtype("<i8"),
+}
+MOST_DIMENSIONS = 8
+
+
+class ModelFileError(ValueError):
+    """A file is damaged, or is no model that can be converted; the message says what is wrong."""
+
+
+def map_file(path: str | os.PathLike[str]) -> memoryview:
+    """Map a file into memory, read only.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its bytes; they stay valid as long as something refers to them.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        IsADirectoryError: The path is a folder.
+        ModelFileError: The file is empty.
+    """
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise ModelFileError("the file is empty (0 bytes); fetch it anew")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def cut(buffer: memoryview, offset: int, length: int, what: str) -> memoryview:
+    """Return a part of a buffer.
+
+    Args:
+        buffer: The bytes.
+        offset: Where the part begins.
+        length: Its number of bytes.
+        what: What messages call it.
+
+    Returns:
+        A view of exactly `length` bytes.
+
+    Raises:
+        ModelFileError: The part does not lie inside.
+
+    Example:
+        >>> bytes(cut(memoryview(b"abcdef"), 2, 3, "the name"))
+        b'cde'
+    """
+    if offset < 0 or length < 0 or offset + length > len(buffer):
+        raise ModelFileError(
+            f"{what} would lie at bytes {offset} to {offset + length} of {len(buffer)}; "
+            "the file is truncated or damaged"
+        )
+    return buffer[offset : offset + length]
+
+
+def array(buffer: memoryview, dtype: np.dtype, shape: Sequence[int], what: str) -> np.ndarray:
+    """View bytes as an array.
+
+    Args:
+        buffer: At least as many bytes as the array has.
+        dtype: Of its elements.
+        shape: Of the array.
+        what: What messages call it.
+
+    Returns:
+        A read-only view.
+
+    Raises:
+        ModelFileError: The shape is impossible, or there are fewer bytes.
+
+    Example:
+        >>> array(memoryview(bytes(8)), np.dtype("<f4"), (1, 2), "w").tolist()
+        [[0.0, 0.0]]
+    """
+    size = count(shape, what)
+    values = np.frombuffer(cut(buffer, 0, size * dtype.itemsize, what), dtype, size)
+    return values.reshape(tuple(shape))
+
+
+def count(shape: Sequence[int], what: str) -> int:
+    """Return the number of elements of a shape.
+
+    Args:
+        shape: The dimensions.
+        what: What messages call it.
+
+    Returns:
+        Their product, which may be far more than fits anywhere: check before use.
+
+    Raises:
+        ModelFileError: A dimension is negative, or there are too many.
+    """
+    if len(shape) > MOST_DIMENSIONS or any(size < 0 for size in shape):
+        raise ModelFileError(f"{what} has the impossible shape {list(shape[:MOST_DIMENSIONS])}; the file is damaged")
+    return math.prod(int(size) for size in shape)
+
+
+__all__ = ["DATA_TYPES", "MOST_DIMENSIONS", "ModelFileError", "array", "count", "cut", "map_file"]

@@ -1,0 +1,170 @@
+"""Protocol buffers' wire format, as much of it as model files need.
+
+Google's own parser builds an object for every message, and two bytes can make one: a hostile file of a model's size
+would take gigabytes. Here messages are walked in place, tensors are views of the mapped file, and a budget bounds how
+many fields are looked at. A released model has some thousands.
+"""
+
+import struct
+from collections.abc import Iterator
+
+from .tensorflow_file import ModelFileError, cut
+
+MOST_FIELDS = 1_000_000
+MOST_TEXT_BYTES = 4096
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+Value = int | memoryview
+
+
+def varint(buffer: memoryview, position: int) -> tuple[int, int]:
+    """Read a number of variable length.
+
+    Args:
+        buffer: The bytes.
+        position: Where the number begins.
+
+    Returns:
+        The number, in [0, 2⁶⁴), and the position after it.
+
+    Raises:
+        ModelFileError: It runs past the end, or over 64 bits.
+
+    Example:
+        >>> varint(memoryview(bytes([0xAC, 0x02])), 0)
+        (300, 2)
+    """
+    result = 0
+    for shift in range(0, 70, 7):
+        if position >= len(buffer):
+            raise ModelFileError("a number runs past the end; the file is truncated or damaged")
+        byte = buffer[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if result >> 64:
+                break
+            return result, position
+    raise ModelFileError("a number is longer than 64 bits; the file is damaged")
+
+
+def signed(value: int) -> int:
+    """Read 64 bits as a signed number."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+class WireReader:
+    """Walks messages of one file within one budget.
+
+    Args:
+        budget: How many fields, and numbers of packed lists, may be read in all.
+
+    Example:
+        >>> list(WireReader().fields(memoryview(bytes([0x08, 0x05]))))
+        [(1, 0, 5)]
+    """
+
+    def __init__(self, budget: int = MOST_FIELDS) -> None:
+        self.budget = budget
+
+    def fields(self, message: memoryview) -> Iterator[tuple[int, int, Value]]:
+        """Walk the fields of a message.
+
+        Args:
+            message: Its bytes.
+
+        Yields:
+            Number of the field, wire type, and value: a number for varints, a view of the bytes for everything else.
+
+        Raises:
+            ModelFileError: The bytes are no message, or the budget is spent.
+        """
+        position = 0
+        while position < len(message):
+            self._spend()
+            key, position = varint(message, position)
+            number, kind = key >> 3, key & 7
+            if number == 0:
+                raise ModelFileError("a field has the number 0; the file is damaged or of another format")
+            if kind == VARINT:
+                value, position = varint(message, position)
+                yield number, kind, value
+                continue
+            if kind == BYTES:
+                length, position = varint(message, position)
+            elif kind in (FIXED32, FIXED64):
+                length = 4 if kind == FIXED32 else 8
+            else:
+                raise ModelFileError(f"a field has the wire type {kind}; the file is damaged or of another format")
+            yield number, kind, cut(message, position, length, f"field {number} of a message")
+            position += length
+
+    def last(self, message: memoryview) -> dict[int, Value]:
+        """Read a message whose fields do not repeat: field number → value."""
+        return {number: value for number, _, value in self.fields(message)}
+
+    def numbers(self, value: Value) -> list[int]:
+        """Read a repeated integer field, be it packed or a single number."""
+        if isinstance(value, int):
+            return [signed(value)]
+        position, result = 0, []
+        while position < len(value):
+            self._spend()
+            number, position = varint(value, position)
+            result.append(signed(number))
+        return result
+
+    def _spend(self) -> None:
+        self.budget -= 1
+        if self.budget < 0:
+            raise ModelFileError(f"more than {MOST_FIELDS} fields, which no DeepSpeech model has; the file is refused")
+
+
+def text(value: Value | None, what: str) -> str:
+    """Read a string field.
+
+    Args:
+        value: The field's value; None for an empty string, which is not written.
+        what: What messages call it.
+
+    Returns:
+        The string.
+
+    Raises:
+        ModelFileError: The field is no string, not UTF-8, or far too long.
+    """
+    if value is None:
+        return ""
+    content = as_bytes(value, what)
+    if len(content) > MOST_TEXT_BYTES:
+        raise ModelFileError(f"{what} has {len(content)} bytes, which none in a DeepSpeech model has")
+    try:
+        return bytes(content).decode()
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{what} is no text; the file is damaged") from error
+
+
+def as_bytes(value: Value, what: str) -> memoryview:
+    """Return a field's bytes, or refuse a number in their place."""
+    if isinstance(value, int):
+        raise ModelFileError(f"{what} is a number where bytes belong; the file is damaged")
+    return value
+
+
+def as_int(value: Value | None, what: str) -> int:
+    """Return a field's number, signed, 0 where it is not written, or refuse bytes in its place."""
+    if value is None:
+        return 0
+    if not isinstance(value, int):
+        raise ModelFileError(f"{what} is bytes where a number belongs; the file is damaged")
+    return signed(value)
+
+
+def as_float(value: Value, what: str) -> float:
+    """Return a field's 32-bit float, or refuse anything else in its place."""
+    if isinstance(value, int) or len(value) != 4:
+        raise ModelFileError(f"{what} is no 32-bit float; the file is damaged")
+    return struct.unpack("<f", value)[0]
+
+
+__all__ = ["Value", "WireReader", "as_bytes", "as_float", "as_int", "signed", "text", "varint"]

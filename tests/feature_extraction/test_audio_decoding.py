@@ -1,0 +1,320 @@
+"""Every kind of source that the decoder takes, and every kind that it refuses."""
+
+import io
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from feature_extraction.audio_decoding import (
+    SilentClipWarning,
+    check_waveform,
+    describe_source,
+    load_audio,
+    to_float,
+    warn_assumed_rate,
+)
+
+
+def tone(samples: int = 16000, rate: int = 16000) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * 440 * np.arange(samples) / rate)).astype(np.float32)
+
+
+def encode(samples: np.ndarray, rate: int = 16000, container: str = "WAV", subtype: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    path = tmp_path / "tone.wav"
+    path.write_bytes(encode(tone()))
+    return path
+
+
+class Decoder:
+    """Stands for the decoder object of a datasets audio column."""
+
+    def __init__(self, samples: np.ndarray, rate: int) -> None:
+        self.samples, self.rate = samples, rate
+
+    def get_all_samples(self) -> SimpleNamespace:
+        return SimpleNamespace(data=torch.from_numpy(self.samples), sample_rate=self.rate)
+
+
+class Subscriptable:
+    def __getitem__(self, key: str) -> Any:
+        return {"array": tone(), "sampling_rate": 16000}[key]
+
+
+SOURCES: dict[str, Callable[[Path], Any]] = {
+    "path": lambda wav: wav,
+    "string": str,
+    "bytes": lambda wav: wav.read_bytes(),
+    "bytearray": lambda wav: bytearray(wav.read_bytes()),
+    "file object": lambda wav: io.BytesIO(wav.read_bytes()),
+    "array with rate": lambda wav: {"array": tone(), "sampling_rate": 16000},
+    "raw with rate": lambda wav: {"raw": tone(), "sampling_rate": 16000},
+    "tensor with rate": lambda wav: {"array": torch.from_numpy(tone()), "sampling_rate": 16000},
+    "list with rate": lambda wav: {"array": tone().tolist(), "sampling_rate": 16000},
+    "datasets bytes": lambda wav: {"path": "gone.wav", "bytes": wav.read_bytes()},
+    "datasets path": lambda wav: {"path": str(wav), "bytes": None},
+    "datasets array": lambda wav: {"path": "gone.wav", "array": tone(), "sampling_rate": 16000},
+    "datasets decoder": lambda wav: Decoder(tone()[None], 16000),
+    "subscriptable": lambda wav: Subscriptable(),
+    "numpy": lambda wav: tone(),
+    "torch": lambda wav: torch.from_numpy(tone()),
+    "float64": lambda wav: tone().astype(np.float64),
+    "bfloat16": lambda wav: torch.from_numpy(tone()).bfloat16(),
+    "int16": lambda wav: (tone() * 32768).astype(np.int16),
+    "int32": lambda wav: (tone() * 2.0**31).astype(np.int32),
+}
+
+
+@pytest.mark.filterwarnings("ignore:A waveform came without its sampling rate:UserWarning")
+@pytest.mark.parametrize("kind", SOURCES)
+def test_sources(kind: str, wav: Path) -> None:
+    samples = load_audio(SOURCES[kind](wav))
+    assert samples.dtype == np.float32
+    assert samples.shape == (16000,)
+    np.testing.assert_allclose(samples, tone(), atol=4e-3 if kind == "bfloat16" else 1e-4)
+
+
+def test_an_open_file(wav: Path) -> None:
+    with wav.open("rb") as file:
+        assert describe_source(file) == str(wav)
+        np.testing.assert_allclose(load_audio(file), tone(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [
+        ("WAV", "PCM_16"),
+        ("WAV", "PCM_U8"),
+        ("WAV", "PCM_24"),
+        ("WAV", "FLOAT"),
+        ("WAVEX", "PCM_16"),
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+        ("MP3", "MPEG_LAYER_III"),
+        ("AIFF", "PCM_16"),
+        ("AU", "PCM_16"),
+        ("CAF", "PCM_16"),
+        ("W64", "PCM_16"),
+        ("RF64", "PCM_16"),
+    ],
+)
+def test_formats(container: str, subtype: str) -> None:
+    samples = load_audio(encode(tone(), container=container, subtype=subtype))
+    assert samples.shape == (16000,)
+    middle = slice(2000, 14000)  # lossy codecs need a moment
+    assert np.abs(samples[middle] - tone()[middle]).max() < 0.03
+
+
+def test_eight_channels_at_192_khz() -> None:
+    rate, rng = 192_000, np.random.default_rng(0)
+    channels = tone(rate, rate)[:, None] + 0.2 * rng.standard_normal((1, 8)).astype(np.float32)
+    samples = load_audio(encode(channels, rate, subtype="FLOAT"))
+    assert samples.shape == (16000,)
+    offset = channels.mean() - tone(rate, rate).mean()
+    assert np.abs(samples - tone() - offset)[500:-500].max() < 1e-3
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000])
+def test_resampling_keeps_a_tone(rate: int) -> None:
+    samples = load_audio({"array": tone(rate, rate), "sampling_rate": rate})
+    assert samples.shape == (16000,)
+    assert np.abs(samples - tone())[500:-500].max() < 1e-3
+
+
+def test_resampling_removes_what_the_new_rate_cannot_hold() -> None:
+    high = np.sin(2 * np.pi * 12000 * np.arange(48000) / 48000).astype(np.float32)
+    assert np.abs(load_audio({"array": high, "sampling_rate": 48000}))[500:-500].max() < 1e-3
+
+
+@pytest.mark.parametrize("shape", [(2, 400), (400, 2), (1, 400), (8, 400)])
+def test_channel_axis_of_arrays(shape: tuple[int, int]) -> None:
+    array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    samples = load_audio({"array": array, "sampling_rate": 16000})
+    np.testing.assert_allclose(samples, array.mean(axis=int(np.argmin(shape))), atol=1e-6)
+
+
+def test_channels_of_a_decoder_come_first_however_few_the_samples() -> None:
+    assert load_audio(Decoder(np.full((4, 3), 0.25, np.float32), 16000)).tolist() == [0.25] * 3
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.array([-32768, 0, 16384], np.int16), [-1.0, 0.0, 0.5]),
+        (np.array([-128, 0, 64], np.int8), [-1.0, 0.0, 0.5]),
+        (np.array([0, 128, 192], np.uint8), [-1.0, 0.0, 0.5]),
+        (np.array([-(2**31), 0, 2**30], np.int32), [-1.0, 0.0, 0.5]),
+        (torch.tensor([-32768, 0, 16384], dtype=torch.int16), [-1.0, 0.0, 0.5]),
+    ],
+)
+def test_integers_are_scaled(array: np.ndarray | torch.Tensor, expected: list[float]) -> None:
+    assert to_float(array, "clip").tolist() == expected
+
+
+WAV = encode(tone())
+FLAC = encode(tone(), container="FLAC")
+LONG_NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 16000 * 8).astype(np.float32)  # several pages of Ogg
+MP3 = encode(LONG_NOISE, container="MP3")
+VORBIS = encode(LONG_NOISE, container="OGG", subtype="VORBIS")
+OPUS = encode(LONG_NOISE, container="OGG", subtype="OPUS")
+DATA = WAV.index(b"data") + 4
+
+
+@pytest.mark.parametrize("stated", [0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF])
+def test_wav_written_into_a_pipe_states_no_length_and_is_good(stated: int) -> None:
+    piped = WAV[:DATA] + stated.to_bytes(4, "little") + WAV[DATA + 4 :]
+    np.testing.assert_allclose(load_audio(piped), tone(), atol=1e-4)
+
+
+BAD_BYTES = {
+    "empty": (b"", "empty"),
+    "text": (b"this is not a sound\n" * 50, "no audio file that can be read"),
+    "header only": (WAV[:44], "truncated"),
+    "truncated WAV": (WAV[: len(WAV) // 2], "truncated"),
+    "WAV without its last byte": (WAV[:-1], "truncated"),
+    "truncated 24 bit": (encode(tone(), subtype="PCM_24")[:20000], "truncated"),
+    "truncated WAVEX": (encode(tone(), container="WAVEX")[:20000], "truncated"),
+    "truncated FLAC": (FLAC[: len(FLAC) // 2], "truncated"),
+    "truncated AIFF": (encode(tone(), container="AIFF")[:20000], "truncated"),
+    "truncated AU": (encode(tone(), container="AU")[:20000], "truncated"),
+    "truncated W64": (encode(tone(), container="W64")[:20000], "truncated"),
+    "truncated RF64": (encode(tone(), container="RF64")[:20000], "truncated"),
+    "truncated MP3": (MP3[: len(MP3) // 2], "truncated"),
+    "truncated Vorbis": (VORBIS[: len(VORBIS) // 2], "truncated"),
+    "truncated Opus": (OPUS[: len(OPUS) // 2], "truncated"),
+    "0 samples": (encode(tone(0)), "0 samples"),
+    "NaN": (encode(np.array([0, np.nan], np.float32), subtype="FLOAT"), "NaN or infinite"),
+    "FLAC that states 2**36 samples": (FLAC[:21] + bytes([FLAC[21] | 0x0F]) + b"\xff" * 4 + FLAC[26:], "truncated"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_BYTES)
+def test_bad_files_are_named(kind: str, tmp_path: Path) -> None:
+    content, complaint = BAD_BYTES[kind]
+    path = tmp_path / "clip.wav"
+    path.write_bytes(content)
+    for source, name in ((path, "clip.wav"), (content, "bytes"), ({"path": "row.wav", "bytes": content}, "row.wav")):
+        with pytest.raises(ValueError, match=complaint) as error:
+            load_audio(source)
+        assert name in str(error.value)
+
+
+BAD_SOURCES = {
+    "NaN": ({"array": np.array([0.0, np.nan]), "sampling_rate": 16000}, ValueError, "array: 1 of 2 samples is NaN"),
+    "inf": ({"array": [0.0, np.inf, -np.inf], "sampling_rate": 8000}, ValueError, "array: 2 of 3 samples are NaN"),
+    "0 samples": (np.zeros(0, np.float32), ValueError, "array: holds 0 samples"),
+    "2-D array": (np.zeros((2, 100), np.float32), ValueError, "must be 1-D"),
+    "0-D array": (np.float32(1.0), ValueError, "must be 1-D"),
+    "square array": ({"array": np.zeros((9, 9)), "sampling_rate": 16000}, ValueError, "channels from samples"),
+    "2-D without samples": ({"array": np.zeros((2, 0)), "sampling_rate": 16000}, ValueError, "channels from samples"),
+    "3-D array": ({"array": np.zeros((1, 2, 400)), "sampling_rate": 16000}, ValueError, "channels from samples"),
+    "ragged list": ({"array": [[0.1, 0.2], [0.1]], "sampling_rate": 16000}, ValueError, "ragged"),
+    "text array": ({"array": np.array(["a"]), "sampling_rate": 16000}, ValueError, "are no audio"),
+    "complex array": (np.zeros(9, np.complex64), ValueError, "complex64 are no audio"),
+    "bool array": (np.zeros(9, bool), ValueError, "bool are no audio"),
+    "64-bit integers": (np.zeros(9, np.int64), ValueError, "full scale"),
+    "no rate": ({"array": tone()}, ValueError, 'no "sampling_rate"'),
+    "rate 0": ({"array": tone(), "sampling_rate": 0}, ValueError, "0 Hz"),
+    "rate below 0": ({"raw": tone(), "sampling_rate": -16000}, ValueError, "-16000 Hz"),
+    "rate NaN": ({"raw": tone(), "sampling_rate": float("nan")}, ValueError, "nan Hz"),
+    "rate as text": ({"raw": tone(), "sampling_rate": "16k"}, ValueError, "'16k' Hz"),
+    "other dict": ({"audio": b""}, ValueError, r"keys \['audio'\]"),
+    "empty dict": ({}, ValueError, "expected"),
+    "dict of None": ({"path": None, "bytes": None}, ValueError, "expected"),
+    "missing file": ("no/such/clip.wav", FileNotFoundError, "no/such/clip.wav: no such file"),
+    "missing file of a row": ({"path": "gone.wav", "bytes": None}, FileNotFoundError, "gone.wav: no such file"),
+    "empty path": ("", FileNotFoundError, "empty path"),
+    "folder": (Path(__file__).parent, IsADirectoryError, "is a folder"),
+    "text file object": (io.StringIO("text"), ValueError, "binary mode"),
+    "None": (None, TypeError, "NoneType"),
+    "number": (3, TypeError, "int"),
+    "list": ([0.1, 0.2], TypeError, "list"),
+    "too short": ({"array": [0.5], "sampling_rate": 192000}, ValueError, "too short"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SOURCES)
+def test_bad_sources_are_named(kind: str) -> None:
+    source, error, complaint = BAD_SOURCES[kind]
+    with pytest.raises(error, match=complaint):
+        load_audio(source)
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("inf"), None, True])
+def test_impossible_target_rates(rate: Any) -> None:
+    with pytest.raises(ValueError, match="the sampling rate asked for"):
+        load_audio(tone(), rate)
+
+
+def test_silence_is_decoded_with_a_warning_that_names_the_clip(tmp_path: Path) -> None:
+    path = tmp_path / "silent.wav"
+    path.write_bytes(encode(np.zeros(800, np.float32)))
+    with pytest.warns(SilentClipWarning, match=r"silent\.wav: digital silence"):
+        samples = load_audio(path)
+    assert samples.shape == (800,)
+    assert not samples.any()
+
+
+def test_check_waveform_lets_good_ones_pass_in_silence() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_waveform(tone(), "tone")
+
+
+def test_arrays_without_a_rate_warn_once() -> None:
+    warn_assumed_rate.cache_clear()
+    with pytest.warns(UserWarning, match="16000 Hz"):
+        load_audio(tone())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_audio(tone())
+        load_audio(torch.from_numpy(tone()))
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("a/b.wav", "a/b.wav"),
+        (Path("b.wav"), "b.wav"),
+        ("https://host/b.wav?token=secret", "https://host/b.wav"),
+        (b"", "bytes"),
+        (memoryview(b""), "bytes"),
+        (np.zeros(3), "array"),
+        (torch.zeros(3), "array"),
+        ({"array": [0.0], "sampling_rate": 1}, "array"),
+        ({"raw": [0.0], "sampling_rate": 1}, "array"),
+        ({"bytes": b"", "path": None}, "bytes"),
+        ({"bytes": b"", "path": "b.wav"}, "b.wav"),
+        (io.BytesIO(), "file object"),
+        (3, "int"),
+    ],
+)
+def test_names_of_sources(source: Any, name: str) -> None:
+    assert describe_source(source) == name
+
+
+def test_import_is_light() -> None:
+    heavy = ["librosa", "scipy", "numba", "datasets", "matplotlib", "gradio", "pandas", "sklearn", "torchaudio"]
+    script = f"import sys, feature_extraction; print([name for name in {heavy} if name in sys.modules])"
+    root = Path(__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, env=os.environ | {"PYTHONPATH": ""}, capture_output=True, text=True
+    )
+    assert run.stdout.strip() == "[]", run.stdout + run.stderr

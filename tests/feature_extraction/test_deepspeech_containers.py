@@ -1,0 +1,244 @@
+"""Hostile files, one trick each: lengths beyond the file, endless numbers, cycles, huge shapes."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feature_extraction.convert_model import read_model
+from feature_extraction.tensorflow_checkpoint import Checkpoint, find_prefix
+from feature_extraction.tensorflow_file import ModelFileError, array, cut
+from feature_extraction.tensorflow_graph import PACKAGE, FrozenGraph
+from feature_extraction.tensorflow_wire import WireReader, varint
+from tests.feature_extraction.deepspeech_fixtures import (
+    VARIABLES_OF_V04,
+    bundle,
+    container,
+    message,
+    table,
+    weights,
+    write_checkpoint,
+    write_container,
+)
+from tests.feature_extraction.deepspeech_fixtures import varint as write_varint
+
+
+def graph(*nodes: bytes) -> memoryview:
+    return memoryview(b"".join(message((1, node)) for node in nodes))
+
+
+def constant(name: str, tensor: bytes) -> bytes:
+    value = message((1, b"value"), (2, message((8, tensor))))
+    return message((1, name.encode()), (2, b"Const"), (5, value))
+
+
+def shape(*sizes: int) -> bytes:
+    return b"".join(message((2, message((1, size)))) for size in sizes)
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"\x08", "runs past the end"),
+        (b"\x08" + b"\xff" * 11, "longer than 64 bits"),
+        (b"\x08" + b"\xff" * 9 + b"\x7f", "longer than 64 bits"),
+        (b"\x0a\x05abc", "would lie at bytes 2 to 7 of 5"),
+        (b"\x0a" + write_varint(2**63), "truncated"),
+        (b"\x0d\0\0", "truncated"),
+        (b"\x0b", "wire type 3"),
+        (b"\x02\0", "number 0"),
+    ],
+)
+def test_broken_messages(content: bytes, error: str) -> None:
+    with pytest.raises(ModelFileError, match=error):
+        list(WireReader().fields(memoryview(content)))
+
+
+def test_the_number_of_fields_is_bounded() -> None:
+    bomb = memoryview(b"\x0a\x00" * 2000)  # empty nodes, two bytes each
+    with pytest.raises(ModelFileError, match="the file is refused"):
+        list(WireReader(budget=1000).fields(bomb))
+    packed = memoryview(b"\x01" * 2000)
+    with pytest.raises(ModelFileError, match="the file is refused"):
+        WireReader(budget=1000).numbers(packed)
+
+
+@pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 2**32, 2**64 - 1])
+def test_numbers_of_variable_length(number: int) -> None:
+    content = write_varint(number)
+    assert varint(memoryview(content), 0) == (number, len(content))
+
+
+def test_parts_and_arrays_stay_inside() -> None:
+    buffer = memoryview(bytes(8))
+    for offset, length in ((-1, 2), (0, 9), (8, 1), (2**64, 1), (0, -1)):
+        with pytest.raises(ModelFileError, match="truncated or damaged"):
+            cut(buffer, offset, length, "it")
+    for sizes in ((3,), (2**40, 2**40), (-1,), (1,) * 9):
+        with pytest.raises(ModelFileError):
+            array(buffer, np.dtype("<f4"), sizes, "it")
+    assert not array(buffer, np.dtype("<f4"), (2,), "it").flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("tensor", "error"),
+    [
+        (message((1, 1), (2, shape(2**31, 2**31)), (4, bytes(16))), "would lie at bytes"),
+        (message((1, 1), (2, shape(2**62)), (5, struct.pack("<f", 1.0))), "but 1 values"),
+        (message((1, 1), (2, shape(-5)), (4, bytes(16))), "impossible shape"),
+        (message((1, 1), (2, shape(*[1] * 40)), (4, bytes(16))), "impossible shape"),
+        (message((1, 99), (4, bytes(16))), "type number 99"),
+        (message((1, 1), (2, shape(2)), (5, b"abc")), "broken list of floats"),
+        (message((1, 1), (2, shape(2)), (4, 7)), "a number where bytes belong"),
+    ],
+)
+def test_hostile_constants(tensor: bytes, error: str) -> None:
+    with pytest.raises(ModelFileError, match=error):
+        FrozenGraph(graph(constant("h1", tensor))).constant("h1")
+
+
+def test_constants_in_all_their_spellings() -> None:
+    found = FrozenGraph(
+        graph(
+            constant("bytes", message((1, 1), (2, shape(2)), (4, struct.pack("<2f", 1, 2)))),
+            constant("list", message((1, 1), (2, shape(2)), (5, struct.pack("<2f", 1, 2)))),
+            constant("repeated", message((1, 1), (2, shape(2, 2)), (5, struct.pack("<f", 3)))),
+            constant("scalar", message((1, 3), (7, 16000))),
+            constant("negative", message((1, 3), (2, shape(1)), (7, write_varint(2**64 - 5)))),
+            constant("text", message((1, 7), (8, b"abc"))),
+        )
+    )
+    assert found.constant("bytes").tolist() == found.constant("list:0").tolist() == [1, 2]
+    assert found.constant("repeated").tolist() == [[3, 3], [3, 3]]
+    assert found.constant("scalar").item() == 16000
+    assert found.constant("negative").tolist() == [-5]
+    assert found.constant("text") == [b"abc"]
+    assert found.constant("missing") is None
+
+
+@pytest.mark.parametrize("lengths", [True, False], ids=["with lengths", "without"])
+def test_both_kinds_of_memory_mapped_graphs(lengths: bool) -> None:
+    """TensorFlow writes the lengths of regions since 1.14 only; the fixtures have one of each kind."""
+    node = message(
+        (1, b"h1"),
+        (2, b"ImmutableConst"),
+        (5, message((1, b"dtype"), (2, message((6, 1))))),
+        (5, message((1, b"shape"), (2, message((7, shape(2)))))),
+        (5, message((1, b"memory_region_name"), (2, message((2, f"{PACKAGE}h1".encode()))))),
+    )
+    nodes = message((1, node))
+    region = struct.pack("<2f", 1, 2) + bytes(56)
+    entries = [(1, 0), (2, f"{PACKAGE}h1".encode())], [(1, len(region)), (2, f"{PACKAGE}.".encode())]
+    if lengths:
+        entries[0].append((3, 8))
+        entries[1].append((3, len(nodes)))
+    directory = b"".join(message((1, message(*entry))) for entry in entries)
+    content = region + nodes + directory + struct.pack("<Q", len(region) + len(nodes))
+    assert FrozenGraph(memoryview(content)).constant("h1").tolist() == [1, 2]
+    for wrong, error in ((2**63 - 1, "number"), (3, None)):
+        with pytest.raises(ModelFileError, match=error):
+            FrozenGraph(memoryview(content[:-8] + struct.pack("<Q", wrong))).constant("h1")
+
+
+def test_regions_beyond_the_file_are_refused() -> None:
+    for offset, length in ((2**40, 8), (0, 2**40), (-8, 16)):
+        entries = message((1, offset), (2, f"{PACKAGE}h1".encode()), (3, length)), message((2, f"{PACKAGE}.".encode()))
+        directory = b"".join(message((1, entry)) for entry in entries)
+        with pytest.raises(ModelFileError, match=r"region .*truncated or damaged"):
+            FrozenGraph(memoryview(bytes(64) + directory + struct.pack("<Q", 64)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"offset": 2**40}, "truncated or damaged"),
+        ({"offset": 4}, "checksum"),
+        ({"size": 2**40}, "the index is damaged"),
+        ({"shard": 5}, "shard 5 of 1"),
+        ({"dtype": 14}, "type number 14"),
+        ({"crc": 1}, "checksum"),
+    ],
+)
+def test_hostile_checkpoint_entries(changes: dict[str, int], error: str, tmp_path: Path) -> None:
+    index, data = bundle({name: weights("v04")[key] for key, name in VARIABLES_OF_V04.items()}, **changes)
+    write_container(tmp_path, "model.index", index)
+    write_container(tmp_path, "model.data-00000-of-00001", data)
+    with pytest.raises(ModelFileError, match=error):
+        read_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("header", "error"),
+    [
+        (message((1, 0)), "0 shards"),
+        (message((1, 2**40)), "shards"),
+        (message((1, 1), (2, 1)), "big-endian"),
+    ],
+)
+def test_hostile_checkpoint_headers(header: bytes, error: str, tmp_path: Path) -> None:
+    write_container(tmp_path, "model.index", table({b"": header}))
+    with pytest.raises(ModelFileError, match=error):
+        Checkpoint(tmp_path / "model")
+
+
+@pytest.mark.parametrize("entries", [0, 39])
+def test_an_index_that_repeats_its_blocks_ends(entries: int, tmp_path: Path) -> None:
+    content = {f"v{number:03}".encode(): message((1, 1)) for number in range(entries)}
+    write_container(tmp_path, "model.index", table(content, repetitions=60_000))
+    with pytest.raises(ModelFileError, match="which no DeepSpeech model has"):
+        Checkpoint(tmp_path / "model")
+
+
+def test_names_are_bounded() -> None:
+    with pytest.raises(ModelFileError, match="the name of a node has 5000 bytes"):
+        FrozenGraph(graph(message((1, b"x" * 5000))))
+
+
+@pytest.mark.parametrize(
+    ("position", "error"), [(0, "checksum"), (-1, "no footer"), (-10, None), (200, "checksum"), (-48, None)]
+)
+def test_every_byte_of_an_index_counts(position: int, error: str | None, tmp_path: Path) -> None:
+    content = bytearray(container("v04/checkpoint/model.v0.4.1.index"))
+    content[position] ^= 1
+    write_container(tmp_path, "model.index", bytes(content))
+    if error is None:  # padding, and the handle of a block that nobody reads
+        assert len(Checkpoint(tmp_path / "model").entries) == 39
+        return
+    with pytest.raises(ModelFileError, match=error):
+        Checkpoint(tmp_path / "model")
+
+
+def test_folders_of_checkpoints(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, "v09")
+    # The text file holds an absolute path of the machine that trained the model.
+    assert find_prefix(folder) == folder / "best_dev-1467"
+    (folder / "best_dev_checkpoint").write_text('model_checkpoint_path: "C:\\\\models\\\\best_dev-1467"\n')
+    assert find_prefix(folder) == folder / "best_dev-1467"
+    (folder / "best_dev_checkpoint").write_text("nothing")
+    with pytest.raises(ModelFileError, match="names no checkpoint"):
+        find_prefix(folder)
+    (folder / "best_dev_checkpoint").unlink()
+    (folder / "other.index").write_bytes(b"")
+    with pytest.raises(ModelFileError, match=r"best_dev-1467\.index, other\.index"):
+        find_prefix(folder)
+    assert find_prefix(tmp_path / "nowhere") is None
+
+
+def test_a_reshape_that_reads_itself_ends(tmp_path: Path) -> None:
+    """The alphabet stands behind operators; one whose input is its own output must not be followed forever."""
+    import tflite
+
+    content = bytearray(container("v09/output_graph.tflite"))
+    graph_ = tflite.Model.GetRootAs(bytes(content)).Subgraphs(0)
+    turned = 0
+    for index in range(graph_.OperatorsLength()):
+        operator = graph_.Operators(index)
+        produced = operator.Outputs(0)
+        if graph_.Tensors(produced).Name().startswith(b"metadata_"):
+            inputs = operator._tab.Vector(operator._tab.Offset(6))
+            content[inputs : inputs + 4] = struct.pack("<i", produced)
+            turned += 1
+    assert turned
+    with pytest.raises(ModelFileError, match="alphabet is no string"):
+        read_model(write_container(tmp_path, "cycle.tflite", bytes(content)))

@@ -1,0 +1,309 @@
+"""The network against TensorFlow and the native clients: every layer, states, masks, streams, loss, loading."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from feature_extraction.configuration_deepspeech import DeepSpeechConfig
+from feature_extraction.convert_weights import to_state_dict
+from feature_extraction.feature_extraction_deepspeech import DeepSpeechFeatureExtractor
+from feature_extraction.modeling_deepspeech import DeepSpeechForCTC, DeepSpeechModel, DeepSpeechState
+from feature_extraction.streaming_deepspeech import DeepSpeechStream
+from tests.feature_extraction.deepspeech_fixtures import (
+    CLIPS,
+    FRONT_ENDS,
+    LAYERS,
+    expected,
+    largest_difference,
+    waveform,
+    weights,
+)
+
+FORGET_BIAS = {"v04": 1.0, "v09": 0.0}
+
+
+def build(release: str) -> DeepSpeechModel:
+    model = DeepSpeechModel(DeepSpeechConfig(hidden_size=64)).eval()
+    model.load_state_dict(to_state_dict(weights(release), FORGET_BIAS[release]))
+    return model
+
+
+def extractor(release: str, framing: str = "training", floor: str = "training") -> DeepSpeechFeatureExtractor:
+    return DeepSpeechFeatureExtractor(mfcc=FRONT_ENDS[release], framing=framing, floor=floor)
+
+
+def features_of(release: str, *clips: str, **settings: Any) -> dict[str, torch.Tensor]:
+    return extractor(release, **settings)([waveform(clip) for clip in clips], 16000, return_tensors="pt")
+
+
+def cases() -> list[tuple[str, str, str]]:
+    """Release, clip and ending of all that TensorFlow's answers are known of."""
+    found = []
+    for release, suffix in (("v04", ""), ("v09", ""), ("v09", "_native")):
+        found += [(release, clip, suffix) for clip in CLIPS if f"{release}/{clip}/softmax{suffix}" in expected()]
+    return found
+
+
+@pytest.mark.parametrize(("release", "clip", "suffix"), cases())
+@torch.no_grad()
+def test_layers_and_states_are_tensorflows(release: str, clip: str, suffix: str) -> None:
+    inputs = features_of(release, clip, framing="native" if suffix else "training")
+    output = build(release)(**inputs, output_hidden_states=True, return_state=True)
+    compared = 0
+    for layer in LAYERS:
+        wanted = expected().get(f"{release}/{clip}/{layer}{suffix}")
+        if wanted is not None:
+            compared += 1
+            assert largest_difference(getattr(output, layer)[0], wanted) < 1e-4
+    assert compared in (0, 6)
+    softmax = expected()[f"{release}/{clip}/softmax{suffix}"]
+    assert largest_difference(output.last_hidden_state.softmax(-1)[0], softmax) < 5e-6
+    assert largest_difference(output.state.cell[0], expected()[f"{release}/{clip}/state_c{suffix}"]) < 1e-5
+    assert largest_difference(output.state.hidden[0], expected()[f"{release}/{clip}/state_h{suffix}"]) < 1e-5
+
+
+@torch.no_grad()
+def test_padded_batch_is_tensorflows() -> None:
+    inputs = features_of("v04", "a_24137", "b_16192")
+    output = build("v04")(**inputs, output_hidden_states=True, return_state=True)
+    for layer in ("rnn_output", "layer_5", "layer_6"):
+        wanted = expected()[f"v04/batch_ab/{layer}"].swapaxes(0, 1)  # (batch, frames, size)
+        assert largest_difference(getattr(output, layer), wanted) < 1e-4
+    assert largest_difference(output.state.cell, expected()["v04/batch_ab/state_c"]) < 1e-5
+    assert largest_difference(output.state.hidden, expected()["v04/batch_ab/state_h"]) < 1e-5
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+@torch.no_grad()
+def test_softmax_is_that_of_the_native_client_041(clip: str) -> None:
+    inputs = features_of("v04", clip, framing="native", floor="native")
+    softmax = build("v04")(**inputs).last_hidden_state.softmax(-1)[0].numpy()
+    native = expected()[f"native_v04/output_graph.pb/{clip}/softmax"]
+    known = np.isfinite(native)  # eight numbers could not be read from the client's memory
+    assert known.sum() >= known.size - 8
+    assert softmax.shape == native.shape
+    assert np.abs(softmax - native)[known].max() < 5e-6
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+@torch.no_grad()
+def test_emissions_are_those_of_the_native_client_093(clip: str) -> None:
+    inputs = features_of("v09", clip, framing="native")
+    softmax = build("v09")(**inputs).last_hidden_state.softmax(-1)[0]
+    assert largest_difference(softmax, expected()[f"emissions_v09/{clip}/softmax"]) < 5e-6
+
+
+@pytest.mark.parametrize("clip", ["a_24137", "b_16192", "d_512"])
+@torch.no_grad()
+def test_states_of_the_native_client_093(clip: str) -> None:
+    """The client runs 16 frames at a time, as soon as they have their context; states were read after every window."""
+    cells, hiddens = (expected()[f"native_v09/{clip}/{kind}"] for kind in "ch")
+    features = features_of("v09", clip, framing="native")["input_features"]
+    model, state, done = build("v09"), None, 0
+    zeros = torch.zeros(1, 64)
+    for window in range(len(cells)):
+        if window + 1 - 9 >= done + 16:
+            part = features[:, 0 if state is None else done + 9 : done + 16 + 9]
+            state = model(part, state=state, final=False, return_state=True).state
+            done += 16
+        assert largest_difference((state.cell if state else zeros)[0], cells[window]) < 1e-5
+        assert largest_difference((state.hidden if state else zeros)[0], hiddens[window]) < 1e-5
+
+
+@pytest.mark.parametrize(("release", "framing"), [("v04", "training"), ("v04", "native"), ("v09", "training")])
+@pytest.mark.parametrize("size", [37, 320, 1000, 5555, 50000])
+def test_chunks_of_any_size_give_the_whole_utterances_answer(release: str, framing: str, size: int) -> None:
+    model, samples = build(release), waveform("a_24137")
+    stream = DeepSpeechStream(model, extractor(release, framing), last_layer=5)
+    parts = [stream.feed(samples[start : start + size]) for start in range(0, len(samples), size)]
+    parts.append(stream.finish())
+    with torch.no_grad():
+        whole = model(**features_of(release, "a_24137", framing=framing), last_layer=5).last_hidden_state[0]
+    # Values up to 20, from products of few rows or of many, which sum in another order.
+    assert largest_difference(torch.cat(parts), whole.numpy()) < 5e-5
+    integers = DeepSpeechStream(model, extractor(release, framing), last_layer=5)
+    first = integers.feed(np.round(samples[: 10 * size] * 32768).astype(np.int16))
+    assert largest_difference(first, whole.numpy()[: len(first)]) < 5e-5
+    with pytest.raises(ValueError, match="finished"):
+        stream.feed(samples)
+
+
+@pytest.mark.parametrize("release", ["v04", "v09"])
+@pytest.mark.parametrize("last_layer", [1, 3, 4, 6])
+def test_streams_of_short_clips_and_of_any_layer(release: str, last_layer: int) -> None:
+    model = build(release)
+    for clip in ("c_300", "d_512", "b_16192"):
+        stream = DeepSpeechStream(model, extractor(release), last_layer=last_layer)
+        parts = [stream.feed(chunk) for chunk in np.array_split(waveform(clip), 5)] + [stream.finish()]
+        with torch.no_grad():
+            whole = model(**features_of(release, clip), last_layer=last_layer).last_hidden_state[0]
+        assert largest_difference(torch.cat(parts), whole.numpy()) < 5e-5
+
+
+def test_streams_refuse_what_is_no_utterance() -> None:
+    model = build("v04")
+    with pytest.raises(ValueError, match="No sample was fed"):
+        DeepSpeechStream(model, extractor("v04")).finish()
+    with pytest.raises(ValueError, match="finite samples of one channel"):
+        DeepSpeechStream(model, extractor("v04")).feed(np.zeros((2, 100), np.float32))
+    with pytest.raises(ValueError, match="training mode"):
+        DeepSpeechStream(model.train(), extractor("v04"))
+
+
+@torch.no_grad()
+def test_features_in_parts_carry_the_state() -> None:
+    model, features = build("v09"), features_of("v09", "a_24137")["input_features"]
+    whole = model(features, return_state=True)
+    first = model(features[:, :5], final=False, return_state=True)
+    second = model(features[:, 5:40], state=first.state, final=False, return_state=True)
+    last = model(features[:, 40:], state=second.state, return_state=True)
+    assert [part.last_hidden_state.shape[1] for part in (first, second, last)] == [0, 31, 43]
+    parts = torch.cat([first.last_hidden_state, second.last_hidden_state, last.last_hidden_state], dim=1)
+    assert largest_difference(parts, whole.last_hidden_state.numpy()) < 1e-5
+    assert largest_difference(last.state.cell, whole.state.cell.numpy()) < 1e-5
+    assert last.state.context is None
+
+
+@torch.no_grad()
+def test_padding_changes_nothing_whatever_stands_in_it() -> None:
+    model, inputs = build("v04"), features_of("v04", "a_24137", "b_16192")
+    inputs["input_features"][inputs["attention_mask"] == 0] = float("nan")
+    batch = model(**inputs, last_layer=5).last_hidden_state
+    alone = model(**features_of("v04", "b_16192"), last_layer=5).last_hidden_state
+    assert largest_difference(batch[1, : alone.shape[1]], alone[0].numpy()) < 1e-5
+
+
+@torch.no_grad()
+def test_only_the_layers_asked_for_are_computed() -> None:
+    model, inputs = build("v04"), features_of("v04", "b_16192")
+    ran = []
+    for name, module in model.named_children():
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    whole = model(**inputs, output_hidden_states=True)
+    ran.clear()
+    output = model(**inputs, last_layer=5, output_hidden_states=True)
+    assert ran == ["layer_1", "layer_2", "layer_3", "lstm", "layer_5"]
+    assert torch.equal(output.last_hidden_state, whole.hidden_states[5])
+    with pytest.raises(ValueError, match="last_layer=6"):
+        _ = output.layer_6
+    with pytest.raises(ValueError, match="output_hidden_states=True"):
+        _ = model(**inputs).layer_5
+
+
+def test_wrong_inputs_are_refused() -> None:
+    model, features = build("v04"), torch.zeros(2, 30, 26)
+    mask = torch.ones(2, 30, dtype=torch.long)
+    holes = mask.clone()
+    holes[0, 3] = 0
+    empty = mask.clone()
+    empty[0] = 0
+    state = DeepSpeechState(torch.zeros(1, 64), torch.zeros(1, 64))
+    wrong = [
+        ({"input_features": features[..., :20]}, r"\(batch, frames, 26\)"),
+        ({"input_features": features, "attention_mask": mask[:, :9]}, r"\(2, 30\)"),
+        ({"input_features": features, "attention_mask": holes}, "after padding"),
+        ({"input_features": features, "attention_mask": empty, "return_state": True}, "no real frame"),
+        ({"input_features": features, "attention_mask": mask, "final": False}, "takes no attention_mask"),
+        ({"input_features": features, "state": state}, "another number of clips"),
+        ({"input_features": features, "last_layer": 7}, "not 7"),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            model(**arguments)
+
+
+def test_ctc_loss_counts_real_frames_and_labels_only() -> None:
+    model = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=64)).eval()
+    model.deepspeech.load_state_dict(to_state_dict(weights("v04"), 1.0))
+    labels = torch.tensor([[8, 5, 12, 12, 15], [1, 2, -100, -100, -100]])
+    batch = model(**features_of("v04", "a_24137", "b_16192"), labels=labels).loss
+    alone = [
+        model(**features_of("v04", clip), labels=row[row >= 0][None]).loss
+        for clip, row in zip(("a_24137", "b_16192"), labels, strict=True)
+    ]
+    assert batch.item() == pytest.approx(torch.stack(alone).mean().item(), rel=1e-5)
+    batch.backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+    assert all(gradient.any() for gradient in gradients)
+    for row in ([28], [29]):
+        with pytest.raises(ValueError, match="not the blank"):
+            model(**features_of("v04", "b_16192"), labels=torch.tensor([row]))
+    with pytest.raises(ValueError, match="one row per clip"):
+        model(**features_of("v04", "b_16192"), labels=labels)
+
+
+def test_it_learns() -> None:
+    torch.manual_seed(0)
+    model = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=32, dropout=0.0)).train()
+    inputs, labels = features_of("v09", "b_16192"), torch.tensor([[8, 5, 12, 15]])
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(60):
+        loss = model(**inputs, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_dropout_is_of_training_only_and_spares_the_lstm() -> None:
+    model = DeepSpeechModel(DeepSpeechConfig(hidden_size=64, dropout=0.5))
+    features = torch.randn(1, 20, 26)
+    assert torch.equal(model.eval()(features).last_hidden_state, model(features).last_hidden_state)
+    output = model.train()(features, output_hidden_states=True)
+    assert (output.layer_1 == 0).float().mean() > (output.rnn_output == 0).float().mean() == 0
+
+
+def test_initialization() -> None:
+    model = DeepSpeechModel(DeepSpeechConfig(hidden_size=32, forget_bias=1.0))
+    bias = model.lstm.bias_ih_l0.view(4, 32)
+    assert bias.sum(1).tolist() == [0, 32, 0, 0]
+    assert not model.lstm.bias_hh_l0.any()
+    assert not model.layer_1.bias.any()
+    assert model.layer_1.weight.std().item() == pytest.approx((2 / (494 + 32)) ** 0.5, rel=0.05)
+
+
+def test_both_forms_read_each_others_checkpoints(tmp_path: Path) -> None:
+    recognizer = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).eval()
+    recognizer.save_pretrained(tmp_path / "ctc")
+    model = DeepSpeechModel.from_pretrained(tmp_path / "ctc")
+    model.save_pretrained(tmp_path / "model")
+    again = DeepSpeechForCTC.from_pretrained(tmp_path / "model")
+    features = torch.randn(1, 12, 26)
+    with torch.no_grad():
+        assert torch.equal(again(features).logits, recognizer(features).logits)
+        assert torch.equal(model(features).last_hidden_state, recognizer(features).logits)
+
+
+def test_checkpoints_with_holes_are_refused(tmp_path: Path) -> None:
+    DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["stranger"] = torch.zeros(1)
+    del tensors["deepspeech.lstm.bias_hh_l0"]
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(RuntimeError, match=r"missing: deepspeech.lstm.bias_hh_l0; unexpected: stranger"):
+        DeepSpeechForCTC.from_pretrained(tmp_path)
+    assert not DeepSpeechForCTC.from_pretrained(tmp_path, strict=False).deepspeech.lstm.bias_hh_l0.any()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"n_hidden": 512}, "'n_hidden'"),
+        ({"hidden_size": 0}, "hidden_size must be at least 1"),
+        ({"relu_clip": 0.0}, "relu_clip"),
+        ({"forget_bias": float("inf")}, "forget_bias"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"pad_token_id": 29}, "pad_token_id"),
+        ({"ctc_loss_reduction": "none"}, "ctc_loss_reduction"),
+    ],
+)
+def test_impossible_configurations_are_refused(fields: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DeepSpeechConfig(**fields)

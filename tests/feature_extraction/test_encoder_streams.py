@@ -1,0 +1,239 @@
+"""Streams of frozen encoders: their frames and times, batches, saving, bundling and references."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    HubertConfig,
+    HubertModel,
+    PreTrainedModel,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
+    WavLMConfig,
+    WavLMModel,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperModel,
+)
+
+from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
+from feature_extraction.speech_encoders import interpolate, load_encoder
+
+RATE = 16000
+LENGTHS = (5000, 300, 16000, 12345)
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+CLIPS = [noise(length, seed) for seed, length in enumerate(LENGTHS)]
+CONVOLUTIONS = {"conv_dim": (8,) * 7, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+SMALL = {**CONVOLUTIONS, "intermediate_size": 16, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
+
+
+def small_model(kind: str) -> tuple[PreTrainedModel, Any]:
+    torch.manual_seed(0)
+    if kind == "deepspeech":
+        return DeepSpeechForCTC(DeepSpeechConfig(hidden_size=24)), DeepSpeechFeatureExtractor()
+    if kind == "whisper":
+        config = WhisperConfig(
+            d_model=16, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+            encoder_ffn_dim=16, decoder_ffn_dim=16, max_source_positions=40, vocab_size=50, pad_token_id=0,
+            bos_token_id=0, eos_token_id=0, decoder_start_token_id=0,
+        )  # fmt: skip
+        return WhisperModel(config), WhisperFeatureExtractor()
+    models = {
+        "wav2vec2": (Wav2Vec2Model, Wav2Vec2Config, "group"),
+        "wav2vec2-layer": (Wav2Vec2Model, Wav2Vec2Config, "layer"),
+        "hubert": (HubertModel, HubertConfig, "group"),
+        "wavlm": (WavLMModel, WavLMConfig, "layer"),
+    }
+    model, config, norm = models[kind]
+    stable = {"do_stable_layer_norm": norm == "layer"}
+    return model(config(**SMALL, feat_extract_norm=norm, **stable)), Wav2Vec2FeatureExtractor(do_normalize=True)
+
+
+KINDS = ("deepspeech", "wav2vec2", "wav2vec2-layer", "hubert", "wavlm", "whisper")
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
+    for kind, folder in folders.items():
+        for part in small_model(kind):
+            part.save_pretrained(folder)
+    return folders
+
+
+def extractor_with(folder: Path, streams: tuple[str, ...] = ("mel", "encoder"), **more: Any) -> SERFeatureExtractor:
+    return SERFeatureExtractor(streams=streams, encoders={"encoder": {"name_or_path": str(folder), **more}})
+
+
+# Features ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_has_the_same_features_alone_and_in_any_batch(kind: str, encoders: dict[str, Path]) -> None:
+    extractor = extractor_with(encoders[kind])
+    batch = extractor.extract(CLIPS)
+    assert batch["input_features"].shape[-1] == extractor.feature_size == sum(extractor.stream_sizes)
+    mel = SERFeatureExtractor().extract(CLIPS)
+    assert torch.equal(batch["attention_mask"], mel["attention_mask"])
+    torch.testing.assert_close(batch["input_features"][..., :384], mel["input_features"])
+    for index, clip in enumerate(CLIPS):
+        alone = extractor.extract([clip])["input_features"][0]
+        torch.testing.assert_close(batch["input_features"][index, : len(alone)], alone, rtol=1e-4, atol=2e-5)
+        assert not batch["input_features"][index, len(alone) :].any()
+
+
+def test_deepspeech_frames_are_those_of_the_layer_asked_for(encoders: dict[str, Path]) -> None:
+    model = DeepSpeechForCTC.from_pretrained(encoders["deepspeech"]).deepspeech
+    clip = CLIPS[2]
+    inputs = DeepSpeechFeatureExtractor()(clip, sampling_rate=RATE, return_tensors="pt")
+    states = model(**inputs, output_hidden_states=True).hidden_states
+    for layer in (None, 1, 4, 5, 6):
+        more = {} if layer is None else {"layer": layer}
+        extractor = extractor_with(encoders["deepspeech"], ("encoder",), **more)
+        features = extractor.extract([clip])["input_features"]
+        torch.testing.assert_close(features, states[layer or 5])
+        assert extractor.encoders["encoder"]["layer"] == (layer or 5)
+    assert extractor_with(encoders["deepspeech"], ("encoder",), layer=6).feature_size == 29
+
+
+def test_streams_meet_at_the_mel_frames_times(encoders: dict[str, Path]) -> None:
+    clip = CLIPS[2]
+    alone = extractor_with(encoders["deepspeech"], ("encoder",)).extract([clip])["input_features"][0].numpy()
+    joined = extractor_with(encoders["deepspeech"]).extract([clip])["input_features"][0, :, 384:].numpy()
+    centers, times = 320 * np.arange(len(alone)) + 256, 400 * np.arange(len(joined))
+    expected = np.stack([np.interp(times, centers, alone[:, unit]) for unit in range(alone.shape[1])], axis=1)
+    np.testing.assert_allclose(joined, expected, atol=1e-5)
+
+
+def test_the_order_of_streams_is_that_of_the_features(encoders: dict[str, Path]) -> None:
+    mel_first = extractor_with(encoders["deepspeech"])
+    mel_last = extractor_with(encoders["deepspeech"], ("encoder", "mel"))
+    assert mel_first.stream_sizes == [384, 24]
+    assert mel_last.stream_sizes == [24, 384]
+    first, last = (e.extract(CLIPS)["input_features"] for e in (mel_first, mel_last))
+    assert torch.equal(first, torch.cat([last[..., 24:], last[..., :24]], dim=-1))
+
+
+@pytest.mark.parametrize(("kind", "step", "offset"), [("wav2vec2", 320, 199.5), ("whisper", 320, 0.0)])
+def test_frames_stand_where_the_encoder_looks(kind: str, step: int, offset: float, encoders: dict[str, Path]) -> None:
+    centers = load_encoder(str(encoders[kind])).centers(3, torch.device("cpu"))
+    assert centers.tolist() == [offset, offset + step, offset + 2 * step]
+
+
+def test_whisper_reads_long_clips_in_parts_and_short_ones_to_their_end(encoders: dict[str, Path]) -> None:
+    encoder = load_encoder(str(encoders["whisper"]))  # of 40 frames at a time: 12800 samples
+    long, short = encoder([torch.from_numpy(noise(30000)), torch.from_numpy(noise(1000))])
+    assert long.shape == (94, 16)
+    assert short.shape == (4, 16)
+    torch.testing.assert_close(long[:40], encoder([torch.from_numpy(noise(30000)[:12800])])[0])
+
+
+def test_transformers_layers_are_its_hidden_states(encoders: dict[str, Path]) -> None:
+    model = Wav2Vec2Model.from_pretrained(encoders["wav2vec2"]).eval()
+    inputs = Wav2Vec2FeatureExtractor()(CLIPS[2], sampling_rate=RATE, return_tensors="pt")
+    states = model(**inputs, output_hidden_states=True).hidden_states
+    for layer in range(4):
+        frames = load_encoder(str(encoders["wav2vec2"]), layer)([torch.from_numpy(CLIPS[2])])[0]
+        torch.testing.assert_close(frames, states[layer][0])
+
+
+def test_interpolation_is_linear_between_and_constant_outside() -> None:
+    frames = torch.randn(7, 3)
+    times = torch.linspace(-500, 3000, 40)
+    expected = [np.interp(times, 320 * np.arange(7) + 256, frames[:, unit]) for unit in range(3)]
+    given = interpolate(frames, 320.0 * torch.arange(7) + 256, times)
+    np.testing.assert_allclose(given, np.stack(expected, axis=1), atol=1e-5)
+    assert torch.equal(interpolate(frames[:1], torch.tensor([256.0]), times), frames[:1].expand(40, -1))
+
+
+def test_half_precision_weights_are_computed_with_in_full(encoders: dict[str, Path], tmp_path: Path) -> None:
+    DeepSpeechForCTC.from_pretrained(encoders["deepspeech"]).half().save_pretrained(tmp_path)
+    DeepSpeechFeatureExtractor().save_pretrained(tmp_path)
+    encoder = load_encoder(str(tmp_path))
+    assert encoder.model.dtype == torch.float32
+    whole = load_encoder(str(encoders["deepspeech"]))([torch.from_numpy(CLIPS[2])])[0]
+    torch.testing.assert_close(encoder([torch.from_numpy(CLIPS[2])])[0], whole, atol=1e-2, rtol=1e-2)
+
+
+# Saving --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bundled_encoder_comes_back_from_the_folder_alone(encoders: dict[str, Path], tmp_path: Path) -> None:
+    extractor = extractor_with(encoders["deepspeech"])
+    extractor.save_pretrained(tmp_path / "first")
+    settings = json.loads((tmp_path / "first" / "preprocessor_config.json").read_text())
+    assert settings["encoders"]["encoder"]["bundled"] is True
+    assert str(encoders["deepspeech"]) not in json.dumps(settings)
+    (tmp_path / "first").rename(tmp_path / "moved")
+    again = SERFeatureExtractor.from_pretrained(tmp_path / "moved")
+    assert torch.equal(again.extract(CLIPS)["input_features"], extractor.extract(CLIPS)["input_features"])
+    again.save_pretrained(tmp_path / "second")
+    third = SERFeatureExtractor.from_pretrained(tmp_path / "second")
+    assert torch.equal(third.extract(CLIPS)["input_features"], extractor.extract(CLIPS)["input_features"])
+
+
+def test_checkpoints_share_one_copy_on_disk(encoders: dict[str, Path], tmp_path: Path) -> None:
+    extractor = extractor_with(encoders["deepspeech"])
+    for step in (1, 2, 2, 3):
+        extractor.save_pretrained(tmp_path / f"checkpoint-{step}")
+    weights = [tmp_path / f"checkpoint-{step}" / "encoder" / "model.safetensors" for step in (1, 2, 3)]
+    assert len({path.stat().st_ino for path in weights}) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-1", "checkpoint-2", "checkpoint-3"}
+    weights[0].parent.rename(tmp_path / "gone")  # an old checkpoint is removed, the others stay whole
+    extractor.save_pretrained(tmp_path / "checkpoint-4")
+    SERFeatureExtractor.from_pretrained(tmp_path / "checkpoint-4")
+
+
+def test_an_encoder_that_changed_is_refused(encoders: dict[str, Path], tmp_path: Path) -> None:
+    extractor_with(encoders["deepspeech"]).save_pretrained(tmp_path)
+    path = tmp_path / "encoder" / "model.safetensors"
+    weights = load_file(path)
+    weights[next(iter(weights))] += 1
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="not the one that these features were made with: its digest"):
+        SERFeatureExtractor.from_pretrained(tmp_path)
+
+
+def test_a_missing_bundled_encoder_is_an_error(encoders: dict[str, Path], tmp_path: Path) -> None:
+    extractor_with(encoders["deepspeech"]).save_pretrained(tmp_path)
+    (tmp_path / "encoder").rename(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="encoder holds no config"):
+        SERFeatureExtractor.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"layer": 7}, r"layer=7: .* layers 1 to 6"),
+        ({"layer": "5"}, "layer='5'"),
+        ({"layer": True}, "layer=True"),
+    ],
+)
+def test_layers_that_do_not_exist_are_refused(more: dict[str, Any], message: str, encoders: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match=message):
+        extractor_with(encoders["deepspeech"], **more)
+
+
+def test_another_rate_is_refused(encoders: dict[str, Path]) -> None:
+    entry = {"name_or_path": str(encoders["deepspeech"])}
+    with pytest.raises(ValueError, match="works at 16000 Hz and this extractor at 8000 Hz"):
+        SERFeatureExtractor(streams=("encoder",), sampling_rate=8000, encoders={"encoder": entry})
+
+
+def test_settings_hold_no_networks(encoders: dict[str, Path]) -> None:
+    extractor = extractor_with(encoders["deepspeech"])
+    settings = extractor.to_dict()
+    json.dumps(settings)
+    assert settings["encoders"]["encoder"]["size"] == 24
+    assert extractor.extract(CLIPS[:1])["input_features"].shape[-1] == 408  # and they are still there

@@ -1,0 +1,333 @@
+"""The feature extractor: its arguments, the forms of its output, and what it refuses."""
+
+import copy
+import os
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from feature_extraction import SERFeatureExtractor
+from feature_extraction.audio_decoding import SilentClipWarning, warn_assumed_rate
+from feature_extraction.mel_deltas import log_mel_deltas
+from tests.subprocess_tools import offline_environment, run_python_json
+
+LENGTHS = [16000, 1, 399, 401, 5000]
+
+
+@pytest.fixture
+def extractor() -> SERFeatureExtractor:
+    return SERFeatureExtractor()
+
+
+def noise(samples: int = 16000, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+CLIPS = [noise(samples, seed) for seed, samples in enumerate(LENGTHS)]
+FRAMES = [1 + samples // 400 for samples in LENGTHS]
+
+
+def test_a_padded_batch(extractor: SERFeatureExtractor) -> None:
+    batch = extractor(CLIPS, sampling_rate=16000)
+    features, mask = batch["input_features"], batch["attention_mask"]
+    assert features.shape == (5, 41, 384)
+    assert extractor.feature_size == 384
+    assert features.dtype == np.float32
+    assert mask.dtype == np.int64
+    assert mask.sum(axis=1).tolist() == FRAMES
+    for clip, row, frames in zip(CLIPS, features, FRAMES, strict=True):
+        expected, _ = log_mel_deltas([torch.from_numpy(clip)])
+        np.testing.assert_allclose(row[:frames], expected[0], atol=2e-5)
+        assert not row[frames:].any()
+
+
+KINDS = {
+    "numpy": lambda clip: clip,
+    "float64": lambda clip: clip.astype(np.float64),
+    "read-only": lambda clip: np.frombuffer(clip.tobytes(), np.float32),
+    "backwards view": lambda clip: clip[::-1].copy()[::-1],
+    "torch": torch.from_numpy,
+    "list": lambda clip: clip.tolist(),
+    "tuple": lambda clip: tuple(clip.tolist()),
+    "numpy numbers": list,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_of_waveforms(kind: str, extractor: SERFeatureExtractor) -> None:
+    expected = extractor(CLIPS[4], sampling_rate=16000)["input_features"]
+    waveform = KINDS[kind](CLIPS[4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for audio in (waveform, [waveform]):
+            np.testing.assert_array_equal(extractor(audio, sampling_rate=16000)["input_features"], expected)
+
+
+def test_integers_are_scaled_as_the_decoder_scales_them(extractor: SERFeatureExtractor) -> None:
+    integers = (CLIPS[0] * 32768).astype(np.int16)
+    features = extractor(integers, sampling_rate=16000)["input_features"]
+    expected = extractor(extractor.load_audio({"array": integers, "sampling_rate": 16000}), sampling_rate=16000)
+    np.testing.assert_array_equal(features, expected["input_features"])
+
+
+@pytest.mark.parametrize("return_tensors", [None, "np", "pt"])
+def test_return_tensors(return_tensors: str | None, extractor: SERFeatureExtractor) -> None:
+    batch = extractor(CLIPS, sampling_rate=16000, return_tensors=return_tensors)
+    kind = torch.Tensor if return_tensors == "pt" else np.ndarray
+    assert all(isinstance(value, kind) for value in batch.values())
+    assert list(batch) == ["input_features", "attention_mask"] == extractor.model_input_names
+
+
+@pytest.mark.parametrize("padding", [False, "do_not_pad"])
+@pytest.mark.parametrize("return_tensors", [None, "np", "pt"])
+def test_no_padding(padding: bool | str, return_tensors: str | None, extractor: SERFeatureExtractor) -> None:
+    batch = extractor(CLIPS, sampling_rate=16000, padding=padding, return_tensors=return_tensors)
+    padded = extractor(CLIPS, sampling_rate=16000)["input_features"]
+    assert [tuple(row.shape) for row in batch["input_features"]] == [(frames, 384) for frames in FRAMES]
+    assert [row.tolist() for row in batch["attention_mask"]] == [[1] * frames for frames in FRAMES]
+    for row, whole in zip(batch["input_features"], padded, strict=True):
+        assert isinstance(row, torch.Tensor if return_tensors == "pt" else np.ndarray)
+        np.testing.assert_array_equal(row, whole[: len(row)])
+
+
+def test_padding_to_a_length(extractor: SERFeatureExtractor) -> None:
+    whole = extractor(CLIPS, sampling_rate=16000)
+    batch = extractor(CLIPS, sampling_rate=16000, padding="max_length", max_length=50)
+    np.testing.assert_array_equal(batch["input_features"][:, :41], whole["input_features"])
+    assert batch["input_features"].shape == (5, 50, 384)
+    assert not batch["input_features"][:, 41:].any()
+    assert batch["attention_mask"].sum(axis=1).tolist() == FRAMES
+
+
+@pytest.mark.parametrize("padding", [True, "longest", "max_length", False])
+def test_truncation_comes_after_the_deltas(padding: bool | str, extractor: SERFeatureExtractor) -> None:
+    whole = extractor(CLIPS, sampling_rate=16000)["input_features"]
+    batch = extractor(CLIPS, sampling_rate=16000, padding=padding, max_length=10, truncation=True)
+    cut = [min(frames, 10) for frames in FRAMES]
+    assert [int(row.sum()) for row in batch["attention_mask"]] == cut
+    for row, expected, frames in zip(batch["input_features"], whole, cut, strict=True):
+        np.testing.assert_array_equal(row[:frames], expected[:frames])
+
+
+def test_clips_longer_than_the_length_need_truncation(extractor: SERFeatureExtractor) -> None:
+    with pytest.raises(ValueError, match="41 frames, more than max_length=10; pass truncation=True"):
+        extractor(CLIPS, sampling_rate=16000, padding="max_length", max_length=10)
+
+
+def test_no_mask(extractor: SERFeatureExtractor) -> None:
+    for padding in (True, False):
+        batch = extractor(CLIPS, sampling_rate=16000, padding=padding, return_attention_mask=False)
+        assert list(batch) == ["input_features"]
+        assert [len(row) for row in batch["input_features"]] == ([41] * 5 if padding else FRAMES)
+
+
+def test_half_precision_is_the_last_step() -> None:
+    half, full = SERFeatureExtractor(feature_dtype="float16"), SERFeatureExtractor()
+    for return_tensors in ("np", "pt"):
+        features = half(CLIPS, sampling_rate=16000, return_tensors=return_tensors)["input_features"]
+        expected = full(CLIPS, sampling_rate=16000)["input_features"].astype(np.float16)
+        assert str(features.dtype).endswith("float16")
+        np.testing.assert_array_equal(features, expected)
+
+
+def test_device(extractor: SERFeatureExtractor) -> None:
+    batch = extractor(CLIPS, sampling_rate=16000, return_tensors="pt", device=torch.device("cpu"))
+    assert batch["input_features"].device.type == "cpu"
+
+
+def test_extract_is_the_core_of_the_call(extractor: SERFeatureExtractor) -> None:
+    core = extractor.extract([CLIPS[0], torch.from_numpy(CLIPS[1])])
+    called = extractor(CLIPS[:2], sampling_rate=16000, return_tensors="pt")
+    for name in extractor.model_input_names:
+        assert torch.equal(core[name], called[name])
+
+
+def test_extract_does_not_warn_again(extractor: SERFeatureExtractor) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        features = extractor.extract([np.zeros(800, np.float32)])["input_features"]
+    assert features[..., :128].unique().tolist() == [-100.0]
+    assert features[..., 128:].abs().max() < 1e-6
+
+
+def test_silence_has_finite_features_and_a_warning(extractor: SERFeatureExtractor) -> None:
+    with pytest.warns(SilentClipWarning, match="waveform 1: digital silence"):
+        batch = extractor([noise(800), np.zeros(800)], sampling_rate=16000)
+    assert np.isfinite(batch["input_features"]).all()
+
+
+def test_a_missing_rate_warns_once(extractor: SERFeatureExtractor) -> None:
+    warn_assumed_rate.cache_clear()
+    with pytest.warns(UserWarning, match="taken to be at 16000 Hz"):
+        extractor(noise())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        extractor(noise())
+
+
+def test_load_audio_decodes_at_the_extractors_rate() -> None:
+    extractor = SERFeatureExtractor(sampling_rate=8000)
+    assert extractor.load_audio({"array": noise(16000), "sampling_rate": 16000}).shape == (8000,)
+
+
+NAN = np.array([0.0, np.nan])
+BAD_CALLS = {
+    "wrong rate": ((noise(),), {"sampling_rate": 44100}, ValueError, "at 44100 Hz, but this extractor works at 16000"),
+    "2-D array": ((np.zeros((2, 800)),), {}, ValueError, r"the waveform: expected .* \(2, 800\); `load_audio`"),
+    "2-D tensor": ((torch.zeros(1, 800),), {}, ValueError, "`load_audio` decodes and mixes"),
+    "2-D in a batch": (([noise(), np.zeros((2, 800))],), {}, ValueError, "waveform 1: expected a mono waveform"),
+    "lists of channels in a batch": (([[[0.1, 0.2]], [[0.1, 0.2]]],), {}, ValueError, "waveform 0: expected a mono"),
+    "0-D array": ((np.array(1.0),), {}, ValueError, "expected a mono waveform"),
+    "0 samples": ((noise(0),), {}, ValueError, "the waveform: holds 0 samples"),
+    "0 samples in a batch": (([noise(), []],), {}, ValueError, "waveform 1: holds 0 samples"),
+    "NaN": ((NAN,), {}, ValueError, "the waveform: 1 of 2 samples is NaN"),
+    "NaN in a batch": (([noise(), NAN],), {}, ValueError, "waveform 1: 1 of 2"),
+    "infinite": ((np.array([np.inf, 0, -np.inf]),), {}, ValueError, "2 of 3 samples are"),
+    "text array": ((np.array(["a"]),), {}, ValueError, "no audio"),
+    "64-bit integers": (([1, 2, 3],), {}, ValueError, "full scale"),
+    "empty list": (([],), {}, ValueError, "empty list"),
+    "path": (("clip.wav",), {}, TypeError, r"Cannot take features of a str.*extractor\.load_audio"),
+    "paths": ((["clip.wav"],), {}, TypeError, r"waveform 0 is a str.*extractor\.load_audio"),
+    "bytes": ((b"RIFF",), {}, TypeError, "of a bytes"),
+    "dict": (({"array": noise()},), {}, TypeError, "of a dict"),
+    "dicts": (([{"array": noise()}],), {}, TypeError, "waveform 0 is a dict"),
+    "None": ((None,), {}, TypeError, "of a NoneType"),
+    "unknown padding": ((noise(),), {"padding": "both"}, ValueError, "padding='both'"),
+    "unknown tensors": ((noise(),), {"return_tensors": "tf"}, ValueError, "return_tensors='tf'"),
+    "truncation to what": ((noise(),), {"truncation": True}, ValueError, "need max_length"),
+    "padding to what": ((noise(),), {"padding": "max_length"}, ValueError, "need max_length"),
+    "no frames": ((noise(),), {"max_length": 0, "truncation": True}, ValueError, "max_length=0"),
+    "broken frames": ((noise(),), {"max_length": 1.5, "truncation": True}, ValueError, r"max_length=1\.5"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_CALLS)
+def test_bad_calls(kind: str, extractor: SERFeatureExtractor) -> None:
+    args, settings, error, complaint = BAD_CALLS[kind]
+    with pytest.raises(error, match=complaint):
+        extractor(*args, **{"sampling_rate": 16000, **settings})
+
+
+BAD_SETTINGS = {
+    "unknown stream": ({"streams": ("mel", "deepspeech")}, "'deepspeech' needs an encoder"),
+    "no stream": ({"streams": ()}, "give the streams once each"),
+    "stream as text": ({"streams": "mel"}, "give the streams once each"),
+    "stream twice": ({"streams": ("mel", "mel")}, "give the streams once each"),
+    "encoders": ({"encoders": {"mel": {}}}, "no stream of"),
+    "encoder without a place": ({"streams": ("a",), "encoders": {"a": {"layer": 5}}}, "lacks name_or_path"),
+    "encoder's entry": ({"streams": ("a",), "encoders": {"a": {"path": "x"}}}, "has no 'path'"),
+    "stream as a path": ({"streams": ("../a",), "encoders": {"../a": {"name_or_path": "x"}}}, "is no name"),
+    "rate": ({"sampling_rate": 0}, "sampling_rate=0"),
+    "fractional rate": ({"sampling_rate": 16000.5}, r"sampling_rate=16000\.5"),
+    "hop": ({"hop_length": -400}, "hop_length=-400"),
+    "bool": ({"hop_length": True}, "hop_length=True"),
+    "text": ({"n_fft": "2048"}, "n_fft='2048'"),
+    "odd transform": ({"n_fft": 2047}, "n_fft=2047: must be even"),
+    "window": ({"n_fft": 256}, "the window must fit"),
+    "mels": ({"num_mel_bins": 2000}, "num_mel_bins=2000"),
+    "dtype": ({"feature_dtype": "bfloat16"}, "feature_dtype='bfloat16'"),
+    "misspelt": ({"hop_lenght": 400}, "no setting 'hop_lenght'"),
+    "padding side": ({"padding_side": "left"}, "padding_side='left'"),
+    "padding value": ({"padding_value": -100.0}, "padding_value"),
+    "feature size": ({"feature_size": 128}, "'feature_size'"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SETTINGS)
+def test_bad_settings(kind: str) -> None:
+    settings, complaint = BAD_SETTINGS[kind]
+    with pytest.raises(ValueError, match=complaint):
+        SERFeatureExtractor(**settings)
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"sampling_rate": 8000, "n_fft": 512, "win_length": 256, "hop_length": 128, "num_mel_bins": 40},
+    {"win_length": 2048, "feature_dtype": "float16", "streams": ["mel"]},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_settings_survive_saving(settings: dict[str, Any], tmp_path: Path) -> None:
+    extractor = SERFeatureExtractor(**settings)
+    features = extractor(CLIPS, sampling_rate=extractor.sampling_rate)["input_features"]  # fills whatever is cached
+    extractor.save_pretrained(tmp_path)
+    loaded = SERFeatureExtractor.from_pretrained(tmp_path)
+    assert loaded.to_dict() == extractor.to_dict()
+    assert loaded.feature_size == extractor.feature_size == features.shape[-1]
+    assert loaded.streams == ("mel",)
+    np.testing.assert_array_equal(loaded(CLIPS, sampling_rate=loaded.sampling_rate)["input_features"], features)
+
+
+def test_settings_can_be_changed_on_loading(tmp_path: Path) -> None:
+    SERFeatureExtractor().save_pretrained(tmp_path)
+    assert SERFeatureExtractor.from_pretrained(tmp_path, num_mel_bins=64).feature_size == 192
+
+
+def test_features_of_another_version_are_told(tmp_path: Path) -> None:
+    settings = SERFeatureExtractor().to_dict() | {"feature_extraction_version": 0}
+    with pytest.warns(UserWarning, match="version 0 of the features"):
+        extractor = SERFeatureExtractor(**settings)
+    assert extractor.feature_extraction_version == SERFeatureExtractor().feature_extraction_version
+
+
+def test_copies_and_pickles_are_equal(extractor: SERFeatureExtractor) -> None:
+    for twin in (copy.deepcopy(extractor), pickle.loads(pickle.dumps(extractor))):
+        assert twin.to_dict() == extractor.to_dict()
+
+
+def test_fingerprint_is_that_of_the_settings(tmp_path: Path) -> None:
+    from datasets.fingerprint import Hasher
+
+    extractor = SERFeatureExtractor()
+    fresh = Hasher.hash(extractor)
+    extractor(noise(), sampling_rate=16000)
+    extractor.save_pretrained(tmp_path)
+    assert Hasher.hash(extractor) == fresh
+    assert Hasher.hash(SERFeatureExtractor.from_pretrained(tmp_path)) == fresh
+    assert Hasher.hash(SERFeatureExtractor(hop_length=200)) != fresh
+    newer = SERFeatureExtractor()
+    newer.feature_extraction_version += 1
+    assert Hasher.hash(newer) != fresh
+
+    code = """
+        import json
+        from datasets.fingerprint import Hasher
+        from feature_extraction import SERFeatureExtractor
+        print(json.dumps(Hasher.hash(SERFeatureExtractor())))
+    """
+    env = offline_environment(tmp_path / "home") | {"PYTHONHASHSEED": "7"}
+    assert run_python_json(code, env=env, cwd=tmp_path, with_project=True) == fresh
+
+
+def test_a_saved_extractor_works_without_the_project(extractor: SERFeatureExtractor, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    extractor.save_pretrained(folder)
+    code = {"audio_decoding.py", "feature_extraction_ser.py", "mel_deltas.py", "modeling_deepspeech.py"}
+    assert code <= {path.name for path in folder.glob("*.py")}
+    assert not list(folder.glob("convert_*")) + list(folder.glob("tensorflow_*"))
+    clip = noise(50000)
+    np.save(tmp_path / "clip.npy", clip)
+    code = f"""
+        import json
+        import numpy as np
+        from transformers import AutoFeatureExtractor
+        extractor = AutoFeatureExtractor.from_pretrained({os.fspath(folder)!r}, trust_remote_code=True)
+        source = {{"array": np.load("clip.npy"), "sampling_rate": 32000}}
+        batch = extractor(extractor.load_audio(source), sampling_rate=16000)
+        np.save("features.npy", batch["input_features"])
+        extractor.save_pretrained("again")
+        print(json.dumps([type(extractor).__module__, extractor.to_dict()]))
+    """
+    module, settings = run_python_json(code, env=offline_environment(tmp_path / "home"), cwd=tmp_path)
+    assert module.startswith("transformers_modules.")
+    assert settings == extractor.to_dict()
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == sorted(p.name for p in folder.iterdir())
+    waveform = extractor.load_audio({"array": clip, "sampling_rate": 32000})
+    expected = extractor(waveform, sampling_rate=16000)["input_features"]
+    np.testing.assert_allclose(np.load(tmp_path / "features.npy"), expected, atol=2e-5)
