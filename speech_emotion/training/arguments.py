@@ -7,6 +7,7 @@ from typing import Literal
 from transformers import HfArgumentParser, TrainingArguments
 
 from dataset_scripts import list_corpora
+from modeling_ser import SERConfig
 
 
 @dataclass
@@ -18,6 +19,8 @@ class DataArguments:
             data set on the Hub (`you/emodb`, `you/emodb@revision`).
         data_dir: Folder of the corpus; `None` for its default place.
         config: Configuration of the corpus; `None` for its default one.
+        speaker_pattern: Regular expression with a group `speaker`, searched in each clip's path, for `recordings`
+            whose names tell the speaker.
         cache_dir: Folder of the built corpus and of its features; `None` for the cache of `datasets`.
         labels: Emotions to keep; `None` for all that the corpus has. Clips of other emotions are left out.
         scheme: How speakers are divided into folds.
@@ -31,6 +34,9 @@ class DataArguments:
     corpus: str = field(metadata={"help": f"corpus: {', '.join(list_corpora())}; or user/copy on the Hub"})
     data_dir: str | None = field(default=None, metadata={"help": "folder of the corpus (default: its usual place)"})
     config: str | None = field(default=None, metadata={"help": "configuration of the corpus"})
+    speaker_pattern: str | None = field(
+        default=None, metadata={"help": "pattern of recordings that tells the speaker"}
+    )
     cache_dir: str | None = field(default=None, metadata={"help": "folder for what is built"})
     labels: list[str] | None = field(default=None, metadata={"help": "emotions to keep (default: all)"})
     scheme: Literal["leave-one-speaker-out", "leave-one-session-out", "k-fold"] = field(
@@ -48,13 +54,22 @@ class ModelArguments:
     """Features, sizes and loss of the model; `SERConfig` explains the fields.
 
     Args:
-        streams: Feature streams of the extractor.
+        streams: Feature streams of the extractor: `mel` (Model-1), `deepspeech` (Model-2), both (Model-3), or names
+            of your own for other encoders.
+        encoder: Folder or id on the Hub of the encoder of the stream that is not `mel`.
+        encoder_revision: Its revision on the Hub.
+        encoder_layer: Which of its layers; `None` for DeepSpeech's fifth, else the last.
+        fusion: How streams are fused: `"frame"` or `"late"`.
         model_name_or_path: A saved model to fine-tune, with its own features and sizes, instead of a new one.
         model_revision: Revision of it on the Hub.
         class_weights: `"none"`, or `"balanced"`: w_y = N / (K n_y), of mean 1 over the training clips.
     """
 
     streams: list[str] = field(default_factory=lambda: ["mel"], metadata={"help": "feature streams"})
+    encoder: str | None = field(default=None, metadata={"help": "folder or Hub id of the encoder of a stream"})
+    encoder_revision: str | None = field(default=None, metadata={"help": "its revision on the Hub"})
+    encoder_layer: int | None = field(default=None, metadata={"help": "which of its layers"})
+    fusion: Literal["frame", "late"] = field(default="frame", metadata={"help": "how streams are fused"})
     model_name_or_path: str | None = field(default=None, metadata={"help": "a saved model to fine-tune"})
     model_revision: str | None = field(default=None, metadata={"help": "its revision on the Hub"})
     hidden_size: int = field(default=128, metadata={"help": "channels of the convolutions"})
@@ -140,7 +155,7 @@ def parse_arguments(
     return parser.parse_args_into_dataclasses(None if argv is None else list(argv))
 
 
-def model_sizes(args: ModelArguments) -> dict[str, int | float]:
+def model_sizes(args: ModelArguments) -> dict[str, int | float | str]:
     """Pick the fields that are fields of `SERConfig` by the same name.
 
     Args:
@@ -149,8 +164,8 @@ def model_sizes(args: ModelArguments) -> dict[str, int | float]:
     Returns:
         Keyword arguments for `SERConfig`.
     """
-    others = {"streams", "model_name_or_path", "model_revision", "class_weights"}
-    return {item.name: getattr(args, item.name) for item in fields(args) if item.name not in others}
+    shared = {item.name for item in fields(args)} & set(SERConfig.own_fields())
+    return {name: getattr(args, name) for name in sorted(shared - {"class_weights"})}
 
 
 __all__ = ["DataArguments", "ModelArguments", "SERTrainingArguments", "model_sizes", "parse_arguments"]

@@ -47,7 +47,7 @@ class RunReport:
         seed: Seed of the training.
         epochs: Epochs trained.
         parameters: Trainable parameters.
-        streams: Feature streams.
+        streams: Feature streams, in words.
         train: What was learned from.
         validation: What chose the epoch.
         test: What the figures are about.
@@ -138,7 +138,6 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
         }
         for split, part in (("test", report.test), ("validation", report.validation))
     ]
-    stream_names = {"mel": "128 log-mel bands with Δ and ΔΔ, 40 frames a second"}
     return ModelCard.from_template(
         data,
         template_path=str(template_path()),
@@ -159,7 +158,7 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
         train_speakers=", ".join(report.train.speakers),
         validation_speakers=", ".join(report.validation.speakers),
         test_speakers=", ".join(report.test.speakers),
-        features="; ".join(stream_names.get(stream, stream) for stream in report.streams),
+        features="; ".join(report.streams),
         parameters=f"{report.parameters:,}",
         epochs=f"{report.epochs:.0f}",
         versions=", ".join(f"{library} {version}" for library, version in report.versions.items()),

@@ -16,7 +16,7 @@ class ClipSplit(Dataset):
         positions: Row of each clip in `features`, (clips,).
         ids: Id of each clip.
         speakers: Speaker of each clip.
-        labels: Class of each clip.
+        labels: What is to be learned of each clip: its class, or the indices of its transcript's letters.
 
     Attributes:
         num_frames: Frames of each clip, (clips,).
@@ -37,7 +37,7 @@ class ClipSplit(Dataset):
         positions: Sequence[int],
         ids: Sequence[str],
         speakers: Sequence[str],
-        labels: Sequence[int],
+        labels: Sequence[int | Sequence[int]],
     ) -> None:
         if not len(positions) == len(ids) == len(speakers) == len(labels):
             raise ValueError(
@@ -45,7 +45,7 @@ class ClipSplit(Dataset):
             )
         self.features = features
         self.positions = np.asarray(positions, dtype=np.int64)
-        self.ids, self.speakers, self.labels = list(ids), list(speakers), [int(label) for label in labels]
+        self.ids, self.speakers, self.labels = list(ids), list(speakers), list(labels)
         self.num_frames = np.asarray(features["num_frames"][:])[self.positions]
 
     def __len__(self) -> int:

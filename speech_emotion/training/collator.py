@@ -34,15 +34,33 @@ class FeatureCollator:
             `input_features`, (batch, frames, feature_size), 0 where padded; `attention_mask`, (batch, frames), 1 for
             real frames; `labels`, (batch,).
         """
-        features = [
-            torch.from_numpy(np.array(clip["input_features"])).view(-1, self.feature_size)  # (frames, features)
-            for clip in clips
-        ]
-        padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)  # (batch, frames, features)
-        lengths = torch.tensor([len(frames) for frames in features])
-        mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()  # (batch, frames)
         labels = torch.tensor([int(clip["labels"]) for clip in clips])
-        return {"input_features": padded, "attention_mask": mask, "labels": labels}
+        return {**pad_features(clips, self.feature_size), "labels": labels}
 
 
-__all__ = ["FeatureCollator"]
+def pad_features(clips: Sequence[Mapping[str, object]], feature_size: int) -> dict[str, torch.Tensor]:
+    """Join the features of clips.
+
+    Args:
+        clips: Each with `input_features`, its frames one after another, (frames × feature_size,).
+        feature_size: Features per frame.
+
+    Returns:
+        `input_features`, (batch, frames, feature_size), 0 where padded, and `attention_mask`, (batch, frames), 1 for
+        real frames.
+
+    Example:
+        >>> pad_features([{"input_features": np.ones(4, "float32")}], feature_size=2)["attention_mask"]
+        tensor([[1, 1]])
+    """
+    features = [
+        torch.from_numpy(np.array(clip["input_features"])).view(-1, feature_size)  # (frames, features)
+        for clip in clips
+    ]
+    padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)  # (batch, frames, features)
+    lengths = torch.tensor([len(frames) for frames in features])
+    mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()  # (batch, frames)
+    return {"input_features": padded, "attention_mask": mask}
+
+
+__all__ = ["FeatureCollator", "pad_features"]

@@ -9,9 +9,9 @@ import datasets
 import numpy as np
 from datasets.fingerprint import Hasher
 from tqdm import tqdm
+from transformers import SequenceFeatureExtractor
 
 from dataset_scripts.audio_leaks import digest_of
-from feature_extraction import SERFeatureExtractor
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ LONGEST_SECONDS = 60.0  # taken for clips of a stream, whose longest is not know
 
 
 def cache_features(
-    rows: datasets.Dataset, extractor: SERFeatureExtractor, skip_bad: bool = False, device: str | None = None
+    rows: datasets.Dataset, extractor: SequenceFeatureExtractor, skip_bad: bool = False, device: str | None = None
 ) -> datasets.Dataset:
     """Compute the features of every clip, or find them computed.
 
@@ -33,7 +33,7 @@ def cache_features(
 
     Args:
         rows: Clips of a corpus, with `id`, `audio`, `file` and `duration` (seconds).
-        extractor: Makes the features.
+        extractor: Makes the features: a `SERFeatureExtractor` or a `DeepSpeechFeatureExtractor`.
         skip_bad: Whether to report clips that cannot be used and go on without them.
         device: Where to compute; `None` for the CPU.
 
@@ -77,7 +77,7 @@ def cache_features(
 def cache_streamed(
     rows: datasets.IterableDataset,
     state: str,
-    extractor: SERFeatureExtractor,
+    extractor: SequenceFeatureExtractor,
     skip_bad: bool = False,
     device: str | None = None,
     cache_dir: str | None = None,
@@ -126,27 +126,31 @@ def cache_streamed(
     return clips, table.select_columns(["id", *FEATURE_COLUMNS]).with_format("numpy")
 
 
-def _state(extractor: SERFeatureExtractor) -> list[object]:
+def _state(extractor: SequenceFeatureExtractor) -> list[object]:
     settings = {name: value for name, value in extractor.to_dict().items() if name != "auto_map"}
     return [CACHE_VERSION, extractor.feature_extraction_version, settings]
 
 
-def _feature_columns(extractor: SERFeatureExtractor) -> dict[str, object]:
+def _feature_columns(extractor: SequenceFeatureExtractor) -> dict[str, object]:
     return {
-        "input_features": datasets.LargeList(datasets.Value(extractor.feature_dtype)),
+        "input_features": datasets.LargeList(datasets.Value(_dtype(extractor))),
         "num_frames": datasets.Value("int64"),
         "recording": datasets.Value("string"),
     }
 
 
-def _clips_that_may_wait(longest: float, extractor: SERFeatureExtractor) -> int:
+def _dtype(extractor: SequenceFeatureExtractor) -> str:
+    return getattr(extractor, "feature_dtype", "float32")  # DeepSpeech's has no such setting
+
+
+def _clips_that_may_wait(longest: float, extractor: SequenceFeatureExtractor) -> int:
     """How many clips of the longest duration, in seconds, have features of at most `WAITING_BYTES`."""
     frames = 1 + int(longest * extractor.sampling_rate) // extractor.hop_length
-    return max(1, WAITING_BYTES // (frames * extractor.feature_size * np.dtype(extractor.feature_dtype).itemsize))
+    return max(1, WAITING_BYTES // (frames * extractor.feature_size * np.dtype(_dtype(extractor)).itemsize))
 
 
 def _extract(
-    clips: Sequence[Mapping[str, Any]], extractor: SERFeatureExtractor, skip_bad: bool, device: str | None
+    clips: Sequence[Mapping[str, Any]], extractor: SequenceFeatureExtractor, skip_bad: bool, device: str | None
 ) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
     """Yield each usable clip with what is cached of it."""
     usable, waveforms = [], []

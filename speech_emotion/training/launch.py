@@ -1,12 +1,15 @@
 """Launches that would silently do something else than was asked for, and trainings that would overwrite each other."""
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
 from transformers import TrainingArguments
+
+from .arguments import SERTrainingArguments
 
 TORCHRUN_CPU = "torchrun --standalone --nproc_per_node 2 train.py --use_cpu true …"
 ACCELERATE_CPU = (
@@ -111,4 +114,27 @@ def find_checkpoint(output_dir: str | Path, resume: str | bool | None) -> Path |
     return Path(resume)
 
 
-__all__ = ["check_launch", "find_checkpoint", "sole_training"]
+def prepare_folder(folder: Path, training: SERTrainingArguments) -> Path | None:
+    """Find the checkpoint to resume from, on every process before the first may remove anything.
+
+    Args:
+        folder: The run's folder.
+        training: The training arguments; with `overwrite_output_dir` the checkpoints of an earlier run are removed.
+
+    Returns:
+        The checkpoint, or `None` to start anew.
+
+    Raises:
+        FileNotFoundError: As `find_checkpoint`.
+        FileExistsError: As `find_checkpoint`.
+    """
+    if training.overwrite_output_dir and not training.resume_from_checkpoint:
+        with training.main_process_first(local=False, desc="emptying the output folder"):
+            if training.process_index == 0:
+                for path in folder.glob("checkpoint-*"):
+                    shutil.rmtree(path)
+        return None
+    return find_checkpoint(folder, training.resume_from_checkpoint)
+
+
+__all__ = ["check_launch", "find_checkpoint", "prepare_folder", "sole_training"]

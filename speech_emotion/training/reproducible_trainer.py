@@ -1,14 +1,15 @@
 """What every training here shares: order and chance that repeat, exact resumption, safe sharing."""
 
+import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub import CommitInfo, HfApi, ModelCard
 from torch import nn
 from torch.utils.data import Sampler
 from transformers import (
@@ -22,12 +23,16 @@ from transformers import (
 )
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
+from speech_emotion.files import write_text
+
 from .clip_split import ClipSplit
-from .epoch_table import EMOTION_COLUMNS, Column, EpochTableCallback
+from .epoch_table import Column, EpochTableCallback
 from .hub_push import HubPushCallback, push_folder
 from .launch import check_launch
 from .sampler import LengthGroupedSampler
 from .stop_signal import StopSignalCallback
+
+logger = logging.getLogger(__name__)
 
 PICKLED_ARGUMENTS = "training_args.bin"
 
@@ -63,7 +68,7 @@ class ReproducibleTrainer(Trainer):
         train_dataset: ClipSplit,
         eval_dataset: ClipSplit,
         *,
-        columns: Sequence[Column] = EMOTION_COLUMNS,
+        columns: Sequence[Column],
         callbacks: list[TrainerCallback] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -206,6 +211,23 @@ class ReproducibleTrainer(Trainer):
             commit_message or "End of training",
             revision if revision is not None else self.args.hub_revision,
         )
+
+    def push_with_card(self, make_card: Callable[[str, str], ModelCard]) -> None:
+        """Push what lies saved in the output folder, then a card that names the commit it was pushed in.
+
+        Args:
+            make_card: Takes the repository and that commit, and returns the card.
+        """
+        commit = self.push_to_hub()
+        write_text(Path(self.args.output_dir) / "README.md", str(make_card(self.hub_model_id, commit.oid)))
+        final = push_folder(
+            HfApi(token=self.args.hub_token),
+            self.hub_model_id,
+            self.args.output_dir,
+            "Model card",
+            self.args.hub_revision,
+        )
+        logger.info("Pushed to %s", final.repo_url)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save model and feature extractor, with their code; pushing is `push_to_hub`'s work."""

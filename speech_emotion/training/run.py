@@ -1,18 +1,14 @@
 """One training from beginning to end: corpus → splits → features → model → figures → card → Hub."""
 
-import logging
-import platform
-import shutil
 import warnings
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
-from huggingface_hub import HfApi
 from transformers import EarlyStoppingCallback, set_seed
 
 from dataset_scripts import load_corpus, save_fold
@@ -26,16 +22,12 @@ from .arguments import DataArguments, ModelArguments, SERTrainingArguments, mode
 from .card import RunReport, SplitReport, model_card
 from .clip_split import ClipSplit
 from .feature_cache import cache_features, cache_streamed
-from .hub_push import push_folder
-from .launch import check_launch, find_checkpoint, sole_training
+from .launch import check_launch, prepare_folder, sole_training
 from .normalization import feature_statistics
+from .provenance import corpus_title, library_versions, training_settings
 from .splits import Splits, balanced_weights, choose_fold, keep_labels, make_splits
 from .stream_state import stream_state
 from .trainer import SERTrainer
-
-logger = logging.getLogger(__name__)
-
-LIBRARIES = ("modeling-ser", "transformers", "torch", "datasets", "accelerate")
 
 
 @dataclass(frozen=True)
@@ -91,7 +83,7 @@ def run_training(data: DataArguments, model: ModelArguments, training: SERTraini
 
 def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingArguments) -> TrainingResult:
     folder = Path(training.output_dir)
-    checkpoint = _prepare_folder(folder, training)
+    checkpoint = prepare_folder(folder, training)
     extractor = make_extractor(model_args)
     # One process builds what is cached, the others then find it.
     with training.main_process_first(local=False, desc="corpus and features"), warnings.catch_warnings():
@@ -104,7 +96,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
     if training.should_log:
         print(describe_splits(_public_name(data.corpus), fold.name, labels, splits), flush=True)
     set_seed(training.seed)
-    network = make_model(model_args, labels, splits.train, extractor.feature_size)
+    network = make_model(model_args, labels, splits.train, extractor)
     patience = training.early_stopping_patience
     trainer = SERTrainer(
         network,
@@ -138,7 +130,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         seed=training.seed,
         epochs=trainer.state.epoch,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        streams=list(extractor.streams),
+        streams=describe_streams(extractor),
         train=SplitReport(clips=len(splits.train), speakers=speakers_of(splits.train)),
         validation=parts["validation"],
         test=parts["test"],
@@ -151,7 +143,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         write_json(folder / "results.json", _as_json(report))
         write_text(folder / "README.md", str(model_card(report, training.hub_model_id or folder.name)))
         if training.push_to_hub:
-            _push(trainer, report)
+            trainer.push_with_card(partial(model_card, report))
     return TrainingResult(folder, report=report)
 
 
@@ -173,6 +165,8 @@ def load_with_features(
         FileNotFoundError: If the corpus or a clip is missing.
     """
     places = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
+    if data.speaker_pattern is not None:
+        places["speaker_pattern"] = data.speaker_pattern
     if not data.streaming:
         rows = load_corpus(data.corpus, **places)
         return rows, cache_features(rows, extractor, skip_bad=data.skip_bad, device=device)
@@ -187,17 +181,6 @@ def load_with_features(
     )
 
 
-def _prepare_folder(folder: Path, training: SERTrainingArguments) -> Path | None:
-    """Find the checkpoint to resume from, on every process before the first may remove anything."""
-    if training.overwrite_output_dir and not training.resume_from_checkpoint:
-        with training.main_process_first(local=False, desc="emptying the output folder"):
-            if training.process_index == 0:
-                for path in folder.glob("checkpoint-*"):
-                    shutil.rmtree(path)
-        return None
-    return find_checkpoint(folder, training.resume_from_checkpoint)
-
-
 def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
     """Make the feature extractor, or load that of the model to fine-tune.
 
@@ -208,12 +191,29 @@ def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
         The extractor.
     """
     if args.model_name_or_path is None:
-        return SERFeatureExtractor(streams=tuple(args.streams))
+        return SERFeatureExtractor(streams=tuple(args.streams), encoders=_encoders(args))
     return SERFeatureExtractor.from_pretrained(args.model_name_or_path, revision=args.model_revision)
 
 
+def _encoders(args: ModelArguments) -> dict[str, dict[str, object]]:
+    """Write the entry of the one stream that has an encoder."""
+    streams = [stream for stream in args.streams if stream != "mel"]
+    said = {"name_or_path": args.encoder, "revision": args.encoder_revision, "layer": args.encoder_layer}
+    entry = {key: value for key, value in said.items() if value is not None}
+    if len(streams) > 1:
+        raise ValueError(f"The command takes one encoder; the streams {', '.join(streams)} would need one each.")
+    if entry and not streams:
+        raise ValueError("--encoder is for a stream of its own, for example --streams mel deepspeech.")
+    if streams and args.encoder is None:
+        raise ValueError(
+            f"The stream {streams[0]!r} needs --encoder, the folder or Hub id of its network: for the paper's, "
+            "DeepSpeech 0.4.1 as `convert_deepspeech` converts it."
+        )
+    return {stream: entry for stream in streams}
+
+
 def make_model(
-    args: ModelArguments, labels: list[str], train: ClipSplit, feature_size: int
+    args: ModelArguments, labels: list[str], train: ClipSplit, extractor: SERFeatureExtractor
 ) -> SERForAudioClassification:
     """Make a model with the statistics of the training clips, or load one to fine-tune, with its own.
 
@@ -221,7 +221,7 @@ def make_model(
         args: The arguments.
         labels: Emotions in the order of the classes.
         train: Training clips: statistics and class weights come from them.
-        feature_size: Features per frame.
+        extractor: Makes the features; the model takes their sizes from it.
 
     Returns:
         The model, in training mode.
@@ -238,11 +238,11 @@ def make_model(
             **names,
         )
         return network.train()
-    config = SERConfig(input_size=feature_size, class_weights=weights, **names, **model_sizes(args))
-    network = SERForAudioClassification(config)
-    network.ser.set_normalization(
-        *feature_statistics((train[index]["input_features"] for index in range(len(train))), feature_size)
-    )
+    size = extractor.feature_size
+    shape = {"input_size": size, "stream_sizes": extractor.stream_sizes}
+    network = SERForAudioClassification(SERConfig(class_weights=weights, **shape, **names, **model_sizes(args)))
+    clips = (train[index]["input_features"] for index in range(len(train)))
+    network.ser.set_normalization(*feature_statistics(clips, size))
     return network.train()
 
 
@@ -289,22 +289,6 @@ def speakers_of(clips: ClipSplit) -> list[str]:
     return sorted(set(clips.speakers))
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that a training depends on."""
-    versions = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:  # this one, run from a checkout that was never installed
-            versions[library] = "checkout"
-    return versions
-
-
-def corpus_title(rows: datasets.Dataset) -> str:
-    """Return a corpus's title: the first sentence of its description."""
-    return rows.info.description.split(". ")[0]
-
-
 def describe_splits(corpus: str, fold: str, labels: list[str], splits: Splits) -> str:
     """Say in words who trains, validates and is tested.
 
@@ -325,21 +309,29 @@ def describe_splits(corpus: str, fold: str, labels: list[str], splits: Splits) -
     return "\n".join(lines)
 
 
+def describe_streams(extractor: SERFeatureExtractor) -> list[str]:
+    """Say in words what each stream of an extractor is.
+
+    Args:
+        extractor: The extractor.
+
+    Returns:
+        A phrase for each stream.
+
+    Example:
+        >>> describe_streams(SERFeatureExtractor())
+        ['mel: 128 log-mel bands with Δ and ΔΔ, 40 frames a second']
+    """
+    rate = extractor.sampling_rate / extractor.hop_length
+    phrases = {"mel": f"{extractor.num_mel_bins} log-mel bands with Δ and ΔΔ, {rate:g} frames a second"}
+    for stream, entry in extractor.encoders.items():
+        source = _public_name(entry.get("name_or_path")) or "a bundled encoder"
+        phrases[stream] = f"layer {entry['layer']} of {source}, frozen"
+    return [f"{stream}: {phrases[stream]}" for stream in extractor.streams]
+
+
 def _asked_for(data: DataArguments, model: ModelArguments, training: SERTrainingArguments) -> dict[str, object]:
     """What distinguishes one run from another, without tokens and paths."""
-    names = (
-        "num_train_epochs",
-        "max_steps",
-        "per_device_train_batch_size",
-        "world_size",
-        "gradient_accumulation_steps",
-        "learning_rate",
-        "weight_decay",
-        "warmup_steps",
-        "early_stopping_patience",
-        "seed",
-    )
-    chosen = {name: getattr(training, name) for name in names} | {"lr_scheduler_type": str(training.lr_scheduler_type)}
     return {
         "corpus": _public_name(data.corpus),
         "config": data.config,
@@ -349,7 +341,8 @@ def _asked_for(data: DataArguments, model: ModelArguments, training: SERTraining
         "fold": data.fold,
         **vars(model),
         "model_name_or_path": _public_name(model.model_name_or_path),
-        **chosen,
+        "encoder": _public_name(model.encoder),
+        **training_settings(training),
     }
 
 
@@ -360,21 +353,6 @@ def _public_name(name: str | None) -> str | None:
 
 def _as_json(report: RunReport) -> dict[str, Any]:
     return {name: vars(value) if isinstance(value, SplitReport) else value for name, value in vars(report).items()}
-
-
-def _push(trainer: SERTrainer, report: RunReport) -> None:
-    """Push the best model, then the card that names the commit it was pushed in."""
-    commit = trainer.push_to_hub(commit_message="End of training")
-    card = model_card(report, trainer.hub_model_id, revision=commit.oid)
-    write_text(Path(trainer.args.output_dir) / "README.md", str(card))
-    final = push_folder(
-        HfApi(token=trainer.args.hub_token),
-        trainer.hub_model_id,
-        trainer.args.output_dir,
-        "Model card",
-        trainer.args.hub_revision,
-    )
-    logger.info("Pushed to %s", final.repo_url)
 
 
 __all__ = ["TrainingResult", "run_training"]

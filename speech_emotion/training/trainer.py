@@ -14,6 +14,7 @@ from speech_emotion.evaluation import SERMetric
 
 from .clip_split import ClipSplit
 from .collator import FeatureCollator
+from .epoch_table import EMOTION_COLUMNS
 from .reproducible_trainer import ReproducibleTrainer
 
 
@@ -48,6 +49,7 @@ class SERTrainer(ReproducibleTrainer):
             args,
             train_dataset,
             eval_dataset,
+            columns=EMOTION_COLUMNS,
             data_collator=FeatureCollator(feature_size),
             compute_metrics=metric_function(model.config.num_labels),
             **kwargs,

@@ -17,11 +17,17 @@ from tests.synthetic import write_polish
 
 CODE = {
     "audio_decoding.py",
+    "configuration_deepspeech.py",
     "configuration_ser.py",
+    "feature_extraction_deepspeech.py",
     "feature_extraction_ser.py",
+    "frontend_deepspeech.py",
     "mel_deltas.py",
+    "modeling_deepspeech.py",
     "modeling_ser.py",
+    "pipeline_deepspeech.py",
     "pipeline_ser.py",
+    "speech_encoders.py",
 }
 MODEL = CODE | {"config.json", "model.safetensors", "preprocessor_config.json"}
 REPO = "alice/polish-emotions"

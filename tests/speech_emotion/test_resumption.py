@@ -75,7 +75,7 @@ def trainer(folder: Path, splits: Splits, epochs: int = 3, *callbacks: TrainerCa
     set_seed(args.seed)
     extractor = SERFeatureExtractor()
     return SERTrainer(
-        make_model(model_args, LABELS, splits.train, extractor.feature_size),
+        make_model(model_args, LABELS, splits.train, extractor),
         args,
         splits.train,
         splits.validation,

@@ -1,0 +1,106 @@
+"""CER and WER: how many letters and words of a transcript are wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """Errors of a set of transcripts, pooled: all errors over all letters, or words, of the references.
+
+    Args:
+        clips: Number of transcripts.
+        characters: Letters of the references, spaces between words included.
+        character_errors: Letters to insert, delete or replace.
+        words: Words of the references.
+        word_errors: Words to insert, delete or replace.
+    """
+
+    clips: int
+    characters: int
+    character_errors: int
+    words: int
+    word_errors: int
+
+    @property
+    def cer(self) -> float:
+        """Character error rate; above 1 where the hypotheses are much too long."""
+        return self.character_errors / self.characters
+
+    @property
+    def wer(self) -> float:
+        """Word error rate; above 1 where the hypotheses have many words too many."""
+        return self.word_errors / self.words
+
+
+def error_rates(references: Sequence[str], hypotheses: Sequence[str]) -> ErrorRates:
+    """Compare transcripts.
+
+    Words are what white space separates, and between two words counts one space, so that white space at the ends or
+    doubled is no error.
+
+    Args:
+        references: What was said, (clips,); none without a word.
+        hypotheses: What was recognized, (clips,).
+
+    Returns:
+        The pooled errors.
+
+    Raises:
+        ValueError: If there are no clips, the lengths differ, or a reference is empty.
+
+    Example:
+        >>> rates = error_rates(["we call it bear", "yes"], ["we cal it bare", ""])
+        >>> rates.character_errors, rates.characters, rates.wer
+        (6, 18, 0.6)
+    """
+    if not references or len(references) != len(hypotheses):
+        raise ValueError(
+            f"References and hypotheses must be two lists of one length, at least 1; they have {len(references)} and "
+            f"{len(hypotheses)} transcripts."
+        )
+    pairs = [(reference.split(), guess.split()) for reference, guess in zip(references, hypotheses, strict=True)]
+    empty = next((index for index, (reference, _) in enumerate(pairs) if not reference), None)
+    if empty is not None:
+        raise ValueError(f"Reference {empty} has no word, so its errors have no rate; leave the clip out.")
+    spelled = [(" ".join(reference), " ".join(guess)) for reference, guess in pairs]
+    return ErrorRates(
+        clips=len(pairs),
+        characters=sum(len(reference) for reference, _ in spelled),
+        character_errors=sum(edit_distance(reference, guess) for reference, guess in spelled),
+        words=sum(len(reference) for reference, _ in pairs),
+        word_errors=sum(edit_distance(reference, guess) for reference, guess in pairs),
+    )
+
+
+def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """Count the insertions, deletions and replacements that make one sequence the other.
+
+    Args:
+        one: A string, or a list of words.
+        other: Another.
+
+    Returns:
+        The smallest number.
+
+    Source: Levenshtein, 1966; by rows of Wagner and Fischer's table, 1974. In a row, insertions from the left are a
+    running minimum of (entry - column), so that no loop goes over columns.
+
+    Example:
+        >>> edit_distance("sitting", "kitten"), edit_distance("a bad day".split(), "a day".split())
+        (3, 1)
+    """
+    symbols: dict[str, int] = {}
+    codes = [np.array([symbols.setdefault(item, len(symbols)) for item in items], int) for items in (one, other)]
+    columns = np.arange(len(other) + 1)
+    row = columns.copy()
+    for number, code in enumerate(codes[0], start=1):
+        replaced = row[:-1] + (codes[1] != code)
+        row[0], row[1:] = number, np.minimum(replaced, row[1:] + 1)
+        row = np.minimum.accumulate(row - columns) + columns
+    return int(row[-1])
+
+
+__all__ = ["ErrorRates", "edit_distance", "error_rates"]

@@ -1,0 +1,55 @@
+"""Where a model comes from: corpus, settings and versions, without a path or a token."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import datasets
+from transformers import SchedulerType
+
+from .arguments import SERTrainingArguments
+
+LIBRARIES = ("modeling-ser", "transformers", "torch", "datasets", "accelerate")
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that a training depends on."""
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:  # this one, run from a checkout that was never installed
+            versions[library] = "checkout"
+    return versions
+
+
+def corpus_title(rows: datasets.Dataset) -> str:
+    """Return a corpus's title: the first sentence of its description."""
+    return rows.info.description.split(". ")[0]
+
+
+def training_settings(training: SERTrainingArguments) -> dict[str, object]:
+    """Return the settings that tell one training from another.
+
+    Args:
+        training: The training arguments.
+
+    Returns:
+        Their names and values.
+    """
+    names = (
+        "num_train_epochs",
+        "max_steps",
+        "per_device_train_batch_size",
+        "world_size",
+        "gradient_accumulation_steps",
+        "learning_rate",
+        "weight_decay",
+        "warmup_steps",
+        "early_stopping_patience",
+        "seed",
+    )
+    schedule = SchedulerType(training.lr_scheduler_type).value
+    return {name: getattr(training, name) for name in names} | {"lr_scheduler_type": schedule}
+
+
+__all__ = ["corpus_title", "library_versions", "training_settings"]

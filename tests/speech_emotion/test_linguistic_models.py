@@ -1,0 +1,166 @@
+"""Models 2 and 3: trained on the activations of a DeepSpeech, shared with it bundled, run by strangers in batches."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
+from modeling_ser import SERForAudioClassification
+from speech_emotion.cli.predict import load_classifier
+from speech_emotion.training.main import main as train
+from tests.hub.local_hub import LocalHub
+from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
+from tests.synthetic import write_polish
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
+SMALL = "--corpus polish --hidden_size 8 --dense_size 8 --use_cpu true --num_train_epochs 2"
+REPO = "alice/model-3"
+
+
+@pytest.fixture(scope="module")
+def corpus_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_polish(tmp_path_factory.mktemp("polish"))
+
+
+@pytest.fixture(scope="module")
+def deepspeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoders") / "tiny-deepspeech"
+    torch.manual_seed(0)
+    DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(folder)
+    DeepSpeechFeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model_3(local_hub: LocalHub, corpus_dir: Path, deepspeech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a Model-3 and push every checkpoint; the run's folder."""
+    folder = tmp_path_factory.mktemp("model-3")
+    words = shlex.split(f"{SMALL} --streams mel deepspeech --push_to_hub true --hub_model_id {REPO}")
+    places = ["--data_dir", corpus_dir, "--encoder", deepspeech, "--output_dir", folder / "model"]
+    env = local_hub.env(folder / "home") | {"PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
+    run_command([sys.executable, PROJECT_ROOT / "train.py", *words, *places], env=env, cwd=folder)
+    return folder / "model"
+
+
+def scores_of(folder: Path) -> dict[str, dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    return {row["id"]: row["scores"] for row in rows}
+
+
+def test_every_commit_brings_the_encoder_once(model_3: Path, local_hub: LocalHub) -> None:
+    commits = local_hub.commits(REPO)
+    for commit in commits:
+        assert {"deepspeech/config.json", "deepspeech/model.safetensors"} <= set(commit.files)
+        settings = json.loads(commit.files["preprocessor_config.json"])
+        assert settings["encoders"]["deepspeech"]["bundled"] is True
+        assert str(model_3.parent.parent).encode() not in b"".join(commit.files.values())
+    assert len({commit.files["deepspeech/model.safetensors"] for commit in commits}) == 1
+    assert "layer 5 of tiny-deepspeech, frozen" in commits[-1].files["README.md"].decode()
+    weights = {path.stat().st_ino for path in model_3.rglob("deepspeech/model.safetensors")}
+    assert len(weights) == 1  # checkpoints share one copy on disk
+
+
+def test_a_stranger_scores_with_the_bundled_encoder_once_per_batch(
+    model_3: Path, local_hub: LocalHub, corpus_dir: Path, tmp_path: Path
+) -> None:
+    expected = scores_of(model_3)
+    clips = list(expected)[:16]
+    outcome = run_python_json(
+        f"""
+        import json
+        from transformers import pipeline
+        classifier = pipeline("audio-classification", model={REPO!r}, trust_remote_code=True)
+        network = classifier.feature_extractor._networks["deepspeech"].model
+        calls, forward = [], network.forward
+        network.forward = lambda *args, **kwargs: (calls.append(1), forward(*args, **kwargs))[1]
+        results = classifier({[str(corpus_dir / f"{clip}.wav") for clip in clips]!r}, batch_size=8)
+        print(json.dumps([len(calls), [{{e["label"]: e["score"] for e in result}} for result in results]]))
+        """,
+        env=local_hub.env(tmp_path / "home"),
+        cwd=tmp_path,
+    )
+    calls, results = outcome
+    assert calls == 2
+    for clip, scores in zip(clips, results, strict=True):
+        assert scores == pytest.approx(expected[clip], abs=1e-5), clip
+
+
+def test_an_encoder_can_be_referred_to_by_id_and_revision(
+    deepspeech: Path, local_hub: LocalHub, tmp_path: Path
+) -> None:
+    outcome = run_python_json(
+        f"""
+        import json
+        from pathlib import Path
+        import torch
+        from huggingface_hub import HfApi
+        from feature_extraction import SERFeatureExtractor
+        HfApi().create_repo("alice/deepspeech")
+        commit = HfApi().upload_folder(repo_id="alice/deepspeech", folder_path={str(deepspeech)!r})
+        entry = {{"name_or_path": "alice/deepspeech", "revision": commit.oid}}
+        extractor = SERFeatureExtractor(streams=("deepspeech",), encoders={{"deepspeech": entry}})
+        extractor.save_pretrained("reference", bundle_encoders=False)
+        extractor.save_pretrained("bundle")
+        clip = torch.sin(torch.arange(16000) / 20)
+        features = [e.extract([clip])["input_features"] for e in (
+            extractor, SERFeatureExtractor.from_pretrained("reference"), SERFeatureExtractor.from_pretrained("bundle")
+        )]
+        print(json.dumps({{
+            "equal": all(torch.equal(features[0], other) for other in features[1:]),
+            "folders": [Path(name, "deepspeech").is_dir() for name in ("reference", "bundle")],
+            "entry": json.loads(Path("reference/preprocessor_config.json").read_text())["encoders"]["deepspeech"],
+            "oid": commit.oid,
+        }}))
+        """,
+        env=local_hub.env(tmp_path / "home"),
+        cwd=tmp_path,
+        with_project=True,
+    )
+    assert outcome["equal"]
+    assert outcome["folders"] == [False, True]
+    assert outcome["entry"]["name_or_path"] == "alice/deepspeech"
+    assert outcome["entry"]["revision"] == outcome["oid"]
+    assert not outcome["entry"]["bundled"]
+
+
+@pytest.mark.parametrize(
+    ("more", "sizes"),
+    [("--streams deepspeech", [16]), ("--streams mel deepspeech --fusion late", [384, 16])],
+    ids=["Model-2", "Model-3 late"],
+)
+def test_other_models_train_and_load(
+    more: str, sizes: list[int], deepspeech: Path, corpus_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    places = ["--data_dir", str(corpus_dir), "--encoder", str(deepspeech), "--output_dir", str(folder)]
+    assert train([*shlex.split(f"{SMALL} {more}"), *places, "--cache_dir", str(tmp_path / "cache")]) == 0
+    model = SERForAudioClassification.from_pretrained(folder)
+    assert (model.config.input_size, list(model.config.stream_sizes)) == (sum(sizes), sizes)
+    assert SERFeatureExtractor.from_pretrained(folder).stream_sizes == sizes
+    expected = scores_of(folder)
+    clips = list(expected)[:4]
+    results = load_classifier(str(folder))([str(corpus_dir / f"{clip}.wav") for clip in clips], batch_size=4)
+    for clip, result in zip(clips, results, strict=True):
+        assert {e["label"]: e["score"] for e in result} == pytest.approx(expected[clip], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--streams deepspeech", "'deepspeech' needs --encoder"),
+        ("--encoder somewhere", "for a stream of its own"),
+        ("--streams a b --encoder somewhere", "takes one encoder"),
+        ("--streams deepspeech --encoder no/such/folder", "no/such/folder"),
+    ],
+)
+def test_encoders_that_are_not_there_are_named(
+    more: str, message: str, corpus_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = ["--data_dir", str(corpus_dir), "--output_dir", str(tmp_path / "model")]
+    assert train([*shlex.split(f"{SMALL} {more}"), *places]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "model" / "config.json").exists()
