@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from .convert_model import convert_deepspeech
 
+PROGRAM = "python -m feature_extraction.convert_command"
 
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's arguments."""
+
+def get_parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments; `prog` is the program's name, for the help."""
     parser = argparse.ArgumentParser(
-        prog="python -m feature_extraction.convert_command",
+        prog=prog,
         description="Convert a model of Mozilla DeepSpeech 0.4 to 0.9 or of Coqui STT for transformers.",
     )
     parser.add_argument("source", help=".pb, .pbmm or .tflite file, or a checkpoint (folder, prefix or .index file)")
@@ -21,16 +23,17 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """Run the command.
 
     Args:
         arguments: The command line's; None for those of the process.
+        prog: The program's name, for the help.
 
     Returns:
         The exit code: 0, or 1 after an error, which is printed in one line.
     """
-    options = vars(get_parser().parse_args(arguments))
+    options = vars(get_parser(prog).parse_args(arguments))
     try:
         folder = convert_deepspeech(options.pop("source"), options.pop("output_dir"), **options)
     except (OSError, ValueError, ImportError) as error:

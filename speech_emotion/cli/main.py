@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -12,10 +12,10 @@ def get_parser() -> argparse.ArgumentParser:
         The parser; `part` is the chosen part.
     """
     parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
-    parts = parser.add_subparsers(dest="part", required=True, metavar="{train,predict,demo}")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="{train,predict,corpus,convert,demo}")
 
-    train = parts.add_parser("train", help="train a model on a corpus (as train.py)", add_help=False)
-    train.set_defaults(run=_train)
+    for name, (_, what) in PASSED_ON.items():
+        parts.add_parser(name, help=what, add_help=False)
 
     predict = parts.add_parser("predict", help="print emotions and scores of audio files")
     predict.add_argument("files", nargs="+", metavar="FILE", help="audio file, or folder of audio files")
@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 when all went well.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["train"]:  # its many options are transformers' to parse
-        return _train(words[1:])
+    if words and words[0] in PASSED_ON:
+        return PASSED_ON[words[0]][0](words[1:])
     args = get_parser().parse_args(words)
     return args.run(args)
 
@@ -62,6 +62,26 @@ def _train(words: Sequence[str]) -> int:
     from speech_emotion.training.main import main as train
 
     return train(words)
+
+
+def _corpus(words: Sequence[str]) -> int:
+    from dataset_scripts.command import main as corpus
+
+    return corpus(words, prog="ser corpus")
+
+
+def _convert(words: Sequence[str]) -> int:
+    from feature_extraction.convert_command import main as convert
+
+    return convert(words, prog="ser convert")
+
+
+# Parts that parse their own words.
+PASSED_ON: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "train": (_train, "train a model on a corpus (as train.py)"),
+    "corpus": (_corpus, "list, describe, check, fold, export and share corpora"),
+    "convert": (_convert, "convert a released DeepSpeech model"),
+}
 
 
 def _predict(args: argparse.Namespace) -> int:

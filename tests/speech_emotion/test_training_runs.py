@@ -301,6 +301,28 @@ def test_help_imports_no_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["corpus", "list"], 0, "ravdess"),
+        (["convert", "gone.pbmm", "model"], 1, "gone.pbmm"),
+        (["train", "--corpus", "ravdes", "--use_cpu", "true"], 1, "Did you mean 'ravdess'?"),
+    ],
+)
+def test_other_parts_are_passed_on(
+    words: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ser(words) == code
+    printed = capsys.readouterr()
+    assert message in printed.out + printed.err
+
+
 # The demo ------------------------------------------------------------------------------------------------------------
 
 
