@@ -212,13 +212,19 @@ def test_a_copy_holds_the_code_and_points_to_it(answers: dict[str, Any], folder:
     assert sorted(path.name for path in (folder / copy).iterdir()) == [
         "audio_decoding.py",
         "config.json",
+        "configuration_deepspeech.py",
         "configuration_ser.py",
+        "feature_extraction_deepspeech.py",
         "feature_extraction_ser.py",
+        "frontend_deepspeech.py",
         "mel_deltas.py",
         "model.safetensors",
+        "modeling_deepspeech.py",
         "modeling_ser.py",
+        "pipeline_deepspeech.py",
         "pipeline_ser.py",
         "preprocessor_config.json",
+        "speech_encoders.py",
     ]
     for name in ("config.json", "preprocessor_config.json"):
         text = (folder / copy / name).read_text()
