@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if result.stopped:
-        print(f"Stopped by SIGTERM. Go on with --resume_from_checkpoint true --output_dir {result.output_dir}")
+        if training.process_index == 0:
+            print(f"Stopped by SIGTERM. Go on with --resume_from_checkpoint true --output_dir {result.output_dir}")
         return EXIT_CODE
     if training.process_index == 0:
         print(f"\n{summary(result.report)}\n\nSaved in {result.output_dir}")
