@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from transformers.feature_extraction_utils import BatchFeature
 
 from .audio_decoding import check_waveform, load_audio, to_float, warn_assumed_rate
 from .mel_deltas import log_mel_deltas
-from .speech_encoders import SpeechEncoder, interpolate, load_encoder
+
+if TYPE_CHECKING:
+    from .speech_encoders import SpeechEncoder
 
 # To be raised whenever the same settings give other features: it enters the fingerprints of cached ones.
 FEATURE_EXTRACTION_VERSION = 1
@@ -114,7 +116,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         self.num_mel_bins = num_mel_bins
         for stream, entry in self.encoders.items():
             if "digest" not in entry:  # not from a file: its size and weights are still to be found out
-                self._attach(stream, load_encoder(**_source(entry)), sampling_rate)
+                self._attach(stream, _load(**_source(entry)), sampling_rate)
 
         super().__init__(feature_size=sum(self.stream_sizes), sampling_rate=sampling_rate, padding_value=0.0)
         self.n_fft = n_fft
@@ -237,6 +239,8 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
 
     def _side_by_side(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
         """Features of all streams at common times, (batch, frames, size), and each clip's number of frames."""
+        from .speech_encoders import interpolate
+
         device = waveforms[0].device
         frames: dict[str, Sequence[torch.Tensor]] = {}  # of each stream, for each clip (frames, size)
         for stream in self.streams:
@@ -269,7 +273,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         """Features per frame of each stream, in order: `SERConfig.stream_sizes`."""
         return [3 * self.num_mel_bins if stream == MEL else self.encoders[stream]["size"] for stream in self.streams]
 
-    def _attach(self, stream: str, network: SpeechEncoder, sampling_rate: int) -> None:
+    def _attach(self, stream: str, network: "SpeechEncoder", sampling_rate: int) -> None:
         """Take a loaded network for a stream, if it is the one that the entry describes."""
         if network.sampling_rate != sampling_rate:
             raise ValueError(
@@ -287,7 +291,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         entry.update(found)
         self._networks[stream] = network
 
-    def _network(self, stream: str) -> SpeechEncoder:
+    def _network(self, stream: str) -> "SpeechEncoder":
         if stream not in self._networks:
             raise ValueError(
                 f"The encoder of the stream {stream!r} is not loaded; load the extractor with `from_pretrained`."
@@ -319,7 +323,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
                 place = {"name_or_path": str(pretrained_model_name_or_path), "subfolder": stream, **hub}
             else:
                 place = {**hub, "revision": None, **_source(entry)}
-            extractor._attach(stream, load_encoder(**{**place, "layer": entry["layer"]}), extractor.sampling_rate)
+            extractor._attach(stream, _load(**{**place, "layer": entry["layer"]}), extractor.sampling_rate)
         return loaded
 
     def save_pretrained(
@@ -464,6 +468,13 @@ def _check_streams(
 def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What an entry says to `load_encoder`."""
     return {key: entry[key] for key in ("name_or_path", "revision", "layer") if entry.get(key) is not None}
+
+
+def _load(**place: Any) -> "SpeechEncoder":
+    # Imported when an encoder is wanted: networks are a burden on those who want log-mel features.
+    from .speech_encoders import load_encoder
+
+    return load_encoder(**place)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -243,7 +243,7 @@ TRAININGS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
         "holds no whole checkpoint to resume from",
     ),
     "no such model": (lambda folder: good(folder, "--model_name_or_path", str(folder / "gone")), "gone"),
-    "unknown stream": (lambda folder: good(folder, "--streams", "glottal"), "'glottal' is no stream"),
+    "unknown stream": (lambda folder: good(folder, "--streams", "glottal"), "'glottal' needs --encoder"),
     "impossible size": (lambda folder: good(folder, "--hidden_size", "30"), "cannot be divided among 4 heads"),
 }
 
