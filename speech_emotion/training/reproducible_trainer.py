@@ -21,7 +21,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
 from speech_emotion.files import write_text
 
@@ -139,6 +139,15 @@ class ReproducibleTrainer(Trainer):
             # Accelerate does not reach the sampler of a loader whose first batches are skipped.
             self._train_sampler.set_epoch(int(kwargs["epoch"]))
             super()._run_epoch(*args, **kwargs)
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        # With a limit of 1 Trainer ends by removing all checkpoints but the best: after a stop, the one to go on from.
+        limit = self.args.save_total_limit
+        self.args.save_total_limit = None if self.stop.stopped else limit
+        try:
+            return super()._finalize_training(*args, **kwargs)
+        finally:
+            self.args.save_total_limit = limit
 
     def evaluate_if_missed(self) -> None:
         """Evaluate now if the checkpoint resumed from was saved by a stop at a step that an evaluation was due at."""

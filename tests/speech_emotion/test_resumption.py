@@ -1,8 +1,5 @@
 """A training that SIGTERM stopped and that was resumed equals one that was not, bit for bit."""
 
-import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,12 @@ from speech_emotion.training import SERTrainer, SERTrainingArguments, parse_argu
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.run import make_model
 from speech_emotion.training.splits import Splits, make_splits
+from tests.speech_emotion.interrupted_runs import (
+    EvaluationSteps,
+    SignalAt,
+    assert_equal_checkpoints,
+    last_checkpoint,
+)
 from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -30,34 +33,6 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
     folder = write_polish(tmp_path_factory.mktemp("polish"))
     rows = load_corpus("polish", data_dir=folder, cache_dir=tmp_path_factory.mktemp("cache"))
     return make_splits(rows, cache_features(rows, SERFeatureExtractor()), speaker_folds(rows)[0], LABELS)
-
-
-class SignalAt(TrainerCallback):
-    """Sends SIGTERM to this process at one moment of the training."""
-
-    def __init__(self, event: str, step: int) -> None:
-        self.event, self.step = event, step
-
-    def __getattribute__(self, name: str) -> Any:
-        event = object.__getattribute__(self, "event") if name.startswith("on_") else None
-        if event != name:
-            return super().__getattribute__(name)
-
-        def send(args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == self.step:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        return send
-
-
-class EvaluationSteps(TrainerCallback):
-    """Notes the steps that were evaluated."""
-
-    def __init__(self) -> None:
-        self.steps: list[int] = []
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.steps.append(state.global_step)
 
 
 def trainer(folder: Path, splits: Splits, epochs: int = 3, *callbacks: TrainerCallback, **changes: Any) -> SERTrainer:
@@ -83,31 +58,6 @@ def trainer(folder: Path, splits: Splits, epochs: int = 3, *callbacks: TrainerCa
         processing_class=extractor,
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience), *callbacks],
     )
-
-
-def last_checkpoint(folder: Path) -> Path:
-    return max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-
-
-def assert_equal_checkpoints(one: Path, other: Path) -> None:
-    assert one.name == other.name
-    weights, others = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
-    assert weights.keys() == others.keys()
-    for name, tensor in weights.items():
-        assert torch.equal(tensor, others[name]), name
-    optimizer = [torch.load(path / "optimizer.pt", weights_only=True)["state"] for path in (one, other)]
-    for moments, other_moments in zip(optimizer[0].values(), optimizer[1].values(), strict=True):
-        assert all(torch.equal(value, other_moments[key]) for key, value in moments.items())
-    states = [json.loads((path / "trainer_state.json").read_text()) for path in (one, other)]
-    for key in ("global_step", "epoch", "best_metric", "best_global_step"):
-        assert states[0][key] == states[1][key], key
-    patience = [state["stateful_callbacks"]["EarlyStoppingCallback"] for state in states]
-    assert patience[0] == patience[1]
-    evaluations = [
-        {entry["step"]: (entry["eval_loss"], entry["eval_ua"]) for entry in state["log_history"] if "eval_ua" in entry}
-        for state in states
-    ]
-    assert evaluations[0] == evaluations[1]
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +93,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
 
     resumed = trainer(tmp_path, splits)
     resumed.train(resume_from_checkpoint=str(last_checkpoint(tmp_path)))
-    assert_equal_checkpoints(last_checkpoint(uninterrupted), last_checkpoint(tmp_path))
+    assert_equal_checkpoints(last_checkpoint(uninterrupted), last_checkpoint(tmp_path), "eval_ua")
     for name, tensor in resumed.model.state_dict().items():
         best = load_file(Path(resumed.state.best_model_checkpoint) / "model.safetensors")
         assert torch.equal(tensor, best[name])
@@ -161,7 +111,16 @@ def test_patience_that_runs_out_in_the_evaluation_made_up_for_ends_the_training(
     resumed = trainer(parts, splits, 5, **never)
     resumed.train(resume_from_checkpoint=str(last_checkpoint(parts)))
     assert resumed.state.global_step == 8
-    assert_equal_checkpoints(last_checkpoint(whole), last_checkpoint(parts))
+    assert_equal_checkpoints(last_checkpoint(whole), last_checkpoint(parts), "eval_ua")
+
+
+def test_a_stop_keeps_its_checkpoint_though_only_the_best_may_stay(splits: Splits, tmp_path: Path) -> None:
+    stopped = trainer(tmp_path, splits, 3, SignalAt("on_step_begin", 5), save_total_limit=1)
+    stopped.train()
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-6"]
+    resumed = trainer(tmp_path, splits, save_total_limit=1)
+    resumed.train(resume_from_checkpoint=str(last_checkpoint(tmp_path)))
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == [Path(resumed.state.best_model_checkpoint).name]
 
 
 def test_accumulating_gradients_resumes_exactly_too(splits: Splits, tmp_path: Path) -> None:
@@ -170,7 +129,7 @@ def test_accumulating_gradients_resumes_exactly_too(splits: Splits, tmp_path: Pa
     trainer(whole, splits, 2, **halves).train()
     trainer(parts, splits, 2, SignalAt("on_step_begin", 1), **halves).train()
     trainer(parts, splits, 2, **halves).train(resume_from_checkpoint=str(last_checkpoint(parts)))
-    assert_equal_checkpoints(last_checkpoint(whole), last_checkpoint(parts))
+    assert_equal_checkpoints(last_checkpoint(whole), last_checkpoint(parts), "eval_ua")
 
 
 def test_checkpoints_and_models_hold_no_pickled_arguments(uninterrupted: Path) -> None:

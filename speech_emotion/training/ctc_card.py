@@ -1,0 +1,232 @@
+"""The card of a trained recognizer, filled with what was measured."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from speech_emotion.evaluation import markdown_table
+
+from .card import HUB_LICENSES, LIBRARY
+
+TEMPLATE = Path(__file__).with_name("ctc_card.md")
+ALL = "all"
+READ = "The validation speakers chose the epoch; the test speakers chose nothing and were read once."
+NOT_READ = (
+    "The validation speakers chose the epoch, so on new speakers expect a little more. The test speakers have not "
+    "been read."
+)
+
+
+@dataclass(frozen=True)
+class GroupErrors:
+    """Errors of the speakers of one age group.
+
+    Args:
+        speakers: Number of speakers.
+        clips: Number of clips.
+        characters: Letters of the transcripts.
+        words: Words of the transcripts.
+        cer: Character error rate.
+        wer: Word error rate.
+    """
+
+    speakers: int
+    clips: int
+    characters: int
+    words: int
+    cer: float
+    wer: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """What was said and what was recognized.
+
+    Args:
+        id: Of the clip.
+        group: Age group of the speaker.
+        reference: Transcript.
+        hypothesis: Greedy decode.
+    """
+
+    id: str
+    group: str
+    reference: str
+    hypothesis: str
+
+
+@dataclass(frozen=True)
+class SpokenSplit:
+    """What one split held and how the model did on it.
+
+    Args:
+        clips: Number of clips.
+        hours: Their length.
+        speakers: Speakers, by age group.
+        loss: CTC loss in nats per letter, each clip counted once; `None` where nothing was measured.
+        errors: By age group, and "all"; empty where nothing was measured.
+        examples: Some clips.
+    """
+
+    clips: int
+    hours: float
+    speakers: dict[str, list[str]]
+    loss: float | None = None
+    errors: dict[str, GroupErrors] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RecognitionReport:
+    """Everything that a card says of a training; written to `results.json` as it is.
+
+    Args:
+        corpus: Name of the corpus.
+        title: Its title.
+        homepage: Where it is published.
+        corpus_license: Its licence, in words.
+        citation: How to cite it.
+        language: Its language, as a BCP 47 tag, or `None`.
+        fold: Name of the fold.
+        parameters: Parameters of the model.
+        hidden_size: Units of its layers.
+        half: Whether the stored weights are float16, and the figures theirs.
+        seed: Of the training.
+        epochs: Epochs trained.
+        best_epoch: Epoch whose model was kept; `None` if there was no choice.
+        train: What was learned from.
+        validation: What chose the epoch.
+        test: What nothing was chosen by; `None` if it was not read.
+        curve: For each evaluation the epoch and what was measured.
+        arguments: What the training was asked for.
+        versions: Versions of the libraries.
+    """
+
+    corpus: str
+    title: str
+    homepage: str
+    corpus_license: str
+    citation: str
+    language: str | None
+    fold: str
+    parameters: int
+    hidden_size: int
+    half: bool
+    seed: int
+    epochs: float
+    best_epoch: float | None
+    train: SpokenSplit
+    validation: SpokenSplit
+    test: SpokenSplit | None
+    curve: list[dict[str, float]]
+    arguments: dict[str, object]
+    versions: dict[str, str]
+
+    def measured(self) -> list[tuple[str, SpokenSplit]]:
+        """Return name and figures of the splits that were measured, the test first."""
+        parts = [("test", self.test), ("validation", self.validation)]
+        return [(name, part) for name, part in parts if part is not None]
+
+
+def recognizer_card(report: RecognitionReport, repo_id: str, revision: str | None = None) -> ModelCard:
+    """Fill the card.
+
+    Args:
+        report: What was trained and measured.
+        repo_id: The repository, or the folder, that the example loads.
+        revision: The commit that the example pins; `None` for a folder, which has none.
+
+    Returns:
+        The card, with the figures in its `model-index` too.
+    """
+    name = repo_id.split("/")[-1]
+    data = ModelCardData(
+        language=report.language,
+        license=HUB_LICENSES.get(report.corpus_license.split(";")[0], "other"),
+        library_name="transformers",
+        pipeline_tag="automatic-speech-recognition",
+        tags=["deepspeech", LIBRARY, "automatic-speech-recognition"],
+        model_name=name,
+        eval_results=[
+            EvalResult(
+                task_type="automatic-speech-recognition",
+                task_name="Speech recognition",
+                dataset_type=report.corpus,
+                dataset_name=report.title,
+                dataset_config=group,
+                dataset_split=split,
+                metric_type=kind,
+                metric_name=kind.upper(),
+                metric_value=round(getattr(errors, kind), 4),
+            )
+            for split, part in report.measured()
+            for group, errors in part.errors.items()
+            for kind in ("cer", "wer")
+        ],
+    )
+    settings = report.arguments
+    augmentation = (
+        f"Tempo changed by up to {settings['tempo']:.0%} and level by up to {settings['gain']:g} dB in each clip. "
+        f"SpecAugment masks {settings['time_masks']} stretches of at most {settings['time_mask_frames']} frames and "
+        f"{settings['feature_masks']} runs of at most {settings['feature_mask_size']} coefficients in each clip."
+    )
+    return ModelCard.from_template(
+        data,
+        template_path=str(TEMPLATE),
+        model_name=name,
+        hidden_size=report.hidden_size,
+        parameters=f"{report.parameters:,}",
+        errors=_errors_table(report),
+        roles=READ if report.test is not None else NOT_READ,
+        half=report.half,
+        examples=_examples_table(report),
+        repo_id=repo_id,
+        revision=revision,
+        corpus=report.title,
+        homepage=report.homepage,
+        corpus_license=report.corpus_license,
+        splits=_describe(report),
+        schedule=settings["lr_scheduler_type"],
+        learning_rate=settings["learning_rate"],
+        batch=settings["per_device_train_batch_size"]
+        * settings["world_size"]
+        * settings["gradient_accumulation_steps"],
+        epochs=f"{report.epochs:.0f}",
+        dropout=settings["dropout"],
+        augmentation=augmentation,
+        seed=report.seed,
+        versions=", ".join(f"{library} {version}" for library, version in report.versions.items()),
+        citation=f"Cite the corpus: {report.citation}" if report.citation else "",
+        hours=f"{report.train.hours:.1f}",
+        num_speakers=sum(map(len, report.train.speakers.values())),
+    )
+
+
+def _errors_table(report: RecognitionReport) -> str:
+    rows = [
+        [split, group, errors.speakers, errors.clips, f"{errors.cer:.1%}", f"{errors.wer:.1%}"]
+        for split, part in report.measured()
+        for group, errors in part.errors.items()
+    ]
+    return markdown_table(["speakers", "age", "number", "clips", "CER", "WER"], rows)
+
+
+def _examples_table(report: RecognitionReport) -> str:
+    _, part = report.measured()[0]
+    rows = [[example.group, example.reference, example.hypothesis] for example in part.examples]
+    return markdown_table(["age", "said", "recognized"], rows)
+
+
+def _describe(report: RecognitionReport) -> str:
+    parts = [("Training", report.train), ("Validation", report.validation), ("Test", report.test)]
+    sentences = []
+    for name, part in parts:
+        if part is None:
+            continue
+        groups = " and ".join(f"{len(speakers)} {group}" for group, speakers in sorted(part.speakers.items()))
+        sentences.append(f"{name}: {part.clips} clips, {part.hours:.1f} hours, of {groups}.")
+    return " ".join(sentences) + " No speaker is in two splits."
+
+
+__all__ = ["ALL", "Example", "GroupErrors", "RecognitionReport", "SpokenSplit", "recognizer_card"]

@@ -1,0 +1,132 @@
+"""Normalized features for a network that takes raw ones: the scaling lives in the first layer's weights."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from feature_extraction import DeepSpeechForCTC
+
+
+class ScaledLinear(nn.Linear):
+    """A linear layer that learns on normalized inputs and is stored as a plain one that takes raw inputs.
+
+    Its parameters are V and c, and it computes V (x - mean) / std + c = W x + b with W = V / std and b = c - W mean.
+    Every state dictionary holds W and b: a checkpoint loads into a plain `nn.Linear` as it is, and into this layer to
+    within the rounding of W and b. A training that is to go on with the very same V and c stores them beside
+    (`exact_state`).
+
+    Args:
+        mean: Mean of each input, (in_features,).
+        std: Deviation of each input, (in_features,), positive.
+        out_features: Number of outputs.
+
+    Raises:
+        ValueError: If a deviation is not positive and finite.
+
+    Example:
+        >>> layer, plain = ScaledLinear(torch.tensor([9.0, 0.0]), torch.tensor([3.0, 0.5]), 4), nn.Linear(2, 4)
+        >>> _ = plain.load_state_dict(layer.state_dict())
+        >>> x = torch.randn(5, 2)
+        >>> torch.allclose(plain(x), layer(x), atol=1e-5)
+        True
+    """
+
+    def __init__(self, mean: torch.Tensor, std: torch.Tensor, out_features: int) -> None:
+        super().__init__(len(mean), out_features)
+        if not bool((std > 0).all() and std.isfinite().all()):
+            raise ValueError("Every deviation must be positive and finite.")
+        self.register_buffer("mean", mean.float(), persistent=False)
+        self.register_buffer("std", std.float(), persistent=False)
+
+    def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W, (out_features, in_features), and b, (out_features,), of the plain layer that computes the same."""
+        weight = self.weight / self.std
+        return weight, self.bias - weight @ self.mean
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the layer to raw inputs.
+
+        Args:
+            x: (…, in_features).
+
+        Returns:
+            (…, out_features).
+        """
+        # The weights are scaled, not the inputs: they are fewer, and it is then the plain layer's arithmetic.
+        return F.linear(x, *self.folded())
+
+    def exact_state(self) -> dict[str, torch.Tensor]:
+        """Return V and c, by the names of the parameters that hold them."""
+        return {name: parameter.detach().clone() for name, parameter in self.named_parameters()}
+
+    @torch.no_grad()
+    def load_exact_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Set V and c.
+
+        Args:
+            state: What `exact_state` returned.
+        """
+        for name, parameter in self.named_parameters():
+            parameter.copy_(state[name])
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        weight, bias = self.folded()
+        if not keep_vars:
+            weight, bias = weight.detach(), bias.detach()
+        destination[f"{prefix}weight"], destination[f"{prefix}bias"] = weight, bias
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        weight, bias = state_dict.get(f"{prefix}weight"), state_dict.get(f"{prefix}bias")
+        if weight is not None and bias is not None:
+            scaled = {
+                f"{prefix}weight": weight * self.std.to(weight),
+                f"{prefix}bias": bias + weight @ self.mean.to(bias),
+            }
+            state_dict = {**state_dict, **scaled}
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def scaled_input_layer(model: DeepSpeechForCTC) -> ScaledLinear | None:
+    """Return the first layer of a model if `scale_inputs` made it, else `None`."""
+    layer = model.deepspeech.layer_1
+    return layer if isinstance(layer, ScaledLinear) else None
+
+
+def scale_inputs(model: DeepSpeechForCTC, mean: torch.Tensor, std: torch.Tensor) -> None:
+    """Let a new model learn as on normalized features; DeepSpeech itself takes raw ones.
+
+    The raw coefficients' deviations lie between 0.3 and 20, and the mean log energy at four of its own deviations: a
+    usual initialization would drive the first layer into its clipping, and no learning rate would suit all of its
+    weights. The architecture stays exact: what is stored is a plain first layer that takes raw coefficients. Frames
+    beyond a clip's ends are zeros in raw coefficients, and the same in the scaled layer's eyes.
+
+    Args:
+        model: A new model; its first layer is replaced by a `ScaledLinear` of the same initial weights.
+        mean: Mean of each coefficient over the training frames, (input_size,).
+        std: Its deviation, (input_size,).
+    """
+    network = model.deepspeech
+    places = 2 * model.config.context_size + 1
+    layer = ScaledLinear(mean.repeat(places), std.repeat(places), network.layer_1.out_features)
+    layer.load_exact_state(dict(network.layer_1.named_parameters()))
+    network.layer_1 = layer.to(network.layer_1.weight.device)
+
+
+def unscale_inputs(model: DeepSpeechForCTC) -> None:
+    """Give the model a plain first layer again, which computes the same.
+
+    Args:
+        model: A model that `scale_inputs` changed; any other is left as it is.
+    """
+    scaled = scaled_input_layer(model)
+    if scaled is None:
+        return
+    plain = nn.Linear(scaled.in_features, scaled.out_features).to(scaled.weight.device)
+    plain.load_state_dict(scaled.state_dict())
+    model.deepspeech.layer_1 = plain.train(scaled.training)
+
+
+__all__ = ["ScaledLinear", "scale_inputs", "scaled_input_layer", "unscale_inputs"]

@@ -1,0 +1,8 @@
+"""Train a small DeepSpeech on transcribed speech; `python train_deepspeech.py --help` lists everything."""
+
+import sys
+
+from speech_emotion.training.ctc_main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
