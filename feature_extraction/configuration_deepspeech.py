@@ -131,12 +131,14 @@ class DeepSpeechConfig(PreTrainedConfig):
             raise ValueError(f"ctc_loss_reduction must be 'mean' or 'sum', not {self.ctc_loss_reduction!r}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a dictionary whose code references point into the folder it is saved in.
+        """Return the fields as a dictionary that loads again, whose code references point into its own folder.
 
         A configuration loaded from the Hub names its code as `user/repo--module.Class`. Saved again, beside its own
-        copy of the code, it must not go on pointing at somebody else's repository.
+        copy of the code, it must not go on pointing at somebody else's repository. And what tools hang onto a
+        configuration while they work (Trainer: `use_cache`) is no part of it, and would be refused as unknown.
         """
-        output = super().to_dict()
+        fields = set(type(self).__dataclass_fields__) | TRANSFORMERS_KEYS
+        output = {key: value for key, value in super().to_dict().items() if key in fields or key.startswith("_")}
         if output.get("auto_map"):
             output["auto_map"] = {key: value.split("--")[-1] for key, value in output["auto_map"].items()}
         for task in (output.get("custom_pipelines") or {}).values():

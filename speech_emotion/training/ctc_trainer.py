@@ -70,8 +70,6 @@ class CTCTrainer(ReproducibleTrainer):
             compute_metrics=metric_function(tokenizer),
             **kwargs,
         )
-        # Trainer's own note in the configuration, which, once saved, would be refused as unknown.
-        vars(model.config).pop("use_cache", None)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """Compute the loss, in training of an augmented batch; `training_step` has seeded the chances."""

@@ -307,3 +307,10 @@ def test_checkpoints_with_holes_are_refused(tmp_path: Path) -> None:
 def test_impossible_configurations_are_refused(fields: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DeepSpeechConfig(**fields)
+
+
+def test_what_tools_hang_onto_a_configuration_is_not_saved(tmp_path: Path) -> None:
+    config = DeepSpeechConfig(hidden_size=8)
+    config.use_cache = False  # Trainer does
+    config.save_pretrained(tmp_path)
+    assert DeepSpeechConfig.from_pretrained(tmp_path).to_dict() == DeepSpeechConfig(hidden_size=8).to_dict()
