@@ -1,6 +1,5 @@
 """DeepSpeech's feature extractor: waveforms in, one padded sequence of coefficients and its mask out."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,25 +8,13 @@ import torch
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 
-from .audio_decoding import check_waveform, load_audio, to_float, warn_assumed_rate
+from .audio_decoding import load_audio
 from .frontend_deepspeech import FrontEnd, SpeechFeaturesMFCC, TensorFlowMFCC
+from .waveform_inputs import check_extra_settings, checked_waveforms, device_of, in_form, padded_batch, to_tensor
 
 # To be raised whenever the same settings give other features: it enters the fingerprints of cached ones.
 FEATURE_EXTRACTION_VERSION = 1
 MFCCS = ("python_speech_features", "tensorflow")
-
-# Settings of transformers that are written into every file but have one meaning here.
-_FIXED_SETTINGS = {"padding_side": "right", "padding_value": 0.0, "return_attention_mask": True}
-# What transformers itself puts into a file or passes on.
-_TRANSFORMERS_KEYS = {
-    "_commit_hash",
-    "_name_or_path",
-    "auto_map",
-    "feature_extractor_type",
-    "name_or_path",
-    "processor_class",
-    "transformers_version",
-}
 
 
 class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
@@ -82,7 +69,7 @@ class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
     ) -> None:
         if mfcc not in MFCCS:
             raise ValueError(f"mfcc={mfcc!r}: choose one of {', '.join(map(repr, MFCCS))}.")
-        _check_extra_settings(kwargs, num_coefficients)
+        check_extra_settings(kwargs, FEATURE_EXTRACTION_VERSION, "DeepSpeechFeatureExtractor")
         self.mfcc = mfcc
         self.sampling_rate = sampling_rate
         self.win_length = win_length
@@ -161,32 +148,9 @@ class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError(f'padding={padding!r}: choose True or "longest", False or "do_not_pad".')
         if return_tensors not in (None, "np", "pt"):
             raise ValueError(f'return_tensors={return_tensors!r}: choose "pt", "np" or None.')
-        waveforms = _to_waveforms(audio)
-        if sampling_rate is None:
-            warn_assumed_rate(self.sampling_rate)
-        elif sampling_rate != self.sampling_rate:
-            mend = f'extractor.load_audio({{"array": waveform, "sampling_rate": {sampling_rate}}})'
-            raise ValueError(
-                f"The waveforms are at {sampling_rate} Hz, but this extractor works at {self.sampling_rate} Hz; "
-                f"resample them, for example with `{mend}`."
-            )
-        for index, waveform in enumerate(waveforms):
-            check_waveform(waveform, f"waveform {index}" if len(waveforms) > 1 else "the waveform")
-        if device is None:
-            first = audio[0] if isinstance(audio, list | tuple) else audio
-            device = first.device if isinstance(first, torch.Tensor) else None
-
-        batch = self.extract(waveforms, device)
-        lengths = batch["attention_mask"].sum(dim=1).tolist()
-        if not return_attention_mask:
-            del batch["attention_mask"]
-        if return_tensors != "pt":
-            batch = BatchFeature({name: value.cpu().numpy() for name, value in batch.items()})
-        if padding in (False, "do_not_pad"):
-            batch = BatchFeature(
-                {name: [row[:n] for row, n in zip(value, lengths, strict=True)] for name, value in batch.items()}
-            )
-        return batch
+        waveforms = checked_waveforms(audio, sampling_rate, self.sampling_rate)
+        batch = self.extract(waveforms, device_of(audio) if device is None else device)
+        return in_form(batch, padding, return_attention_mask, return_tensors)
 
     def extract(
         self, waveforms: Sequence[np.ndarray | torch.Tensor], device: str | torch.device | None = None
@@ -209,9 +173,7 @@ class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
         if device is None:
             device = waveforms[0].device if isinstance(waveforms[0], torch.Tensor) else "cpu"
         features, lengths = self.front_end([self._to_tensor(waveform, device) for waveform in waveforms])
-        ends = torch.tensor(lengths, device=features.device)
-        mask = torch.arange(features.shape[1], device=features.device) < ends[:, None]  # (batch, frames)
-        return BatchFeature({"input_features": features, "attention_mask": mask.long()})
+        return padded_batch(features, lengths)
 
     def load_audio(self, source: Any) -> np.ndarray:
         """Decode a file, URL, bytes, array or audio value at the extractor's own rate.
@@ -243,53 +205,9 @@ class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
         return {name: value for name, value in self.__dict__.items() if name != "auto_map"}
 
     def _to_tensor(self, waveform: np.ndarray | torch.Tensor, device: str | torch.device) -> torch.Tensor:
-        if isinstance(waveform, np.ndarray):
-            # torch takes neither arrays that are read-only nor views that run backwards
-            waveform = torch.from_numpy(np.require(waveform, np.float32, ["C", "W"]))
-        waveform = waveform.to(device, torch.float32)
+        tensor = to_tensor(waveform, device)
         # Where frames are cut as in TensorFlow, a shorter clip would have none.
-        return torch.nn.functional.pad(waveform, (0, max(0, self.fewest_samples - len(waveform))))
-
-
-def _check_extra_settings(settings: dict[str, Any], feature_size: int) -> None:
-    fixed = {**_FIXED_SETTINGS, "feature_size": feature_size}
-    unknown = sorted(set(settings) - {"feature_extraction_version", *fixed, *_TRANSFORMERS_KEYS})
-    if unknown:
-        raise ValueError(
-            f"DeepSpeechFeatureExtractor has no setting {', '.join(map(repr, unknown))}; check the spelling."
-        )
-    for name, value in fixed.items():
-        if settings.get(name, value) != value:
-            raise ValueError(f"{name}={settings[name]!r}: is {value!r} here and cannot be chosen; leave it out.")
-    version = settings.get("feature_extraction_version", FEATURE_EXTRACTION_VERSION)
-    if version != FEATURE_EXTRACTION_VERSION:
-        warnings.warn(
-            f"These settings were saved with version {version} of DeepSpeech's features, and this code computes "
-            f"version {FEATURE_EXTRACTION_VERSION}: a model may score differently. Load the extractor with its own "
-            "code, `AutoFeatureExtractor.from_pretrained(..., trust_remote_code=True)`.",
-            stacklevel=3,
-        )
-
-
-def _to_waveforms(audio: Any) -> list[np.ndarray]:
-    """Turn one waveform or many, of any of the kinds allowed, into arrays (samples,), float32."""
-    if isinstance(audio, np.ndarray | torch.Tensor):
-        return [to_float(audio, "the waveform")]
-    if not isinstance(audio, list | tuple):
-        raise TypeError(
-            f"Cannot take features of a {type(audio).__name__}; give a waveform (numpy array, torch tensor or list of "
-            "floats) or a list of them, and read files with `extractor.load_audio(source)`."
-        )
-    if not audio:
-        raise ValueError("Got an empty list: neither a waveform nor a list of waveforms.")
-    if isinstance(audio[0], int | float | np.number):
-        return [to_float(audio, "the waveform")]
-    for index, waveform in enumerate(audio):
-        if not isinstance(waveform, np.ndarray | torch.Tensor | list | tuple):
-            raise TypeError(
-                f"waveform {index} is a {type(waveform).__name__}; read it first, with `extractor.load_audio(source)`."
-            )
-    return [to_float(waveform, f"waveform {index}") for index, waveform in enumerate(audio)]
+        return torch.nn.functional.pad(tensor, (0, max(0, self.fewest_samples - len(tensor))))
 
 
 # Registered where the class is defined, so that it is saved with its code however it was imported.

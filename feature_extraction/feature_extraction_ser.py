@@ -4,7 +4,6 @@ import copy
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,8 +13,9 @@ import torch
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 
-from .audio_decoding import check_waveform, load_audio, to_float, warn_assumed_rate
+from .audio_decoding import load_audio
 from .mel_deltas import log_mel_deltas
+from .waveform_inputs import check_extra_settings, checked_waveforms, device_of, in_form, padded_batch, to_tensor
 
 if TYPE_CHECKING:
     from .speech_encoders import SpeechEncoder
@@ -27,19 +27,6 @@ MEL = "mel"
 ENCODER_KEYS = ("name_or_path", "revision", "layer", "size", "digest", "bundled")
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
-
-# Settings of transformers that are written into every file but have one meaning here.
-_FIXED_SETTINGS = {"padding_side": "right", "padding_value": 0.0, "return_attention_mask": True}
-# What transformers itself puts into a file or passes on.
-_TRANSFORMERS_KEYS = {
-    "_commit_hash",
-    "_name_or_path",
-    "auto_map",
-    "feature_extractor_type",
-    "name_or_path",
-    "processor_class",
-    "transformers_version",
-}
 
 
 class SERFeatureExtractor(SequenceFeatureExtractor):
@@ -106,7 +93,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         )
         if feature_dtype not in DTYPES:
             raise ValueError(f"feature_dtype={feature_dtype!r}: choose one of {', '.join(DTYPES)}.")
-        _check_extra_settings(kwargs)
+        check_extra_settings(kwargs, FEATURE_EXTRACTION_VERSION, "SERFeatureExtractor")
 
         self.streams = tuple(streams)
         self.encoders = encoders
@@ -168,37 +155,14 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
             (1, 11, 384)
         """
         limit = _check_padding(padding, max_length, truncation, return_tensors)
-        waveforms = _to_waveforms(audio)
-        if sampling_rate is None:
-            warn_assumed_rate(self.sampling_rate)
-        elif sampling_rate != self.sampling_rate:
-            mend = f'extractor.load_audio({{"array": waveform, "sampling_rate": {sampling_rate}}})'
-            raise ValueError(
-                f"The waveforms are at {sampling_rate} Hz, but this extractor works at {self.sampling_rate} Hz; "
-                f"resample them, for example with `{mend}`."
-            )
-        for index, waveform in enumerate(waveforms):
-            check_waveform(waveform, f"waveform {index}" if len(waveforms) > 1 else "the waveform")
-        if device is None:
-            first = audio[0] if isinstance(audio, list | tuple) else audio
-            device = first.device if isinstance(first, torch.Tensor) else None
-
+        waveforms = checked_waveforms(audio, sampling_rate, self.sampling_rate)
+        device = device_of(audio) if device is None else device
         batch = self.extract(waveforms, device)
         if truncation:
             batch = BatchFeature({name: value[:, :max_length] for name, value in batch.items()})
         if limit is not None:
             batch = self._pad_to(batch, limit)
-        if not return_attention_mask:
-            lengths = batch.pop("attention_mask").sum(dim=1).tolist()
-        else:
-            lengths = batch["attention_mask"].sum(dim=1).tolist()
-        if return_tensors != "pt":
-            batch = BatchFeature({name: value.cpu().numpy() for name, value in batch.items()})
-        if padding in (False, "do_not_pad"):
-            batch = BatchFeature(
-                {name: [row[:n] for row, n in zip(value, lengths, strict=True)] for name, value in batch.items()}
-            )
-        return batch
+        return in_form(batch, padding, return_attention_mask, return_tensors)
 
     def extract(
         self, waveforms: Sequence[np.ndarray | torch.Tensor], device: str | torch.device | None = None
@@ -220,11 +184,9 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         """
         if device is None:
             device = waveforms[0].device if isinstance(waveforms[0], torch.Tensor) else "cpu"
-        tensors = [_to_tensor(waveform, device) for waveform in waveforms]
+        tensors = [to_tensor(waveform, device) for waveform in waveforms]
         features, lengths = self._mel(tensors) if self.streams == (MEL,) else self._side_by_side(tensors)
-        ends = torch.tensor(lengths, device=features.device)
-        mask = torch.arange(features.shape[1], device=features.device) < ends[:, None]  # (batch, frames)
-        return BatchFeature({"input_features": features.to(DTYPES[self.feature_dtype]), "attention_mask": mask.long()})
+        return padded_batch(features.to(DTYPES[self.feature_dtype]), lengths)
 
     def _mel(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
         """Features of the stream "mel", (batch, frames, size), and each clip's number of frames."""
@@ -498,25 +460,6 @@ def _check_numbers(*, n_fft: int, win_length: int, num_mel_bins: int, **others: 
         )
 
 
-def _check_extra_settings(settings: dict[str, Any]) -> None:
-    fixed = _FIXED_SETTINGS
-    known = {"feature_extraction_version", *fixed, *_TRANSFORMERS_KEYS}
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise ValueError(f"SERFeatureExtractor has no setting {', '.join(map(repr, unknown))}; check the spelling.")
-    for name, value in fixed.items():
-        if settings.get(name, value) != value:
-            raise ValueError(f"{name}={settings[name]!r}: is {value!r} here and cannot be chosen; leave it out.")
-    version = settings.get("feature_extraction_version", FEATURE_EXTRACTION_VERSION)
-    if version != FEATURE_EXTRACTION_VERSION:
-        warnings.warn(
-            f"These settings were saved with version {version} of the features, and this code computes version "
-            f"{FEATURE_EXTRACTION_VERSION}: a model trained on the former may score differently. Load the "
-            "extractor with its own code, `AutoFeatureExtractor.from_pretrained(..., trust_remote_code=True)`.",
-            stacklevel=3,
-        )
-
-
 def _check_padding(
     padding: bool | str, max_length: int | None, truncation: bool, return_tensors: str | None
 ) -> int | None:
@@ -530,31 +473,3 @@ def _check_padding(
     if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
         raise ValueError(f"max_length={max_length!r}: must be a number of frames, 1 or more.")
     return max_length if padding == "max_length" else None
-
-
-def _to_waveforms(audio: Any) -> list[np.ndarray]:
-    """Turn one waveform or many, of any of the kinds allowed, into arrays (samples,), float32."""
-    if isinstance(audio, np.ndarray | torch.Tensor):
-        return [to_float(audio, "the waveform")]
-    if not isinstance(audio, list | tuple):
-        raise TypeError(
-            f"Cannot take features of a {type(audio).__name__}; give a waveform (numpy array, torch tensor or list of "
-            "floats) or a list of them, and read files with `extractor.load_audio(source)`."
-        )
-    if not audio:
-        raise ValueError("Got an empty list: neither a waveform nor a list of waveforms.")
-    if np.ndim(audio[0]) == 0 and not isinstance(audio[0], str | bytes | dict):
-        return [to_float(audio, "the waveform")]
-    for index, waveform in enumerate(audio):
-        if not isinstance(waveform, np.ndarray | torch.Tensor | list | tuple):
-            raise TypeError(
-                f"waveform {index} is a {type(waveform).__name__}; read it first, with `extractor.load_audio(source)`."
-            )
-    return [to_float(waveform, f"waveform {index}") for index, waveform in enumerate(audio)]
-
-
-def _to_tensor(waveform: np.ndarray | torch.Tensor, device: str | torch.device) -> torch.Tensor:
-    if isinstance(waveform, np.ndarray):
-        # torch takes neither arrays that are read-only nor views that run backwards
-        waveform = torch.from_numpy(np.require(waveform, np.float32, ["C", "W"]))
-    return waveform.to(device, torch.float32)

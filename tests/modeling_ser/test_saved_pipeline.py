@@ -225,6 +225,7 @@ def test_a_copy_holds_the_code_and_points_to_it(answers: dict[str, Any], folder:
         "pipeline_ser.py",
         "preprocessor_config.json",
         "speech_encoders.py",
+        "waveform_inputs.py",
     ]
     for name in ("config.json", "preprocessor_config.json"):
         text = (folder / copy / name).read_text()

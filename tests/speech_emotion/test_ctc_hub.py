@@ -24,6 +24,7 @@ MODEL = {
     "preprocessor_config.json",
     "tokenizer_config.json",
     "vocab.json",
+    "waveform_inputs.py",
 }
 
 

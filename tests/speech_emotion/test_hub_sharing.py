@@ -28,6 +28,7 @@ CODE = {
     "pipeline_deepspeech.py",
     "pipeline_ser.py",
     "speech_encoders.py",
+    "waveform_inputs.py",
 }
 MODEL = CODE | {"config.json", "model.safetensors", "preprocessor_config.json"}
 REPO = "alice/polish-emotions"
