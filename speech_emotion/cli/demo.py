@@ -10,7 +10,10 @@ from pathlib import Path
 
 from dataset_scripts import load_corpus
 from speech_emotion.evaluation import text_table
+from speech_emotion.training.card import RunReport
 from speech_emotion.training.main import main as train
+from speech_emotion.training.main import summary
+from speech_emotion.training.provenance import library_versions
 
 CLIPS_PER_LABEL = 4
 
@@ -51,22 +54,44 @@ def classify_afresh(folder: Path, files: list[str]) -> list[dict[str, object]]:
     return [best for (best,) in json.loads(process.stdout)]
 
 
+def earlier_run(folder: Path, seed: int) -> RunReport | None:
+    """Find what an earlier demo measured, if this one would measure the same.
+
+    Args:
+        folder: Folder of the run.
+        seed: Seed of the training.
+
+    Returns:
+        Its report; `None` if there is none, or another seed or other versions were used.
+    """
+    path = folder / "results.json"
+    if not path.is_file() or not (folder / "model.safetensors").is_file():
+        return None
+    report = RunReport.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    same = (report.corpus, report.seed, report.versions) == ("polish", seed, library_versions())
+    return report if same else None
+
+
 def run(args: argparse.Namespace) -> int:
     """Run `ser demo`.
 
     Args:
-        args: `output_dir`, `seed`, `data_dir`.
+        args: `output_dir`, `seed`, `data_dir`, `retrain`.
 
     Returns:
         0 when all went well, else the exit code of the training.
     """
     print("Training Model-1 (acoustic) on three speakers, choosing the epoch on a fourth, testing on a fifth.\n")
-    data_dir = ["--data_dir", args.data_dir] if args.data_dir else []
-    words = ["--corpus", "polish", *data_dir, "--output_dir", args.output_dir, "--seed", str(args.seed)]
-    code = train([*words, "--overwrite_output_dir", "true"])
-    if code:
-        return code
     folder = Path(args.output_dir)
+    report = None if args.retrain else earlier_run(folder, args.seed)
+    if report is not None:
+        print(f"Trained by an earlier demo, in {folder}; --retrain trains again.\n\n{summary(report)}")
+    else:
+        data_dir = ["--data_dir", args.data_dir] if args.data_dir else []
+        words = ["--corpus", "polish", *data_dir, "--output_dir", args.output_dir, "--seed", str(args.seed)]
+        code = train([*words, "--overwrite_output_dir", "true"])
+        if code:
+            return code
     scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text(encoding="utf-8").splitlines()]
     truths = {score["id"]: score["label"] for score in scores if score["split"] == "test"}
     with warnings.catch_warnings():  # the training has already told what there is to tell of the corpus

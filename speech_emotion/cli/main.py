@@ -31,6 +31,7 @@ def get_parser() -> argparse.ArgumentParser:
     demo.add_argument("--output_dir", default="outputs/demo", help="folder of the run (default: outputs/demo)")
     demo.add_argument("--seed", type=int, default=42, help="seed of the training (default: 42)")
     demo.add_argument("--data_dir", help="folder of the Polish corpus (default: fetched once)")
+    demo.add_argument("--retrain", action="store_true", help="train again, even if an earlier demo did the same")
     demo.set_defaults(run=_demo)
     return parser
 

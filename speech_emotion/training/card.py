@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -72,6 +73,12 @@ class RunReport:
     test: SplitReport
     arguments: dict[str, object]
     versions: dict[str, str]
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Read a report back from what `results.json` holds."""
+        splits = {name: SplitReport(**fields[name]) for name in ("train", "validation", "test")}
+        return cls(**{**fields, **splits})
 
 
 def template_path() -> Path:

@@ -341,3 +341,17 @@ def test_the_demo_trains_and_classifies_an_unseen_speaker_in_a_fresh_process(
     assert len(rows) == 12
     assert {truth for _, truth, *_ in rows} == {"anger", "fear", "neutral"}
     assert sum(truth == prediction for _, truth, prediction, _ in rows) >= 8
+
+    # A second time it does not train again, and says so; with another seed it does.
+    def trained(call: list[str]) -> int:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(demo, "train", trained)
+    again = ["demo", "--output_dir", str(tmp_path / "demo"), "--data_dir", str(corpus_dir)]
+    assert ser(again) == 0
+    second = capsys.readouterr().out
+    assert "--retrain" in second
+    assert second.split("fresh process:")[1] == printed.split("fresh process:")[1]
+    for change in (["--seed", "7"], ["--retrain"]):
+        with pytest.raises(AssertionError, match="trained again"):
+            ser([*again, *change])
