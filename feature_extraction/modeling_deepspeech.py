@@ -22,7 +22,7 @@ NUM_LAYERS = 6
 # Where the LSTM goes frame by frame: in small chunks of a stream, and on one thread where the recurrent weights are
 # larger than caches, so that torch's own kernel waits for memory as well.
 FEW_FRAMES = 8
-UNCACHED_UNITS = 1024
+UNCACHED_UNITS = 2048
 
 LSTMState = tuple[torch.Tensor, torch.Tensor]
 
