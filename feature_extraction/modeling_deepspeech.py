@@ -239,7 +239,10 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
             16
         """
         model, info = super().from_pretrained(
-            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+            pretrained_model_name_or_path,
+            *model_args,
+            output_loading_info=True,
+            **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
         )
         mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
         problems = {"of another size": mismatched}
