@@ -1,0 +1,155 @@
+"""What a system gave on one fold with one seed: every clip's scores, in one Parquet file."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+CLIP_COLUMNS = ("id", "split", "speaker", "sex", "sentence", "label")
+SCORE_PREFIX = "score_"
+NAME = "seed-{seed}_fold-{fold}.parquet"
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """Scores of the validation and test clips of one fold.
+
+    They are kept as float16, and whatever is computed from them is computed from what is kept: a table made in the run
+    and one made from its files are the same.
+
+    Args:
+        corpus: Name of the corpus, or of a part of it, such as `ased-common`.
+        system: Name of the system.
+        seed: Seed of the training.
+        fold: Number of the fold, from 0.
+        labels: Emotions in the order of the classes.
+        clips: For each of `CLIP_COLUMNS` the clips' values, (clips,); `split` is `"validation"` or `"test"`, `label`
+            the true emotion; `sex` and `sentence` may be `None`.
+        scores: Probability of each emotion, (clips, classes), float16.
+        about: What else is known: `fold_name`, `seconds`, `settings`, `versions`, `epochs`, `curve`, ….
+
+    Raises:
+        ValueError: If sizes do not fit, a score is not a probability or a label is unknown.
+
+    Example:
+        >>> clips = {name: [None] for name in CLIP_COLUMNS} | {"id": ["a"], "split": ["test"], "label": ["fear"]}
+        >>> scores = FoldScores("polish", "model-1", 0, 2, ["anger", "fear"], clips, [[0.2, 0.8]])
+        >>> scores.select("test").predictions.tolist(), scores.file_name
+        ([1], 'seed-0_fold-2.parquet')
+    """
+
+    corpus: str
+    system: str
+    seed: int
+    fold: int
+    labels: list[str]
+    clips: dict[str, list[Any]]
+    scores: np.ndarray
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        scores = np.asarray(self.scores, dtype=np.float16).reshape(-1, len(self.labels))  # (clips, classes)
+        object.__setattr__(self, "scores", scores)
+        where = f"{self.corpus}, {self.system}, seed {self.seed}, fold {self.fold}"
+        sizes = {name: len(self.clips[name]) for name in CLIP_COLUMNS}
+        if set(sizes.values()) != {len(scores)}:
+            raise ValueError(f"{where}: {len(scores)} clips have scores, but the columns have {sizes}.")
+        if not np.isfinite(scores).all() or (np.abs(scores.sum(axis=1, dtype=np.float64) - 1) > 0.01).any():
+            raise ValueError(f"{where}: the scores of a clip must be finite and sum to 1.")
+        unknown = sorted(set(self.clips["label"]) - set(self.labels))
+        if unknown:
+            raise ValueError(f"{where}: the labels {', '.join(unknown)} are none of {', '.join(self.labels)}.")
+
+    @property
+    def truth(self) -> np.ndarray:
+        """True class of each clip, (clips,)."""
+        index = {label: number for number, label in enumerate(self.labels)}
+        return np.array([index[label] for label in self.clips["label"]], dtype=np.int64)
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Class with the highest score, (clips,); of equal ones the first."""
+        return self.scores.argmax(axis=1)
+
+    @property
+    def file_name(self) -> str:
+        """Name of its file."""
+        return NAME.format(seed=self.seed, fold=self.fold)
+
+    def select(self, split: str) -> "FoldScores":
+        """Return the part of one split, `"validation"` or `"test"`."""
+        kept = [index for index, name in enumerate(self.clips["split"]) if name == split]
+        clips = {name: [values[index] for index in kept] for name, values in self.clips.items()}
+        return FoldScores(
+            self.corpus, self.system, self.seed, self.fold, self.labels, clips, self.scores[kept], self.about
+        )
+
+    def save(self, results: str | Path) -> Path:
+        """Write `<results>/<corpus>/<system>/seed-S_fold-K.parquet`, whole or not at all.
+
+        Args:
+            results: Folder of all results.
+
+        Returns:
+            The file.
+        """
+        path = Path(results) / self.corpus / self.system / self.file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns: dict[str, pa.Array] = {name: pa.array(self.clips[name], pa.string()) for name in CLIP_COLUMNS}
+        for number, label in enumerate(self.labels):
+            columns[SCORE_PREFIX + label] = pa.array(self.scores[:, number], pa.float16())
+        names = ("corpus", "system", "seed", "fold", "labels", "about")
+        facts = json.dumps({name: getattr(self, name) for name in names}, ensure_ascii=False)
+        table = pa.table(columns).replace_schema_metadata({b"ser": facts.encode()})
+        partial = path.with_name(f".{path.name}.partial")
+        pq.write_table(table, partial, compression="zstd")
+        partial.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "FoldScores":
+        """Read a file that `save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            Its scores.
+
+        Raises:
+            ValueError: If it is no such file.
+        """
+        try:
+            table = pq.read_table(path)
+            facts = json.loads(table.schema.metadata[b"ser"])
+            clips = {name: table[name].to_pylist() for name in CLIP_COLUMNS}
+            scores = np.stack([table[SCORE_PREFIX + label].to_numpy() for label in facts["labels"]], axis=1)
+        except (pa.ArrowException, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} holds no scores of a fold: {error}. Remove it; it is computed again.") from error
+        return cls(clips=clips, scores=scores, **facts)
+
+
+def read_fold_scores(results: str | Path, corpus: str | None = None, system: str | None = None) -> list[FoldScores]:
+    """Read the results of finished folds.
+
+    Args:
+        results: Folder of all results.
+        corpus: The one wanted; `None` for all.
+        system: The one wanted; `None` for all.
+
+    Returns:
+        One entry per file, ordered by corpus, system, seed and fold.
+
+    Raises:
+        ValueError: If a file is damaged, naming it.
+    """
+    paths = Path(results).glob(f"{corpus or '*'}/{system or '*'}/seed-*_fold-*.parquet")
+    found = [FoldScores.load(path) for path in paths]
+    return sorted(found, key=lambda entry: (entry.corpus, entry.system, entry.seed, entry.fold))
+
+
+__all__ = ["FoldScores", "read_fold_scores"]

@@ -1,0 +1,103 @@
+"""What a compared system is: features of a clip, and a fit on one fold."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import datasets
+import numpy as np
+import torch
+
+from speech_emotion.training.splits import Splits
+
+
+class ClipFeatures(Protocol):
+    """What the feature cache needs of an extractor; `SERFeatureExtractor` is one."""
+
+    sampling_rate: int
+    hop_length: int
+    feature_size: int
+    feature_extraction_version: int
+
+    def load_audio(self, source: Any) -> np.ndarray:
+        """Decode a clip: (samples,), float32 at `sampling_rate`."""
+
+    def extract(self, waveforms: Sequence[np.ndarray], device: str | None = None) -> dict[str, torch.Tensor]:
+        """Return `input_features`, (clips, frames, feature_size), and `attention_mask`, (clips, frames)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every setting that the features depend on."""
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """One fit: a fold and a seed.
+
+    Args:
+        rows: Clips of the corpus, all columns, audio not decoded; by `id`, for systems that need more than features.
+        splits: Features and classes of the training, validation and test clips; speakers are disjoint.
+        labels: Emotions in the order of the classes.
+        seed: Seed of everything random.
+        folder: For the system's own files while it works; removed when the fold is done.
+        device: Where to compute, such as `"cpu"`.
+    """
+
+    rows: datasets.Dataset
+    splits: Splits
+    labels: list[str]
+    seed: int
+    folder: Path
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class FoldOutcome:
+    """What a fit gave.
+
+    Args:
+        validation: Probability of each emotion for each validation clip, (clips, classes), in the order of the split.
+        test: Likewise for the test clips.
+        about: Whatever is worth keeping and JSON can hold: `epochs`, `best_epoch`, `parameters`, `curve`, ….
+    """
+
+    validation: np.ndarray
+    test: np.ndarray
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+class System(ABC):
+    """A way from clips to scores, compared with others on the same folds.
+
+    Args:
+        name: For the command line and for folders, such as `model-1-ensemble`.
+        title: For tables, such as "Model-1, downsampling + ensembling".
+    """
+
+    def __init__(self, name: str, title: str) -> None:
+        self.name, self.title = name, title
+
+    @abstractmethod
+    def make_extractor(self) -> ClipFeatures:
+        """Make what computes its features; they are cached once for all folds, seeds and systems with the same."""
+
+    @abstractmethod
+    def fit(self, task: FoldTask) -> FoldOutcome:
+        """Learn from the training clips, choose by the validation clips, score validation and test clips.
+
+        Every choice is made from `task.splits.train` and `task.splits.validation`; the test clips are only scored.
+
+        Args:
+            task: The fold and the seed.
+
+        Returns:
+            The scores.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return everything its results depend on, for JSON: a finished fold with other settings is not its own."""
+
+
+__all__ = ["ClipFeatures", "FoldOutcome", "FoldTask", "System"]
