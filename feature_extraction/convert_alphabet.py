@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .tensorflow_file import ModelFileError
+from .tokenizer_deepspeech import ENGLISH
 
-ENGLISH = (" ", *"abcdefghijklmnopqrstuvwxyz", "'")
 MOST_BYTES = 1 << 20
 
 

@@ -1,6 +1,5 @@
 """Released DeepSpeech models, in whatever container, become folders that `from_pretrained` loads. No TensorFlow."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -22,8 +21,7 @@ from .modeling_deepspeech import DeepSpeechForCTC
 from .tensorflow_checkpoint import find_prefix
 from .tensorflow_file import ModelFileError, map_file
 from .tensorflow_lite import IDENTIFIER
-
-BLANK = "<blank>"
+from .tokenizer_deepspeech import BLANK, build_tokenizer
 
 
 def convert_deepspeech(
@@ -205,35 +203,6 @@ def build_model(
     return model.eval(), DeepSpeechFeatureExtractor(**facts.front_end), build_tokenizer(facts.alphabet)
 
 
-def build_tokenizer(alphabet: Sequence[str]) -> Wav2Vec2CTCTokenizer:
-    """Build the tokenizer of an alphabet.
-
-    Args:
-        alphabet: The labels in order; the blank comes after them.
-
-    Returns:
-        A tokenizer whose ids are the network's outputs.
-
-    Example:
-        >>> tokenizer = build_tokenizer([" ", "a", "b"])
-        >>> tokenizer.decode([1, 1, 3, 1, 0, 2]), tokenizer("ab b").input_ids
-        ('aa b', [1, 2, 0, 2])
-    """
-    vocabulary = {label: index for index, label in enumerate([*alphabet, BLANK])}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "vocab.json")
-        path.write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
-        return Wav2Vec2CTCTokenizer(
-            str(path),
-            pad_token=BLANK,
-            word_delimiter_token=" ",
-            replace_word_delimiter_char=" ",
-            unk_token=None,
-            bos_token=None,
-            eos_token=None,
-        )
-
-
 def _complete_alphabet(
     facts: ModelFacts, source: str, alphabet: str | Path | Sequence[str] | None, outputs: int
 ) -> None:
@@ -264,4 +233,4 @@ def _check_output(output_dir: Path, overwrite: bool) -> None:
         )
 
 
-__all__ = ["build_model", "build_tokenizer", "complete_facts", "convert_deepspeech", "read_model"]
+__all__ = ["build_model", "complete_facts", "convert_deepspeech", "read_model"]

@@ -1,4 +1,4 @@
-"""`ser demo`: train on real speech, save, then classify an unseen speaker's files in a fresh process."""
+"""`ser demo`: train the three models on real speech, compare them, classify an unseen speaker's files afresh."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dataset_scripts import load_corpus
@@ -16,6 +17,12 @@ from speech_emotion.training.main import summary
 from speech_emotion.training.provenance import library_versions
 
 CLIPS_PER_LABEL = 4
+MODELS = {
+    "Model-1": (("mel",), "acoustic: log-mel with Δ and ΔΔ"),
+    "Model-2": (("deepspeech",), "linguistic: layer 5 of the small DeepSpeech that comes with the library"),
+    "Model-3": (("mel", "deepspeech"), "both, frame by frame"),
+}
+SHOWN = "Model-3"
 
 # What a user of the saved folder would write; `-I` keeps this checkout off its path.
 FRESH_PROCESS = """
@@ -54,22 +61,72 @@ def classify_afresh(folder: Path, files: list[str]) -> list[dict[str, object]]:
     return [best for (best,) in json.loads(process.stdout)]
 
 
-def earlier_run(folder: Path, seed: int) -> RunReport | None:
+def earlier_run(folder: Path, seed: int, streams: Sequence[str]) -> RunReport | None:
     """Find what an earlier demo measured, if this one would measure the same.
 
     Args:
         folder: Folder of the run.
         seed: Seed of the training.
+        streams: Feature streams of the model.
 
     Returns:
         Its report; `None` if there is none, or another seed or other versions were used.
     """
-    path = folder / "results.json"
-    if not path.is_file() or not (folder / "model.safetensors").is_file():
+    if not (folder / "results.json").is_file() or not (folder / "model.safetensors").is_file():
         return None
-    report = RunReport.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    same = (report.corpus, report.seed, report.versions) == ("polish", seed, library_versions())
-    return report if same else None
+    report = read_report(folder)
+    found = (report.corpus, report.seed, report.versions, report.arguments.get("streams"))
+    return report if found == ("polish", seed, library_versions(), list(streams)) else None
+
+
+def read_report(folder: Path) -> RunReport:
+    """Read what a finished run measured."""
+    return RunReport.from_dict(json.loads((folder / "results.json").read_text(encoding="utf-8")))
+
+
+def train_model(name: str, folder: Path, args: argparse.Namespace) -> RunReport:
+    """Train one of the paper's models, or take what an earlier demo trained.
+
+    Args:
+        name: A key of `MODELS`.
+        folder: Folder of the run.
+        args: `seed`, `data_dir`, `retrain`.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        SystemExit: If the training failed or was stopped, which it has said, with its exit code.
+    """
+    streams, description = MODELS[name]
+    print(f"{name}, {description}", flush=True)
+    report = None if args.retrain else earlier_run(folder, args.seed, streams)
+    if report is not None:
+        print(f"Trained by an earlier demo, in {folder}; --retrain trains again.\n\n{summary(report)}\n")
+        return report
+    data_dir = ["--data_dir", args.data_dir] if args.data_dir else []
+    words = ["--corpus", "polish", *data_dir, "--output_dir", str(folder), "--seed", str(args.seed)]
+    code = train([*words, "--streams", *streams, "--overwrite_output_dir", "true"])
+    if code:
+        raise SystemExit(code)
+    print()
+    return read_report(folder)
+
+
+def comparison(reports: Mapping[str, RunReport]) -> str:
+    """Write the models side by side.
+
+    Args:
+        reports: What was measured, by model.
+
+    Returns:
+        A table: size, and WA and UA on the validation and the test speakers.
+    """
+    rows = []
+    for name, report in reports.items():
+        figures = [part.metrics[key] for part in (report.validation, report.test) for key in ("wa", "ua")]
+        rows.append([name, f"{report.parameters:,}", *(f"{100 * figure:.1f}%" for figure in figures)])
+    return text_table(["model", "parameters", "val. WA", "val. UA", "test WA", "test UA"], rows)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,31 +136,46 @@ def run(args: argparse.Namespace) -> int:
         args: `output_dir`, `seed`, `data_dir`, `retrain`.
 
     Returns:
-        0 when all went well, else the exit code of the training.
+        0 when all went well.
+
+    Raises:
+        SystemExit: If a training failed or was stopped, with its exit code.
     """
-    print("Training Model-1 (acoustic) on three speakers, choosing the epoch on a fourth, testing on a fifth.\n")
-    folder = Path(args.output_dir)
-    report = None if args.retrain else earlier_run(folder, args.seed)
-    if report is not None:
-        print(f"Trained by an earlier demo, in {folder}; --retrain trains again.\n\n{summary(report)}")
-    else:
-        data_dir = ["--data_dir", args.data_dir] if args.data_dir else []
-        words = ["--corpus", "polish", *data_dir, "--output_dir", args.output_dir, "--seed", str(args.seed)]
-        code = train([*words, "--overwrite_output_dir", "true"])
-        if code:
-            return code
+    print("Each model trains on three speakers, chooses its epoch on a fourth and is tested on a fifth.\n")
+    folders = {name: Path(args.output_dir) / name.lower() for name in MODELS}
+    reports = {name: train_model(name, folder, args) for name, folder in folders.items()}
+    speakers = ", ".join(reports[SHOWN].test.speakers)
+    chance = 100 / len(reports[SHOWN].labels)
+    print(f"The three models on the unseen speaker {speakers}; chance is {chance:.1f}% UA:\n\n{comparison(reports)}\n")
+    print(
+        f"{reports[SHOWN].test.clips} clips of one speaker cannot rank the models; cross_validate.py compares them "
+        "over folds and seeds."
+    )
+    return classify_files(folders[SHOWN], args.data_dir)
+
+
+def classify_files(folder: Path, data_dir: str | None) -> int:
+    """Show what a stranger's process makes of some of the test speaker's files.
+
+    Args:
+        folder: A finished run.
+        data_dir: Folder of the corpus.
+
+    Returns:
+        0.
+    """
     scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text(encoding="utf-8").splitlines()]
     truths = {score["id"]: score["label"] for score in scores if score["split"] == "test"}
     with warnings.catch_warnings():  # the training has already told what there is to tell of the corpus
         warnings.simplefilter("ignore")
-        rows = load_corpus("polish", data_dir=args.data_dir)
+        rows = load_corpus("polish", data_dir=data_dir)
     paths = {row["id"]: row["audio"]["path"] for row in rows.select_columns(["id", "audio"])}
     chosen = [
         clip
         for label in sorted(set(truths.values()))
         for clip in [name for name, truth in truths.items() if truth == label][:CLIPS_PER_LABEL]
     ]
-    print(f"\nThe same model, loaded from {folder} by transformers.pipeline in a fresh process:\n")
+    print(f"\n{SHOWN}, loaded from {folder} by transformers.pipeline in a fresh process:\n")
     predictions = classify_afresh(folder, [paths[clip] for clip in chosen])
     table = [
         [Path(paths[clip]).name, truths[clip], best["label"], f"{best['score']:.3f}"]

@@ -56,7 +56,8 @@ class ModelArguments:
     Args:
         streams: Feature streams of the extractor: `mel` (Model-1), `deepspeech` (Model-2), both (Model-3), or names
             of your own for other encoders.
-        encoder: Folder or id on the Hub of the encoder of the stream that is not `mel`.
+        encoder: Folder or id on the Hub of the encoder of the stream that is not `mel`; `None` takes, for
+            `deepspeech`, the small one that comes with the library.
         encoder_revision: Its revision on the Hub.
         encoder_layer: Which of its layers; `None` for DeepSpeech's fifth, else the last.
         fusion: How streams are fused: `"frame"` or `"late"`.
@@ -66,7 +67,9 @@ class ModelArguments:
     """
 
     streams: list[str] = field(default_factory=lambda: ["mel"], metadata={"help": "feature streams"})
-    encoder: str | None = field(default=None, metadata={"help": "folder or Hub id of the encoder of a stream"})
+    encoder: str | None = field(
+        default=None, metadata={"help": "folder or Hub id of a stream's encoder (default: a small DeepSpeech)"}
+    )
     encoder_revision: str | None = field(default=None, metadata={"help": "its revision on the Hub"})
     encoder_layer: int | None = field(default=None, metadata={"help": "which of its layers"})
     fusion: Literal["frame", "late"] = field(default="frame", metadata={"help": "how streams are fused"})

@@ -11,8 +11,7 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_see
 
 from dataset_scripts import Fold, load_corpus, save_fold
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
-from feature_extraction.convert_alphabet import ENGLISH
-from feature_extraction.convert_model import build_tokenizer
+from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
 from speech_emotion.files import write_json, write_jsonl, write_text
 from speech_emotion.progress import quiet_unless_terminal
 

@@ -79,7 +79,7 @@ def decode_greedily(labels: Iterable[np.ndarray], tokenizer: PreTrainedTokenizer
         A text for each clip.
 
     Example:
-        >>> from feature_extraction.convert_model import build_tokenizer
+        >>> from feature_extraction.tokenizer_deepspeech import build_tokenizer
         >>> decode_greedily([np.array([1, 1, 3, 1, 0, 2, -100])], build_tokenizer([" ", "a", "b"]))
         ['aa b']
     """

@@ -1,18 +1,15 @@
 """The command `train`: parse, train, print."""
 
-import logging
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 
 from speech_emotion.evaluation import confusion_table, text_table
-from speech_emotion.progress import plain_warnings
 
 from .arguments import parse_arguments
 from .card import RunReport
+from .entry import run_entry
 from .run import run_training
-from .stop_signal import EXIT_CODE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,22 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0; 143 after SIGTERM; 1 after an error, whose message is on the standard error.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    plain_warnings()
-    data, model, training = parse_arguments(argv)
-    try:
-        result = run_training(data, model, training)
-    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-        logging.getLogger(__name__).debug("Where it happened:", exc_info=error)
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if result.stopped:
-        if training.process_index == 0:
-            print(f"Stopped by SIGTERM. Go on with --resume_from_checkpoint true --output_dir {result.output_dir}")
-        return EXIT_CODE
-    if training.process_index == 0:
-        print(f"\n{summary(result.report)}\n\nSaved in {result.output_dir}")
-    return 0
+    return run_entry(parse_arguments, run_training, summary, argv)
 
 
 def summary(report: RunReport) -> str:

@@ -16,6 +16,7 @@ from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig, SERForAudioClassification
 from speech_emotion.evaluation import classification_metrics, confusion_counts
 from speech_emotion.files import write_json, write_jsonl, write_text
+from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
 from speech_emotion.progress import quiet_unless_terminal
 
 from .arguments import DataArguments, ModelArguments, SERTrainingArguments, model_sizes
@@ -28,6 +29,8 @@ from .provenance import corpus_title, library_versions, training_settings
 from .splits import Splits, balanced_weights, choose_fold, keep_labels, make_splits
 from .stream_state import stream_state
 from .trainer import SERTrainer
+
+DEEPSPEECH = "deepspeech"  # the stream whose network comes with the library
 
 
 @dataclass(frozen=True)
@@ -205,10 +208,12 @@ def _encoders(args: ModelArguments) -> dict[str, dict[str, object]]:
     if entry and not streams:
         raise ValueError("--encoder is for a stream of its own, for example --streams mel deepspeech.")
     if streams and args.encoder is None:
-        raise ValueError(
-            f"The stream {streams[0]!r} needs --encoder, the folder or Hub id of its network: for the paper's, "
-            "DeepSpeech 0.4.1 as `convert_deepspeech` converts it."
-        )
+        if streams != [DEEPSPEECH] or args.encoder_revision is not None:
+            raise ValueError(
+                f"The stream {streams[0]!r} needs --encoder, the folder or Hub id of its network; only {DEEPSPEECH!r} "
+                "has one that comes with the library."
+            )
+        entry["name_or_path"] = str(pretrained_path(SMALL_DEEPSPEECH))
     return {stream: entry for stream in streams}
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from feature_extraction.convert_alphabet import ENGLISH, read_alphabet, unpack_alphabet
+from feature_extraction.convert_alphabet import read_alphabet, unpack_alphabet
 from feature_extraction.convert_command import main
 from feature_extraction.convert_model import build_model, complete_facts, convert_deepspeech, read_model
 from feature_extraction.convert_releases import find_release
@@ -21,6 +21,7 @@ from feature_extraction.convert_weights import VARIABLES, to_state_dict
 from feature_extraction.feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from feature_extraction.modeling_deepspeech import DeepSpeechForCTC, DeepSpeechModel
 from feature_extraction.tensorflow_file import ModelFileError
+from feature_extraction.tokenizer_deepspeech import ENGLISH
 from tests.feature_extraction.deepspeech_fixtures import (
     CHECKPOINTS,
     FIXTURES,

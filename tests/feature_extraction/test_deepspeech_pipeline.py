@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from feature_extraction.configuration_deepspeech import DeepSpeechConfig
-from feature_extraction.convert_alphabet import ENGLISH
-from feature_extraction.convert_model import build_tokenizer, convert_deepspeech
+from feature_extraction.convert_model import convert_deepspeech
 from feature_extraction.feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from feature_extraction.modeling_deepspeech import DeepSpeechForCTC
 from feature_extraction.pipeline_deepspeech import DeepSpeechPipeline
+from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
 from tests.feature_extraction.deepspeech_fixtures import CLIPS, FIXTURES, expected, waveform, write_container
 from tests.subprocess_tools import offline_environment, run_python_json
 

@@ -10,8 +10,7 @@ import torch
 
 from dataset_scripts import load_corpus
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
-from feature_extraction.convert_alphabet import ENGLISH
-from feature_extraction.convert_model import build_tokenizer
+from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
 from speech_emotion.evaluation import edit_distance, error_rates
 from speech_emotion.training.ctc_arguments import CTCDataArguments
 from speech_emotion.training.ctc_augmentation import SpecAugment

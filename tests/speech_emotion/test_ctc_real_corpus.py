@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from dataset_scripts import load_corpus
-from feature_extraction.convert_alphabet import ENGLISH
+from feature_extraction.tokenizer_deepspeech import ENGLISH
 from speech_emotion.training.ctc_arguments import CTCDataArguments
 from speech_emotion.training.ctc_speakers import age_group, choose_transcribed_fold
 from speech_emotion.training.ctc_transcripts import encode_transcript, normalize_transcript

@@ -151,7 +151,8 @@ def test_other_models_train_and_load(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("--streams deepspeech", "'deepspeech' needs --encoder"),
+        ("--streams glottal", "'glottal' needs --encoder"),
+        ("--streams deepspeech --encoder_revision abc", "'deepspeech' needs --encoder"),
         ("--encoder somewhere", "for a stream of its own"),
         ("--streams a b --encoder somewhere", "takes one encoder"),
         ("--streams deepspeech --encoder no/such/folder", "no/such/folder"),

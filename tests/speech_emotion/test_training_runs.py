@@ -326,7 +326,7 @@ def test_other_parts_are_passed_on(
 # The demo ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_demo_trains_and_classifies_an_unseen_speaker_in_a_fresh_process(
+def test_the_demo_compares_three_models_and_classifies_an_unseen_speaker_in_a_fresh_process(
     corpus_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from speech_emotion.cli import demo
@@ -335,7 +335,13 @@ def test_the_demo_trains_and_classifies_an_unseen_speaker_in_a_fresh_process(
     monkeypatch.setattr(demo, "train", lambda call: train([*call, *short, "--cache_dir", str(tmp_path / "cache")]))
     assert ser(["demo", "--output_dir", str(tmp_path / "demo"), "--data_dir", str(corpus_dir)]) == 0
     printed = capsys.readouterr().out
-    assert "chance UA" in printed
+    compared = printed.split("The three models on the unseen speaker m1")[1].splitlines()
+    models = {words[0]: words[1:] for line in compared if (words := line.split()) and words[0] in demo.MODELS}
+    assert list(models) == ["Model-1", "Model-2", "Model-3"]
+    for name, (streams, _) in demo.MODELS.items():
+        report = demo.read_report(tmp_path / "demo" / name.lower())
+        assert report.arguments["streams"] == list(streams)
+        assert models[name][-1] == f"{100 * report.test.metrics['ua']:.1f}%"
     table = printed.split("fresh process:")[1].splitlines()
     rows = [line.split() for line in table if line.startswith("m1.")]
     assert len(rows) == 12

@@ -1,0 +1,69 @@
+"""What the training commands share: parse, train, print, and say why when it cannot be done."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from transformers import TrainingArguments
+
+from speech_emotion.progress import plain_warnings
+
+from .stop_signal import EXIT_CODE
+
+logger = logging.getLogger(__name__)
+
+
+class Result(Protocol):
+    """What a training gave."""
+
+    @property
+    def output_dir(self) -> Path:
+        """Where everything lies."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether SIGTERM stopped it."""
+
+    @property
+    def report(self) -> Any:
+        """What was measured; `None` when stopped."""
+
+
+def run_entry(
+    parse: Callable[[Sequence[str] | None], tuple[Any, Any, TrainingArguments]],
+    train: Callable[[Any, Any, Any], Result],
+    summary: Callable[[Any], str],
+    argv: Sequence[str] | None,
+) -> int:
+    """Run a training command.
+
+    Args:
+        parse: Makes data, model and training arguments of the command line.
+        train: Trains with them.
+        summary: Writes what was measured as tables.
+        argv: The words after the program's name; `None` for those of this process.
+
+    Returns:
+        The exit code: 0; 143 after SIGTERM; 1 after an error, whose message is on the standard error.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    plain_warnings()
+    data, model, training = parse(argv)
+    try:
+        result = train(data, model, training)
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+        logger.debug("Where it happened:", exc_info=error)
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if result.stopped:
+        if training.process_index == 0:
+            print(f"Stopped by SIGTERM. Go on with --resume_from_checkpoint true --output_dir {result.output_dir}")
+        return EXIT_CODE
+    if training.process_index == 0:
+        print(f"\n{summary(result.report)}\n\nSaved in {result.output_dir}")
+    return 0
+
+
+__all__ = ["run_entry"]
