@@ -1,5 +1,7 @@
-"""Tables for terminals and Markdown."""
+"""Tables for terminals, Markdown, LaTeX and spreadsheets."""
 
+import csv
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -97,4 +99,118 @@ def confusion_table(counts: np.ndarray, labels: Sequence[str], markdown: bool = 
     return (markdown_table if markdown else text_table)(["true \\ predicted", *labels, "recall"], rows)
 
 
-__all__ = ["confusion_table", "markdown_table", "text_table"]
+# Typed by their character, so that a cell is written once for all kinds of table.
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "Δ": r"$\Delta$",
+    "→": r"$\rightarrow$",
+    "–": "--",
+    "…": r"\ldots{}",
+    "\n": " ",
+}
+LONGEST_FLOAT = 45  # rows that fit on a page; a longer table may break
+
+
+def latex_escape(text: str) -> str:
+    r"""Write text so that LaTeX prints it as it is.
+
+    Args:
+        text: Any text; letters beyond ASCII stay, as LaTeX reads UTF-8.
+
+    Returns:
+        The text with LaTeX's special characters, and the signs that a text font may lack, as commands.
+
+    Example:
+        >>> print(latex_escape("a_b & 50 % ± 2"))
+        a\_b \& 50 \% $\pm$ 2
+    """
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def latex_table(header: Sequence[str], rows: Sequence[Sequence[object]], caption: str, label: str) -> str:
+    r"""Write rows as a LaTeX table with the rules of `booktabs`.
+
+    Args:
+        header: Name of each column.
+        rows: The cells, each written with `str` and escaped. A table of more than 45 rows becomes a `longtable`.
+        caption: Text above the table, escaped.
+        label: For `\ref`, not escaped.
+
+    Returns:
+        The lines, joined; no line break at the end.
+
+    Example:
+        >>> print(latex_table(["class", "UA, %"], [["anger", 61.5]], "Recall", "tab:recall"))
+        \begin{table}
+        \centering
+        \caption{Recall}\label{tab:recall}
+        \begin{tabular}{lr}
+        \toprule
+        class & UA, \% \\
+        \midrule
+        anger & 61.5 \\
+        \bottomrule
+        \end{tabular}
+        \end{table}
+    """
+
+    def line(row: Sequence[object]) -> str:
+        # A bracket that begins a row would be read as the optional argument of the \\ before it.
+        cells = [latex_escape(str(cell)) for cell in row]
+        return " & ".join("{[}" + cell[1:] if cell.startswith("[") else cell for cell in cells) + r" \\"
+
+    columns = "l" + "r" * (len(header) - 1)
+    title = rf"\caption{{{latex_escape(caption)}}}\label{{{label}}}"
+    body = [r"\toprule", line(header), r"\midrule", *map(line, rows), r"\bottomrule"]
+    if len(rows) > LONGEST_FLOAT:
+        head = [r"\toprule", line(header), r"\midrule", r"\endhead", r"\bottomrule", r"\endlastfoot"]
+        # The last rule is declared as the foot of the last page; the caption line needs its own end of row.
+        return "\n".join(
+            [rf"\begin{{longtable}}{{{columns}}}", title + r"\\", *head, *map(line, rows), r"\end{longtable}"]
+        )
+    inside = [rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}"]
+    return "\n".join([r"\begin{table}", r"\centering", title, *inside, r"\end{table}"])
+
+
+def csv_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Write rows as comma-separated values (RFC 4180, lines ended by a line feed).
+
+    Args:
+        header: Name of each column.
+        rows: The cells; `None` is left empty.
+
+    Returns:
+        The lines, with a line break at the end.
+
+    Example:
+        >>> print(csv_table(["system", "ua"], [["a, b", 0.5]]), end="")
+        system,ua
+        "a, b",0.5
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+__all__ = ["confusion_table", "csv_table", "latex_escape", "latex_table", "markdown_table", "text_table"]

@@ -1,0 +1,178 @@
+"""All files of one system on one corpus: which seeds are complete, and what is missing."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from .fold_scores import FoldScores
+from .pooled_clips import PooledClips, pool_folds
+
+
+@dataclass(frozen=True)
+class SystemScores:
+    """Scores of one system on one corpus.
+
+    Only complete seeds enter figures: one that lacks a fold lacks that fold's speakers, and would be compared with
+    others on easier or harder people.
+
+    Args:
+        corpus: Name of the corpus.
+        system: Name of the system.
+        parts: The scores of each (seed, fold) that is there.
+        planned_seeds: Seeds that there should be.
+        planned_folds: Folds that each seed should have.
+
+    Raises:
+        ValueError: If the files were made with different settings.
+    """
+
+    corpus: str
+    system: str
+    parts: dict[tuple[int, int], FoldScores]
+    planned_seeds: list[int]
+    planned_folds: list[int]
+
+    def __post_init__(self) -> None:
+        settings = {_common_settings(part) for part in self.parts.values()}
+        if len(settings) > 1:
+            raise ValueError(
+                f"{self.corpus}, {self.system}: its files were made with {len(settings)} different settings, which "
+                "are different systems. Run cross_validate.py again, or remove the outdated files."
+            )
+
+    @property
+    def labels(self) -> list[str]:
+        """Emotions in the order of the classes."""
+        return next(iter(self.parts.values())).labels
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds that have every planned fold."""
+        return [seed for seed in self.planned_seeds if seed not in self.missing]
+
+    @property
+    def missing(self) -> dict[int, list[int]]:
+        """For each seed that is not complete, the folds it lacks."""
+        lacking = {
+            seed: [fold for fold in self.planned_folds if (seed, fold) not in self.parts]
+            for seed in self.planned_seeds
+        }
+        return {seed: folds for seed, folds in lacking.items() if folds}
+
+    @property
+    def missing_text(self) -> str:
+        """What is missing, in words; empty if nothing is.
+
+        A seed that lacks all folds is named alone: "lacks seed 2; seed 1: folds 3, 4".
+        """
+        whole = [str(seed) for seed, folds in self.missing.items() if folds == self.planned_folds]
+        pieces = [f"lacks seed{'s' * (len(whole) > 1)} {', '.join(whole)}"] if whole else []
+        for seed, folds in self.missing.items():
+            if folds != self.planned_folds:
+                pieces.append(f"seed {seed} lacks fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}")
+        return "; ".join(pieces)
+
+    @property
+    def hours(self) -> float | None:
+        """Hours of computing of every file, those of incomplete seeds included; `None` if a file does not say."""
+        seconds = [part.about.get("seconds") for part in self.parts.values()]
+        return None if None in seconds else sum(seconds) / 3600
+
+    def folds_of(self, seed: int) -> list[FoldScores]:
+        """Return the scores of all folds of a complete seed."""
+        return [self.parts[seed, fold] for fold in self.planned_folds]
+
+    @cached_property
+    def test(self) -> PooledClips:
+        """Test clips of the complete seeds.
+
+        Raises:
+            ValueError: If no seed is complete.
+        """
+        if not self.seeds:
+            raise ValueError(f"{self.corpus}, {self.system}: no seed is complete ({self.missing_text}).")
+        return pool_folds([self.folds_of(seed) for seed in self.seeds])
+
+
+def gather_systems(entries: Iterable[FoldScores]) -> list[SystemScores]:
+    """Group the scores of one corpus by system.
+
+    The plan is what any system of the corpus has: each seed and each fold that occurs in a file, and all folds up to
+    their number, where a file gives it: `about["folds"]`, or `num_folds` of the condition among its settings. So a
+    fold that no system has is noticed only by that number.
+
+    Args:
+        entries: Scores of one corpus, in any order.
+
+    Returns:
+        One entry per system, ordered by name.
+
+    Raises:
+        ValueError: If there are several corpora, a (seed, fold) occurs twice, or two systems were tested on different
+            clips.
+    """
+    entries = list(entries)
+    corpora = sorted({entry.corpus for entry in entries})
+    if len(corpora) > 1:
+        raise ValueError(f"Systems are compared on one corpus; these are scores of {', '.join(corpora)}.")
+    seeds = sorted({entry.seed for entry in entries})
+    folds = sorted({entry.fold for entry in entries}.union(*(range(_number_of_folds(entry)) for entry in entries)))
+    parts: dict[str, dict[tuple[int, int], FoldScores]] = {}
+    for entry in entries:
+        of_system = parts.setdefault(entry.system, {})
+        if (entry.seed, entry.fold) in of_system:
+            raise ValueError(f"{entry.corpus}, {entry.system}: seed {entry.seed}, fold {entry.fold} is there twice.")
+        of_system[entry.seed, entry.fold] = entry
+    systems = [SystemScores(corpora[0], name, parts[name], seeds, folds) for name in sorted(parts)]
+    complete = [system for system in systems if system.seeds]
+    for other in complete[1:]:
+        check_same_clips(complete[0], other)
+    return systems
+
+
+def _common_settings(part: FoldScores) -> str:
+    """What all folds of a system share: its settings but the entry `fold`, which tells one fold's clips."""
+    settings = part.about.get("settings")
+    if isinstance(settings, dict):
+        settings = {name: value for name, value in settings.items() if name != "fold"}
+    return json.dumps(settings, sort_keys=True)
+
+
+def _number_of_folds(part: FoldScores) -> int:
+    """How many folds the corpus has, if the file tells; else 0."""
+    settings = part.about.get("settings")
+    condition = settings.get("condition") if isinstance(settings, dict) else None
+    of_condition = condition.get("num_folds") if isinstance(condition, dict) else None
+    return part.about.get("folds") or of_condition or 0
+
+
+def check_same_clips(one: SystemScores, other: SystemScores) -> None:
+    """Refuse to compare systems that were tested on different clips.
+
+    Args:
+        one: A system with a complete seed.
+        other: Another.
+
+    Raises:
+        ValueError: If their emotions, clips, speakers or labels differ.
+    """
+    for what, of_one, of_other in (
+        ("emotions", one.test.labels, other.test.labels),
+        ("clips", one.test.ids, other.test.ids),
+        ("speakers", one.test.speakers, other.test.speakers),
+        ("labels", one.test.truth.tolist(), other.test.truth.tolist()),
+    ):
+        if of_one != of_other:
+            raise ValueError(
+                f"{one.corpus}: {one.system} and {other.system} were tested on different {what}, so they cannot be "
+                "compared. Remove the files of the outdated one and compute it again."
+            )
+
+
+def find_system(systems: Sequence[SystemScores], name: str) -> SystemScores | None:
+    """Return the system of that name if it has a complete seed."""
+    return next((system for system in systems if system.system == name and system.seeds), None)
+
+
+__all__ = ["SystemScores", "check_same_clips", "find_system", "gather_systems"]

@@ -1,0 +1,50 @@
+"""What systems are called in tables."""
+
+TITLES = {
+    "model-1": "Model-1 (acoustic)",
+    "model-2": "Model-2 (linguistic)",
+    "model-3": "Model-3 (fusion)",
+    "model-3-late": "Model-3 (late fusion)",
+    "opensmile-compare-svm": "openSMILE ComParE 2016 + SVM",
+    "opensmile-egemaps-svm": "openSMILE eGeMAPS + SVM",
+    "satt-2017": "Satt et al. 2017",
+    "yenigalla-2018-spectrogram": "Yenigalla et al. 2018, spectrogram",
+    "yenigalla-2018-phonemes": "Yenigalla et al. 2018, phonemes",
+    "yenigalla-2018-combined": "Yenigalla et al. 2018, combined",
+    "lee-2015": "Lee and Tashev 2015",
+    "lakomkin-2017": "Lakomkin et al. 2017",
+}
+# What the name of a variant adds to that of its system.
+VARIANTS = {
+    "class-weights": "class weights",
+    "oversampling": "oversampling",
+    "focal": "focal loss",
+    "ensemble": "downsampling + ensembling",
+    "best": "tuned",
+    "permuted": "labels permuted",
+}
+
+
+def system_title(name: str) -> str:
+    """Return what a system is called in tables.
+
+    Args:
+        name: Name of the system: one of `TITLES`, followed by any of `VARIANTS`.
+
+    Returns:
+        Its title; the name itself if it is no such name.
+
+    Example:
+        >>> system_title("model-1-ensemble"), system_title("mine")
+        ('Model-1 (acoustic), downsampling + ensembling', 'mine')
+    """
+    if name in TITLES:
+        return TITLES[name]
+    for suffix, words in VARIANTS.items():
+        base = name.removesuffix(f"-{suffix}")
+        if base != name and system_title(base) != base:
+            return f"{system_title(base)}, {words}"
+    return name
+
+
+__all__ = ["TITLES", "VARIANTS", "system_title"]

@@ -1,0 +1,147 @@
+"""The planned comparisons carried out: differences, intervals, p values, and what they say of the claims."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from speech_emotion.evaluation.count_metrics import COUNT_METRICS
+from speech_emotion.evaluation.holm import holm
+from speech_emotion.evaluation.paired_tests import McNemarResult, mcnemar, speaker_figures, wilcoxon_over_speakers
+from speech_emotion.evaluation.speaker_bootstrap import Estimate, speaker_bootstrap_difference
+from speech_emotion.evaluation.system_scores import SystemScores, check_same_clips, find_system
+
+from .planned_comparisons import LITTLE, PLANNED, Comparison, Expected
+
+Outcome = Literal["supported", "contradicted", "not decided", "not run"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a planned comparison gave.
+
+    Args:
+        comparison: The comparison.
+        outcome: By the rule of `judge`; `"not run"` if something is missing.
+        reason: Why it was not run, else empty.
+        difference: First − second with its 95 % interval; `None` if not run, as all that follows.
+        wilcoxon: p of Wilcoxon's test over speakers, of the comparison's metric.
+        holm: The same after Holm's correction within the family; `None` also for a claim of equality, which a small p
+            would not support.
+        clips: McNemar's test over clips, always of accuracy.
+        seeds: Number of seeds of the first and of the second system.
+        speakers: Number of speakers.
+    """
+
+    comparison: Comparison
+    outcome: Outcome
+    reason: str = ""
+    difference: Estimate | None = None
+    wilcoxon: float | None = None
+    holm: float | None = None
+    clips: McNemarResult | None = None
+    seeds: tuple[int, int] | None = None
+    speakers: int | None = None
+
+
+def judge(expected: Expected, difference: Estimate) -> Outcome:
+    """Decide on a comparison by the 95 % interval of its difference.
+
+    "Higher" is supported if the whole interval lies above 0, contradicted if it lies below; "lower" the other way
+    round. "Little" is supported if the whole interval lies within ±2 points, contradicted if it lies wholly outside.
+    Whatever else is not decided: absence of a difference is never concluded from a wide interval.
+
+    Args:
+        expected: What the claim says.
+        difference: First − second, in [-1, 1].
+
+    Returns:
+        The outcome.
+
+    Example:
+        >>> judge("higher", Estimate(0.03, -0.01, 0.07)), judge("little", Estimate(0.003, -0.01, 0.019))
+        ('not decided', 'supported')
+    """
+    low, high = difference.low, difference.high
+    if expected == "little":
+        within, outside = low >= -LITTLE and high <= LITTLE, low > LITTLE or high < -LITTLE
+        return "supported" if within else "contradicted" if outside else "not decided"
+    if expected == "lower":
+        low, high = -high, -low
+    return "supported" if low > 0 else "contradicted" if high < 0 else "not decided"
+
+
+def evaluate_claims(
+    conditions: Mapping[str, Sequence[SystemScores]], planned: Sequence[Comparison] = PLANNED
+) -> list[Finding]:
+    """Carry out the planned comparisons.
+
+    Each system enters with all its complete seeds: seeds of different systems share nothing, so that they need not be
+    the same. Holm's correction runs over the differences of a family; a planned one that was not run counts with
+    p = 1, so that what is corrected does not depend on what was run.
+
+    Args:
+        conditions: By name of the condition, its systems.
+        planned: The comparisons.
+
+    Returns:
+        A finding for each, in their order.
+    """
+    findings = [_compare(comparison, conditions.get(comparison.condition, ())) for comparison in planned]
+    for family in dict.fromkeys(comparison.family for comparison in planned):
+        places = [
+            index
+            for index, comparison in enumerate(planned)
+            if comparison.family == family and comparison.expected != "little"
+        ]
+        p_values = [findings[place].wilcoxon for place in places]
+        adjusted = holm([1.0 if p is None else p for p in p_values])
+        for place, p, corrected in zip(places, p_values, adjusted, strict=True):
+            if p is not None:
+                findings[place] = replace(findings[place], holm=corrected)
+    return findings
+
+
+def claim_outcome(findings: Sequence[Finding]) -> Outcome:
+    """Join the parts of a claim: one contradicted part contradicts it, and it is supported if all parts are.
+
+    Args:
+        findings: Those of its parts.
+
+    Returns:
+        The outcome.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    outcomes = {finding.outcome for finding in findings}
+    if not outcomes:
+        raise ValueError("A claim without comparisons has no outcome.")
+    order: tuple[Outcome, ...] = ("contradicted", "not run", "not decided", "supported")
+    return next(outcome for outcome in order if outcome in outcomes)
+
+
+def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding:
+    names = (comparison.first, comparison.second)
+    first, second = (find_system(systems, name) for name in names)
+    lacking = [name for name, found in zip(names, (first, second), strict=True) if found is None]
+    if first is None or second is None:
+        return Finding(comparison, "not run", f"no complete seed of {' and '.join(lacking)}")
+    check_same_clips(first, second)
+    if None in first.test.speakers or len(set(first.test.speakers)) < 2:
+        return Finding(comparison, "not run", "fewer than 2 known speakers")
+    metric = COUNT_METRICS[comparison.metric]
+    speakers, of_first = first.test.speaker_seed_counts()  # (seeds, speakers, classes, classes)
+    _, of_second = second.test.speaker_seed_counts()
+    difference = speaker_bootstrap_difference(of_first.sum(axis=0), of_second.sum(axis=0), metric)
+    return Finding(
+        comparison,
+        judge(comparison.expected, difference),
+        difference=difference,
+        wilcoxon=wilcoxon_over_speakers(speaker_figures(of_first, metric), speaker_figures(of_second, metric)),
+        clips=mcnemar(first.test.truth, first.test.mean_posterior_predictions, second.test.mean_posterior_predictions),
+        seeds=(len(first.seeds), len(second.seeds)),
+        speakers=len(speakers),
+    )
+
+
+__all__ = ["Finding", "Outcome", "claim_outcome", "evaluate_claims", "judge"]

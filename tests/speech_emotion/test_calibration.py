@@ -1,0 +1,130 @@
+"""Calibration error, temperature and abstention: by hand, by brute force and on scores whose calibration is known."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.metrics import log_loss
+
+from speech_emotion.evaluation.abstention import abstention_curve
+from speech_emotion.evaluation.calibration import expected_calibration_error, log_scores, reliability
+from speech_emotion.evaluation.fold_calibration import calibrate_folds
+from speech_emotion.evaluation.metrics import classification_metrics
+from speech_emotion.evaluation.system_scores import gather_systems
+from speech_emotion.evaluation.temperature import apply_temperature, fit_temperature, negative_log_likelihood
+
+from .simulated_scores import all_folds
+
+
+def overconfident(clips: int = 4000, temperature: float = 2.5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn from probabilities, and those probabilities sharpened as by a temperature of 1 / `temperature`."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(clips, 4))
+    truth = (softmax(logits, axis=1).cumsum(axis=1) > random.random((clips, 1))).argmax(axis=1)
+    return truth, softmax(logits * temperature, axis=1)
+
+
+def test_calibration_error_by_hand() -> None:
+    scores = np.array([[0.95, 0.05], [0.92, 0.08], [0.45, 0.55], [0.4, 0.6]])
+    truth = np.array([0, 1, 1, 1])
+    # Bins of a tenth: 0.9 to 1.0 holds two clips, one right; 0.5 to 0.6 the others, both right; 0.6 is its upper end.
+    table = reliability(truth, scores, bins=10)
+    assert table.clips.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 0, 2]
+    assert table.error == pytest.approx(0.5 * abs(1 - 0.575) + 0.5 * abs(0.5 - 0.935))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_calibration_error_by_brute_force(seed: int) -> None:
+    truth, scores = overconfident(200, seed=seed)
+    confidence, right = scores.max(axis=1), scores.argmax(axis=1) == truth
+    error = 0.0
+    for low in np.arange(15) / 15:
+        inside = (confidence > low) & (confidence <= low + 1 / 15)
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert expected_calibration_error(truth, scores) == pytest.approx(error)
+
+
+def test_certain_scores_belong_to_the_last_bin() -> None:
+    table = reliability(np.array([0, 1]), np.array([[1, 0], [1, 0]], dtype=np.float16))
+    assert table.clips[-1] == 2 and table.error == 0.5
+
+
+def test_temperature_recovers_what_sharpened_the_scores() -> None:
+    truth, scores = overconfident()
+    temperature = fit_temperature(truth, scores)
+    assert temperature == pytest.approx(2.5, rel=0.1)
+    losses = [log_loss(truth, apply_temperature(scores, one)) for one in np.geomspace(1, 6, 25)]
+    assert negative_log_likelihood(truth, scores, temperature) <= min(losses) + 1e-9
+    after = apply_temperature(scores, temperature)
+    assert (after.argmax(axis=1) == scores.argmax(axis=1)).all()
+    assert expected_calibration_error(truth, after) < 0.03 < 0.15 < expected_calibration_error(truth, scores)
+
+
+def test_loss_is_that_of_scikit_learn() -> None:
+    truth, scores = overconfident(100)
+    assert negative_log_likelihood(truth, scores) == pytest.approx(log_loss(truth, scores, labels=range(4)))
+
+
+def test_temperature_of_separated_clips_is_the_bound() -> None:
+    truth = np.array([0, 1])
+    assert fit_temperature(truth, np.array([[0.6, 0.4], [0.4, 0.6]])) == pytest.approx(0.05, rel=1e-3)
+
+
+def test_scores_that_float16_rounds_to_zero_stay_finite() -> None:
+    wrong = np.array([[1.0, 0.0]] * 3, dtype=np.float16)
+    assert log_scores(wrong)[0, 1] == pytest.approx(np.log(2.0**-25))
+    assert np.float16(2.0**-25 * 0.99) == 0 and np.float16(2.0**-25 * 1.01) > 0
+    assert negative_log_likelihood(np.array([1, 1, 0]), wrong) == pytest.approx(2 / 3 * 25 * np.log(2), rel=1e-6)
+    assert np.isfinite(fit_temperature(np.array([1, 1, 0]), wrong))
+    with pytest.raises(ValueError, match="positive"):
+        apply_temperature(wrong, 0)
+
+
+def test_each_fold_has_the_temperature_of_its_validation_clips() -> None:
+    entries = all_folds(seeds=(0, 1), clips=12)
+    found = calibrate_folds(gather_systems(entries)[0])
+    assert found.temperatures.shape == (2, 3)
+    validation = entries[1].select("validation")
+    assert found.temperatures[0, 1] == fit_temperature(validation.truth, validation.scores)
+    tests = [entry.select("test") for entry in entries[:3]]
+    scaled = [apply_temperature(test.scores, t) for test, t in zip(tests, found.temperatures[0], strict=True)]
+    truth = np.concatenate([test.truth for test in tests])
+    assert found.ece_after[0] == pytest.approx(expected_calibration_error(truth, np.concatenate(scaled)))
+    assert found.nll_after[0] == pytest.approx(negative_log_likelihood(truth, np.concatenate(scaled)))
+    without = gather_systems([entry.select("test") for entry in entries])
+    assert calibrate_folds(without[0]) is None
+
+
+def test_abstention_by_brute_force() -> None:
+    truth, scores = overconfident(60)
+    scores = scores.round(2)  # ties
+    curve = abstention_curve(truth, scores)
+    confidence = scores.max(axis=1)
+    assert curve.thresholds.tolist() == sorted(set(confidence), reverse=True)
+    for index, threshold in enumerate(curve.thresholds):
+        answered = confidence >= threshold
+        expected = classification_metrics(truth[answered], scores[answered].argmax(axis=1), 4)
+        assert curve.coverage[index] == pytest.approx(answered.mean())
+        assert (curve.accuracy[index], curve.ua[index]) == pytest.approx((expected["wa"], expected["ua"]))
+
+
+def test_abstention_does_not_depend_on_the_order_of_clips() -> None:
+    truth, scores = overconfident(80)
+    scores = scores.round(1)
+    order = np.random.default_rng(0).permutation(80)
+    one, other = abstention_curve(truth, scores), abstention_curve(truth[order], scores[order])
+    assert (one.accuracy == other.accuracy).all() and (one.ua == other.ua).all()
+
+
+def test_coverage_is_at_least_what_is_asked_for() -> None:
+    curve = abstention_curve(np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.6, 0.4]]))
+    assert [curve.coverage[curve.at(share)] for share in (0.25, 0.5, 0.75, 0.76, 1.0)] == [0.25, 0.75, 0.75, 1, 1]
+    with pytest.raises(ValueError, match="coverage"):
+        curve.at(0)
+
+
+@pytest.mark.parametrize("function", [reliability, abstention_curve, fit_temperature])
+def test_scores_of_other_clips_are_refused(function: object) -> None:
+    for truth, scores in (([], np.empty((0, 2))), ([0, 1], np.ones((1, 2))), ([0], np.ones(1))):
+        with pytest.raises(ValueError, match="at least 1 clip"):
+            function(np.array(truth, dtype=int), scores)

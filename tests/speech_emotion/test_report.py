@@ -1,0 +1,242 @@
+"""Tables from score files: what they say, what they mark as missing, and that they never change by themselves."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speech_emotion.evaluation.report_table import Column, Interval, ReportTable, Share, format_cell
+from speech_emotion.evaluation.seed_metrics import MeanSD, pooled_metrics
+from speech_emotion.evaluation.speaker_bootstrap import Estimate
+from speech_emotion.evaluation.summary import summary_table
+from speech_emotion.evaluation.system_scores import gather_systems
+from speech_emotion.evaluation.tables import csv_table, latex_escape, latex_table
+from speech_emotion.evaluation.titles import system_title
+from speech_emotion.experiments.claims import claim_outcome, evaluate_claims, judge
+from speech_emotion.experiments.paper_figures import published_difference
+from speech_emotion.experiments.planned_comparisons import BEST, CLAIMS, PLANNED, Comparison
+from speech_emotion.experiments.report import write_report
+
+from .simulated_scores import all_folds, save_all
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scores of two complete systems and one without a complete seed, on two conditions."""
+    entries = []
+    for corpus in ("ased-own", "iemocap-scripted"):
+        entries += all_folds("model-1", corpus=corpus, quality=0.2)
+        entries += all_folds("model-2", corpus=corpus, quality=4.0)
+    entries += all_folds("model-3", seeds=(0,), corpus="ased-own")[:2]
+    return save_all(entries, tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def report(results: Path) -> Path:
+    output = results.parent / "new" / "tables"
+    written = write_report(results, output)
+    names = ("ased-own", "iemocap-scripted", "claims")
+    assert written == [output / f"{name}.{kind}" for name in names for kind in ("md", "csv", "tex")]
+    assert sorted(output.iterdir()) == sorted(written)
+    return output
+
+
+def test_the_same_results_give_the_same_bytes(results: Path, report: Path, tmp_path: Path) -> None:
+    for path in write_report(results, tmp_path, ["ased-own"]):
+        assert path.read_bytes() == (report / path.name).read_bytes()
+    assert not (tmp_path / "iemocap-scripted.md").exists()
+
+
+def test_incomplete_systems_have_no_figures_and_say_why(report: Path) -> None:
+    text = (report / "ased-own.md").read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith("| model-3 |")]
+    assert row.split(" | ")[2:8] == ["–"] * 6
+    assert "0 of 2" in row and "2 of 3" in row and "lacks seed 1; seed 0 lacks fold 2" in row
+    assert "not run: no complete seed of model-3" in text
+
+
+def test_summary_figures_are_those_of_the_scores() -> None:
+    entries = all_folds(seeds=(0, 1, 2))
+    table = summary_table(entries, {"model-1": (0.7, 0.6)})
+    row = dict(zip([column.key for column in table.columns], table.rows[0], strict=True))
+    expected = pooled_metrics(gather_systems(entries)[0].test)
+    for name, values in expected.items():
+        assert row[name] == pytest.approx(MeanSD(values.mean(), values.std(ddof=1)))
+    assert row["ua_ci"].low < row["ua"].mean < row["ua_ci"].high
+    assert (row["seeds"], row["folds"], row["missing"]) == ("3 of 3", "3 of 3", None)
+    assert row["hours"] == pytest.approx(9 * 0.01) and (row["paper_wa"], row["paper_ua"]) == (0.7, 0.6)
+    with pytest.raises(ValueError, match="no scores"):
+        summary_table([])
+
+
+def test_one_speaker_has_no_interval() -> None:
+    entries = all_folds(seeds=(0,), speakers=1)
+    (row,) = summary_table(entries).rows
+    assert row[4] is None and row[3] is not None
+
+
+def test_the_papers_figures_stand_beside_ours_for_iemocap_only(report: Path) -> None:
+    text = (report / "iemocap-scripted.md").read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith("| model-2 | Model-2 (linguistic)")]
+    assert row.endswith("| 68.6 | 60.4 |")
+    assert "in the paper, %" not in (report / "ased-own.md").read_text()
+    assert published_difference("iemocap-both", "model-3", "model-1", "ua") == pytest.approx(0.0286)
+    assert published_difference("iemocap-improvised", "model-1-ensemble", "model-1", "wa") == pytest.approx(-0.0203)
+    assert published_difference("emodb", "model-1", "model-2", "ua") is None
+
+
+def test_the_command_computes_what_is_there_and_what_is_missing(report: Path) -> None:
+    command = "python cross_validate.py --corpora ased-own --systems model-1 model-2 model-3 --seeds 0 1"
+    assert f"```\n{command}\n```" in (report / "ased-own.md").read_text()
+    assert (report / "ased-own.tex").read_text().startswith(f"% {command}\n")
+
+
+def test_every_section_is_in_every_file(report: Path) -> None:
+    with (report / "ased-own.csv").open() as file:
+        records = list(csv.DictReader(file))
+    assert list(records[0]) == ["table", "row", "column", "value"]
+    tables = list(dict.fromkeys(record["table"] for record in records))
+    sections = ["recall", "confusion-model-1", "confusion-model-2", "sexes", "speakers", "calibration", "reliability"]
+    assert tables == ["summary", *sections, "abstention", "chance", "comparisons"]
+    latex = (report / "ased-own.tex").read_text()
+    assert re.findall(r"\\label\{tab:ased-own-([\w-]+)\}", latex) == tables
+    assert (report / "ased-own.md").read_text().count("\n### ") == len(tables)
+    confusions = [int(r["value"]) for r in records if r["table"] == "confusion-model-1" and "_count" in r["column"]]
+    assert sum(confusions) == 2 * 54
+
+
+def test_latex_is_balanced_and_escaped(report: Path) -> None:
+    for path in report.glob("*.tex"):
+        text = path.read_text()
+        assert re.findall(r"\\begin\{(\w+)\}", text).count("tabular") == text.count(r"\end{tabular}") > 0
+        body = [line for line in text.splitlines() if not line.startswith("%")]
+        assert not [line for line in body if re.search(r"(?<!\\)[%#]", line)]
+        assert not [line for line in body if "_" in line and not re.search(r"\\_", line)]
+        assert not set("±−–×") & set("".join(body))
+        assert all(line.count("&") for line in body if line.endswith(r" \\"))
+
+
+def test_latex_escaping() -> None:
+    assert latex_escape(r"50 % of a_b & {c} \ ~^ #1 $x") == (
+        r"50 \% of a\_b \& \{c\} \textbackslash{} \textasciitilde{}\textasciicircum{} \#1 \$x"
+    )
+    assert latex_escape("a < b ± −2 – é") == r"a \textless{} b $\pm$ $-$2 -- é"
+    # A row that begins with a bracket would be an argument of the \\ above it.
+    assert "\n{[}1] & 2 \\\\\n" in latex_table(["a", "b"], [["[1]", 2]], "c", "l")
+    long = latex_table(["a", "b"], [["x", 1]] * 46, "c", "l")
+    assert long.startswith(r"\begin{longtable}{lr}") and long.count("x & 1") == 46
+
+
+def test_csv_quotes_what_needs_it() -> None:
+    text = csv_table(["a", "b"], [['say "x", y', None]])
+    assert list(csv.reader(text.splitlines())) == [["a", "b"], ['say "x", y', ""]]
+
+
+@pytest.mark.parametrize(
+    ("cell", "style", "text"),
+    [
+        (None, "percent", "–"),
+        (float("nan"), "percent", "–"),
+        (MeanSD(0.5, None), "percent", "50.0"),
+        (MeanSD(1.234, 0.056), "number", "1.23 ± 0.06"),
+        (Interval(-0.02, 0.013), "points", "[−2.0, +1.3]"),
+        (Share(3, 0.25), "text", "3 (25.0)"),
+        (0.0004, "p", "< 0.001"),
+        (0.05, "p", "0.050"),
+        (7, "text", "7"),
+    ],
+)
+def test_cells(cell: object, style: str, text: str) -> None:
+    assert format_cell(cell, style) == text
+
+
+def test_rows_must_fit_the_columns() -> None:
+    with pytest.raises(ValueError, match="1 cells for 2 columns"):
+        ReportTable("key", "Title", [Column("a", "a"), Column("b", "b")], [["x"]])
+
+
+def test_titles() -> None:
+    assert system_title("model-3-late") == "Model-3 (late fusion)"
+    assert system_title("model-1-ensemble-best") == "Model-1 (acoustic), downsampling + ensembling, tuned"
+    assert system_title("satt-2017") == "Satt et al. 2017"
+    assert system_title("mine-best") == "mine-best"
+
+
+@pytest.mark.parametrize(
+    ("expected", "low", "high", "outcome"),
+    [
+        ("higher", 0.001, 0.05, "supported"),
+        ("higher", -0.05, -0.001, "contradicted"),
+        ("higher", 0.0, 0.05, "not decided"),
+        ("lower", -0.05, -0.001, "supported"),
+        ("lower", 0.001, 0.05, "contradicted"),
+        ("lower", -0.01, 0.01, "not decided"),
+        ("little", -0.02, 0.02, "supported"),
+        ("little", 0.005, 0.015, "supported"),
+        ("little", 0.021, 0.05, "contradicted"),
+        ("little", -0.05, -0.021, "contradicted"),
+        ("little", -0.03, 0.01, "not decided"),
+    ],
+)
+def test_outcomes_follow_the_stated_rule(expected: str, low: float, high: float, outcome: str) -> None:
+    assert judge(expected, Estimate((low + high) / 2, low, high)) == outcome
+
+
+def test_a_clear_difference_is_found_and_corrected_within_its_family() -> None:
+    seen = Comparison("a", "2", "family", "toy", "good", "bad", "ua", "higher")
+    planned = [
+        seen,
+        Comparison("b", "3", "family", "toy", "bad", "good", "ua", "higher"),
+        Comparison("c", "3", "family", "elsewhere", "good", "bad", "ua", "higher"),
+        Comparison("d", "1", "family", "toy", "good", "bad", "ua", "little"),
+        Comparison("e", "4", "another", "toy", "good", "bad", "wa", "lower"),
+    ]
+    systems = gather_systems(all_folds("good", quality=5.0, speakers=9) + all_folds("bad", quality=0.0, speakers=9))
+    findings = evaluate_claims({"toy": systems}, planned)
+    outcomes = ["supported", "contradicted", "not run", "contradicted", "contradicted"]
+    assert [finding.outcome for finding in findings] == outcomes
+    first = findings[0]
+    assert first.wilcoxon == pytest.approx(2 / 2**9) and first.seeds == (2, 2) and first.speakers == 9
+    # Three planned differences in the family, of which one was not run; equality has no part in the correction.
+    assert first.holm == pytest.approx(3 * first.wilcoxon) == findings[1].holm
+    assert findings[3].holm is None and findings[4].holm == findings[4].wilcoxon
+    assert first.difference.value == -findings[1].difference.value
+    assert first.clips.only_first > first.clips.only_second == findings[1].clips.only_first
+    assert claim_outcome(findings[:1]) == "supported"
+    assert claim_outcome(findings[1:3]) == "contradicted" and claim_outcome([first, findings[2]]) == "not run"
+    with pytest.raises(ValueError, match="no outcome"):
+        claim_outcome([])
+
+
+def test_one_speaker_decides_nothing() -> None:
+    systems = gather_systems(all_folds("good", speakers=1) + all_folds("bad", speakers=1))
+    (finding,) = evaluate_claims({"toy": systems}, [Comparison("a", "2", "f", "toy", "good", "bad", "ua", "higher")])
+    assert (finding.outcome, finding.reason) == ("not run", "fewer than 2 known speakers")
+
+
+def test_the_plan_is_whole() -> None:
+    assert {comparison.claim for comparison in PLANNED} == set(CLAIMS) == {"1", "2", "2b", "3", "4", "best"}
+    assert len({(one.family, one.name) for one in PLANNED}) == len(PLANNED) == 19
+    assert BEST == "model-1-best"
+    for comparison in PLANNED:
+        if comparison.paper_condition:
+            names = (comparison.first, comparison.second, comparison.metric)
+            difference = published_difference(comparison.paper_condition, *names)
+            assert np.sign(difference) == {"higher": 1, "lower": -1}.get(comparison.expected, np.sign(difference))
+
+
+def test_claims_are_in_plain_words(report: Path) -> None:
+    text = (report / "claims.md").read_text()
+    assert "| ASED, streams: 2 | Where the words go with the emotion" in text
+    assert "2 (ased-own): supported" in text
+    assert "Model-1 hears the words too" in text
+
+
+def test_what_is_not_there_is_an_error(results: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no score files"):
+        write_report(tmp_path, tmp_path / "out")
+    with pytest.raises(ValueError, match="no scores of emodb, only of ased-own"):
+        write_report(results, tmp_path / "out", ["emodb"])
+    assert not (tmp_path / "out").exists()

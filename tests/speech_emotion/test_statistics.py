@@ -1,0 +1,277 @@
+"""Bootstrap, tests, Holm, permutation, pooling and means over seeds: against scipy, scikit-learn and brute force."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
+
+from speech_emotion.evaluation.count_metrics import COUNT_METRICS, ua, wa
+from speech_emotion.evaluation.group_metrics import clips_by_group, uar_by_group
+from speech_emotion.evaluation.holm import holm
+from speech_emotion.evaluation.metrics import classification_metrics, confusion_counts
+from speech_emotion.evaluation.paired_tests import mcnemar, wilcoxon_over_speakers
+from speech_emotion.evaluation.permutation import permutation_control, permute_labels
+from speech_emotion.evaluation.seed_metrics import fold_metrics, mean_sd, pooled_metrics
+from speech_emotion.evaluation.speaker_bootstrap import speaker_bootstrap, speaker_bootstrap_difference
+from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
+
+from .simulated_scores import all_folds, fold_scores
+
+
+def toy_system(**options: object) -> SystemScores:
+    (system,) = gather_systems(all_folds(**options))
+    return system
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_metrics_of_counts_are_those_of_clips(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truth, predictions = random.integers(0, 3, 40), random.integers(0, 5, 40)  # two classes have no clips
+    counts = confusion_counts(truth, predictions, 5)
+    expected = classification_metrics(truth, predictions, 5)
+    assert {name: float(metric(counts)) for name, metric in COUNT_METRICS.items()} == pytest.approx(expected)
+    many = np.stack([counts, counts.T + 1])
+    assert ua(many).tolist() == [ua(counts), ua(counts.T + 1)]
+
+
+def test_pooled_figures_are_those_of_all_test_clips_together() -> None:
+    entries = all_folds(seeds=(3, 5))
+    clips = gather_systems(entries)[0].test
+    assert clips.seeds == [3, 5] and clips.ids == sorted(clips.ids) and len(clips.ids) == 54
+    for place, seed in enumerate(clips.seeds):
+        tests = [entry.select("test") for entry in entries if entry.seed == seed]
+        truth = np.concatenate([test.truth for test in tests])
+        predictions = np.concatenate([test.predictions for test in tests])
+        assert pooled_metrics(clips)["ua"][place] == pytest.approx(balanced_accuracy_score(truth, predictions))
+        assert pooled_metrics(clips)["wa"][place] == pytest.approx(accuracy_score(truth, predictions))
+        by_fold = [balanced_accuracy_score(test.truth, test.predictions) for test in tests]
+        assert fold_metrics(clips)["ua"][place] == pytest.approx(by_fold)
+
+
+def test_summed_counts_give_the_mean_over_seeds() -> None:
+    clips = toy_system(seeds=(0, 1, 2)).test
+    names, counts = clips.speaker_counts()
+    assert names == [f"s{number}" for number in range(6)] and counts.sum() == 3 * 54
+    assert ua(counts.sum(axis=0)) == pytest.approx(pooled_metrics(clips)["ua"].mean())
+
+
+def test_spread_over_seeds_has_ddof_1() -> None:
+    assert mean_sd([0.1, 0.2, 0.6]) == pytest.approx((0.3, np.std([0.1, 0.2, 0.6], ddof=1)))
+    assert mean_sd([0.4]).sd is None
+    with pytest.raises(ValueError, match="no seed"):
+        mean_sd([])
+
+
+def test_bootstrap_equals_brute_force_over_all_resamples() -> None:
+    # Of three speakers there are 27 resamples, all equally likely: the interval's ends are among their figures.
+    counts = np.random.default_rng(1).integers(0, 9, (3, 2, 2)) + 1
+    figures = [float(ua(counts[list(drawn)].sum(axis=0))) for drawn in itertools.product(range(3), repeat=3)]
+    estimate = speaker_bootstrap(counts, resamples=40_000)
+    assert estimate.value == pytest.approx(ua(counts.sum(axis=0)))
+    exact = np.quantile(figures, [0.025, 0.975], method="inverted_cdf")
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(exact))
+
+
+def test_bootstrap_leaves_out_classes_that_a_resample_lacks() -> None:
+    # The second class is one speaker's alone, all wrong. Drawn without her, UA is the first class's recall, 1.
+    counts = np.array([[[4, 0], [4, 0]], [[4, 0], [0, 0]], [[4, 0], [0, 0]]])
+    estimate = speaker_bootstrap(counts)
+    assert (estimate.value, estimate.low, estimate.high) == (0.5, 0.5, 1.0)
+
+
+def test_bootstrap_difference_is_paired() -> None:
+    # Speakers differ much, the systems by one clip of ten for each: paired, that is certain.
+    hits = np.array([1, 3, 5, 7, 9])
+    first = np.stack([[[n + 1, 9 - n], [9 - n, n + 1]] for n in hits])
+    second = np.stack([[[n, 10 - n], [10 - n, n]] for n in hits])
+    paired = speaker_bootstrap_difference(first, second)
+    assert (paired.value, paired.low, paired.high) == pytest.approx((0.1, 0.1, 0.1))
+    alone = speaker_bootstrap(first)
+    assert alone.high - alone.low > 0.3
+    reversed_order = speaker_bootstrap_difference(second, first, wa)
+    assert reversed_order.value == pytest.approx(-0.1)
+
+
+def test_bootstrap_is_the_same_for_the_same_seed() -> None:
+    counts = np.random.default_rng(0).integers(1, 9, (10, 3, 3))
+    assert speaker_bootstrap(counts, seed=4) == speaker_bootstrap(counts, seed=4)
+    assert speaker_bootstrap(counts, resamples=50, seed=4) != speaker_bootstrap(counts, resamples=50, seed=5)
+
+
+def test_bootstrap_refuses_what_it_cannot_resample() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        speaker_bootstrap(np.ones((1, 2, 2)))
+    with pytest.raises(ValueError, match="no clips"):
+        speaker_bootstrap(np.array([np.ones((2, 2)), np.zeros((2, 2))]))
+    with pytest.raises(ValueError, match="same speakers"):
+        speaker_bootstrap_difference(np.ones((2, 2, 2)), np.ones((3, 2, 2)))
+
+
+def test_bootstrap_interval_covers_the_truth() -> None:
+    # Speakers' recalls are drawn around 0.6; of 300 data sets about 95 % of the intervals must hold it.
+    random = np.random.default_rng(0)
+    covered = 0
+    for trial in range(300):
+        recalls = np.clip(random.normal(0.6, 0.15, (40, 1)), 0, 1)
+        hits = random.binomial(8, np.repeat(recalls, 3, axis=1))  # (speakers, classes)
+        counts = np.zeros((40, 3, 3))
+        for label in range(3):
+            counts[:, label, label] = hits[:, label]
+            counts[:, label, (label + 1) % 3] = 8 - hits[:, label]
+        estimate = speaker_bootstrap(counts, resamples=500, seed=trial)
+        covered += estimate.low <= 0.6 <= estimate.high
+    assert 0.90 <= covered / 300 <= 0.99
+
+
+def test_mcnemar_is_the_binomial_test_of_discordant_clips() -> None:
+    random = np.random.default_rng(2)
+    truth, first, second = random.integers(0, 3, (3, 60))
+    result = mcnemar(truth, first, second)
+    pairs = [(one == true, other == true) for true, one, other in zip(truth, first, second, strict=True)]
+    assert (result.only_first, result.only_second) == (pairs.count((True, False)), pairs.count((False, True)))
+    discordant = result.only_first + result.only_second
+    tail = stats.binom.cdf(min(result.only_first, result.only_second), discordant, 0.5)
+    assert result.p == pytest.approx(min(1, 2 * tail))
+    assert mcnemar(truth, first, first).p == 1
+    with pytest.raises(ValueError, match="same clips"):
+        mcnemar(truth, first, second[:5])
+
+
+def test_seeds_are_combined_by_their_mean_posterior() -> None:
+    clips = toy_system(seeds=(0, 1, 2)).test
+    expected = [scores.mean(axis=0).argmax() for scores in clips.scores.astype(np.float64).transpose(1, 0, 2)]
+    assert clips.mean_posterior_predictions.tolist() == expected
+
+
+def test_wilcoxon_without_ties_is_that_of_scipy() -> None:
+    first, second = np.random.default_rng(3).normal(size=(2, 24))
+    assert wilcoxon_over_speakers(first, second) == pytest.approx(
+        stats.wilcoxon(first - second, method="exact").pvalue
+    )
+
+
+def test_wilcoxon_with_ties_and_zeros_is_exact_for_few_speakers() -> None:
+    differences = np.array([0.2, 0.2, 0.0, 0.1, -0.1, 0.3, 0.4])
+    ranks = stats.rankdata(np.abs(differences))  # Pratt: zeros are ranked, then count for neither side
+    observed = abs((ranks * np.sign(differences)).sum())
+    signs = itertools.product((-1, 1), repeat=7)
+    sums = [abs((ranks * np.abs(np.sign(differences)) * sign).sum()) for sign in signs]
+    expected = np.mean(np.array(sums) >= observed - 1e-12)
+    assert wilcoxon_over_speakers(differences, np.zeros(7)) == pytest.approx(expected)
+
+
+def test_wilcoxon_of_equal_or_single_speakers_says_nothing() -> None:
+    third = np.array([0.1 + 0.2, 0.5])  # 0.1 + 0.2 is not 0.3 to the last bit, which is no preference
+    assert wilcoxon_over_speakers(third, np.array([0.3, 0.5])) == 1
+    assert wilcoxon_over_speakers(np.array([0.9]), np.array([0.1])) == 1
+    with pytest.raises(ValueError, match="two figures"):
+        wilcoxon_over_speakers(np.zeros(2), np.zeros(3))
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.04, 0.01, 0.03, 0.005]) == pytest.approx([0.06, 0.03, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1, 1]
+    assert holm([]) == []
+    # Reject step by step: p(i) ≤ α / (m − i), stopping at the first that is not.
+    p = np.random.default_rng(0).uniform(0, 0.05, 8)
+    rejected = set()
+    for step, index in enumerate(p.argsort()):
+        if p[index] > 0.05 / (8 - step):
+            break
+        rejected.add(int(index))
+    assert {index for index, adjusted in enumerate(holm(p)) if adjusted <= 0.05} == rejected
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        holm([1.2])
+
+
+def test_uar_by_group_is_over_the_classes_of_the_group() -> None:
+    clips = toy_system(seeds=(0,), clips=2).test  # two clips each, so that every speaker lacks the third class
+    for group, figure in uar_by_group(clips, clips.speakers).items():
+        chosen = [index for index, speaker in enumerate(clips.speakers) if speaker == group]
+        truth, predictions = clips.truth[chosen], clips.predictions[0][chosen]
+        expected = recall_score(truth, predictions, labels=[0, 1], average=None, zero_division=0).mean()
+        assert figure.mean == pytest.approx(expected) and figure.sd is None
+    assert clips_by_group(["f", None, "f"]) == {"f": 2, "unknown": 1}
+    with pytest.raises(ValueError, match="groups"):
+        uar_by_group(clips, ["f"])
+
+
+def test_permutation_control_equals_permuting_clips() -> None:
+    random = np.random.default_rng(5)
+    truth = random.integers(0, 3, 60)
+    predictions = np.where(random.random(60) < 0.15, truth, random.integers(0, 3, 60))
+    speakers = random.integers(0, 4, 60)
+    result = permutation_control(truth, predictions, 3, speakers.tolist(), permutations=10_000)
+    by_hand = []
+    for trial in range(1000):
+        permuted = np.array(permute_labels(truth.tolist(), speakers.tolist(), trial))
+        by_hand.append(np.mean([(predictions[permuted == label] == label).mean() for label in range(3)]))
+    assert result.value == pytest.approx(balanced_accuracy_score(truth, predictions))
+    assert result.expected == pytest.approx(np.mean(by_hand), abs=0.01)
+    assert result.p == pytest.approx(np.mean(np.array(by_hand) >= result.value - 1e-12), abs=0.05)
+
+
+def test_knowing_the_speaker_only_is_chance_within_speakers() -> None:
+    # Each speaker has one emotion mostly, as in a corpus that confounds the two; the system knows the speaker.
+    truth = np.array([0] * 9 + [1] + [1] * 9 + [0])
+    speakers = ["a"] * 10 + ["b"] * 10
+    predictions = np.repeat([0, 1], 10)
+    assert permutation_control(truth, predictions, 2).p < 0.01
+    assert permutation_control(truth, predictions, 2, speakers).p == 1
+    with pytest.raises(ValueError, match="same clips"):
+        permutation_control(truth, predictions[:3], 2)
+
+
+def test_permuted_labels_stay_with_their_speaker() -> None:
+    labels, speakers = list("aabbcacb"), list("xxxxyyyy")
+    permuted = permute_labels(labels, speakers, seed=1)
+    assert permuted == permute_labels(labels, speakers, seed=1) != permute_labels(labels, speakers, seed=2)
+    assert sorted(permuted[:4]) == sorted(labels[:4]) and sorted(permuted[4:]) == sorted(labels[4:])
+    assert permute_labels(["a"], ["x"], 0) == ["a"] and permute_labels([], [], 0) == []
+    with pytest.raises(ValueError, match="label and a speaker"):
+        permute_labels(labels, speakers[:2], 0)
+
+
+def test_missing_folds_and_seeds_are_named_and_left_out() -> None:
+    entries = all_folds("whole", seeds=(0, 1, 2))
+    entries += [entry for entry in all_folds("part", seeds=(0, 1)) if (entry.seed, entry.fold) != (1, 2)]
+    part, whole = gather_systems(entries)
+    assert whole.seeds == [0, 1, 2] and whole.missing == {} and whole.missing_text == ""
+    assert part.seeds == [0] and part.missing == {1: [2], 2: [0, 1, 2]}
+    assert part.missing_text == "lacks seed 2; seed 1 lacks fold 2"
+    assert len(part.test.scores) == 1
+    assert part.hours == pytest.approx(5 * 0.01)
+
+
+@pytest.mark.parametrize("about", [{"folds": 4}, {"settings": {"condition": {"num_folds": 4}}}])
+def test_a_fold_that_no_system_has_is_missed_where_files_tell_their_number(about: dict) -> None:
+    system = toy_system(seeds=(0,), about=about)
+    assert system.seeds == [] and system.missing_text == "seed 0 lacks fold 3"
+    with pytest.raises(ValueError, match="no seed is complete"):
+        _ = system.test
+
+
+def test_files_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 different settings"):
+        gather_systems([fold_scores(), fold_scores(seed=1, about={"settings": {"dropout": 0.1}})])
+    with pytest.raises(ValueError, match="one corpus"):
+        gather_systems([fold_scores(), fold_scores(corpus="other")])
+    with pytest.raises(ValueError, match="there twice"):
+        gather_systems([fold_scores(), fold_scores()])
+    with pytest.raises(ValueError, match="different clips"):
+        gather_systems(all_folds("one") + all_folds("two", clips=8))
+    with pytest.raises(ValueError, match="different clips"):
+        _ = gather_systems(all_folds(seeds=(0,)) + all_folds(seeds=(1,), clips=8))[0].test
+    same_speakers = fold_scores(fold=1)
+    object.__setattr__(same_speakers, "fold", 0)
+    with pytest.raises(ValueError, match="tested more than once"):
+        _ = gather_systems([fold_scores(fold=1), same_speakers])[0].test
+
+
+def test_clips_without_speakers_are_not_counted_by_speaker() -> None:
+    entry = fold_scores()
+    entry.clips["speaker"][0] = None
+    with pytest.raises(ValueError, match="Clip s0_0 has no speaker"):
+        gather_systems([entry])[0].test.speaker_counts()
