@@ -14,7 +14,7 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 from transformers.feature_extraction_utils import BatchFeature
 
 from .audio_decoding import load_audio
-from .mel_deltas import log_mel_deltas
+from .mel_deltas import CLIP_NORMALIZATIONS, log_mel_deltas
 from .waveform_inputs import check_extra_settings, checked_waveforms, device_of, in_form, padded_batch, to_tensor
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
             a folder or an id on the Hub; see `load_encoder`. `layer` is 5 for DeepSpeech and the last one for others
             where it is left out.
         feature_dtype: "float32", or "float16": the features are then rounded to it as the last step.
+        dynamic_range: Floor of the log-mel energies below each clip's loudest one, in dB; `None` for none.
+        clip_normalization: What is subtracted from a clip's log-mel energies: "none", "level", their mean, or "band",
+            each band's mean. Either makes features of loud and quiet recordings alike; see `normalize_clip`.
         **kwargs: What transformers itself writes into `preprocessor_config.json`; anything else is refused.
 
     Raises:
@@ -81,6 +84,8 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         num_mel_bins: int = 128,
         encoders: dict[str, Any] | None = None,
         feature_dtype: str = "float32",
+        dynamic_range: float | None = None,
+        clip_normalization: str = "none",
         **kwargs: Any,
     ) -> None:
         encoders = _check_streams(streams, encoders)
@@ -93,6 +98,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         )
         if feature_dtype not in DTYPES:
             raise ValueError(f"feature_dtype={feature_dtype!r}: choose one of {', '.join(DTYPES)}.")
+        _check_normalization(dynamic_range, clip_normalization)
         check_extra_settings(kwargs, FEATURE_EXTRACTION_VERSION, "SERFeatureExtractor")
 
         self.streams = tuple(streams)
@@ -110,6 +116,8 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         self.win_length = win_length
         self.hop_length = hop_length
         self.feature_dtype = feature_dtype
+        self.dynamic_range = dynamic_range
+        self.clip_normalization = clip_normalization
         self.feature_extraction_version = FEATURE_EXTRACTION_VERSION
         if "auto_map" in kwargs:
             self.auto_map = kwargs["auto_map"]
@@ -197,6 +205,8 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
             win_length=self.win_length,
             hop_length=self.hop_length,
             num_mel_bins=self.num_mel_bins,
+            dynamic_range=self.dynamic_range,
+            clip_normalization=self.clip_normalization,
         )
 
     def _side_by_side(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
@@ -458,6 +468,14 @@ def _check_numbers(*, n_fft: int, win_length: int, num_mel_bins: int, **others: 
         raise ValueError(
             f"num_mel_bins={num_mel_bins}: more than the n_fft // 2 = {n_fft // 2} bins there are to share."
         )
+
+
+def _check_normalization(dynamic_range: float | None, clip_normalization: str) -> None:
+    if clip_normalization not in CLIP_NORMALIZATIONS:
+        raise ValueError(f"clip_normalization={clip_normalization!r}: choose one of {', '.join(CLIP_NORMALIZATIONS)}.")
+    numeric = isinstance(dynamic_range, int | float) and not isinstance(dynamic_range, bool)
+    if dynamic_range is not None and not (numeric and 0 < dynamic_range < float("inf")):
+        raise ValueError(f"dynamic_range={dynamic_range!r}: must be a positive number of dB, or None for no floor.")
 
 
 def _check_padding(

@@ -33,6 +33,7 @@ FRAMES_PER_PIECE = 256
 FEWEST_FRAMES = 8
 DELTA_REACH = 4  # frames on either side: librosa's width of 9
 DELTA_SPAN = 16  # frames whose derivatives are one matrix product
+CLIP_NORMALIZATIONS = ("none", "level", "band")
 
 
 @torch.no_grad()
@@ -44,6 +45,8 @@ def log_mel_deltas(
     win_length: int = 400,
     hop_length: int = 400,
     num_mel_bins: int = 128,
+    dynamic_range: float | None = None,
+    clip_normalization: str = "none",
 ) -> tuple[torch.Tensor, list[int]]:
     """Log-mel energies, deltas and delta-deltas side by side, padded to the longest clip.
 
@@ -54,6 +57,8 @@ def log_mel_deltas(
         win_length: Length of the Hann window, in samples; at most `n_fft`.
         hop_length: Step between frames, in samples.
         num_mel_bins: Number of mel filters between 0 Hz and half the sampling rate.
+        dynamic_range: As of `normalize_clip`, which is applied before the derivatives are taken.
+        clip_normalization: Likewise.
 
     Returns:
         Features (batch, frames, 3 * num_mel_bins), zero after a clip's end, in the order log-mel (dB), delta (dB per
@@ -76,6 +81,7 @@ def log_mel_deltas(
     lengths = [len(clip) for clip in energies]
     features = energies[0].new_empty(len(lengths), max(lengths), 3 * num_mel_bins)
     for row, clip, length in zip(features, energies, lengths, strict=True):
+        clip = normalize_clip(clip, dynamic_range, clip_normalization)
         row[:length, :num_mel_bins] = clip
         row[:length, num_mel_bins:] = deltas(clip)
         row[length:] = 0.0
@@ -117,6 +123,47 @@ def log_mel(
     with _full_precision(frames.device):
         energies = _frame_energies(frames, sampling_rate, n_fft, num_mel_bins)  # (frames of all clips, mels)
     return [energies[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+
+
+@torch.no_grad()
+def normalize_clip(
+    energies: torch.Tensor, dynamic_range: float | None = None, clip_normalization: str = "none"
+) -> torch.Tensor:
+    """Take out of a clip's log-mel energies what is the recording's rather than the speaker's.
+
+    A factor g on the waveform, the distance to the microphone, adds 20 log₁₀ g to every energy; a linear filter, the
+    microphone or the room, adds its gain in each band. A mean over the clip has the same term in it, so
+
+        x[t, b] - Σ_τ Σ_β x[τ, β] / (T B)    ("level")    is the same for any g,
+        x[t, b] - Σ_τ x[τ, b] / T            ("band")     is the same for any filter shorter than a frame.
+
+    That holds where no energy lies at the floor of -100 dB, which does not move with g. The floor at `dynamic_range`
+    below the clip's loudest energy does, m = max_{τ,β} x[τ, β]: max(x[t, b], m - r); with it silence has one level
+    however it was recorded. What is lost is loudness where it meant something: clips of one unmoved microphone.
+
+    Args:
+        energies: Of one clip, in dB, (frames, bands).
+        dynamic_range: r, in dB, positive; `None` for no floor but the common one.
+        clip_normalization: `"none"`, `"level"` or `"band"`.
+
+    Returns:
+        Energies in dB, (frames, bands); the argument itself if there is nothing to do.
+
+    Source: for "band", Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
+    speaker identification and verification", 1974, there of cepstra; for the floor, librosa's `power_to_db(top_db=r)`.
+
+    Example:
+        >>> energies = torch.tensor([[-90.0, -30.0], [-20.0, -10.0]])
+        >>> normalize_clip(energies, dynamic_range=60.0, clip_normalization="level").tolist()
+        [[-37.5, 2.5], [12.5, 22.5]]
+    """
+    if dynamic_range is not None:
+        energies = energies.clamp(min=energies.max() - dynamic_range)
+    if clip_normalization == "level":
+        return energies - energies.mean()
+    if clip_normalization == "band":
+        return energies - energies.mean(dim=0)
+    return energies
 
 
 @torch.no_grad()

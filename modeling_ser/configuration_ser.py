@@ -1,7 +1,7 @@
 """The configuration of the speech-emotion model: every choice that the paper leaves open is a field with a default."""
 
 import copy
-from typing import Any
+from typing import Any, Self
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -12,12 +12,24 @@ AUTO_MAP = {
     "AutoModel": "modeling_ser.SERModel",
     "AutoModelForAudioClassification": "modeling_ser.SERForAudioClassification",
 }
+# An ensemble has no body of one model that `AutoModel` could give.
+ENSEMBLE_AUTO_MAP = {
+    "AutoConfig": "configuration_ser.SERConfig",
+    "AutoModelForAudioClassification": "modeling_ser_ensemble.SEREnsembleForAudioClassification",
+}
 CUSTOM_PIPELINES = {
     "audio-classification": {
         "impl": "pipeline_ser.SERPipeline",
         "pt": ["AutoModelForAudioClassification"],
         "type": "audio",
     }
+}
+
+# Fields whose values are names, the default first.
+CHOICES = {
+    "loss": ("cross_entropy", "focal"),
+    "fusion": ("frame", "late"),
+    "pooling": ("mean", "attention_statistics"),
 }
 
 # Keys that transformers itself passes or writes beyond its declared fields; everything else unknown is a mistake.
@@ -55,14 +67,20 @@ class SERConfig(PreTrainedConfig):
         dense_size: Units of the first dense layer; the second gives the logits.
         dropout: Probability of dropping a unit of the first dense layer, in [0, 1).
         attention_dropout: Probability of dropping an attention weight, in [0, 1).
+        encoder_dropout: Probability of dropping a single value of the encoder's output E before the attention and its
+            residual connection read it, in [0, 1).
         fusion: `"frame"`: one encoder and one attention over all features of a frame. `"late"`: one of each per
             stream, the pooled contexts concatenated before the dense layers.
         stream_sizes: Features of each stream, in order, summing to `input_size`; needed for late fusion.
+        pooling: `"mean"`: the average of the contexts over the frames, as in the paper. `"attention_statistics"`:
+            their mean and standard deviation under learned weights of the frames (Okabe et al., 2018), twice the size.
         class_weights: Weight w_y of each class in the loss, in the order of the labels; `None` weighs all alike. Use
             weights of mean 1 over the training clips to keep the loss on its usual scale.
-        label_smoothing: Share of the target spread over all classes, in [0, 1).
-        loss: `"cross_entropy"`.
-        num_members: Models in an ensemble; 1 for a single model.
+        label_smoothing: Share of the target spread over all classes, in [0, 1); of cross entropy only.
+        loss: `"cross_entropy"`, or `"focal"`: cross entropy times (1 - p_t)^γ, which makes little of clips whose
+            emotion is already recognized with a high probability p_t (Lin et al., 2017).
+        focal_gamma: γ of the focal loss, at least 0, where it is cross entropy.
+        num_members: Models in an ensemble (`SEREnsembleForAudioClassification`); 1 for a single model.
         kwargs: Fields of `transformers.PreTrainedConfig` (`id2label`, `label2id`, `num_labels`, …).
 
     Raises:
@@ -87,11 +105,14 @@ class SERConfig(PreTrainedConfig):
     dense_size: int = 64
     dropout: float | int = 0.3
     attention_dropout: float | int = 0.1
+    encoder_dropout: float | int = 0.0
     fusion: str = "frame"
     stream_sizes: list[int] | tuple[int, ...] | None = None
+    pooling: str = "mean"
     class_weights: list[float] | tuple[float, ...] | None = None
     label_smoothing: float | int = 0.0
     loss: str = "cross_entropy"
+    focal_gamma: float | int = 2.0
     num_members: int = 1
     custom_pipelines: dict[str, Any] | None = None
 
@@ -111,7 +132,7 @@ class SERConfig(PreTrainedConfig):
             self.head_size = self.hidden_size // self.num_attention_heads
         if self.custom_pipelines is None:
             self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)
-        kwargs.setdefault("auto_map", dict(AUTO_MAP))
+        kwargs.setdefault("auto_map", code_references(self.num_members))
         super().__post_init__(**kwargs)
         self.check_ranges()
 
@@ -119,6 +140,28 @@ class SERConfig(PreTrainedConfig):
     def own_fields(cls) -> list[str]:
         """Return the names of the fields that this class adds to transformers' own."""
         return [name for name in SERConfig.__annotations__ if name != "custom_pipelines"]
+
+    def with_members(self, num_members: int) -> Self:
+        """Return a copy for so many models, whose code references name the class that holds them.
+
+        Args:
+            num_members: 1 for a single model, more for an ensemble.
+
+        Returns:
+            The copy; all other fields are the same.
+
+        Raises:
+            ValueError: If there would be no model.
+
+        Example:
+            >>> SERConfig().with_members(5).auto_map["AutoModelForAudioClassification"]
+            'modeling_ser_ensemble.SEREnsembleForAudioClassification'
+        """
+        config = copy.deepcopy(self)
+        config.num_members = num_members
+        config.auto_map = code_references(num_members)
+        config.check_ranges()
+        return config
 
     def check_ranges(self) -> None:
         """Check every field against its range.
@@ -137,13 +180,20 @@ class SERConfig(PreTrainedConfig):
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("dropout", "attention_dropout", "label_smoothing"):
+        for name in ("dropout", "attention_dropout", "encoder_dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}.")
-        if self.loss != "cross_entropy":
-            raise ValueError(f"loss must be 'cross_entropy', not {self.loss!r}.")
-        if self.fusion not in ("frame", "late"):
-            raise ValueError(f"fusion must be 'frame' or 'late', not {self.fusion!r}.")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                known = " or ".join(map(repr, choices))
+                raise ValueError(f"{name} must be {known}, not {getattr(self, name)!r}.")
+        if not 0 <= self.focal_gamma < float("inf"):
+            raise ValueError(f"focal_gamma must be finite and at least 0, not {self.focal_gamma}.")
+        if self.loss == "focal" and self.label_smoothing:
+            raise ValueError(
+                f"The focal loss knows one true class and no smoothed target: set label_smoothing to 0, not "
+                f"{self.label_smoothing}, or loss to 'cross_entropy'."
+            )
         if self.fusion == "late" and not self.stream_sizes:
             raise ValueError("fusion='late' needs stream_sizes, the number of features of each stream.")
         if self.stream_sizes is not None and (
@@ -169,6 +219,18 @@ class SERConfig(PreTrainedConfig):
         for task in (output.get("custom_pipelines") or {}).values():
             task["impl"] = task["impl"].split("--")[-1]
         return output
+
+
+def code_references(num_members: int) -> dict[str, str]:
+    """Return what a saved config.json names as its code: that of a single model, or of an ensemble.
+
+    Args:
+        num_members: Models that the saved one consists of.
+
+    Returns:
+        Name of an auto class → module and class in the same folder.
+    """
+    return dict(AUTO_MAP if num_members == 1 else ENSEMBLE_AUTO_MAP)
 
 
 __all__ = ["SERConfig"]

@@ -1,8 +1,9 @@
-"""The paper's network: a convolutional encoder, multi-head self-attention, average pooling and two dense layers.
+"""The paper's network: a convolutional encoder, multi-head self-attention, pooling over time and two dense layers.
 
 Every layer honors the attention mask, so that padding never changes a score.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -17,7 +18,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
 
+from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
+from .pooling import POOLINGS
 
 logger = logging.get_logger(__name__)
 
@@ -248,6 +251,7 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         self.conv1 = ConvLayer(input_size, config.hidden_size, config.conv_kernel_size)
         self.conv2 = ConvLayer(config.hidden_size, config.hidden_size, config.conv_kernel_size)
+        self.dropout = nn.Dropout(config.encoder_dropout)
         self.attention = SelfAttention(config)
 
     def forward(
@@ -262,9 +266,10 @@ class EncoderDecoder(nn.Module):
             output_attentions: Whether to return the attention weights.
 
         Returns:
-            E and C, each (batch, frames, hidden_size), and the weights, (batch, heads, frames, frames), or None.
+            E and C, each (batch, frames, hidden_size), and the weights, (batch, heads, frames, frames), or None. E is
+            what the attention reads: in training some of its values are dropped.
         """
-        encoded = self.conv2(self.conv1(features, mask), mask)
+        encoded = self.dropout(self.conv2(self.conv1(features, mask), mask))
         context, weights = self.attention(encoded, attention_mask, output_attentions)
         return encoded, context, weights
 
@@ -347,7 +352,7 @@ class SERPreTrainedModel(PreTrainedModel):
             **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
         )
         mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
-        body = [key for key in mismatched if not key.startswith(cls._head_prefix)] if cls._head_prefix else mismatched
+        body = [key for key in mismatched if not (cls._resizable and re.match(cls._resizable, key))]
         problems = {"of another size": body}
         if strict:
             # transformers counts a resized weight as missing too: it is reported once, above.
@@ -369,16 +374,16 @@ class SERPreTrainedModel(PreTrainedModel):
             )
         return (model, info) if output_loading_info else model
 
-    # Weights that may take another size with ignore_mismatched_sizes.
-    _head_prefix: str | None = None
+    # Weights that may take another size with ignore_mismatched_sizes: a regular expression of their first letters.
+    _resizable: str | None = None
 
 
 class SERModel(SERPreTrainedModel):
-    """The paper's encoder and attention decoder: features of frames → contexts and their mean over time.
+    """The paper's encoder and attention decoder: features of frames → contexts, pooled over time.
 
     Args:
-        config: The configuration. With `fusion="late"` each stream has an encoder and an attention of its own, and
-            the contexts are concatenated on the feature axis.
+        config: The configuration. With `fusion="late"` each stream has an encoder, an attention and a pooling of its
+            own, and the contexts are concatenated on the feature axis.
 
     Source: slides, "Proposed architecture" and "Multi-head Self Attention".
 
@@ -398,12 +403,13 @@ class SERModel(SERPreTrainedModel):
         self.register_buffer("feature_mean", torch.zeros(config.input_size))
         self.register_buffer("feature_std", torch.ones(config.input_size))
         self.streams = nn.ModuleList(EncoderDecoder(config, size) for size in self.stream_sizes)
+        self.poolings = nn.ModuleList(POOLINGS[config.pooling](config.hidden_size) for _ in self.stream_sizes)
         self.post_init()
 
     @property
     def pooled_size(self) -> int:
-        """Size of the pooled context: `hidden_size` times the number of separately encoded streams."""
-        return self.config.hidden_size * len(self.stream_sizes)
+        """Size of the pooled contexts of all streams: `hidden_size` for each, twice that with a deviation."""
+        return sum(pooling.pooled_size for pooling in self.poolings)
 
     @torch.no_grad()
     def set_normalization(self, mean: torch.Tensor, std: torch.Tensor) -> None:
@@ -445,9 +451,9 @@ class SERModel(SERPreTrainedModel):
             return_dict: Whether to return an output object (the default) or a tuple.
 
         Returns:
-            `last_hidden_state` C, (batch, frames, hidden_size × streams), 0 where padded; `pooler_output`, its mean
-            over real frames, (batch, hidden_size × streams); `attentions`, one tensor (batch, heads, frames, frames)
-            per stream; `hidden_states` (E, C), each of C's shape.
+            `last_hidden_state` C, (batch, frames, hidden_size × streams), 0 where padded; `pooler_output`, what
+            `config.pooling` makes of its real frames, (batch, pooled_size), stream by stream; `attentions`, one tensor
+            (batch, heads, frames, frames) per stream; `hidden_states` (E, C), each of C's shape.
 
         Raises:
             ValueError: If a shape does not fit.
@@ -472,18 +478,18 @@ class SERModel(SERPreTrainedModel):
         mask = mask.unsqueeze(-1)  # (batch, frames, 1)
         if real is not None:  # not a product: whatever stands in the padding, NaN included, must vanish
             features = features.masked_fill(~real.unsqueeze(-1), 0.0)
-        encoded, contexts, attentions = [], [], []
+        encoded, contexts, pooled, attentions = [], [], [], []
         parts = features.split(self.stream_sizes, dim=-1) if len(self.stream_sizes) > 1 else (features,)
-        for stream, part in zip(self.streams, parts, strict=True):
+        for stream, pooling, part in zip(self.streams, self.poolings, parts, strict=True):
             stream_encoded, context, weights = stream(part, mask, real, output_attentions)
             encoded.append(stream_encoded)
-            contexts.append(context)
+            contexts.append(context * mask)  # (batch, frames, hidden_size)
+            pooled.append(pooling(contexts[-1], mask))
             attentions.append(weights)
-        context = torch.cat(contexts, dim=-1) * mask  # (batch, frames, hidden_size × streams)
-        pooled = context.sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)  # (batch, hidden_size × streams)
+        context = torch.cat(contexts, dim=-1)  # (batch, frames, hidden_size × streams)
         output = BaseModelOutputWithPooling(
             last_hidden_state=context,
-            pooler_output=pooled,
+            pooler_output=torch.cat(pooled, dim=-1),  # (batch, pooled_size)
             hidden_states=(torch.cat(encoded, dim=-1), context) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
@@ -526,7 +532,7 @@ class SERForAudioClassification(SERPreTrainedModel):
         torch.Size([2, 4])
     """
 
-    _head_prefix = "classifier.out_proj."
+    _resizable = r"classifier\.out_proj\."
 
     def __init__(self, config: SERConfig) -> None:
         super().__init__(config)
@@ -535,6 +541,8 @@ class SERForAudioClassification(SERPreTrainedModel):
         self.ser = SERModel(config)
         self.classifier = DenseHead(self.ser.pooled_size, config)
         self.post_init()
+        # The body may leave out a head; transformers hands that leave on to whoever holds a body.
+        self._keys_to_ignore_on_load_unexpected = set()
 
     def forward(
         self,
@@ -596,35 +604,4 @@ class SERForAudioClassification(SERPreTrainedModel):
         return SERPipeline(model=self.eval(), feature_extractor=feature_extractor, **kwargs)
 
 
-def classification_loss(logits: torch.Tensor, labels: torch.Tensor, config: SERConfig) -> torch.Tensor:
-    """Return the class-weighted cross entropy Σ w_y · CE / N.
-
-    Dividing by the number of clips N, and not by Σ w as `torch.nn.functional.cross_entropy` does, makes the mean over
-    processes of their losses equal to the loss of the joint batch. With weights of mean 1 over the training clips
-    the two agree on average.
-
-    Args:
-        logits: (batch, num_labels).
-        labels: (batch,), in [0, num_labels).
-        config: Class weights and label smoothing. As in PyTorch, each class's part of a smoothed target carries that
-            class's own weight.
-
-    Returns:
-        A scalar, in nats.
-
-    Raises:
-        ValueError: If the number of class weights is not the number of labels.
-    """
-    weight = None
-    if config.class_weights is not None:
-        if len(config.class_weights) != logits.shape[-1]:
-            raise ValueError(
-                f"config.class_weights has {len(config.class_weights)} values for {logits.shape[-1]} labels; "
-                "set it anew, or to None."
-            )
-        weight = logits.new_tensor(config.class_weights)
-    total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=config.label_smoothing, reduction="sum")
-    return total / labels.numel()
-
-
-__all__ = ["SERForAudioClassification", "SERModel", "SERPreTrainedModel"]
+__all__ = ["SERForAudioClassification", "SERModel", "SERPreTrainedModel", "classification_loss"]

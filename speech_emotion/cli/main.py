@@ -12,7 +12,9 @@ def get_parser() -> argparse.ArgumentParser:
         The parser; `part` is the chosen part.
     """
     parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
-    parts = parser.add_subparsers(dest="part", required=True, metavar="{train,predict,corpus,convert,demo}")
+    parts = parser.add_subparsers(
+        dest="part", required=True, metavar="{train,cross-validate,predict,corpus,convert,demo,study,figures}"
+    )
 
     for name, (_, what) in PASSED_ON.items():
         parts.add_parser(name, help=what, add_help=False)
@@ -65,6 +67,12 @@ def _train(words: Sequence[str]) -> int:
     return train(words)
 
 
+def _cross_validate(words: Sequence[str]) -> int:
+    from speech_emotion.experiments.main import main as cross_validate
+
+    return cross_validate(words, prog="ser cross-validate")
+
+
 def _corpus(words: Sequence[str]) -> int:
     from dataset_scripts.command import main as corpus
 
@@ -77,11 +85,26 @@ def _convert(words: Sequence[str]) -> int:
     return convert(words, prog="ser convert")
 
 
+def _study(words: Sequence[str]) -> int:
+    from .study import main as study
+
+    return study(words)
+
+
+def _figures(words: Sequence[str]) -> int:
+    from .figures import main as figures
+
+    return figures(words)
+
+
 # Parts that parse their own words.
 PASSED_ON: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (_train, "train a model on a corpus (as train.py)"),
+    "cross-validate": (_cross_validate, "compare systems on all folds of a corpus (as cross_validate.py)"),
     "corpus": (_corpus, "list, describe, check, fold, export and share corpora"),
     "convert": (_convert, "convert a released DeepSpeech model"),
+    "study": (_study, "study the layers of a DeepSpeech, or the heads of trained models"),
+    "figures": (_figures, "draw a clip's attention, or what finished runs gave"),
 }
 
 

@@ -9,6 +9,8 @@ from transformers import HfArgumentParser, TrainingArguments
 from dataset_scripts import list_corpora
 from modeling_ser import SERConfig
 
+from .presets import PRESETS
+
 
 @dataclass
 class DataArguments:
@@ -64,6 +66,16 @@ class ModelArguments:
         model_name_or_path: A saved model to fine-tune, with its own features and sizes, instead of a new one.
         model_revision: Revision of it on the Hub.
         class_weights: `"none"`, or `"balanced"`: w_y = N / (K n_y), of mean 1 over the training clips.
+        dynamic_range: Floor of a clip's log-mel energies below its loudest one, in dB; 0 for none.
+        clip_normalization: What is subtracted from a clip's log-mel energies: `"none"`, `"level"` or `"band"`.
+        tempo: Largest change of a training clip's length by chance, as a part of it; 0 for none.
+        band_warp: Largest change by chance of where the spectrum lies on the mel bands, as a part; 0 for none.
+        time_masks: Stretches of frames that are masked in each training clip; 0 for none.
+        time_mask_frames: The most frames of one stretch, and at most a fifth of the clip.
+        band_masks: Runs of mel bands that are masked in each training clip, with their Δ and ΔΔ; 0 for none.
+        band_mask_size: The most bands of one run.
+        preset: What the defaults of all arguments are: `"paper"`, or `"best"`; see `presets.py`. An argument that is
+            given is taken as given.
     """
 
     streams: list[str] = field(default_factory=lambda: ["mel"], metadata={"help": "feature streams"})
@@ -83,6 +95,21 @@ class ModelArguments:
     attention_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
     label_smoothing: float = field(default=0.0, metadata={"help": "share of the target spread over all classes"})
     class_weights: Literal["none", "balanced"] = field(default="none", metadata={"help": "weights in the loss"})
+    pooling: Literal["mean", "attention_statistics"] = field(default="mean", metadata={"help": "pooling over time"})
+    encoder_dropout: float = field(default=0.0, metadata={"help": "dropout of the encoder's output"})
+    dynamic_range: float = field(default=0.0, metadata={"help": "floor below a clip's loudest energy, in dB; 0: none"})
+    clip_normalization: Literal["none", "level", "band"] = field(
+        default="none", metadata={"help": "mean subtracted from a clip's log-mel energies"}
+    )
+    tempo: float = field(default=0.0, metadata={"help": "largest random change of a clip's length, as a part"})
+    band_warp: float = field(default=0.0, metadata={"help": "largest random warp of the mel bands, as a part"})
+    time_masks: int = field(default=0, metadata={"help": "SpecAugment: masks over time"})
+    time_mask_frames: int = field(default=20, metadata={"help": "SpecAugment: the most frames of one"})
+    band_masks: int = field(default=0, metadata={"help": "SpecAugment: masks over mel bands"})
+    band_mask_size: int = field(default=16, metadata={"help": "SpecAugment: the most bands of one"})
+    preset: Literal["paper", "best"] = field(
+        default="paper", metadata={"help": "defaults of all arguments: the paper's model, or the best recipe found"}
+    )
 
 
 @dataclass
@@ -144,7 +171,7 @@ def parse_arguments(
         argv: The words after the program's name; `None` for those of this process.
 
     Returns:
-        The three groups of arguments.
+        The three groups of arguments. What is not given has the value that the preset says, or else its default.
 
     Raises:
         SystemExit: If a word is unknown or a value is missing, after a message on the standard error.
@@ -154,8 +181,11 @@ def parse_arguments(
         >>> data.fold, training.per_device_train_batch_size
         (2, 16)
     """
+    words = None if argv is None else list(argv)
     parser = HfArgumentParser((DataArguments, ModelArguments, SERTrainingArguments), prog="train.py")
-    return parser.parse_args_into_dataclasses(None if argv is None else list(argv))
+    # The preset's settings become the defaults of a second parse, so whatever is given explicitly wins.
+    parser.set_defaults(**PRESETS[parser.parse_known_args(words)[0].preset])
+    return parser.parse_args_into_dataclasses(words, look_for_args_file=False)
 
 
 def model_sizes(args: ModelArguments) -> dict[str, int | float | str]:

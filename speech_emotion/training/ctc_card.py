@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from speech_emotion.evaluation import markdown_table
 
 from .card import HUB_LICENSES, LIBRARY
+from .stages import describe_stages
 
 TEMPLATE = Path(__file__).with_name("ctc_card.md")
 ALL = "all"
+CURVE_ROWS = 11  # of the card's learning curve; results.json has all
 READ = "The validation speakers chose the epoch; the test speakers chose nothing and were read once."
 NOT_READ = (
     "The validation speakers chose the epoch, so on new speakers expect a little more. The test speakers have not "
@@ -101,6 +104,7 @@ class RecognitionReport:
         curve: For each evaluation the epoch and what was measured.
         arguments: What the training was asked for.
         versions: Versions of the libraries.
+        stages: Where the training was resumed with other settings, as `record_stage` returns them.
     """
 
     corpus: str
@@ -122,6 +126,7 @@ class RecognitionReport:
     curve: list[dict[str, float]]
     arguments: dict[str, object]
     versions: dict[str, str]
+    stages: list[dict[str, Any]] = field(default_factory=list)
 
     def measured(self) -> list[tuple[str, SpokenSplit]]:
         """Return name and figures of the splits that were measured, the test first."""
@@ -181,6 +186,7 @@ def recognizer_card(report: RecognitionReport, repo_id: str, revision: str | Non
         roles=READ if report.test is not None else NOT_READ,
         half=report.half,
         examples=_examples_table(report),
+        curve=_curve_table(report) if report.curve else "",
         repo_id=repo_id,
         revision=revision,
         corpus=report.title,
@@ -195,6 +201,7 @@ def recognizer_card(report: RecognitionReport, repo_id: str, revision: str | Non
         epochs=f"{report.epochs:.0f}",
         dropout=settings["dropout"],
         augmentation=augmentation,
+        stages=" ".join(describe_stages(report.stages)),
         seed=report.seed,
         versions=", ".join(f"{library} {version}" for library, version in report.versions.items()),
         citation=f"Cite the corpus: {report.citation}" if report.citation else "",
@@ -216,6 +223,21 @@ def _examples_table(report: RecognitionReport) -> str:
     _, part = report.measured()[0]
     rows = [[example.group, example.reference, example.hypothesis] for example in part.examples]
     return markdown_table(["age", "said", "recognized"], rows)
+
+
+def _curve_table(report: RecognitionReport) -> str:
+    """Write the learning curve: some evaluations, evenly spaced, the first, the last and the kept one among them."""
+    last = len(report.curve) - 1
+    chosen = {round(last * step / (CURVE_ROWS - 1)) for step in range(CURVE_ROWS)} if last > 0 else {0}
+    chosen |= {index for index, entry in enumerate(report.curve) if entry["epoch"] == report.best_epoch}
+    rows = []
+    for index in sorted(chosen):
+        entry = report.curve[index]
+        learned = "-" if entry["loss"] is None else f"{entry['loss']:.3f}"
+        kept = " (kept)" if entry["epoch"] == report.best_epoch else ""
+        figures = (f"{entry['eval_loss']:.3f}", f"{entry['eval_cer']:.1%}", f"{entry['eval_wer']:.1%}")
+        rows.append([f"{entry['epoch']:g}{kept}", learned, *figures])
+    return markdown_table(["epoch", "training loss", "validation loss", "validation CER", "validation WER"], rows)
 
 
 def _describe(report: RecognitionReport) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from .augmentation_stretching import stretch_frames
+
 
 @dataclass(frozen=True)
 class Perturbation:
@@ -60,21 +62,9 @@ class Perturbation:
         tempos, gains = (2 * torch.rand(2, len(lengths)) - 1).to(features.device)
         stretched = (lengths * (1 + self.tempo * tempos)).round().long()  # (batch,)
         enough = stretched > 2 * (labels >= 0).sum(dim=1)  # every letter and a blank beside it
-        lengths, stretched = lengths[:, None], torch.where(enough, stretched, lengths)[:, None]  # (batch, 1)
-
-        places = torch.arange(int(stretched.max()), device=features.device)  # (frames,)
-        mask = (places < stretched).long()  # (batch, frames)
-        positions = places * (lengths - 1) / (stretched - 1).clamp(min=1)  # (batch, frames)
-        before = positions.floor().long().minimum(lengths - 1)  # (batch, frames)
-        after = (before + 1).minimum(lengths - 1)
-        weight = (positions - before).clamp(0, 1).to(features)[..., None]  # (batch, frames, 1)
-        first, second = (
-            features.gather(1, index[..., None].expand(-1, -1, features.shape[2])) for index in (before, after)
-        )  # (batch, frames, features)
-        changed = torch.lerp(first, second, weight)
+        changed, mask = stretch_frames(features, lengths, torch.where(enough, stretched, lengths))
         decibels = self.gain * gains  # (batch,)
-        changed[..., 0] += (decibels * (torch.log(torch.tensor(10.0)) / 10).item()).to(features)[:, None]
-        changed = changed.masked_fill(mask[..., None] == 0, 0.0)
+        changed[..., 0] += (decibels * (torch.log(torch.tensor(10.0)) / 10).item()).to(features)[:, None] * mask
         return {**batch, "input_features": changed, "attention_mask": mask}
 
 

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
@@ -15,21 +16,23 @@ from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
 from speech_emotion.files import write_json, write_jsonl, write_text
 from speech_emotion.progress import quiet_unless_terminal
 
+from .augmentation_masking import SpecAugment
 from .ctc_arguments import CTCDataArguments, CTCModelArguments, CTCTrainingArguments
-from .ctc_augmentation import SpecAugment
 from .ctc_card import RecognitionReport, SpokenSplit, recognizer_card
 from .ctc_figures import describe_split, measure_split, transcript_rows
 from .ctc_input_scaling import scale_inputs, unscale_inputs
 from .ctc_perturbation import Perturbation
 from .ctc_speakers import choose_transcribed_fold, speaker_rows
 from .ctc_split import TranscribedSplit, make_transcribed_split
-from .ctc_trainer import Augmentation, CTCTrainer
+from .ctc_trainer import CTCTrainer
 from .ctc_transcripts import decode_greedily
 from .feature_cache import cache_features
 from .launch import check_launch, prepare_folder, sole_training
 from .normalization import feature_statistics
 from .provenance import corpus_title, library_versions, training_settings
+from .reproducible_trainer import Augmentation
 from .splits import check_recordings
+from .stages import record_stage
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,9 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
             print(f"{name:<10} {_in_words(SpokenSplit(**describe_split(split, seconds)))}", flush=True)
     set_seed(training.seed)
     network, augmentations = make_recognizer(model_args, reader.tokenizer, clips["train"])
+    stages = []
+    if training.process_index == 0:
+        stages = record_stage(folder, checkpoint, _asked_for(data, model_args, training))
     patience = training.early_stopping_patience
     trainer = CTCTrainer(
         network,
@@ -111,6 +117,7 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
     if trainer.stop.stopped:
         return CTCResult(folder, stopped=True)
 
+    trainer.leave_mixed_precision()
     unscale_inputs(network)
     if training.half:
         round_to_half(network)
@@ -123,7 +130,7 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
         texts = decode_greedily(labels, reader.tokenizer)
         measured[name] = measure_split(clips[name], texts, losses, seconds)
         transcripts += transcript_rows(name, clips[name], texts)
-    report = _report(data, model_args, training, reader.rows, fold, trainer, measured, clips["train"], seconds)
+    report = _report(data, model_args, training, reader.rows, fold, trainer, measured, clips["train"], seconds, stages)
     if trainer.is_world_process_zero():
         save_recognizer(network, reader.extractor, reader.tokenizer, folder, training.half)
         save_fold(fold, speaker_rows(reader.rows), folder / "fold.jsonl")
@@ -259,6 +266,7 @@ def _report(
     measured: dict[str, SpokenSplit],
     train: TranscribedSplit,
     seconds: float,
+    stages: list[dict[str, Any]],
 ) -> RecognitionReport:
     figures = ("epoch", "eval_loss", "eval_cer", "eval_wer")
     history = trainer.state.log_history
@@ -283,15 +291,21 @@ def _report(
         validation=measured["validation"],
         test=measured.get("test"),
         curve=[{name: entry[name] for name in figures} | {"loss": losses.get(entry["step"])} for entry in evaluations],
-        arguments={
-            "corpus": data.corpus,
-            "config": data.config,
-            "validation_speakers": None if data.folds_file else data.validation_speakers,
-            **vars(model_args),
-            **training_settings(training),
-        },
+        arguments=_asked_for(data, model_args, training),
+        stages=stages,
         versions=library_versions(),
     )
+
+
+def _asked_for(data: CTCDataArguments, model: CTCModelArguments, training: CTCTrainingArguments) -> dict[str, object]:
+    """What distinguishes one run from another, without tokens and paths."""
+    return {
+        "corpus": data.corpus,
+        "config": data.config,
+        "validation_speakers": None if data.folds_file else data.validation_speakers,
+        **vars(model),
+        **training_settings(training),
+    }
 
 
 def _in_words(part: SpokenSplit) -> str:

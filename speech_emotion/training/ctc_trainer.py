@@ -1,6 +1,6 @@
 """Trainer for DeepSpeech models: CTC loss, SpecAugment, greedy decoding."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,6 @@ from .ctc_transcripts import decode_greedily
 from .epoch_table import COMMON_COLUMNS, Column
 from .reproducible_trainer import ReproducibleTrainer
 
-Augmentation = Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]]
-
 INPUT_LAYER = "input_layer.pt"
 CTC_COLUMNS = (*COMMON_COLUMNS, Column("eval_cer", "val. CER", "{:8.1%}"), Column("eval_wer", "val. WER", "{:8.1%}"))
 
@@ -40,8 +38,7 @@ class CTCTrainer(ReproducibleTrainer):
         train_dataset: Clips to learn from.
         eval_dataset: Clips of other speakers, to choose the epoch by.
         tokenizer: The tokenizer of the model's labels.
-        augmentations: What is done to every training batch, one after the other.
-        kwargs: As of `ReproducibleTrainer` (`processing_class`: the feature extractor, `callbacks`, …).
+        kwargs: As of `ReproducibleTrainer` (`processing_class`: the feature extractor, `augmentations`, …).
 
     Raises:
         RuntimeError: If the launch would not do what was asked for.
@@ -56,10 +53,9 @@ class CTCTrainer(ReproducibleTrainer):
         eval_dataset: TranscribedSplit,
         *,
         tokenizer: PreTrainedTokenizerBase,
-        augmentations: Sequence[Augmentation] = (),
         **kwargs: Any,
     ) -> None:
-        self.tokenizer, self.augmentations = tokenizer, list(augmentations)
+        self.tokenizer = tokenizer
         super().__init__(
             model,
             args,
@@ -70,13 +66,6 @@ class CTCTrainer(ReproducibleTrainer):
             compute_metrics=metric_function(tokenizer),
             **kwargs,
         )
-
-    def compute_loss(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
-        """Compute the loss, in training of an augmented batch; `training_step` has seeded the chances."""
-        if model.training:
-            for augment in self.augmentations:
-                inputs = augment(inputs)
-        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any

@@ -47,6 +47,8 @@ def training_settings(training: SERTrainingArguments) -> dict[str, object]:
         "warmup_steps",
         "early_stopping_patience",
         "seed",
+        "bf16",
+        "fp16",
     )
     schedule = SchedulerType(training.lr_scheduler_type).value
     return {name: getattr(training, name) for name in names} | {"lr_scheduler_type": schedule}

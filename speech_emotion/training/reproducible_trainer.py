@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,17 @@ from .stop_signal import StopSignalCallback
 
 logger = logging.getLogger(__name__)
 
+Augmentation = Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]]
+
 PICKLED_ARGUMENTS = "training_args.bin"
 
 
 class ReproducibleTrainer(Trainer):
     """A `Trainer` whose runs can be repeated, resumed and shared exactly.
 
-    - Clips come in the order of `LengthGroupedSampler`, and dropout is seeded by seed, step and process, so that
-      nothing depends on how often a global generator was drawn from before. A run that was stopped and resumed ends
-      with the parameters of one that was not, bit for bit.
+    - Clips come in the order of `LengthGroupedSampler`, and augmentation and dropout are seeded by seed, step and
+      process, so that nothing depends on how often a global generator was drawn from before. A run that was stopped
+      and resumed ends with the parameters of one that was not, bit for bit.
     - SIGTERM is one save and a stop (`StopSignalCallback`); an evaluation that the stop left out is made up for.
     - `push_to_hub` and every checkpoint share weights, configuration, code and card only (`hub_push`).
     - No pickle of the arguments is left beside saved models; a loss that is not finite ends the training.
@@ -53,6 +55,7 @@ class ReproducibleTrainer(Trainer):
         train_dataset: Clips to learn from.
         eval_dataset: Clips of other speakers, to choose the epoch by.
         columns: What the table of evaluations shows.
+        augmentations: What is done to every training batch, one after the other.
         callbacks: Further callbacks.
         kwargs: As of `transformers.Trainer` (`data_collator`, `processing_class`: the feature extractor, …).
 
@@ -69,6 +72,7 @@ class ReproducibleTrainer(Trainer):
         eval_dataset: ClipSplit,
         *,
         columns: Sequence[Column],
+        augmentations: Sequence[Augmentation] = (),
         callbacks: list[TrainerCallback] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -78,7 +82,7 @@ class ReproducibleTrainer(Trainer):
                 "label_smoothing_factor would replace the model's own loss; leave it at 0. Models of emotions have a "
                 "label_smoothing of their own (--label_smoothing)."
             )
-        self.stop = StopSignalCallback()
+        self.stop, self.augmentations = StopSignalCallback(), list(augmentations)
         super().__init__(
             model=model,
             args=args,
@@ -116,6 +120,13 @@ class ReproducibleTrainer(Trainer):
         place = [self.args.seed, step, self._micro_step, self.args.process_index]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
         return super().training_step(model, inputs, *args, **kwargs)
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss, in training of an augmented batch; `training_step` has seeded the chances."""
+        if model.training:
+            for augment in self.augmentations:
+                inputs = augment(inputs)
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log, and end a training whose loss is not finite.
@@ -171,6 +182,10 @@ class ReproducibleTrainer(Trainer):
         self._maybe_log_save_evaluate(
             self._tr_loss, None, self.model_wrapped, None, self.state.epoch, None, time.time()
         )
+
+    def leave_mixed_precision(self) -> None:
+        """Compute in float32 from here on, as whoever loads the saved model does, however it was trained."""
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
 
     # Saving and sharing ------------------------------------------------------------------------------------------
 
@@ -260,4 +275,4 @@ class MissedEvaluationCallback(TrainerCallback):
         self.trainer.evaluate_if_missed()
 
 
-__all__ = ["ReproducibleTrainer"]
+__all__ = ["Augmentation", "ReproducibleTrainer"]

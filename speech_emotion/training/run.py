@@ -20,6 +20,7 @@ from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
 from speech_emotion.progress import quiet_unless_terminal
 
 from .arguments import DataArguments, ModelArguments, SERTrainingArguments, model_sizes
+from .augmentation import make_augmentations
 from .card import RunReport, SplitReport, model_card
 from .clip_split import ClipSplit
 from .feature_cache import cache_features, cache_streamed
@@ -108,12 +109,14 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         splits.validation,
         feature_size=extractor.feature_size,
         processing_class=extractor,
+        augmentations=make_augmentations(model_args, extractor, network),
         callbacks=[EarlyStoppingCallback(patience)] if patience else [],
     )
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.stop.stopped:
         return TrainingResult(folder, stopped=True)
 
+    trainer.leave_mixed_precision()
     trainer.save_model()
     parts, scores = {}, []
     for name, clips in (("validation", splits.validation), ("test", splits.test)):
@@ -194,7 +197,12 @@ def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
         The extractor.
     """
     if args.model_name_or_path is None:
-        return SERFeatureExtractor(streams=tuple(args.streams), encoders=_encoders(args))
+        return SERFeatureExtractor(
+            streams=tuple(args.streams),
+            encoders=_encoders(args),
+            dynamic_range=args.dynamic_range or None,
+            clip_normalization=args.clip_normalization,
+        )
     return SERFeatureExtractor.from_pretrained(args.model_name_or_path, revision=args.model_revision)
 
 

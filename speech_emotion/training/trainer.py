@@ -27,7 +27,7 @@ class SERTrainer(ReproducibleTrainer):
         train_dataset: Clips to learn from.
         eval_dataset: Clips of other speakers, to choose the epoch by.
         feature_size: Features per frame.
-        kwargs: As of `ReproducibleTrainer` (`processing_class`: the feature extractor, `callbacks`, …).
+        kwargs: As of `ReproducibleTrainer` (`processing_class`: the feature extractor, `augmentations`, …).
 
     Raises:
         RuntimeError: If the launch would not do what was asked for.

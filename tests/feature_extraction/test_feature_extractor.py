@@ -135,6 +135,57 @@ def test_half_precision_is_the_last_step() -> None:
         np.testing.assert_array_equal(features, expected)
 
 
+NORMALIZATIONS: list[dict[str, Any]] = [
+    {"dynamic_range": 30.0},
+    {"clip_normalization": "level"},
+    {"dynamic_range": 30.0, "clip_normalization": "band"},
+]
+
+
+@pytest.mark.parametrize("settings", NORMALIZATIONS)
+def test_normalized_clips_are_those_of_librosa(settings: dict[str, Any]) -> None:
+    librosa = pytest.importorskip("librosa")
+    clip = noise(20000) * np.linspace(0.01, 1, 20000, dtype=np.float32)
+    (features,) = SERFeatureExtractor(**settings)(clip, sampling_rate=16000)["input_features"]
+    powers = librosa.feature.melspectrogram(y=clip, sr=16000, n_fft=2048, hop_length=400, win_length=400, n_mels=128)
+    energies = librosa.power_to_db(powers, top_db=settings.get("dynamic_range")).astype(np.float64)  # (bands, frames)
+    if settings.get("clip_normalization") == "level":
+        energies = energies - energies.mean()
+    if settings.get("clip_normalization") == "band":
+        energies = energies - energies.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(features[:, :128].T, energies, atol=1e-3)
+    first, second = (librosa.feature.delta(energies, order=order, mode="nearest") for order in (1, 2))
+    np.testing.assert_allclose(features[:, 128:256].T, first, atol=1e-3)
+    np.testing.assert_allclose(features[:, 256:].T, second, atol=1e-3)
+
+
+@pytest.mark.parametrize("settings", NORMALIZATIONS)
+def test_a_normalized_clip_is_the_same_alone_and_in_a_batch(settings: dict[str, Any]) -> None:
+    extractor = SERFeatureExtractor(**settings)
+    batch = extractor(CLIPS, sampling_rate=16000)["input_features"]
+    for clip, row, frames in zip(CLIPS, batch, FRAMES, strict=True):
+        (alone,) = extractor(clip, sampling_rate=16000)["input_features"]
+        np.testing.assert_allclose(row[:frames], alone, atol=1e-5)
+        assert not row[frames:].any()
+
+
+@pytest.mark.parametrize("kind", ["level", "band"])
+def test_loudness_leaves_no_trace(kind: str) -> None:
+    extractor = SERFeatureExtractor(dynamic_range=40.0, clip_normalization=kind)
+    clip = noise(20000)
+    clip[6000:12000] = 0.0  # silence, which lies at the common floor whatever the gain
+    loud, quiet = (extractor(gain * clip, sampling_rate=16000)["input_features"] for gain in (1.0, 0.005))
+    np.testing.assert_allclose(quiet, loud, atol=2e-3)
+    plain, faint = (SERFeatureExtractor()(gain * clip, sampling_rate=16000)["input_features"] for gain in (1.0, 0.005))
+    assert np.abs(plain - faint)[..., :128].max() > 40
+
+
+def test_normalized_silence_is_zero(extractor: SERFeatureExtractor) -> None:
+    for kind in ("level", "band"):
+        normalized = SERFeatureExtractor(dynamic_range=60.0, clip_normalization=kind)
+        assert normalized.extract([np.zeros(4000, np.float32)])["input_features"].abs().max() < 1e-4
+
+
 def test_device(extractor: SERFeatureExtractor) -> None:
     batch = extractor(CLIPS, sampling_rate=16000, return_tensors="pt", device=torch.device("cpu"))
     assert batch["input_features"].device.type == "cpu"
@@ -230,6 +281,11 @@ BAD_SETTINGS = {
     "odd transform": ({"n_fft": 2047}, "n_fft=2047: must be even"),
     "window": ({"n_fft": 256}, "the window must fit"),
     "mels": ({"num_mel_bins": 2000}, "num_mel_bins=2000"),
+    "normalization": ({"clip_normalization": "bands"}, "clip_normalization='bands': choose one of none, level, band"),
+    "negative range": ({"dynamic_range": -60}, "dynamic_range=-60"),
+    "no range": ({"dynamic_range": 0.0}, r"dynamic_range=0\.0"),
+    "range that is not a number": ({"dynamic_range": float("nan")}, "dynamic_range=nan"),
+    "range as text": ({"dynamic_range": "60"}, "dynamic_range='60'"),
     "dtype": ({"feature_dtype": "bfloat16"}, "feature_dtype='bfloat16'"),
     "misspelt": ({"hop_lenght": 400}, "no setting 'hop_lenght'"),
     "padding side": ({"padding_side": "left"}, "padding_side='left'"),
@@ -249,6 +305,7 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"sampling_rate": 8000, "n_fft": 512, "win_length": 256, "hop_length": 128, "num_mel_bins": 40},
     {"win_length": 2048, "feature_dtype": "float16", "streams": ["mel"]},
+    {"dynamic_range": 60.0, "clip_normalization": "level"},
 ]
 
 

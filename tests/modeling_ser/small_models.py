@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from modeling_ser import SERConfig, SERPreTrainedModel
+from modeling_ser import SERConfig, SERModel, SERPreTrainedModel
 from modeling_ser.modeling_ser import MaskedBatchNorm
 
 SMALL: dict[str, Any] = {
@@ -37,8 +37,9 @@ def enlivened(model: SERPreTrainedModel, seed: int = 0) -> SERPreTrainedModel:
                 module.weight.copy_(uniform(module.weight, 0.5, 1.5))
                 module.running_mean.copy_(uniform(module.running_mean, -0.5, 0.5))
                 module.running_var.copy_(uniform(module.running_var, 0.5, 2.0))
-        body = getattr(model, "ser", model)
-        body.set_normalization(uniform(body.feature_mean, -1, 1), uniform(body.feature_std, 0.5, 2))
+        for body in model.modules():
+            if isinstance(body, SERModel):
+                body.set_normalization(uniform(body.feature_mean, -1, 1), uniform(body.feature_std, 0.5, 2))
     return model.eval()
 
 

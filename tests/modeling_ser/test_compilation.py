@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modeling_ser import SERForAudioClassification
+from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
 from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
 
 LENGTHS = [5, 1, 12, 8]
@@ -40,12 +40,14 @@ def test_the_attention_is_computed_again_under_checkpointing() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_compiled_without_a_graph_break(training: bool) -> None:
+@pytest.mark.parametrize("fields", [{}, {"pooling": "attention_statistics", "loss": "focal"}], ids=str)
+def test_compiled_without_a_graph_break(fields: dict, training: bool) -> None:
     torch.compiler.reset()
     labels = torch.tensor([0, 1, 2, 1])
     results = []
     for compiled in (False, True):
-        model = enlivened(SERForAudioClassification(small_config(dropout=0, attention_dropout=0))).train(training)
+        config = small_config(dropout=0, attention_dropout=0, **fields)
+        model = enlivened(SERForAudioClassification(config)).train(training)
         run = torch.compile(model, backend="eager", fullgraph=True, dynamic=True) if compiled else model
         losses = []
         for lengths in (LENGTHS, [3, 20, 4, 9]):  # a second shape, on which the graph must not have been fixed
@@ -57,9 +59,18 @@ def test_compiled_without_a_graph_break(training: bool) -> None:
     torch.testing.assert_close(*results)
 
 
-@pytest.mark.parametrize("fusion", [{}, {"fusion": "late", "stream_sizes": [2, 4]}], ids=str)
-def test_exported_with_dynamic_batch_and_time(fusion: dict) -> None:
-    model = enlivened(SERForAudioClassification(small_config(**fusion)))
+SHAPES = [
+    {},
+    {"fusion": "late", "stream_sizes": [2, 4]},
+    {"pooling": "attention_statistics"},
+    {"num_members": 2},
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_exported_with_dynamic_batch_and_time(shape: dict) -> None:
+    kind = SEREnsembleForAudioClassification if "num_members" in shape else SERForAudioClassification
+    model = enlivened(kind(small_config(**shape)))
     batch, frames = torch.export.Dim("batch", min=1), torch.export.Dim("frames", min=1)
     features, mask = padded(random_clips(LENGTHS))
     program = torch.export.export(

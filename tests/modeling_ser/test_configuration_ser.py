@@ -19,11 +19,14 @@ DEFAULTS = {
     "dense_size": 64,
     "dropout": 0.3,
     "attention_dropout": 0.1,
+    "encoder_dropout": 0.0,
     "fusion": "frame",
     "stream_sizes": None,
+    "pooling": "mean",
     "class_weights": None,
     "label_smoothing": 0.0,
     "loss": "cross_entropy",
+    "focal_gamma": 2.0,
     "num_members": 1,
 }
 
@@ -37,7 +40,13 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"attention_dropout": float("nan")}, "attention_dropout must lie"),
     ({"label_smoothing": 1}, "label_smoothing must lie"),
     ({"hidden_size": 130}, "hidden_size 130 cannot be divided among 4 heads"),
-    ({"loss": "hinge"}, "loss must be 'cross_entropy', not 'hinge'"),
+    ({"encoder_dropout": 1.0}, r"encoder_dropout must lie in \[0, 1\), not 1.0"),
+    ({"loss": "hinge"}, "loss must be 'cross_entropy' or 'focal', not 'hinge'"),
+    ({"loss": "focal", "label_smoothing": 0.1}, "focal loss knows one true class.*label_smoothing to 0, not 0.1"),
+    ({"focal_gamma": -0.5}, "focal_gamma must be finite and at least 0, not -0.5"),
+    ({"focal_gamma": float("inf")}, "focal_gamma must be finite"),
+    ({"focal_gamma": float("nan")}, "focal_gamma must be finite"),
+    ({"pooling": "max"}, "pooling must be 'mean' or 'attention_statistics', not 'max'"),
     ({"fusion": "early"}, "fusion must be 'frame' or 'late', not 'early'"),
     ({"fusion": "late"}, "fusion='late' needs stream_sizes"),
     ({"fusion": "late", "stream_sizes": []}, "fusion='late' needs stream_sizes"),
@@ -106,11 +115,14 @@ def test_every_field_survives_saving(tmp_path: Path) -> None:
         "dense_size": 9,
         "dropout": 0,
         "attention_dropout": 0.25,
+        "encoder_dropout": 0.375,
         "fusion": "late",
         "stream_sizes": [10, 20],
+        "pooling": "attention_statistics",
         "class_weights": [0.5, 1.0, 1.5],
-        "label_smoothing": 0.125,
-        "loss": "cross_entropy",
+        "label_smoothing": 0.0,  # what the focal loss asks for
+        "loss": "focal",
+        "focal_gamma": 0.5,
         "num_members": 4,
     }
     assert fields.keys() == DEFAULTS.keys()
@@ -140,6 +152,34 @@ def test_config_json_points_to_the_code_beside_it(tmp_path: Path) -> None:
             "type": "audio",
         }
     }
+
+
+def test_an_ensembles_config_json_points_to_the_ensemble(tmp_path: Path) -> None:
+    SERConfig(num_members=3).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["auto_map"] == {
+        "AutoConfig": "configuration_ser.SERConfig",
+        "AutoModelForAudioClassification": "modeling_ser_ensemble.SEREnsembleForAudioClassification",
+    }
+
+
+def test_with_members_changes_the_class_and_nothing_else() -> None:
+    config = SERConfig(label_smoothing=0.1, id2label={0: "anger", 1: "fear"})
+    ensemble = config.with_members(3)
+    assert ensemble.to_dict() == SERConfig(**(config.to_dict() | {"num_members": 3, "auto_map": None})).to_dict() | {
+        "auto_map": SERConfig(num_members=3).auto_map
+    }
+    assert ensemble.with_members(1).to_dict() == config.to_dict()
+    assert config.num_members == 1
+    with pytest.raises(ValueError, match="num_members must be at least 1, not 0"):
+        config.with_members(0)
+
+
+def test_a_configuration_saved_before_a_field_existed_loads_with_its_default(tmp_path: Path) -> None:
+    old = SERConfig(hidden_size=64).to_dict()
+    for name in ("encoder_dropout", "pooling", "focal_gamma"):
+        del old[name]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert SERConfig.from_pretrained(tmp_path).to_dict() == SERConfig(hidden_size=64).to_dict()
 
 
 def test_code_references_to_another_repository_are_dropped_when_saved_again(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from tests.modeling_ser.small_models import enlivened, padded, random_clips, sma
 
 LENGTHS = [5, 1, 12, 8]
 LATE = {"fusion": "late", "stream_sizes": [2, 4]}
+STATISTICS = {"pooling": "attention_statistics"}
 SHAPES = [
     {},
     {"conv_kernel_size": 4},
@@ -16,6 +17,8 @@ SHAPES = [
     {"head_size": 3, "attention_bias": True},
     {"num_attention_heads": 1},
     LATE,
+    STATISTICS,
+    LATE | STATISTICS,
 ]
 
 Weights = dict[str, np.ndarray]
@@ -56,6 +59,15 @@ def attend(encoded: np.ndarray, weights: Weights, layer: str, heads: int) -> np.
     return encoded + project(np.concatenate(attended, axis=1), "output")
 
 
+def weighted_statistics(context: np.ndarray, weights: Weights, layer: str) -> np.ndarray:
+    """Okabe et al.'s equations, as they print them: e = vᵀ tanh(W c + b), σ² = Σ a c² - μ²; (2 × channels,)."""
+    hidden = np.tanh(context @ weights[layer + "hidden.weight"].T + weights[layer + "hidden.bias"])
+    exponentials = np.exp(hidden @ weights[layer + "score.weight"][0])  # (frames,)
+    shares = exponentials / exponentials.sum()
+    mean = shares @ context
+    return np.concatenate([mean, np.sqrt(np.maximum(shares @ context**2 - mean**2, 1e-6))])
+
+
 def logits_by_the_slides(
     model: SERForAudioClassification, clips: list[torch.Tensor], training: bool = False
 ) -> np.ndarray:
@@ -72,7 +84,10 @@ def logits_by_the_slides(
             x = [np.maximum(clip, 0) for clip in normalize(x, weights, layer + "norm.", training)]
         layer = f"ser.streams.{stream}.attention."
         contexts = [attend(clip, weights, layer, model.config.num_attention_heads) for clip in x]
-        pooled.append([context.mean(axis=0) for context in contexts])
+        if model.config.pooling == "mean":
+            pooled.append([context.mean(axis=0) for context in contexts])
+        else:
+            pooled.append([weighted_statistics(context, weights, f"ser.poolings.{stream}.") for context in contexts])
     joined = np.concatenate([np.stack(rows) for rows in pooled], axis=1)  # (clips, channels × streams)
     dense = np.maximum(joined @ weights["classifier.dense.weight"].T + weights["classifier.dense.bias"], 0)
     return dense @ weights["classifier.out_proj.weight"].T + weights["classifier.out_proj.bias"]
@@ -91,7 +106,7 @@ def test_scores_follow_the_slides_formulas(shape: dict, attention: str) -> None:
     np.testing.assert_allclose(model(features, mask).logits.detach(), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("shape", [{}, LATE], ids=str)
+@pytest.mark.parametrize("shape", [{}, LATE, LATE | STATISTICS], ids=str)
 def test_training_scores_follow_the_slides_formulas(shape: dict) -> None:
     model = enlivened(SERForAudioClassification(small_config(dropout=0, attention_dropout=0, **shape))).double()
     clips = random_clips(LENGTHS)
@@ -100,7 +115,7 @@ def test_training_scores_follow_the_slides_formulas(shape: dict) -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    for field in ("dropout", "attention_dropout"):
+    for field in ("dropout", "attention_dropout", "encoder_dropout"):
         config = small_config(**({"dropout": 0.0, "attention_dropout": 0.0} | {field: 0.5}))
         model = enlivened(SERForAudioClassification(config))
         batch = padded(random_clips(LENGTHS))
@@ -143,7 +158,7 @@ def test_attentions(shape: dict, streams: int, attention: str) -> None:
 
 @pytest.mark.parametrize("garbage", [0.0, 1e4, torch.nan, torch.inf])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("shape", [{"conv_kernel_size": 5}, LATE], ids=str)
+@pytest.mark.parametrize("shape", [{"conv_kernel_size": 5}, LATE, STATISTICS, LATE | STATISTICS], ids=str)
 def test_a_clip_scores_alone_as_in_any_batch(shape: dict, attention: str, garbage: float) -> None:
     model = enlivened(SERForAudioClassification(small_config(**shape)))
     model.set_attn_implementation(attention)
@@ -157,18 +172,21 @@ def test_a_clip_scores_alone_as_in_any_batch(shape: dict, attention: str, garbag
     torch.testing.assert_close(reversed_logits.flip(0), alone, rtol=0, atol=1e-5)
 
 
-def test_training_statistics_do_not_see_padding() -> None:
+@pytest.mark.parametrize("shape", [{}, STATISTICS], ids=str)
+def test_training_statistics_do_not_see_padding(shape: dict) -> None:
     states = []
     for frames in (12, 50):
-        model = enlivened(SERForAudioClassification(small_config(dropout=0, attention_dropout=0))).train()
+        model = enlivened(SERForAudioClassification(small_config(dropout=0, attention_dropout=0, **shape))).train()
         logits = model(*padded(random_clips(LENGTHS), frames, torch.nan)).logits
         states.append({"logits": logits, **model.state_dict()})
     torch.testing.assert_close(*states)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_no_gradient_flows_into_padding(training: bool) -> None:
-    model = enlivened(SERForAudioClassification(small_config())).train(training)
+@pytest.mark.parametrize("shape", [{}, STATISTICS], ids=str)
+def test_no_gradient_flows_into_padding(shape: dict, training: bool) -> None:
+    # With few units in the first dense layer a clip may rectify all of them to 0, and has no gradient then.
+    model = enlivened(SERForAudioClassification(small_config(dense_size=20, **shape))).train(training)
     features, mask = padded(random_clips(LENGTHS), padding=torch.nan)
     features.requires_grad_()
     model(features, mask, labels=torch.tensor([0, 1, 2, 1])).loss.backward()
@@ -177,9 +195,10 @@ def test_no_gradient_flows_into_padding(training: bool) -> None:
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
-def test_every_parameter_is_trained() -> None:
-    model = enlivened(SERForAudioClassification(small_config(attention_bias=True, **LATE))).train()
-    model(*padded(random_clips(LENGTHS)), labels=torch.tensor([0, 1, 2, 1])).loss.backward()
+@pytest.mark.parametrize("pooling", ["mean", "attention_statistics"])
+def test_every_parameter_is_trained(pooling: str) -> None:
+    model = enlivened(SERForAudioClassification(small_config(attention_bias=True, pooling=pooling, **LATE))).train()
+    model.double()(*padded(random_clips(LENGTHS)), labels=torch.tensor([0, 1, 2, 1])).loss.backward()
     # A bias of the keys moves all scores of a query alike, and softmax takes it out again.
     idle = [name for name, value in model.named_parameters() if value.grad is None or value.grad.abs().max() < 1e-8]
     assert idle == [f"ser.streams.{stream}.attention.key.bias" for stream in range(2)]
@@ -197,9 +216,10 @@ def test_shortest_and_long_clips(frames: int) -> None:
     assert torch.isfinite(output.logits).all()
 
 
-def test_a_clip_without_a_real_frame_spoils_no_other() -> None:
+@pytest.mark.parametrize("shape", [{}, STATISTICS], ids=str)
+def test_a_clip_without_a_real_frame_spoils_no_other(shape: dict) -> None:
     for attention in ("sdpa", "eager"):
-        model = enlivened(SERForAudioClassification(small_config()))
+        model = enlivened(SERForAudioClassification(small_config(**shape)))
         model.set_attn_implementation(attention)
         features, mask = padded(random_clips([6, 4]))
         expected = model(features, mask).logits[0]

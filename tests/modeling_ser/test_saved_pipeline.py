@@ -211,6 +211,7 @@ def test_copies_of_copies_score_the_same(answers: dict[str, Any], expected: list
 def test_a_copy_holds_the_code_and_points_to_it(answers: dict[str, Any], folder: Path, copy: str) -> None:
     assert sorted(path.name for path in (folder / copy).iterdir()) == [
         "audio_decoding.py",
+        "classification_loss.py",
         "config.json",
         "configuration_deepspeech.py",
         "configuration_ser.py",
@@ -223,6 +224,7 @@ def test_a_copy_holds_the_code_and_points_to_it(answers: dict[str, Any], folder:
         "modeling_ser.py",
         "pipeline_deepspeech.py",
         "pipeline_ser.py",
+        "pooling.py",
         "preprocessor_config.json",
         "speech_encoders.py",
         "waveform_inputs.py",

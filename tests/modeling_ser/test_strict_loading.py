@@ -115,6 +115,20 @@ def test_an_unexpected_weight_is_an_error(checkpoint: Path) -> None:
         SERForAudioClassification.from_pretrained(checkpoint)
 
 
+def test_an_unexpected_part_of_the_head_is_an_error(checkpoint: Path) -> None:
+    edit(checkpoint, lambda weights: weights.update({"classifier.third.weight": torch.zeros(2)}))
+    with pytest.raises(RuntimeError, match=r"Weights unexpected: classifier\.third\.weight"):
+        SERForAudioClassification.from_pretrained(checkpoint)
+    SERModel.from_pretrained(checkpoint)  # which needs no head
+
+
+def test_the_weights_of_one_pooling_do_not_fit_the_other(original: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"classifier\.dense\.weight; missing: ser\.poolings\.0\.hidden\.bias, "):
+        SERForAudioClassification.from_pretrained(
+            original, pooling="attention_statistics", ignore_mismatched_sizes=True
+        )
+
+
 @pytest.mark.parametrize("names", [[name] for name in BUFFERS + WEIGHTS] + [BUFFERS + WEIGHTS], ids=lambda n: n[-1])
 def test_without_strict_what_is_missing_is_fresh(
     checkpoint: Path, names: list[str], warnings_logged: list[str]

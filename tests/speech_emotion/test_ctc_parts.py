@@ -12,8 +12,8 @@ from dataset_scripts import load_corpus
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
 from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
 from speech_emotion.evaluation import edit_distance, error_rates
+from speech_emotion.training.augmentation_masking import SpecAugment
 from speech_emotion.training.ctc_arguments import CTCDataArguments
-from speech_emotion.training.ctc_augmentation import SpecAugment
 from speech_emotion.training.ctc_collator import CTCCollator
 from speech_emotion.training.ctc_input_scaling import ScaledLinear, scale_inputs, scaled_input_layer, unscale_inputs
 from speech_emotion.training.ctc_perturbation import Perturbation

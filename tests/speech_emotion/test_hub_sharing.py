@@ -17,6 +17,7 @@ from tests.synthetic import write_polish
 
 CODE = {
     "audio_decoding.py",
+    "classification_loss.py",
     "configuration_deepspeech.py",
     "configuration_ser.py",
     "feature_extraction_deepspeech.py",
@@ -27,6 +28,7 @@ CODE = {
     "modeling_ser.py",
     "pipeline_deepspeech.py",
     "pipeline_ser.py",
+    "pooling.py",
     "speech_encoders.py",
     "waveform_inputs.py",
 }

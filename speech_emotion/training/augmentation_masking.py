@@ -1,4 +1,4 @@
-"""SpecAugment: stretches of time and bands of coefficients that the training must do without."""
+"""SpecAugment: stretches of time and bands of features that the training must do without."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,24 +8,27 @@ import torch
 
 @dataclass(frozen=True)
 class SpecAugment:
-    """Replaces random stretches of frames, and random runs of coefficients, by the mean of the training clips.
+    """Replaces random stretches of frames, and random runs of features, by the mean of the training clips.
 
     The masks are drawn from torch's global generator, which the trainer seeds before every step. Each mask is as long
     as chance says, from nothing to the most allowed, and lies where chance says. There is no time warping.
 
     Args:
-        fill: Mean of each coefficient over the training clips, (features,).
+        fill: Mean of each feature over the training clips, (features,).
         time_masks: Stretches of frames to mask in each clip.
         time_mask_frames: The most frames of one stretch.
         time_mask_share: The most that one stretch may take of its clip, in [0, 1], so that short clips keep something.
-        feature_masks: Runs of coefficients to mask in each clip, over all of its frames.
-        feature_mask_size: The most coefficients of one run.
+        feature_masks: Runs of features to mask in each clip, over all of its frames.
+        feature_mask_size: The most features of one run.
+        bands: Band of each feature, (features,), -1 for one that has none and is never masked. Runs are then drawn
+            among the bands, and all features of a masked band are masked: a mel band is lost with its Δ and ΔΔ, which
+            would otherwise give it away. `None`: every feature is a band of its own.
 
     Raises:
-        ValueError: If a number is negative, a share beyond 1, or a run as long as all coefficients.
+        ValueError: If a number is negative, a share beyond 1, a run as long as all bands, or `bands` of another size.
 
     Source: Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition", Interspeech
-    2019; here on cepstral coefficients instead of mel bands, since those are what DeepSpeech hears.
+    2019; on cepstral coefficients, instead of mel bands, where those are what the model hears.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -41,6 +44,7 @@ class SpecAugment:
     time_mask_share: float = 0.2
     feature_masks: int = 1
     feature_mask_size: int = 5
+    bands: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         counts = ("time_masks", "time_mask_frames", "feature_masks", "feature_mask_size")
@@ -49,8 +53,15 @@ class SpecAugment:
             raise ValueError(f"{negative} must be 0 or more, not {getattr(self, negative)}.")
         if not 0 <= self.time_mask_share <= 1:
             raise ValueError(f"time_mask_share must lie in [0, 1], not be {self.time_mask_share}.")
-        if self.feature_mask_size >= len(self.fill):
-            raise ValueError(f"feature_mask_size must be below {len(self.fill)}, all features of a frame.")
+        if self.bands is not None and self.bands.shape != self.fill.shape:
+            raise ValueError(f"bands must name a band for each of {len(self.fill)} features, not {len(self.bands)}.")
+        if self.feature_masks and self.feature_mask_size >= self.num_bands:
+            raise ValueError(f"feature_mask_size must be below {self.num_bands}, all features of a frame.")
+
+    @property
+    def num_bands(self) -> int:
+        """Number of bands that runs are drawn among."""
+        return len(self.fill) if self.bands is None else int(self.bands.max()) + 1
 
     def __call__(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Mask a batch.
@@ -65,11 +76,13 @@ class SpecAugment:
         features = batch["input_features"]
         lengths = batch["attention_mask"].sum(dim=1).cpu().float()  # (batch,)
         longest = (lengths * self.time_mask_share).clamp(max=self.time_mask_frames)  # (batch,)
-        sizes = torch.full_like(lengths, features.shape[2])
+        sizes = torch.full_like(lengths, self.num_bands)
         frames = _random_runs(self.time_masks, longest, lengths, features.shape[1])  # (batch, frames)
         runs = _random_runs(
-            self.feature_masks, torch.full_like(sizes, self.feature_mask_size), sizes, features.shape[2]
-        )  # (batch, features)
+            self.feature_masks, torch.full_like(sizes, self.feature_mask_size), sizes, self.num_bands
+        )  # (batch, bands)
+        if self.bands is not None:
+            runs = torch.nn.functional.pad(runs, (0, 1))[:, self.bands.cpu()]  # (batch, features); -1 is the pad
         masked = (frames[:, :, None] | runs[:, None, :]).to(features.device)  # (batch, frames, features)
         return {**batch, "input_features": torch.where(masked, self.fill.to(features), features)}
 

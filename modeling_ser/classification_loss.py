@@ -1,0 +1,83 @@
+"""The losses that a classifier is trained with: cross entropy and focal loss, with weights of the classes."""
+
+import torch
+from torch.nn import functional as F
+
+from .configuration_ser import SERConfig
+
+
+def classification_loss(logits: torch.Tensor, labels: torch.Tensor, config: SERConfig) -> torch.Tensor:
+    """Return the class-weighted loss Σ w_y · L / N, where L is a clip's cross entropy or focal loss.
+
+    Dividing by the number of clips N, and not by Σ w as `torch.nn.functional.cross_entropy` does, makes the mean over
+    processes of their losses equal to the loss of the joint batch. With weights of mean 1 over the training clips
+    the two agree on average.
+
+    Args:
+        logits: (batch, num_labels).
+        labels: (batch,), in [0, num_labels).
+        config: The loss, class weights, and label smoothing or γ. As in PyTorch, each class's part of a smoothed
+            target carries that class's own weight.
+
+    Returns:
+        A scalar, in nats.
+
+    Raises:
+        ValueError: If the number of class weights is not the number of labels, or the focal loss is to smooth labels.
+
+    Example:
+        >>> logits, labels = torch.zeros(2, 4), torch.tensor([0, 3])
+        >>> classification_loss(logits, labels, SERConfig(num_labels=4))  # ln 4
+        tensor(1.3863)
+        >>> classification_loss(logits, labels, SERConfig(num_labels=4, loss="focal"))  # (1 - 1/4)² ln 4
+        tensor(0.7798)
+    """
+    weight = None
+    if config.class_weights is not None:
+        if len(config.class_weights) != logits.shape[-1]:
+            raise ValueError(
+                f"config.class_weights has {len(config.class_weights)} values for {logits.shape[-1]} labels; "
+                "set it anew, or to None."
+            )
+        weight = logits.new_tensor(config.class_weights)
+    if config.loss == "focal":
+        config.check_ranges()  # a field may have been set since the configuration was made
+        total = focal_losses(logits, labels, config.focal_gamma, weight).sum()
+    else:
+        total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=config.label_smoothing, reduction="sum")
+    return total / labels.numel()
+
+
+def focal_losses(
+    logits: torch.Tensor, labels: torch.Tensor, gamma: float, weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return each clip's focal loss w_y (1 - p_t)^γ (-log p_t), p_t being the probability of its true class.
+
+    With l = log p_t, taken from `log_softmax`, 1 - p_t = -expm1(l) keeps its digits near p_t = 1, where 1 - exp(l)
+    would cancel. The gradient ∂/∂l = -(1 - p_t)^γ + γ (1 - p_t)^(γ-1) p_t l goes to 0 there for every γ > 0, since
+    l ≈ -(1 - p_t). But where 1 - p_t is rounded to 0, autograd's (1 - p_t)^(γ-1) is infinite for γ < 1, and times
+    l = 0 it is NaN: so 1 - p_t is kept from 0, by the smallest normal number.
+
+    Args:
+        logits: (batch, num_labels).
+        labels: (batch,), in [0, num_labels).
+        gamma: γ, at least 0; at 0 the loss is cross entropy.
+        weight: w of each class, (num_labels,), or `None` for 1.
+
+    Returns:
+        (batch,), in nats, float32 at least.
+
+    Source: Lin, Goyal, Girshick, He, Dollár, "Focal loss for dense object detection", ICCV 2017, equation 5.
+
+    Example:
+        >>> focal_losses(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), gamma=1.0)  # 1/2 ln 2
+        tensor([0.3466])
+    """
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    log_true = wide.log_softmax(dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)  # (batch,)
+    rest = (-torch.expm1(log_true)).clamp(min=torch.finfo(log_true.dtype).tiny)  # (batch,), 1 - p_t
+    losses = rest.pow(gamma) * -log_true
+    return losses if weight is None else losses * weight.to(losses.dtype)[labels]
+
+
+__all__ = ["classification_loss", "focal_losses"]

@@ -1,0 +1,104 @@
+"""The network of Lakomkin et al. (2017): a recognizer of speech and, on its activations, one of emotions."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class LakomkinConfig:
+    """Sizes of the emotion branch; all are this project's choice.
+
+    Args:
+        num_labels: Number of classes.
+        activation_size: Values of the recognizer's layer that the branch reads.
+        layer: That layer, as the recognizer's `hidden_states` count them.
+        hidden_size: Cells of the branch's BLSTM in each direction.
+        dropout: Before and after it.
+    """
+
+    num_labels: int = 4
+    activation_size: int = 256
+    layer: int = 5
+    hidden_size: int = 64
+    dropout: float = 0.3
+
+
+class JointOutput(NamedTuple):
+    """What both branches give.
+
+    Args:
+        emotion_logits: (batch, num_labels).
+        letter_logits: (batch, frames, vocab_size).
+    """
+
+    emotion_logits: torch.Tensor
+    letter_logits: torch.Tensor
+
+
+class LakomkinNetwork(nn.Module):
+    """A recognizer of speech, whose activations the emotion branch reads.
+
+    The branch: layer normalization → BLSTM → mean and maximum over time → dense layer. Both branches are trained
+    together: the gradient of the emotion's loss goes on into the recognizer.
+
+    Args:
+        recognizer: Takes `input_features`, `attention_mask` and `output_hidden_states`, and gives `logits` and
+            `hidden_states`, as `DeepSpeechForCTC` does.
+        config: Sizes of the emotion branch.
+
+    Source: Lakomkin et al., "Reusing neural speech representations for auditory emotion recognition", IJCNLP 2017,
+        for the two branches; the sizes are ours.
+    """
+
+    def __init__(self, recognizer: nn.Module, config: LakomkinConfig) -> None:
+        super().__init__()
+        self.recognizer, self.config = recognizer, config
+        # Activations of a trained recognizer reach 20, those of a random one stay near 0.
+        self.norm = nn.LayerNorm(config.activation_size)
+        self.lstm = nn.LSTM(config.activation_size, config.hidden_size, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(4 * config.hidden_size, config.num_labels)
+
+    def both(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> JointOutput:
+        """Score emotions and letters.
+
+        Args:
+            input_features: What the recognizer takes, (batch, frames, features).
+            attention_mask: 1 for real frames and then 0 for padding, (batch, frames).
+
+        Returns:
+            Logits of both branches.
+        """
+        output = self.recognizer(input_features, attention_mask=attention_mask, output_hidden_states=True)
+        activations = self.dropout(self.norm(output.hidden_states[self.config.layer]))
+        lengths = attention_mask.sum(dim=1).long().cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(activations, lengths, batch_first=True, enforce_sorted=False)
+        hidden, _ = nn.utils.rnn.pad_packed_sequence(
+            self.lstm(packed)[0], batch_first=True, total_length=activations.shape[1]
+        )  # (batch, frames, 2 * hidden_size), 0 where padded
+        real = attention_mask.bool().unsqueeze(-1)  # (batch, frames, 1)
+        mean = hidden.sum(dim=1) / real.sum(dim=1)
+        most = hidden.masked_fill(~real, -1.0).amax(dim=1)  # no output of an LSTM is below -1
+        logits = self.classifier(self.dropout(torch.cat([mean, most], dim=1)))
+        return JointOutput(logits, output.logits)
+
+    def forward(
+        self, input_features: torch.Tensor, attention_mask: torch.Tensor, symbols: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Score emotions.
+
+        Args:
+            input_features: As of `both`.
+            attention_mask: As of `both`.
+            symbols: Transcripts, which are there in every batch and have no part in the scores.
+
+        Returns:
+            Logits, (batch, num_labels).
+        """
+        return self.both(input_features, attention_mask).emotion_logits
+
+
+__all__ = ["JointOutput", "LakomkinConfig", "LakomkinNetwork"]

@@ -1,0 +1,102 @@
+"""The network of Satt, Rozenberg and Hoory (2017): convolutions and a BLSTM over a log spectrogram."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .modeling_ser import MaskedBatchNorm
+
+
+@dataclass(frozen=True)
+class SattConfig:
+    """Sizes of `SattNetwork`; all are this project's choice.
+
+    Args:
+        num_bins: Frequencies of the spectrogram.
+        num_labels: Number of classes.
+        channels: Channels of each convolution; every one halves time, up to the second, and frequency.
+        kernel_size: Frames and bins that a convolution sees, odd.
+        hidden_size: Cells of the BLSTM in each direction.
+        dropout: Before the BLSTM and before the last layer.
+    """
+
+    num_bins: int = 160
+    num_labels: int = 4
+    channels: tuple[int, ...] = (8, 16, 24)
+    kernel_size: int = 5
+    hidden_size: int = 64
+    dropout: float = 0.3
+
+
+class SattNetwork(nn.Module):
+    """Convolution → batch normalization → ReLU → max pooling, three times; BLSTM; mean over time; one dense layer.
+
+    Padding changes no score: before every convolution padded frames are zero, as beyond a clip's end; pooled frames
+    are real if any of their two is; the BLSTM and the mean stop at the clip's end.
+
+    Args:
+        config: The sizes.
+
+    Source: Satt et al., "Efficient emotion recognition from speech using deep learning on spectrograms", Interspeech
+        2017, for convolutions and BLSTM on log spectrograms of up to 3 s; sizes are ours.
+
+    Example:
+        >>> network = SattNetwork(SattConfig(num_bins=40)).eval()
+        >>> network(torch.randn(2, 90, 40), torch.ones(2, 90, dtype=torch.int64)).shape
+        torch.Size([2, 4])
+    """
+
+    def __init__(self, config: SattConfig) -> None:
+        super().__init__()
+        self.config = config
+        sizes = (1, *config.channels)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, config.kernel_size, padding="same", bias=False)
+            for before, after in pairwise(sizes)
+        )
+        self.norms = nn.ModuleList(MaskedBatchNorm(size) for size in config.channels)
+        bins = config.num_bins
+        for _ in config.channels:
+            bins = -(-bins // 2)
+        self.lstm = nn.LSTM(bins * sizes[-1], config.hidden_size, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
+
+    def forward(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Score stretches of speech.
+
+        Args:
+            input_features: Normalized log spectrogram, (batch, frames, num_bins).
+            attention_mask: 1 for real frames and then 0 for padding, (batch, frames).
+
+        Returns:
+            Logits, (batch, num_labels).
+        """
+        mask = attention_mask.to(input_features.dtype)  # (batch, frames)
+        x = input_features.unsqueeze(1) * mask[:, None, :, None]  # (batch, 1, frames, bins)
+        for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            x = F.relu(_normalize(norm, convolution(x), mask)) * mask[:, None, :, None]
+            # Values are 0 or more: beside a real frame, a zero of the padding changes no maximum.
+            window = (2 if number < 2 else 1, 2)
+            x = F.max_pool2d(x, window, ceil_mode=True)  # (batch, channels, ⌈frames / 2⌉, ⌈bins / 2⌉)
+            mask = F.max_pool1d(mask.unsqueeze(1), window[0], ceil_mode=True).squeeze(1)  # (batch, ⌈frames / 2⌉)
+        x = x.transpose(1, 2).flatten(2)  # (batch, frames, channels * bins)
+        lengths = mask.sum(dim=1).long().cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(self.dropout(x), lengths, batch_first=True, enforce_sorted=False)
+        hidden, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
+        mean = hidden.sum(dim=1) / mask.sum(dim=1, keepdim=True)  # (batch, 2 * hidden_size); padded frames hold 0
+        return self.classifier(self.dropout(mean))
+
+
+def _normalize(norm: MaskedBatchNorm, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Normalize each channel over the real frames, all their bins: (batch, channels, frames, bins) → the same."""
+    batch, channels, frames, bins = x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(batch, frames * bins, channels)
+    rows = norm(rows, mask.repeat_interleave(bins, dim=1).unsqueeze(-1))
+    return rows.view(batch, frames, bins, channels).permute(0, 3, 1, 2)
+
+
+__all__ = ["SattConfig", "SattNetwork"]

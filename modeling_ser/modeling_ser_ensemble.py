@@ -1,0 +1,218 @@
+"""Several of the paper's classifiers as one model: one checkpoint, one pass over the features, averaged posteriors."""
+
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from .classification_loss import classification_loss
+from .configuration_ser import SERConfig
+from .modeling_ser import SERForAudioClassification, SERPreTrainedModel
+
+
+class SEREnsembleForAudioClassification(SERPreTrainedModel):
+    """Classifiers of one shape, each with weights and normalization of its own, whose posteriors are averaged.
+
+    p = Σ_k softmax(z_k) / K, with z_k the logits of member k of K. The output's `logits` are log p: since the
+    probabilities sum to 1, softmax(log p) = p / Σ p = p, so everything that takes a softmax of logits (the pipeline,
+    for one) gives p. The members run one after another: on a CPU that is faster than one pass with stacked weights
+    (`python -m benchmarks.bench_ensemble`).
+
+    Args:
+        config: The configuration; `num_members` is the number of members, 2 at least.
+
+    Raises:
+        ValueError: If there are fewer than two members, or the labels do not exclude each other.
+
+    Source: slides of Bhosale et al., ICASSP 2020, "downsampling + ensembling".
+
+    Example:
+        >>> ensemble = SEREnsembleForAudioClassification(SERConfig(num_labels=4, num_members=3)).eval()
+        >>> logits = ensemble(torch.randn(2, 50, 384)).logits
+        >>> torch.allclose(logits.exp().sum(dim=-1), torch.ones(2))
+        True
+    """
+
+    base_model_prefix = ""  # no body that a member shares with another
+    _resizable = r"members\.\d+\.classifier\.out_proj\."
+
+    def __init__(self, config: SERConfig) -> None:
+        super().__init__(config)
+        if config.num_members < 2:
+            raise ValueError(
+                f"An ensemble has 2 members or more, not {config.num_members}; one is a SERForAudioClassification."
+            )
+        if config.problem_type not in (None, "single_label_classification"):
+            raise ValueError(
+                f"An ensemble averages probabilities that sum to 1; problem_type {config.problem_type!r} has none."
+            )
+        self.members = nn.ModuleList(
+            SERForAudioClassification(config.with_members(1)) for _ in range(config.num_members)
+        )
+        self.post_init()
+
+    @classmethod
+    def from_members(cls, members: Sequence[SERForAudioClassification]) -> Self:
+        """Make an ensemble of trained classifiers.
+
+        Args:
+            members: Two classifiers or more, of the same configuration and type of numbers. They are left as they are.
+
+        Returns:
+            The ensemble in evaluation mode, on the device of the first, with copies of the weights and of the
+            normalization of each.
+
+        Raises:
+            ValueError: If there are too few, one is no classifier, or one disagrees with the first.
+
+        Example:
+            >>> members = [SERForAudioClassification(SERConfig(num_labels=4)) for _ in range(3)]
+            >>> SEREnsembleForAudioClassification.from_members(members).config.num_members
+            3
+        """
+        members = list(members)
+        for index, member in enumerate(members):
+            check_agreement(member, members[0], index)
+        if len(members) < 2:
+            raise ValueError(f"An ensemble has 2 members or more, not {len(members)}.")
+        ensemble = cls(members[0].config.with_members(len(members))).to(members[0].device, members[0].dtype)
+        for own, member in zip(ensemble.members, members, strict=True):
+            own.load_state_dict(member.state_dict())
+        return ensemble.eval()
+
+    def forward(
+        self,
+        input_features: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> SequenceClassifierOutput | tuple:
+        """Score a batch of clips, and compute the loss where labels are given.
+
+        Args:
+            input_features: Features, (batch, frames, input_size), the same for all members.
+            attention_mask: 1 for real frames and 0 for padding, (batch, frames); None when all are real.
+            labels: Index of each clip's emotion, (batch,), in [0, num_labels).
+            output_attentions: Whether to return the attention weights of every head of every member.
+            output_hidden_states: Whether to return E and C of every member.
+            return_dict: Whether to return an output object (the default) or a tuple.
+
+        Returns:
+            `logits` log p, (batch, num_labels), float32 at least; `loss` with labels: the mean of the members' losses,
+            a scalar. On demand `attentions` and `hidden_states`, which are the members' own, one member after the
+            other: with S streams, `attentions[k * S + s]` is that of stream s of member k, and `hidden_states[2 * k]`
+            and `[2 * k + 1]` are E and C of member k.
+
+        Raises:
+            ValueError: If a shape, or the number of class weights, does not fit.
+        """
+        config = self.config
+        outputs = [
+            member(
+                input_features,
+                attention_mask=attention_mask,
+                output_attentions=config.output_attentions if output_attentions is None else output_attentions,
+                output_hidden_states=config.output_hidden_states
+                if output_hidden_states is None
+                else output_hidden_states,
+                return_dict=True,
+            )
+            for member in self.members
+        ]
+        loss = None
+        if labels is not None:
+            # Not the loss of log p: its gradient would reach each member through the posteriors of the others, which
+            # then divide the work among them. The mean of the losses trains each member as if alone, with 1/K of its
+            # gradient; and since -log is convex, mean_k(-log p_k) ≥ -log mean_k(p_k): it bounds the ensemble's own
+            # cross entropy from above (Jensen).
+            loss = torch.stack([classification_loss(member.logits, labels, config) for member in outputs]).mean()
+        output = SequenceClassifierOutput(
+            loss=loss,
+            logits=log_mean_posterior([member.logits for member in outputs]),
+            hidden_states=concatenate([member.hidden_states for member in outputs]),
+            attentions=concatenate([member.attentions for member in outputs]),
+        )
+        return_dict = config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+    as_pipeline = SERForAudioClassification.as_pipeline
+
+
+def log_mean_posterior(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return log p of the average posterior p = Σ_k softmax(z_k) / K.
+
+    log p_c = log Σ_k exp(log softmax(z_k)_c) - log K: a `logsumexp` over members, finite even where every
+    member's probability is too small for a float32 and log of the average would be -∞.
+
+    Args:
+        logits: z_k of each member, each (batch, num_labels).
+
+    Returns:
+        log p, (batch, num_labels), float32 at least.
+
+    Example:
+        >>> certain, undecided = torch.tensor([[200.0, 0.0]]), torch.tensor([[0.0, 0.0]])
+        >>> log_mean_posterior([certain, undecided]).exp()
+        tensor([[0.7500, 0.2500]])
+    """
+    stacked = torch.stack(list(logits))  # (members, batch, num_labels)
+    wide = stacked.to(torch.promote_types(stacked.dtype, torch.float32))
+    return wide.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(logits))  # (batch, num_labels)
+
+
+def concatenate(tuples: Sequence[tuple[torch.Tensor, ...] | None]) -> tuple[torch.Tensor, ...] | None:
+    """Join the tuples of all members, in their order; None where they gave none."""
+    return None if tuples[0] is None else tuple(tensor for one in tuples for tensor in one)
+
+
+def check_agreement(member: PreTrainedModel, first: PreTrainedModel, index: int) -> None:
+    """Check that a classifier may stand beside the first of an ensemble.
+
+    Args:
+        member: The classifier.
+        first: That of index 0.
+        index: Its index, for the message.
+
+    Raises:
+        ValueError: If it is no single classifier, or its configuration or type of numbers is not the first's.
+    """
+    # By what it holds, not by its class: a model loaded with its own code from the Hub is of a copy of the class.
+    if getattr(getattr(member, "config", None), "model_type", None) != "ser" or not hasattr(member, "classifier"):
+        raise ValueError(f"Member {index} must be a SERForAudioClassification, not a {type(member).__name__}.")
+    for name in [*SERConfig.own_fields(), "id2label", "problem_type"]:
+        own, others = (plain(getattr(model.config, name)) for model in (member, first))
+        if own != others:
+            raise ValueError(
+                f"Members 0 and {index} disagree in {name}: {others!r} and {own!r}. Members of an ensemble share one "
+                f"configuration; retrain one of them"
+                + (" or, as it bears on training only, set it anew in its config." if name in OF_TRAINING else ".")
+            )
+    if member.dtype != first.dtype:
+        raise ValueError(f"Members 0 and {index} are of {first.dtype} and {member.dtype}; convert one with `.to`.")
+
+
+def plain(value: object) -> object:
+    """Return a list for a tuple: what is written as one is read back as the other."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+# Fields on which no score depends.
+OF_TRAINING = frozenset(
+    {
+        "attention_dropout",
+        "class_weights",
+        "dropout",
+        "encoder_dropout",
+        "focal_gamma",
+        "label_smoothing",
+        "loss",
+    }
+)
+
+__all__ = ["SEREnsembleForAudioClassification"]

@@ -1,0 +1,91 @@
+"""`ser figures`: draw a clip's attention, or what finished runs gave."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from feature_extraction import SERFeatureExtractor
+from modeling_ser import SERForAudioClassification
+from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
+from speech_emotion.files import write_json
+from speech_emotion.progress import plain_warnings, quiet_unless_terminal
+from speech_emotion.studies.clip_attention import clip_attention, draw_clip_attention
+from speech_emotion.studies.result_figures import draw_results
+
+
+def get_parser(prog: str = "ser figures") -> argparse.ArgumentParser:
+    """Return the parser of `ser figures`.
+
+    Args:
+        prog: Name in help and errors.
+
+    Returns:
+        The parser; `figure` is the chosen kind.
+    """
+    parser = argparse.ArgumentParser(prog=prog, description="Figures of models and of finished runs.")
+    kinds = parser.add_subparsers(dest="figure", required=True, metavar="{attention,results}")
+
+    attention = kinds.add_parser("attention", help="what each head of a model looks at in one clip")
+    attention.add_argument("--model", required=True, help="folder of a saved model, or its id on the Hub")
+    attention.add_argument("--revision", help="commit of the model on the Hub")
+    attention.add_argument("--file", required=True, help="audio file")
+    attention.add_argument("--output", default="attention.png", help="figure, .png or .svg (default: attention.png)")
+    attention.set_defaults(run=_attention)
+
+    results = kinds.add_parser(
+        "results", help="confusion matrices, reliability, learning curves and UA of all systems"
+    )
+    results.add_argument("--results", default="results", help="folder of results (default: results)")
+    results.add_argument("--corpus", help="the one wanted (default: all)")
+    results.add_argument("--output", default="figures", help="folder of the figures (default: figures)")
+    results.add_argument("--format", choices=[ending[1:] for ending in FORMATS], nargs="+", default=["png"])
+    results.set_defaults(run=_results)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "ser figures") -> int:
+    """Draw figures, write them with their numbers, and print their names.
+
+    Args:
+        argv: The words after the program's name; `None` for those of this process.
+        prog: Name in help and errors.
+
+    Returns:
+        0; 1 after an error, whose message is on the standard error.
+    """
+    args = get_parser(prog).parse_args(argv)
+    plain_warnings()
+    quiet_unless_terminal()
+    try:
+        for path in args.run(args):
+            print(path)
+    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _attention(args: argparse.Namespace) -> list[Path]:
+    with figure_style():  # before the work, not after it: figures need matplotlib
+        pass
+    model = SERForAudioClassification.from_pretrained(args.model, revision=args.revision, dtype=torch.float32)
+    extractor = SERFeatureExtractor.from_pretrained(args.model, revision=args.revision)
+    found = clip_attention(model, extractor, args.file)
+    path = save_figure(draw_clip_attention(found, Path(args.file).name), args.output)
+    numbers = {
+        "file": Path(args.file).name,
+        "scores": found.scores,
+        "times": found.times.tolist(),
+        "attention_received": dict(zip(found.head_names, found.received.tolist(), strict=True)),
+    }
+    return [path, write_json(path.with_suffix(".json"), numbers)]
+
+
+def _results(args: argparse.Namespace) -> list[Path]:
+    return draw_results(args.results, args.output, args.corpus, [f".{ending}" for ending in args.format])
+
+
+__all__ = ["get_parser", "main"]

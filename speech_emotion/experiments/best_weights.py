@@ -1,0 +1,61 @@
+"""The best epoch's weights, kept in memory."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class BestWeights(TrainerCallback):
+    """Keeps the weights of the epoch with the best validation metric, and stops when it rises no more.
+
+    The choice is that of `load_best_model_at_end` and `EarlyStoppingCallback`: an epoch is better if its metric is
+    strictly greater, of equal ones the first stays. But nothing is written to disk, where a checkpoint with its
+    optimizer takes longer than an epoch on a small corpus.
+
+    Args:
+        model: The model in training, not wrapped.
+        metric: What `compute_metrics` calls it, such as `"ua"`; more of it is better.
+        patience: Evaluations without a better one after which training stops; 0 never stops early.
+
+    Attributes:
+        best_epoch: The epoch chosen, counted from 1; 0 before the first evaluation.
+        epochs: Epochs evaluated so far.
+    """
+
+    def __init__(self, model: nn.Module, metric: str, patience: int = 0) -> None:
+        self.model, self.metric, self.patience = model, f"eval_{metric}", patience
+        self.best: float | None = None
+        self.best_epoch = self.epochs = 0
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keep the weights if they are better, else count."""
+        value = (metrics or {})[self.metric]
+        self.epochs += 1
+        if self.best is None or value > self.best:
+            self.best, self.best_epoch = value, self.epochs
+            self._weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        elif self.patience and self.epochs - self.best_epoch >= self.patience:
+            control.should_training_stop = True
+
+    def restore(self) -> None:
+        """Give the model the best epoch's weights.
+
+        Raises:
+            RuntimeError: If nothing was evaluated.
+        """
+        if self.best is None:
+            raise RuntimeError("No epoch was evaluated, so none is the best; train for at least one epoch.")
+        self.model.load_state_dict(self._weights)
+
+
+__all__ = ["BestWeights"]

@@ -1,0 +1,173 @@
+"""Systems × corpora × seeds × folds: computed once each, in any order, by any number of processes."""
+
+import importlib.util
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import datasets
+import torch
+
+from speech_emotion.evaluation.fold_scores import FoldScores
+from speech_emotion.files import write_jsonl
+from speech_emotion.progress import quiet_unless_terminal
+from speech_emotion.training.launch import check_launch
+
+from .fold_progress import FoldProgress
+from .fold_results import FoldKey
+from .fold_runner import FoldRunner, Plan
+from .neural_arguments import training_arguments
+from .worker_pool import run_here, run_workers
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGINT asked the command to stop.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_code = 128 + number
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What a cross-validation left.
+
+    Args:
+        keys: All folds of the plan.
+        computed: Those computed by this call.
+        first: Whether this is the process that writes, among those launched together.
+    """
+
+    keys: list[FoldKey]
+    computed: list[FoldKey]
+    first: bool = True
+
+
+def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> CrossValidation:
+    """Fit every system on every fold of every condition with every seed, but for those that are finished.
+
+    Each fold's scores are one file, written whole when it is done: a run that was stopped, or killed, goes on where it
+    was, and several commands can share a folder of results. What a fold gives depends on its system's settings, its
+    clips and its seed only, and not on the order or the process; with the same number of threads it is the same to the
+    last bit.
+
+    Args:
+        plan: What is compared.
+        workers: Processes that compute folds side by side.
+        threads: Threads of each; `None` for an even share of the processor's cores.
+
+    Returns:
+        What was to do, and what was done.
+
+    Raises:
+        ValueError: If a corpus, system, fold or finished result does not fit.
+        FileNotFoundError: If a corpus is missing.
+        ModuleNotFoundError: If a system needs a package that is not installed.
+        RuntimeError: If the launch does not fit, or a fold failed (`FoldError`).
+        Stopped: After SIGTERM or SIGINT.
+    """
+    launch = training_arguments(plan.overrides, device=plan.device)
+    check_launch(launch)
+    if workers < 1:
+        raise ValueError(f"--workers must be at least 1, not {workers}.")
+    if launch.world_size > 1 and workers > 1:
+        raise RuntimeError(
+            f"{launch.world_size} processes were launched to train each fold together, and each would start "
+            f"{workers} workers. Leave --workers at 1, or start python cross_validate.py without a launcher."
+        )
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of the launcher on this machine
+    threads = threads or max(1, (os.cpu_count() or 1) // (workers * local))
+    first = launch.process_index == 0
+    quiet_unless_terminal()
+    if not first:
+        datasets.disable_progress_bars()
+    with _signals():
+        runner = FoldRunner(plan, quiet=not first)
+        with launch.main_process_first(local=False, desc="corpora and features"):
+            keys = runner.keys()
+            # Refuses results of other settings before anything is computed.
+            pending = [key for key in keys if plan.overwrite or runner.finished(key) is None]
+            for condition, system in dict.fromkeys((key.condition, key.system) for key in pending):
+                runner.features(condition, system)
+        if first and len(pending) < len(keys):
+            print(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {plan.results}.", flush=True)
+        with FoldProgress(len(pending), quiet=not first) as progress:
+            if workers > 1 and len(pending) > 1:
+                del runner  # its features are mapped by the workers anew
+                run_workers(plan, pending, workers, threads, progress)
+            elif pending:
+                torch.set_num_threads(threads)
+                run_here(runner, pending, progress)
+    return CrossValidation(keys, pending, first)
+
+
+def write_scores(plan: Plan, keys: Sequence[FoldKey], path: str | Path) -> Path:
+    """Write every clip's scores of every fold as JSON, one clip per line.
+
+    Args:
+        plan: Where the results are.
+        keys: The folds.
+        path: The file.
+
+    Returns:
+        The path.
+    """
+
+    def lines() -> Iterator[dict[str, object]]:
+        for key in keys:
+            fold = FoldScores.load(key.path(plan.results))
+            for index, (label, guess) in enumerate(zip(fold.clips["label"], fold.predictions, strict=True)):
+                scores = dict(zip(fold.labels, map(float, fold.scores[index]), strict=True))
+                known = {name: values[index] for name, values in fold.clips.items()}
+                place = {"corpus": fold.corpus, "system": fold.system, "seed": fold.seed, "fold": fold.fold}
+                yield place | known | {"label": label, "prediction": fold.labels[guess], "scores": scores}
+
+    return write_jsonl(path, lines())
+
+
+def report_if_possible(results: Path, output: Path, corpora: list[str]) -> list[Path]:
+    """Write tables of what is finished.
+
+    Args:
+        results: Folder of all results.
+        output: Folder of the tables.
+        corpora: Conditions to report on.
+
+    Returns:
+        The files; none where this installation has no `report`.
+    """
+    if importlib.util.find_spec(f"{__package__}.report") is None:
+        return []
+    from .report import write_report
+
+    return write_report(results, output, corpora)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into `Stopped`, so that workers are ended and temporary folders removed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():  # Python delivers signals to no other
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["CrossValidation", "Stopped", "cross_validate", "report_if_possible", "write_scores"]

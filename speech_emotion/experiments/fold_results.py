@@ -1,0 +1,141 @@
+"""Finished folds on disk: found, checked against what is asked for, held by one process at a time."""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from speech_emotion.evaluation.fold_scores import NAME, FoldScores
+
+LOCKS = ".locks"
+
+
+@dataclass(frozen=True, order=True)
+class FoldKey:
+    """One fit.
+
+    Args:
+        condition: Name of the condition.
+        system: Name of the system.
+        seed: The seed.
+        fold: Number of the fold, from 0.
+    """
+
+    condition: str
+    system: str
+    seed: int
+    fold: int
+
+    def __str__(self) -> str:
+        return f"{self.condition} {self.system} seed {self.seed} fold {self.fold}"
+
+    def path(self, results: str | Path) -> Path:
+        """Return where its scores lie, as `FoldScores.save` names it."""
+        return Path(results) / self.condition / self.system / NAME.format(seed=self.seed, fold=self.fold)
+
+
+def find_finished(key: FoldKey, results: str | Path, settings: Mapping[str, Any]) -> FoldScores | None:
+    """Read the scores of a fold, if it is finished.
+
+    Args:
+        key: The fold.
+        results: Folder of all results.
+        settings: What its scores must have been made with, for JSON.
+
+    Returns:
+        The scores; `None` if there are none, or with a warning if their file is damaged: then it is computed again.
+
+    Raises:
+        ValueError: If they were made with other settings or on another fold, saying which and how to mend it.
+    """
+    path = key.path(results)
+    if not path.is_file():
+        return None
+    try:
+        scores = FoldScores.load(path)
+    except (ValueError, OSError) as error:
+        warnings.warn(f"{path} is damaged and is computed again: {error}", stacklevel=2)
+        return None
+    changes = list(differences(scores.about.get("settings"), settings))
+    if changes:
+        raise ValueError(
+            f"{path} was made with something else than is asked for: {'; '.join(changes)}. Compute it anew with "
+            "--overwrite, or choose another folder with --results."
+        )
+    return scores
+
+
+def switched_on(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is off, so that a switch added later does not make other settings of what was computed before.
+
+    Args:
+        settings: Values by name.
+
+    Returns:
+        Those that are not `None`, false, 0, empty or `"none"`.
+
+    Example:
+        >>> switched_on({"dropout": 0.3, "tempo": 0.0, "class_weights": "none", "revision": None})
+        {'dropout': 0.3}
+    """
+    return {name: value for name, value in settings.items() if value and value != "none"}
+
+
+def differences(found: object, asked: object, name: str = "") -> Iterator[str]:
+    """Say in words where two settings differ; what is missing is as `None`.
+
+    Args:
+        found: One value, of those that JSON has.
+        asked: The other.
+        name: What the value is called.
+
+    Yields:
+        A phrase for each value that differs.
+
+    Example:
+        >>> list(differences({"model": {"dropout": 0.1}}, {"model": {"dropout": 0.3}}))
+        ['model.dropout is 0.1 there and 0.3 here']
+    """
+    if isinstance(found, Mapping) and isinstance(asked, Mapping):
+        for key in dict.fromkeys([*found, *asked]):
+            yield from differences(found.get(key), asked.get(key), f"{name}.{key}" if name else str(key))
+    elif found != asked:
+        yield f"{name or 'the settings'} is {json.dumps(found)} there and {json.dumps(asked)} here"
+
+
+@contextmanager
+def sole_computation(key: FoldKey, results: str | Path) -> Iterator[bool]:
+    """Hold a fold for one process at a time, among all commands that share the folder.
+
+    The lock is the operating system's: it ends with the process, however that ends.
+
+    Args:
+        key: The fold.
+        results: Folder of all results.
+
+    Yields:
+        Whether the fold is held; if not, another process computes it.
+    """
+    folder = Path(results) / LOCKS
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+    lock = filelock.FileLock(folder / f"{key.condition}_{key.system}_{key.seed}_{key.fold}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+__all__ = ["FoldKey", "differences", "find_finished", "sole_computation", "switched_on"]

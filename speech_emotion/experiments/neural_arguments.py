@@ -1,0 +1,154 @@
+"""What a neural system is trained with inside a cross-validation: the arguments of `train.py`, but for its files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from transformers import HfArgumentParser
+
+from speech_emotion.training.arguments import ModelArguments, SERTrainingArguments
+from speech_emotion.training.provenance import training_settings
+
+# What the cross-validation itself decides.
+DECIDED = (
+    "data_seed", "ddp_backend", "eval_strategy", "hub_model_id", "load_best_model_at_end", "logging_strategy",
+    "output_dir", "overwrite_output_dir", "preset", "push_to_hub", "report_to", "resume_from_checkpoint",
+    "save_strategy", "seed", "use_cpu",
+)  # fmt: skip
+FURTHER_SETTINGS = ("adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "metric_for_best_model")
+
+
+def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
+    """Read settings such as `hidden_size=64`, each a field of `ModelArguments` or `SERTrainingArguments`.
+
+    Args:
+        words: `field=value`, the value as `train.py` would take it.
+
+    Returns:
+        Values of the fields' types.
+
+    Raises:
+        ValueError: If a word is no setting, or a field unknown or decided by the cross-validation.
+
+    Example:
+        >>> parse_overrides(["hidden_size=64", "learning_rate=3e-4"])
+        {'hidden_size': 64, 'learning_rate': 0.0003}
+    """
+    given = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not value:
+            raise ValueError(f"{word!r} is no setting; write for example hidden_size=64.")
+        given[name] = value
+    check_overrides(given)
+    parser = HfArgumentParser((ModelArguments, SERTrainingArguments), exit_on_error=False)
+    line = [part for name, value in given.items() for part in (f"--{name}", value)]
+    try:
+        model, training = parser.parse_args_into_dataclasses(line)
+    except Exception as error:  # argparse raises an error of its own kind for each fault
+        raise ValueError(f"--set {' '.join(words)}: {error}") from error
+    return {name: getattr(model if hasattr(model, name) else training, name) for name in given}
+
+
+def check_overrides(overrides: Mapping[str, Any]) -> None:
+    """Assert that every name is a field that may be set.
+
+    Args:
+        overrides: Values by field.
+
+    Raises:
+        ValueError: If a field is unknown or decided by the cross-validation.
+    """
+    known = {item.name for kind in (ModelArguments, SERTrainingArguments) for item in fields(kind)}
+    for name in overrides:
+        if name in DECIDED:
+            raise ValueError(f"{name} is decided by the cross-validation and cannot be set.")
+        if name not in known:
+            raise ValueError(
+                f"There is no setting {name!r}; `train.py --help` lists the settings of model and training."
+            )
+
+
+def model_arguments(overrides: Mapping[str, Any], **own: Any) -> ModelArguments:
+    """Return the arguments of the model.
+
+    Args:
+        overrides: Values by field; those of the training are passed over.
+        own: What the system itself says.
+
+    Returns:
+        The arguments.
+    """
+    names = {item.name for item in fields(ModelArguments)}
+    return ModelArguments(**own | {name: value for name, value in overrides.items() if name in names})
+
+
+def training_arguments(
+    overrides: Mapping[str, Any], seed: int = 0, folder: str | Path = "unused", device: str = "cpu"
+) -> SERTrainingArguments:
+    """Return the arguments of a training: `train.py`'s defaults, evaluated after every epoch, nothing saved.
+
+    The batch is shared out among the processes of a distributed launch: 2 processes train as 1 does.
+
+    Args:
+        overrides: Values by field; those of the model are passed over.
+        seed: Of weights, order and dropout.
+        folder: For Trainer's own files.
+        device: `"cpu"`, or anything else for the accelerator that transformers finds.
+
+    Returns:
+        The arguments.
+
+    Raises:
+        ValueError: If the batch cannot be shared out evenly.
+    """
+    names = {item.name for item in fields(SERTrainingArguments)} - {item.name for item in fields(ModelArguments)}
+    arguments = SERTrainingArguments(
+        **{
+            "disable_tqdm": True,
+            "report_to": "none",
+            **{name: value for name, value in overrides.items() if name in names},
+            "output_dir": str(folder),
+            "seed": seed,
+            "use_cpu": device == "cpu",
+            "eval_strategy": "epoch",
+            "logging_strategy": "epoch",
+            "save_strategy": "no",
+            "load_best_model_at_end": False,
+        }
+    )
+    batch, rest = divmod(arguments.per_device_train_batch_size, arguments.world_size)
+    if rest:
+        raise ValueError(
+            f"Batches of {arguments.per_device_train_batch_size} clips cannot be shared out among "
+            f"{arguments.world_size} processes; set per_device_train_batch_size to a multiple."
+        )
+    arguments.per_device_train_batch_size = batch
+    return arguments
+
+
+def training_record(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a training's results depend on, apart from its seed.
+
+    Args:
+        overrides: Values by field.
+
+    Returns:
+        Names and values, for JSON; the batch is that of all processes.
+    """
+    arguments = training_arguments(overrides)
+    record = training_settings(arguments) | {name: getattr(arguments, name) for name in FURTHER_SETTINGS}
+    record["per_device_train_batch_size"] *= record.pop("world_size")
+    record.pop("seed")
+    others = {name: value for name, value in overrides.items() if hasattr(arguments, name) and name not in record}
+    return record | others
+
+
+__all__ = [
+    "check_overrides",
+    "model_arguments",
+    "parse_overrides",
+    "training_arguments",
+    "training_record",
+]

@@ -1,0 +1,157 @@
+"""The paper's models as compared systems, with every way of meeting imbalance."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from transformers import set_seed
+
+from feature_extraction import SERFeatureExtractor
+from speech_emotion.training.augmentation import make_augmentations
+from speech_emotion.training.clip_split import ClipSplit
+from speech_emotion.training.run import make_extractor, make_model
+
+from .fold_results import switched_on
+from .fold_training import TrainedFold, subset, train_fold
+from .imbalance import oversample, undersample
+from .neural_arguments import check_overrides, model_arguments, training_arguments, training_record
+from .system import FoldOutcome, FoldTask, System
+
+Imbalance = Literal["none", "class-weights", "oversampling", "focal", "ensemble"]
+IMBALANCE = get_args(Imbalance)
+NUM_MEMBERS = 3
+TOLD_ELSEWHERE = ("encoder", "encoder_revision", "encoder_layer", "preset")  # by the features, and field by field
+
+
+class NeuralSystem(System):
+    """Model-1, Model-2 or Model-3.
+
+    Ways of meeting imbalance:
+
+    - `"none"`: plain cross entropy.
+    - `"class-weights"`: cross entropy weighted by w_y = N / (K n_y).
+    - `"oversampling"`: clips of rarer classes are repeated until all classes are as large as the largest.
+    - `"focal"`: focal loss.
+    - `"ensemble"`: the paper's "downsampling + ensembling": 3 networks, each trained on training clips of which every
+      class was undersampled to the rarest, by a draw of its own; each with the normalization of its own clips and its
+      epoch chosen on the validation clips; their probabilities are averaged.
+
+    Args:
+        name: As of `System`.
+        title: As of `System`.
+        streams: Feature streams of the extractor.
+        fusion: How they are fused, `"frame"` or `"late"`.
+        imbalance: One of the above.
+        overrides: Fields of `ModelArguments` or `SERTrainingArguments` that differ from their defaults.
+        encoder: Folder or id on the Hub of the encoder; `None` for the one that comes with the library.
+
+    Raises:
+        ValueError: If the way is unknown or an override is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        streams: Sequence[str],
+        fusion: str = "frame",
+        imbalance: Imbalance = "none",
+        overrides: Mapping[str, Any] | None = None,
+        encoder: str | None = None,
+    ) -> None:
+        super().__init__(name, title)
+        if imbalance not in IMBALANCE:
+            raise ValueError(f"imbalance must be one of {', '.join(IMBALANCE)}, not {imbalance!r}.")
+        own = {"streams": list(streams), "fusion": fusion}
+        if imbalance == "class-weights":
+            own["class_weights"] = "balanced"
+        if encoder is not None and tuple(streams) != ("mel",):
+            own["encoder"] = encoder
+        self.overrides = dict(overrides or {})
+        check_overrides(self.overrides)
+        self.imbalance = imbalance
+        self.model = model_arguments(self.overrides, **own)
+        self._extractor: SERFeatureExtractor | None = None
+
+    def make_extractor(self) -> SERFeatureExtractor:
+        """Make the feature extractor, once; with an encoder, load it."""
+        if self._extractor is None:
+            self._extractor = make_extractor(self.model)
+        return self._extractor
+
+    def settings(self) -> dict[str, Any]:
+        """Return sizes, training and the way of meeting imbalance; of an encoder the features' settings tell."""
+        model = switched_on({name: value for name, value in vars(self.model).items() if name not in TOLD_ELSEWHERE})
+        members = {"num_members": NUM_MEMBERS} if self.imbalance == "ensemble" else {}
+        return {
+            "kind": "neural",
+            "imbalance": self.imbalance,
+            **members,
+            "model": model,
+            "training": training_record(self.overrides),
+        }
+
+    def fit(self, task: FoldTask) -> FoldOutcome:
+        """Train, choose the epoch by UA on the validation clips, and score."""
+        trained = [self._train(task, *chances) for chances in self._chances(task)]
+        validation, test = (np.mean([one.scores[part] for one in trained], axis=0) for part in (0, 1))
+        about: dict[str, Any] = {"parameters": sum(one.parameters for one in trained)}
+        if len(trained) == 1:
+            (one,) = trained
+            about |= {"epochs": len(one.curve), "best_epoch": one.best_epoch, "curve": one.curve}
+        else:
+            about |= {
+                "epochs": [len(one.curve) for one in trained],
+                "best_epoch": [one.best_epoch for one in trained],
+                "curve": [{"member": member, **point} for member, one in enumerate(trained) for point in one.curve],
+            }
+        return FoldOutcome(validation, test, about)
+
+    def _chances(self, task: FoldTask) -> list[tuple[int, ClipSplit, ClipSplit]]:
+        """For each network its seed, the clips it is normalized by and the clips it learns from."""
+        train = task.splits.train
+        if self.imbalance == "ensemble":
+            parts = [subset(train, undersample(train.labels, (task.seed, member))) for member in range(NUM_MEMBERS)]
+            return [(member_seed(task.seed, member), part, part) for member, part in enumerate(parts)]
+        if self.imbalance == "oversampling":  # a repeated clip tells nothing new of how features are distributed
+            return [(task.seed, train, subset(train, oversample(train.labels, task.seed)))]
+        return [(task.seed, train, train)]
+
+    def _train(self, task: FoldTask, seed: int, normalized_by: ClipSplit, learned: ClipSplit) -> TrainedFold:
+        extractor = self.make_extractor()
+        arguments = training_arguments(self.overrides, seed, task.folder, task.device)
+        set_seed(seed)
+        network = make_model(self.model, task.labels, normalized_by, extractor)
+        if self.imbalance == "focal":
+            network.config.loss = "focal"  # read whenever a loss is computed
+        splits = task.splits
+        scored = [splits.validation, splits.test]
+        return train_fold(
+            network,
+            arguments,
+            learned,
+            splits.validation,
+            scored,
+            extractor.feature_size,
+            augmentations=make_augmentations(self.model, extractor, network),
+        )
+
+
+def member_seed(seed: int, member: int) -> int:
+    """Return the seed of one network of an ensemble.
+
+    Args:
+        seed: Of the ensemble.
+        member: Number of the network, from 0.
+
+    Returns:
+        A number of 32 bits, another one for every pair.
+
+    Example:
+        >>> member_seed(0, 0) != member_seed(0, 1) != member_seed(1, 0)
+        True
+    """
+    return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
+
+
+__all__ = ["IMBALANCE", "NUM_MEMBERS", "Imbalance", "NeuralSystem", "member_seed"]

@@ -1,0 +1,128 @@
+"""Compared systems by name. What a system needs is imported when it is asked for."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from .system import System
+
+# Name → "module:attribute", the attribute a class or function that takes the name of the system and returns it.
+COMPARED: dict[str, str] = {
+    "opensmile-compare-svm": "systems_classical:make_system",
+    "opensmile-egemaps-svm": "systems_classical:make_system",
+    "satt-2017": "systems_compared_satt:make_system",
+    "yenigalla-2018-spectrogram": "systems_compared_yenigalla:make_system",
+    "yenigalla-2018-phonemes": "systems_compared_yenigalla:make_system",
+    "yenigalla-2018-combined": "systems_compared_yenigalla:make_system",
+    "lee-2015": "systems_compared_lee:make_system",
+    "lakomkin-2017": "systems_compared_lakomkin:make_system",
+}
+# Which extra of the distribution brings a package that is not there.
+EXTRAS = {"opensmile": "benchmarks", "matplotlib": "plots", "tflite": "convert"}
+
+MODELS: dict[str, tuple[str, tuple[str, ...], str]] = {  # title, streams, fusion
+    "model-1": ("Model-1", ("mel",), "frame"),
+    "model-2": ("Model-2", ("deepspeech",), "frame"),
+    "model-3": ("Model-3", ("mel", "deepspeech"), "frame"),
+    "model-3-late": ("Model-3, late fusion", ("mel", "deepspeech"), "late"),
+}
+IMBALANCE_TITLES = {
+    "none": "",
+    "class-weights": ", class weights",
+    "oversampling": ", oversampling",
+    "focal": ", focal loss",
+    "ensemble": ", downsampling + ensembling",
+}
+PRESET_TITLES = {"": "", "best": ", best recipe"}
+
+
+def list_systems() -> list[str]:
+    """Return the names of all systems: each model, with each way of meeting imbalance and preset, and the compared.
+
+    Example:
+        >>> [name for name in list_systems() if name.startswith("model-2")][:3]
+        ['model-2', 'model-2-class-weights', 'model-2-oversampling']
+    """
+    return [*_neural_names(), *COMPARED]
+
+
+def get_system(
+    name: str, overrides: Mapping[str, Any] | None = None, encoder: str | None = None, preset: str | None = None
+) -> System:
+    """Make a system.
+
+    Args:
+        name: One of `list_systems()`.
+        overrides: For the paper's models: fields of `ModelArguments` or `SERTrainingArguments`, over the preset's.
+        encoder: For the paper's models: folder or id on the Hub of the encoder of "deepspeech".
+        preset: For the paper's models: name of a preset; `None` for the one that the name's suffix says.
+
+    Returns:
+        The system.
+
+    Raises:
+        ValueError: If there is none of that name.
+        ModuleNotFoundError: If a package that it needs is not installed, naming the extra that brings it.
+    """
+    if name in COMPARED:
+        module, _, attribute = COMPARED[name].partition(":")
+        try:
+            return getattr(importlib.import_module(f"{__package__}.{module}"), attribute)(name)
+        except ModuleNotFoundError as error:
+            raise _explained(error, name) from error
+    if name not in _neural_names():
+        raise ValueError(f"There is no system {name!r}. Known ones: {', '.join(list_systems())}.")
+    from .neural_system import NeuralSystem
+
+    base, imbalance, suffix = _neural_names()[name]
+    title, streams, fusion = MODELS[base]
+    return NeuralSystem(
+        name,
+        title + IMBALANCE_TITLES[imbalance] + PRESET_TITLES[suffix],
+        streams,
+        fusion,
+        imbalance,
+        _preset(suffix if preset is None else preset, imbalance) | dict(overrides or {}),
+        encoder,
+    )
+
+
+def _neural_names() -> dict[str, tuple[str, str, str]]:
+    """Each name of the paper's models → model, way of meeting imbalance, preset."""
+    return {
+        "-".join([base, *([imbalance] if imbalance != "none" else []), *([preset] if preset else [])]): (
+            base,
+            imbalance,
+            preset,
+        )
+        for base in MODELS
+        for preset in PRESET_TITLES
+        for imbalance in IMBALANCE_TITLES
+    }
+
+
+def _preset(name: str, imbalance: str) -> dict[str, Any]:
+    """Values by field of a preset; none for the defaults."""
+    from speech_emotion.training.presets import PRESETS as SETTINGS
+
+    if name and name not in SETTINGS:
+        raise ValueError(f"There is no preset {name!r}; choose one of {', '.join(SETTINGS)}.")
+    settings = dict(SETTINGS.get(name, {}))
+    if imbalance == "focal":  # which knows no smoothed target
+        settings.pop("label_smoothing", None)
+    return settings
+
+
+def _explained(error: ModuleNotFoundError, name: str) -> ModuleNotFoundError:
+    missing = str(error.name)
+    package = missing.partition(".")[0]
+    if missing.startswith(f"{__package__}."):
+        message = f"The system {name} is not part of this installation ({missing})."
+    elif package in EXTRAS:
+        message = f"The system {name} needs the package {package}: pip install 'modeling-ser[{EXTRAS[package]}]'."
+    else:
+        message = f"The system {name} needs the package {package}, which is not installed."
+    return ModuleNotFoundError(message, name=missing)
+
+
+__all__ = ["COMPARED", "get_system", "list_systems"]

@@ -1,0 +1,126 @@
+"""Yenigalla et al. (2018) as compared systems: spectrogram, phonemes, both."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from torch import nn
+
+from modeling_ser.modeling_yenigalla import YenigallaConfig, YenigallaNetwork
+from speech_emotion.training.clip_split import ClipSplit
+
+from .compared_items import Items, Statistics
+from .compared_system import NetworkSystem
+from .compared_training import Recipe
+from .phonemes import encode_phonemes, phoneme_numbers, phonemes_of, transcripts_of
+from .spectrogram_extractor import SpectrogramExtractor
+from .system import FoldTask, System
+
+SECONDS = 6.0
+
+
+class Yenigalla(NetworkSystem):
+    """Parallel convolutions over a mel spectrogram, over embedded phonemes, or over both.
+
+    Facts: mel spectrogram of 128 × 256, up to 6 s; four parallel 2-D convolutions with kernels 12×16, 18×24, 24×32 and
+    30×40, each max-pooled by half its map; for phonemes an embedding of 100, 1-D filters of width 3, 9, 13 and 17 and
+    the maximum over time; dense layers of 400 and 200 with batch normalization and dropout, not on the second; with
+    both channels the concatenation normalized before the last dense layer; Adadelta.
+
+    Ours: 256 frames in 6 s make a hop of 375 samples, frames have 800, the logarithm is taken, shorter clips are
+    padded with the training clips' mean and of longer ones the first 6 s are taken; the convolutions move in steps of
+    4 instead of 1, a sixteenth of the work, and have 32 filters each, those over phonemes 64; cross entropy without
+    weights. The paper's 47 phonemes are those of the transcripts' original, and ours are what
+    espeak-ng makes of the corpus's transcripts: the training clips' inventory, and one number for phonemes beyond it.
+    Transcripts are the corpus's own, not a recognizer's. Where every sentence is said in every emotion, as in EmoDB,
+    phonemes can tell nothing, and the phoneme system stays near chance.
+
+    Args:
+        name: As of `System`.
+        title: As of `System`.
+        spectrogram: Whether to read the spectrogram.
+        phonemes: Whether to read the phonemes.
+        config: Sizes; the numbers of labels and phonemes are the task's.
+        recipe: How to train.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        spectrogram: bool,
+        phonemes: bool,
+        config: YenigallaConfig | None = None,
+        recipe: Recipe | None = None,
+    ) -> None:
+        adadelta = Recipe(epochs=60, patience=10, optimizer="adadelta", learning_rate=1.0, weight_decay=0.0)
+        super().__init__(name, title, recipe or adadelta)
+        self.spectrogram, self.phonemes = spectrogram, phonemes
+        self.config = config or YenigallaConfig()
+
+    def make_extractor(self) -> SpectrogramExtractor:
+        """Make the extractor of mel spectrograms; the phoneme system has the same and does not look at them."""
+        hop = round(SECONDS * SpectrogramExtractor.sampling_rate / self.config.num_frames)
+        return SpectrogramExtractor(800, hop, 8000.0, num_mel_bins=self.config.num_mel_bins, n_fft=1024)
+
+    def make_items(self, task: FoldTask, clips: ClipSplit, statistics: Statistics) -> Items:
+        """Bring together spectrograms and phonemes."""
+        symbols = None
+        if self.phonemes:
+            numbers = self._numbers(task)
+            symbols = [encode_phonemes(row, numbers) for row in _phonemes(task, clips)]
+        return Items(clips, statistics if self.spectrogram else None, symbols)
+
+    def make_network(self, task: FoldTask) -> nn.Module:
+        """Make the network."""
+        vocabulary = 1 + len(self._numbers(task)) if self.phonemes else self.config.vocab_size
+        config = replace(self.config, num_labels=len(task.labels), vocab_size=vocabulary)
+        return YenigallaNetwork(config, self.spectrogram, self.phonemes)
+
+    def own_settings(self) -> dict[str, Any]:
+        """Return channels and sizes."""
+        channels = {"spectrogram": self.spectrogram, "phonemes": self.phonemes, "phonemizer": "espeak-ng"}
+        return {"network": asdict(self.config), "seconds": SECONDS, **channels}
+
+    def _numbers(self, task: FoldTask) -> dict[str, int]:
+        return phoneme_numbers(_phonemes(task, task.splits.train))
+
+
+def _phonemes(task: FoldTask, clips: ClipSplit) -> list[list[str]]:
+    return phonemes_of(transcripts_of(task.rows, clips.ids))
+
+
+def yenigalla_2018_spectrogram() -> System:
+    """Make the system that reads spectrograms, with its default, reduced sizes."""
+    title = "Yenigalla et al. 2018, spectrogram (reduced)"
+    return Yenigalla("yenigalla-2018-spectrogram", title, spectrogram=True, phonemes=False)
+
+
+def yenigalla_2018_phonemes() -> System:
+    """Make the system that reads phonemes of the corpus's transcripts."""
+    title = "Yenigalla et al. 2018, phonemes (espeak-ng)"
+    return Yenigalla("yenigalla-2018-phonemes", title, spectrogram=False, phonemes=True)
+
+
+def yenigalla_2018_combined() -> System:
+    """Make the system that reads both, with its default, reduced sizes."""
+    title = "Yenigalla et al. 2018, spectrogram + phonemes (reduced, espeak-ng)"
+    return Yenigalla("yenigalla-2018-combined", title, spectrogram=True, phonemes=True)
+
+
+def make_system(name: str) -> System:
+    """Make the system of a name, as the registry asks.
+
+    Args:
+        name: "yenigalla-2018-spectrogram", "yenigalla-2018-phonemes" or "yenigalla-2018-combined".
+    """
+    factories = (yenigalla_2018_spectrogram, yenigalla_2018_phonemes, yenigalla_2018_combined)
+    return {factory.__name__.replace("_", "-"): factory for factory in factories}[name]()
+
+
+__all__ = [
+    "Yenigalla",
+    "make_system",
+    "yenigalla_2018_combined",
+    "yenigalla_2018_phonemes",
+    "yenigalla_2018_spectrogram",
+]

@@ -1,0 +1,124 @@
+"""What a saved model attends to in one clip."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from feature_extraction import SERFeatureExtractor
+from modeling_ser import SERForAudioClassification
+from speech_emotion.evaluation.figures_attention import attention_figure
+
+from .head_dropping import head_places
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class ClipAttention:
+    """Attention of every head over one clip.
+
+    Args:
+        head_names: Name of each head.
+        attention: Weights, (heads, frames, frames), rows summing to 1.
+        times: Time of each frame in seconds, (frames,).
+        log_mel: Log-mel energies in dB, (mel frames, bands).
+        mel_step: Seconds from one mel frame to the next.
+        top_frequency: Upper end of the mel filters, in Hz.
+        scores: Probability of each emotion.
+    """
+
+    head_names: list[str]
+    attention: np.ndarray
+    times: np.ndarray
+    log_mel: np.ndarray
+    mel_step: float
+    top_frequency: float
+    scores: dict[str, float]
+
+    @property
+    def received(self) -> np.ndarray:
+        """Mean weight that a frame is looked at with, times the number of frames, (heads, frames); 1 is even."""
+        return self.attention.shape[-1] * self.attention.mean(axis=1)
+
+
+@torch.no_grad()
+def clip_attention(model: SERForAudioClassification, extractor: SERFeatureExtractor, source: Any) -> ClipAttention:
+    """Run a model on one clip and keep its attention weights.
+
+    Args:
+        model: The model; it is put into evaluation mode.
+        extractor: Its feature extractor.
+        source: An audio file, or anything else that the extractor's `load_audio` takes.
+
+    Returns:
+        The weights, and the spectrogram to draw them with.
+
+    Raises:
+        ValueError: If the file cannot be used.
+        OSError: If it cannot be read.
+    """
+    waveform = extractor.load_audio(source)
+    features = extractor.extract([waveform])["input_features"].float()  # (1, frames, size)
+    output = model.eval()(input_features=features, output_attentions=True)
+    attention = torch.cat(output.attentions, dim=1)[0]  # (heads of all streams, frames, frames)
+    streams = list(extractor.streams) if len(model.ser.streams) > 1 else None
+    bands = extractor.num_mel_bins
+    settings = {name: getattr(extractor, name) for name in ("sampling_rate", "n_fft", "win_length", "hop_length")}
+    mel = SERFeatureExtractor(num_mel_bins=bands, **settings).extract([waveform])["input_features"]
+    scores = output.logits[0].double().softmax(dim=-1)
+    return ClipAttention(
+        head_names=list(head_places(model, streams)),
+        attention=attention.double().numpy(),
+        times=frame_times(extractor, features.shape[1]),
+        log_mel=mel[0, :, :bands].numpy(),
+        mel_step=extractor.hop_length / extractor.sampling_rate,
+        top_frequency=extractor.sampling_rate / 2,
+        scores={model.config.id2label[number]: float(score) for number, score in enumerate(scores)},
+    )
+
+
+def frame_times(extractor: SERFeatureExtractor, frames: int) -> np.ndarray:
+    """Say when the frames of a clip are.
+
+    Args:
+        extractor: The feature extractor.
+        frames: Number of frames.
+
+    Returns:
+        Times in seconds, (frames,).
+
+    Example:
+        >>> frame_times(SERFeatureExtractor(), 3).tolist()
+        [0.0, 0.025, 0.05]
+    """
+    leading = "mel" if "mel" in extractor.streams else extractor.streams[0]
+    centers = extractor._centers(leading, frames, torch.device("cpu"))  # in samples
+    return (centers.double() / extractor.sampling_rate).numpy()
+
+
+def draw_clip_attention(found: ClipAttention, name: str) -> "Figure":
+    """Draw a clip's attention.
+
+    Args:
+        found: What `clip_attention` found.
+        name: Of the clip.
+
+    Returns:
+        The figure.
+    """
+    best = max(found.scores, key=found.scores.__getitem__)
+    return attention_figure(
+        found.attention,
+        found.times,
+        found.log_mel,
+        found.mel_step,
+        found.top_frequency,
+        [f"head {head}" if head.isdigit() else head for head in found.head_names],
+        f"{name}: recognized as {best} ({found.scores[best]:.2f})",
+    )
+
+
+__all__ = ["ClipAttention", "clip_attention", "draw_clip_attention", "frame_times"]

@@ -1,0 +1,115 @@
+"""The same clip spoken a little faster or slower, through a longer or shorter vocal tract."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Stretching:
+    """Changes each training clip's tempo and the place of its spectrum by chance, in cached features.
+
+    Spoken ρ times as long, a clip with log-mel energies x(t) has x(t / ρ): their first derivative is 1 / ρ of the old
+    one at that place, their second 1 / ρ². The sequence of frames is stretched, linear between neighbors, and Δ and ΔΔ
+    are divided accordingly. In a vocal tract of another length all resonances move: band b takes what lay at band α b,
+    linear between neighbors, and the last band's value beyond it; the derivatives, which are linear in the energies,
+    move alike. Both are drawn from torch's global generator, which the trainer seeds before every step.
+
+    Args:
+        tempo: Largest change of a clip's length, as a part of it, in [0, 1).
+        band_warp: Largest change of α from 1, in [0, 1).
+        num_mel_bins: Bands of the stream "mel"; 0 for features without it, which are only stretched in time.
+        mel_start: Where log-mel, Δ and ΔΔ begin in a frame.
+
+    Raises:
+        ValueError: If a change is out of its range.
+
+    Source: Jaitly and Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition", 2013, there before
+    the mel filters; Ko et al., "Audio augmentation for speech recognition", Interspeech 2015, for the tempo.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> batch = {"input_features": torch.ones(2, 100, 384), "attention_mask": torch.ones(2, 100)}
+        >>> Stretching(tempo=0.1)(batch)["attention_mask"].sum(dim=1)
+        tensor([100, 105])
+    """
+
+    tempo: float = 0.1
+    band_warp: float = 0.1
+    num_mel_bins: int = 128
+    mel_start: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("tempo", "band_warp"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), not be {getattr(self, name)}.")
+
+    def __call__(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Change a batch.
+
+        Args:
+            batch: `input_features`, (batch, frames, features); `attention_mask`, (batch, frames), 1 for real frames
+                and then 0; anything else is passed on.
+
+        Returns:
+            A new batch of the same clips, with other numbers of frames; zero where padded.
+        """
+        features = batch["input_features"]
+        lengths = batch["attention_mask"].sum(dim=1).long()  # (batch,)
+        # On the CPU whatever the model's device is, so that every device changes alike.
+        chances = (2 * torch.rand(2, len(lengths)) - 1).to(features.device)
+        stretched = (lengths * (1 + self.tempo * chances[0])).round().long().clamp(min=1)  # (batch,)
+        changed, mask = stretch_frames(features, lengths, stretched)
+        if self.num_mel_bins:
+            mel = slice(self.mel_start, self.mel_start + 3 * self.num_mel_bins)
+            changed[..., mel] = self._moved(changed[..., mel], 1 + self.band_warp * chances[1], stretched / lengths)
+        return {**batch, "input_features": changed, "attention_mask": mask}
+
+    def _moved(self, mel: torch.Tensor, warps: torch.Tensor, ratios: torch.Tensor) -> torch.Tensor:
+        """Move the bands of log-mel, Δ and ΔΔ, (batch, frames, 3 × bands), by α and slow them down by ρ, (batch,)."""
+        groups = mel.unflatten(-1, (3, self.num_mel_bins))  # (batch, frames, 3, bands)
+        if self.band_warp:
+            places = torch.arange(self.num_mel_bins, device=mel.device) * warps[:, None]  # (batch, bands)
+            before = places.floor().long().clamp(max=self.num_mel_bins - 1)
+            after = (before + 1).clamp(max=self.num_mel_bins - 1)
+            weight = (places - before).clamp(0, 1).to(mel)[:, None, None]  # (batch, 1, 1, bands)
+            shape = (-1, *groups.shape[1:3], -1)
+            lower, upper = (groups.gather(3, at[:, None, None].expand(shape)) for at in (before, after))
+            groups = torch.lerp(lower, upper, weight)
+        orders = torch.arange(3, device=mel.device)  # of the derivatives
+        slower = ratios.to(mel)[:, None] ** -orders  # (batch, 3)
+        return (groups * slower[:, None, :, None]).flatten(-2)
+
+
+def stretch_frames(
+    features: torch.Tensor, lengths: torch.Tensor, stretched: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stretch sequences of frames to other lengths, linear between neighbors; both ends stay ends.
+
+    Args:
+        features: (batch, frames, features).
+        lengths: Real frames of each clip, (batch,), at least 1.
+        stretched: Frames that it shall have, (batch,), at least 1.
+
+    Returns:
+        Features, (batch, new frames, features), zero where padded, and their mask, (batch, new frames), int64.
+
+    Example:
+        >>> stretch_frames(torch.tensor([[[0.0], [2.0]]]), torch.tensor([2]), torch.tensor([3]))[0].flatten()
+        tensor([0., 1., 2.])
+    """
+    lengths, stretched = lengths[:, None], stretched[:, None]  # (batch, 1)
+    places = torch.arange(int(stretched.max()), device=features.device)  # (frames,)
+    mask = (places < stretched).long()  # (batch, frames)
+    positions = places * (lengths - 1) / (stretched - 1).clamp(min=1)  # (batch, frames)
+    before = positions.floor().long().minimum(lengths - 1)  # (batch, frames)
+    after = (before + 1).minimum(lengths - 1)
+    weight = (positions - before).clamp(0, 1).to(features)[..., None]  # (batch, frames, 1)
+    first, second = (
+        features.gather(1, index[..., None].expand(-1, -1, features.shape[2])) for index in (before, after)
+    )  # (batch, frames, features)
+    return torch.lerp(first, second, weight).masked_fill(mask[..., None] == 0, 0.0), mask
+
+
+__all__ = ["Stretching", "stretch_frames"]

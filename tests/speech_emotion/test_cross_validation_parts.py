@@ -1,0 +1,201 @@
+"""Parts of the cross-validation: draws, best weights, mapped features, settings, systems by name."""
+
+from collections import Counter
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import TrainerControl
+
+from dataset_scripts import load_corpus, speaker_folds
+from speech_emotion.experiments import registry
+from speech_emotion.experiments.best_weights import BestWeights
+from speech_emotion.experiments.fold_results import FoldKey, differences, sole_computation
+from speech_emotion.experiments.fold_training import subset
+from speech_emotion.experiments.imbalance import oversample, undersample
+from speech_emotion.experiments.mapped_features import MappedFeatures
+from speech_emotion.experiments.neural_arguments import parse_overrides, training_arguments
+from speech_emotion.experiments.neural_system import NUM_MEMBERS, NeuralSystem
+from speech_emotion.experiments.system import FoldTask
+from speech_emotion.training.feature_cache import cache_features
+from speech_emotion.training.normalization import feature_statistics
+from speech_emotion.training.splits import Splits, make_splits
+from tests.synthetic import write_polish
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
+LABELS = [0] * 50 + [1] * 20 + [2] * 7
+SMALL = {"hidden_size": 8, "dense_size": 8, "num_train_epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
+    folder = write_polish(tmp_path_factory.mktemp("polish"), speakers=range(1, 4), repetitions=(1, 2))
+    return load_corpus("polish", data_dir=folder, cache_dir=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def splits(rows: datasets.Dataset) -> Splits:
+    features = MappedFeatures(cache_features(rows, NeuralSystem("model-1", "", ["mel"]).make_extractor()))
+    return make_splits(rows, features, speaker_folds(rows)[0], ["anger", "fear", "neutral"])
+
+
+def task(rows: datasets.Dataset, splits: Splits, folder: Path, seed: int = 3) -> FoldTask:
+    return FoldTask(rows, splits, ["anger", "fear", "neutral"], seed, folder)
+
+
+def test_undersampling_draws_each_class_to_the_rarest_without_replacement() -> None:
+    drawn = undersample(LABELS, seed=0)
+    assert Counter(np.array(LABELS)[drawn].tolist()) == {0: 7, 1: 7, 2: 7}
+    assert len(set(drawn.tolist())) == 21
+    assert np.array_equal(drawn, undersample(LABELS, seed=0))
+    members = [undersample(LABELS, (0, member)) for member in range(200)]
+    assert not np.array_equal(members[0], members[1])
+    times = np.bincount(np.concatenate(members), minlength=len(LABELS))
+    assert (times[-7:] == 200).all()
+    # Each of the 50 clips is drawn with probability 7 / 50: 28 ± 4.9 of 200 times.
+    assert times[:50].min() > 10 and times[:50].max() < 50
+
+
+def test_oversampling_repeats_every_clip_as_evenly_as_can_be() -> None:
+    drawn = oversample(LABELS, seed=1)
+    times = np.bincount(drawn)
+    assert Counter(np.array(LABELS)[drawn].tolist()) == {0: 50, 1: 50, 2: 50}
+    assert set(times[:50]) == {1} and set(times[50:70]) == {2, 3} and set(times[70:]) == {7, 8}
+    assert np.array_equal(drawn, oversample(LABELS, seed=1)) and not np.array_equal(drawn, oversample(LABELS, seed=2))
+
+
+@pytest.mark.parametrize("sample", [undersample, oversample])
+def test_there_must_be_clips(sample: object) -> None:
+    with pytest.raises(ValueError, match="at least one clip"):
+        sample([], 0)
+
+
+def test_best_weights_choose_as_trainer_does() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    best, control = BestWeights(model, "ua", patience=2), TrainerControl()
+    stopped = []
+    for epoch, ua in enumerate([0.2, 0.5, 0.5, 0.4], start=1):
+        nn.init.constant_(model.weight, epoch)
+        best.on_evaluate(None, None, control, metrics={"eval_ua": ua})
+        stopped.append(control.should_training_stop)
+    assert stopped == [False, False, False, True]  # the second 0.5 is no better; two evaluations without a better one
+    best.restore()
+    assert model.weight.item() == 2 and (best.best_epoch, best.epochs) == (2, 4)
+    with pytest.raises(RuntimeError, match="at least one epoch"):
+        BestWeights(model, "ua").restore()
+
+
+def test_mapped_features_are_those_of_the_cache(rows: datasets.Dataset) -> None:
+    cached = cache_features(rows, NeuralSystem("model-1", "", ["mel"]).make_extractor())
+    for table in (cached, cached.select([5, 2])):
+        mapped = MappedFeatures(table)
+        assert len(mapped) == len(table) and mapped["id"] == list(table["id"][:])
+        assert mapped["num_frames"].tolist() == table["num_frames"][:].tolist()
+        for index in range(len(table)):
+            assert np.array_equal(mapped[index]["input_features"], table[index]["input_features"])
+
+
+@pytest.mark.parametrize("imbalance", ["none", "class-weights", "oversampling", "focal", "ensemble"])
+def test_every_way_of_meeting_imbalance(
+    rows: datasets.Dataset, splits: Splits, tmp_path: Path, imbalance: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    # 12 clips train; of the class 0 three are left, so that the classes differ in size.
+    few = [index for index, label in enumerate(splits.train.labels) if label] + [
+        index for index, label in enumerate(splits.train.labels) if not label
+    ][:1]
+    uneven = Splits(subset(splits.train, few), splits.validation, splits.test)
+    seen = []
+    original = NeuralSystem._train
+
+    def watched(self: NeuralSystem, task: FoldTask, seed: int, normalized_by: object, learned: object) -> object:
+        seen.append((seed, normalized_by, learned))
+        return original(self, task, seed, normalized_by, learned)
+
+    monkeypatch.setattr(NeuralSystem, "_train", watched)
+    system = NeuralSystem("x", "X", ["mel"], imbalance=imbalance, overrides=SMALL)
+    outcome = system.fit(task(rows, uneven, tmp_path))
+    assert outcome.validation.shape == (12, 3) and outcome.test.shape == (12, 3)
+    assert np.allclose(outcome.test.sum(axis=1), 1)
+    sizes = Counter(uneven.train.labels)
+    assert len(seen) == (NUM_MEMBERS if imbalance == "ensemble" else 1)
+    learned = [Counter(part.labels) for _, _, part in seen]
+    expected = {"ensemble": min(sizes.values()), "oversampling": max(sizes.values())}.get(imbalance)
+    for counts in learned:
+        assert counts == (sizes if expected is None else dict.fromkeys(sizes, expected))
+    for _, normalized_by, part in seen:
+        assert normalized_by is (part if imbalance == "ensemble" else uneven.train)
+    if imbalance == "ensemble":
+        assert len({seed for seed, _, _ in seen}) == NUM_MEMBERS
+        assert len(outcome.about["best_epoch"]) == NUM_MEMBERS
+    again = NeuralSystem("x", "X", ["mel"], imbalance=imbalance, overrides=SMALL).fit(task(rows, uneven, tmp_path))
+    assert np.array_equal(again.test, outcome.test)
+    assert list(tmp_path.rglob("*.safetensors")) == []
+
+
+def test_subset_keeps_what_belongs_together(splits: Splits) -> None:
+    part = subset(splits.train, [3, 3, 0])
+    assert part.ids == [splits.train.ids[index] for index in (3, 3, 0)]
+    assert np.array_equal(part[0]["input_features"], splits.train[3]["input_features"])
+    mean, _ = feature_statistics((part[index]["input_features"] for index in range(3)), 384)
+    assert torch.isfinite(mean).all()
+
+
+def test_settings_are_read_with_their_types() -> None:
+    found = parse_overrides(["dropout=0.1", "num_train_epochs=2", "class_weights=balanced"])
+    assert found == {"dropout": 0.1, "num_train_epochs": 2.0, "class_weights": "balanced"}
+    with pytest.raises(ValueError, match="'dropout' is no setting; write for example"):
+        parse_overrides(["dropout"])
+
+
+def test_the_batch_is_shared_out_among_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("speech_emotion.training.arguments.SERTrainingArguments.world_size", property(lambda _: 2))
+    assert training_arguments({}).per_device_train_batch_size == 8
+    with pytest.raises(ValueError, match="Batches of 5 clips cannot be shared out among 2 processes"):
+        training_arguments({"per_device_train_batch_size": 5})
+
+
+def test_systems_by_name() -> None:
+    names = registry.list_systems()
+    assert len(set(names)) == len(names) and "opensmile-compare-svm" in names
+    system = registry.get_system("model-3-late-ensemble")
+    assert (system.name, system.title) == (
+        "model-3-late-ensemble", "Model-3, late fusion, downsampling + ensembling",
+    )  # fmt: skip
+    assert (system.model.fusion, system.model.streams, system.imbalance) == ("late", ["mel", "deepspeech"], "ensemble")
+    assert registry.get_system("model-1-class-weights").model.class_weights == "balanced"
+    assert registry.get_system("model-1", {"dropout": 0.5}).settings()["model"]["dropout"] == 0.5
+    with pytest.raises(ValueError, match="There is no system 'model-4'"):
+        registry.get_system("model-4")
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=absent)
+
+    monkeypatch.setattr(registry.importlib, "import_module", missing)
+    absent = "opensmile"
+    with pytest.raises(ModuleNotFoundError, match=r"needs the package opensmile: pip install 'modeling-ser\[\w+\]'"):
+        registry.get_system("opensmile-egemaps-svm")
+    absent = "speech_emotion.experiments.systems_compared_satt"
+    with pytest.raises(ModuleNotFoundError, match="satt-2017 is not part of this installation"):
+        registry.get_system("satt-2017")
+
+
+def test_a_fold_is_held_once(tmp_path: Path) -> None:
+    one, other = FoldKey("emodb", "model-1", 0, 3), FoldKey("emodb", "model-1", 0, 4)
+    with sole_computation(one, tmp_path) as mine, sole_computation(other, tmp_path) as another:
+        assert mine and another
+        with sole_computation(one, tmp_path) as twice:
+            assert not twice
+    with sole_computation(one, tmp_path) as again:
+        assert again
+    assert (tmp_path / ".locks" / ".gitignore").read_text() == "*\n"
+
+
+def test_differences_name_what_differs() -> None:
+    found, asked = {"a": {"b": 1, "c": [1]}, "d": 2}, {"a": {"b": 1, "c": [2]}, "e": None}
+    assert list(differences(found, asked)) == ["a.c is [1] there and [2] here", "d is 2 there and null here"]
