@@ -108,7 +108,7 @@ class ModelArguments:
     band_masks: int = field(default=0, metadata={"help": "SpecAugment: masks over mel bands"})
     band_mask_size: int = field(default=16, metadata={"help": "SpecAugment: the most bands of one"})
     preset: Literal["paper", "best"] = field(
-        default="paper", metadata={"help": "defaults of all arguments: the paper's model, or the best recipe found"}
+        default="paper", metadata={"help": "defaults of all arguments: the paper's model, or the best recipe so far"}
     )
 
 
