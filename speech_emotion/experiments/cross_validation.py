@@ -18,9 +18,10 @@ from speech_emotion.files import write_jsonl
 from speech_emotion.progress import quiet_unless_terminal
 from speech_emotion.training.launch import check_launch
 
+from .fold_plan import Plan
 from .fold_progress import FoldProgress
 from .fold_results import FoldKey
-from .fold_runner import FoldRunner, Plan
+from .fold_runner import FoldRunner
 from .neural_arguments import training_arguments
 from .worker_pool import run_here, run_workers
 

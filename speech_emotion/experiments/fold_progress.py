@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from speech_emotion.progress import is_terminal
 
-from .fold_runner import FoldReport
+from .fold_plan import FoldReport
 
 
 class FoldProgress:

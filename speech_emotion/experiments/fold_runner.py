@@ -4,7 +4,6 @@ import json
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from speech_emotion.training.provenance import library_versions
 from speech_emotion.training.splits import Splits, make_splits
 
 from .condition_data import ConditionData, fold_digest, read_condition
-from .conditions import Condition
+from .fold_plan import FoldReport, Plan
 from .fold_results import FoldKey, find_finished, sole_computation, switched_on
 from .mapped_features import MappedFeatures
 from .registry import get_system
@@ -29,54 +28,6 @@ from .system import ClipFeatures, FoldOutcome, FoldTask, System
 
 # Of a condition; the name is that of the folder, and of its corpus the clips of the fold tell.
 CONDITION_SETTINGS = ("config", "labels", "scheme", "num_folds", "part")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be compared.
-
-    Args:
-        conditions: Corpora, or parts of them.
-        systems: Names of systems.
-        seeds: Seeds of the trainings.
-        folds: Numbers of the folds; `None` for all.
-        results: Folder of the results.
-        data_dir: Folder of the corpus, or of folders of corpora; `None` for their usual places.
-        cache_dir: Folder of built corpora and features; `None` for the cache of `datasets`.
-        device: Where to compute.
-        overwrite: Whether to compute finished folds anew.
-        encoder: Folder or id on the Hub of the encoder of "deepspeech"; `None` for the one that ships.
-        overrides: Fields of the paper's models and their training that differ from their defaults.
-    """
-
-    conditions: tuple[Condition, ...]
-    systems: tuple[str, ...]
-    seeds: tuple[int, ...]
-    folds: tuple[int, ...] | None = None
-    results: Path = Path("results")
-    data_dir: str | None = None
-    cache_dir: str | None = None
-    device: str = "cpu"
-    overwrite: bool = False
-    encoder: str | None = None
-    overrides: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class FoldReport:
-    """What is told of a fold that was computed, or left to another process.
-
-    Args:
-        key: The fold.
-        seconds: How long it took; `None` if it was not computed here.
-        validation_ua: UA on the validation clips; `None` likewise.
-        busy: Whether another process is computing it.
-    """
-
-    key: FoldKey
-    seconds: float | None = None
-    validation_ua: float | None = None
-    busy: bool = False
 
 
 class FoldRunner:
@@ -198,6 +149,7 @@ class FoldRunner:
             "title": system.title,
             "train_speakers": len(set(splits.train.speakers)),
             "train_clips": len(splits.train),
+            "encoders": _encoder_names(system.make_extractor()),
             "settings": self.settings(key),
             "versions": self._versions,
             "threads": torch.get_num_threads(),
@@ -234,14 +186,20 @@ class FoldRunner:
 
 
 def _feature_settings(extractor: ClipFeatures) -> dict[str, Any]:
-    """An extractor's settings and version; of an encoder's folder, the name without what lies above it."""
+    """An extractor's settings and version; of an encoder the hash of its weights says which, wherever it lies."""
     settings = {name: value for name, value in extractor.to_dict().items() if name != "auto_map"}
     settings = json.loads(json.dumps(settings, default=str))
     for entry in (settings.get("encoders") or {}).values():
-        entry.pop("bundled", None)
-        if "name_or_path" in entry:
-            entry["name_or_path"] = Path(entry["name_or_path"]).name
+        for name in ("name_or_path", "revision", "bundled"):
+            entry.pop(name, None)
     return switched_on(settings) | {"version": extractor.feature_extraction_version}
+
+
+def _encoder_names(extractor: ClipFeatures) -> dict[str, str]:
+    """For each stream with an encoder its Hub id, or its folder's name without what lies above it."""
+    entries = extractor.to_dict().get("encoders") or {}
+    names = {stream: str(entry.get("name_or_path", "bundled")) for stream, entry in entries.items()}
+    return {stream: Path(name).name if Path(name).exists() else name for stream, name in names.items()}
 
 
 def _distributed() -> bool:
@@ -252,4 +210,4 @@ def _distributed() -> bool:
     )
 
 
-__all__ = ["FoldReport", "FoldRunner", "Plan"]
+__all__ = ["FoldRunner"]

@@ -16,7 +16,7 @@ from speech_emotion.progress import plain_warnings
 
 from .conditions import Condition, get_condition, list_conditions, make_condition
 from .cross_validation import CrossValidation, Stopped, cross_validate, report_if_possible, write_scores
-from .fold_runner import Plan
+from .fold_plan import Plan
 from .neural_arguments import parse_overrides
 from .registry import list_systems
 

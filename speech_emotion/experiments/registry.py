@@ -18,7 +18,7 @@ COMPARED: dict[str, str] = {
     "lakomkin-2017": "systems_compared_lakomkin:make_system",
 }
 # Which extra of the distribution brings a package that is not there.
-EXTRAS = {"opensmile": "benchmarks", "matplotlib": "plots", "tflite": "convert"}
+EXTRAS = {"opensmile": "bench", "matplotlib": "plots", "tflite": "convert"}
 
 MODELS: dict[str, tuple[str, tuple[str, ...], str]] = {  # title, streams, fusion
     "model-1": ("Model-1", ("mel",), "frame"),

@@ -1,5 +1,6 @@
 """Parts of the cross-validation: draws, best weights, mapped features, settings, systems by name."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,11 @@ from transformers import TrainerControl
 from dataset_scripts import load_corpus, speaker_folds
 from speech_emotion.experiments import registry
 from speech_emotion.experiments.best_weights import BestWeights
+from speech_emotion.experiments.condition_data import ConditionData
+from speech_emotion.experiments.conditions import Condition
+from speech_emotion.experiments.fold_plan import FoldReport, Plan
 from speech_emotion.experiments.fold_results import FoldKey, differences, sole_computation
+from speech_emotion.experiments.fold_runner import FoldRunner
 from speech_emotion.experiments.fold_training import subset
 from speech_emotion.experiments.imbalance import oversample, undersample
 from speech_emotion.experiments.mapped_features import MappedFeatures
@@ -23,6 +28,7 @@ from speech_emotion.experiments.system import FoldTask
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.normalization import feature_statistics
 from speech_emotion.training.splits import Splits, make_splits
+from tests.subprocess_tools import PROJECT_ROOT
 from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -134,6 +140,23 @@ def test_every_way_of_meeting_imbalance(
     again = NeuralSystem("x", "X", ["mel"], imbalance=imbalance, overrides=SMALL).fit(task(rows, uneven, tmp_path))
     assert np.array_equal(again.test, outcome.test)
     assert list(tmp_path.rglob("*.safetensors")) == []
+
+
+def test_model_3_with_the_encoder_that_ships(rows: datasets.Dataset, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    condition = Condition("three-speakers", "polish")
+    plan = Plan((condition,), ("model-3-late",), (0,), results=tmp_path, overrides=SMALL)
+    runner = FoldRunner(plan)
+    folds, labels = speaker_folds(rows), ["anger", "fear", "neutral"]
+    runner._data[condition.name] = ConditionData(rows, rows, labels, folds)
+    key = FoldKey(condition.name, "model-3-late", 0, 1)
+    report = runner.run(key)
+    scores = runner.finished(key)
+    assert report.seconds is not None and 0 <= report.validation_ua <= 1
+    assert scores.about["encoders"] == {"deepspeech": "deepspeech-small"}
+    assert set(scores.about["settings"]["features"]["encoders"]["deepspeech"]) == {"layer", "size", "digest"}
+    assert str(PROJECT_ROOT) not in json.dumps(scores.about)
+    assert runner.run(key) == FoldReport(key)  # it is finished: nothing is computed
 
 
 def test_subset_keeps_what_belongs_together(splits: Splits) -> None:
