@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 # Weights, configurations, code and cards: all that loading needs. Everything else stays: optimizer states and training
 # arguments are pickles, the trainer's state names paths of this machine, caches and audio are nobody's business.
 SHARED_SUFFIXES = (".safetensors", ".json", ".py", ".md")
-KEPT_BACK = ("trainer_state.json",)
+KEPT_BACK = ("stages.json", "trainer_state.json")
 
 
 def shared_files(folder: str | Path) -> dict[str, Path]:
