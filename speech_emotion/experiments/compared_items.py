@@ -29,7 +29,7 @@ class Items:
 
     Attributes:
         clip_of_item: Number in the split of the clip that each item belongs to, (items,).
-        lengths: Frames, or else symbols, of each item, (items,).
+        lengths: Frames of each item, by which batches are sorted, (items,); 1 for all where no frames are read.
 
     Raises:
         ValueError: If there is nothing to read, or clips with symbols are to be cut.
@@ -47,7 +47,9 @@ class Items:
         if symbols is not None and longest is not None:
             raise ValueError("Clips with symbols cannot be cut: it is not known where which symbol is spoken.")
         self.clips, self.statistics, self.symbols = clips, statistics, symbols
-        frames = clips.num_frames if statistics is not None else np.array([len(row) for row in symbols])
+        # Transcripts are not sorted by length: those of one length are often one text, said over and over, and in a
+        # batch of one text batch normalization leaves nothing to learn from. To pad them costs next to nothing.
+        frames = clips.num_frames if statistics is not None else np.ones(len(symbols), dtype=np.int64)
         ends = [stretches(int(count), longest) for count in frames]
         self.clip_of_item = np.repeat(np.arange(len(clips)), [len(parts) for parts in ends])
         self._bounds = [bounds for parts in ends for bounds in parts]
