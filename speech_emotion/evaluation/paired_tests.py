@@ -16,51 +16,90 @@ class McNemarResult:
     """What McNemar's test found.
 
     Args:
-        only_first: Clips that only the first system got right.
-        only_second: Clips that only the second got right.
+        only_first: Clips that only the first system gets right: with several seeds the mean over all pairs of a
+            training of the first and one of the second.
+        only_second: Clips that only the second gets right.
         p: Two-sided p value.
     """
 
-    only_first: int
-    only_second: int
+    only_first: float
+    only_second: float
     p: float
 
 
 def mcnemar(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> McNemarResult:
-    """Test whether two systems are right equally often, by the exact binomial form of McNemar's test.
+    """Test whether two systems are right equally often, by the exact form of McNemar's test.
 
-    Only clips that one system gets right and the other wrong tell them apart. If neither is better, each such clip
-    falls to either side with probability 1/2. The test is of WA, not of UA, and takes clips for independent, which
-    those of one speaker are not: its p is too small if speakers differ in which system suits them.
+    With one seed, only clips that one system gets right and the other wrong tell them apart. If neither is better,
+    each such clip falls to either side with probability 1/2, and p is a tail of the binomial distribution.
 
-    One prediction per clip and system is needed. Several seeds are combined before, by the mean of their posteriors
-    (`PooledClips.mean_posterior_predictions`): counting a clip once per seed would claim more clips than there are.
+    With several seeds a clip still is one clip. Its weight is d, the share of the first system's seeds that get it
+    right less that of the second's, and Σ d is the difference of the two mean WA, times the clips. If neither system
+    is better, each d might as well have the other sign; p is the probability that random signs give a |Σ d| at least
+    as large. With one seed d is −1, 0 or 1, and this is McNemar's test. So what is tested is the difference that is
+    reported, of single trainings: votes or mean posteriors of the seeds would be ensembles, which are better than
+    their members the more these vary. Counting each seed's clips as further clips would claim more than there are.
+
+    The test is of WA, not of UA. It takes the trainings as they are, and clips for independent, which those of one
+    speaker are not: its p is too small if speakers differ in which system suits them.
 
     Args:
         truth: True class of each clip, (clips,).
-        first: Predicted classes of one system, (clips,).
-        second: Those of the other, (clips,).
+        first: Predicted classes of one system, (seeds, clips) or (clips,).
+        second: Those of the other; the number of seeds may differ.
 
     Returns:
-        The discordant clips and p; without any, p is 1.
+        The clips that only one gets right, and p; without any, p is 1.
 
     Raises:
-        ValueError: If the shapes differ.
+        ValueError: If the clips differ in number.
 
-    Source: McNemar, Psychometrika 12, 1947; Dietterich, Neural Computation 10, 1998.
+    Source: McNemar, Psychometrika 12, 1947; Dietterich, Neural Computation 10, 1998. For clustered pairs, as the seeds
+        of a clip are, Durkalski et al., Statistics in Medicine 22, 2003, give the large-sample form (Σ d)² / Σ d².
 
     Example:
         >>> mcnemar(np.zeros(6, int), np.zeros(6, int), np.array([1, 1, 1, 1, 1, 0]))
-        McNemarResult(only_first=5, only_second=0, p=0.0625)
+        McNemarResult(only_first=5.0, only_second=0.0, p=0.0625)
     """
-    truth, first, second = np.asarray(truth), np.asarray(first), np.asarray(second)
-    if not truth.shape == first.shape == second.shape:
+    truth, first, second = np.asarray(truth), np.atleast_2d(first), np.atleast_2d(second)
+    if truth.ndim != 1 or not truth.shape == first.shape[1:] == second.shape[1:]:
         raise ValueError(f"The same clips are needed; the shapes are {truth.shape}, {first.shape}, {second.shape}.")
-    only_first = int(((first == truth) & (second != truth)).sum())
-    only_second = int(((first != truth) & (second == truth)).sum())
-    discordant = only_first + only_second
-    p = float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
-    return McNemarResult(only_first, only_second, p)
+    ours, theirs = (first == truth).sum(axis=0), (second == truth).sum(axis=0)  # seeds that are right, (clips,)
+    pairs = len(first) * len(second)
+    only_first = int((ours * (len(second) - theirs)).sum()) / pairs
+    only_second = int(((len(first) - ours) * theirs).sum()) / pairs
+    # d times the number of pairs: whole numbers, so that equal sums are found to be equal.
+    return McNemarResult(only_first, only_second, sign_flip_p(len(second) * ours - len(first) * theirs))
+
+
+def sign_flip_p(weights: np.ndarray) -> float:
+    """Compute the exact probability that random signs give a sum at least as far from 0.
+
+    With S the sum of the |w| that are given a plus, Σ ±|w| = 2 S − Σ |w|. S is a sum over the distinct sizes m of m
+    times a binomial number, so its distribution is a convolution of few.
+
+    Args:
+        weights: Whole numbers, (clips,).
+
+    Returns:
+        Two-sided p value, at most 1.
+
+    Example:
+        >>> round(sign_flip_p(np.array([1, 1, 1, -1])), 6), sign_flip_p(np.array([2, 1, 0]))
+        (0.625, 0.5)
+    """
+    sizes = np.abs(weights[weights != 0]).astype(np.int64)
+    if not sizes.size:
+        return 1.0
+    distribution = np.ones(1)  # of S, from 0
+    for size, times in zip(*np.unique(sizes // np.gcd.reduce(sizes), return_counts=True), strict=True):
+        part = np.zeros(size * times + 1)
+        part[::size] = stats.binom.pmf(np.arange(times + 1), times, 0.5)
+        distribution = np.convolve(distribution, part)
+    total = len(distribution) - 1
+    plus = int(weights[weights > 0].sum()) // int(np.gcd.reduce(sizes))
+    # The distribution is symmetric, so both tails are one, twice.
+    return float(min(1.0, 2 * distribution[max(plus, total - plus) :].sum()))
 
 
 def wilcoxon_over_speakers(first: np.ndarray, second: np.ndarray) -> float:
@@ -115,4 +154,4 @@ def speaker_figures(seed_counts: np.ndarray, metric: CountMetric = ua) -> np.nda
     return metric(seed_counts).mean(axis=0)
 
 
-__all__ = ["McNemarResult", "mcnemar", "speaker_figures", "wilcoxon_over_speakers"]
+__all__ = ["McNemarResult", "mcnemar", "sign_flip_p", "speaker_figures", "wilcoxon_over_speakers"]

@@ -41,11 +41,6 @@ class PooledClips:
         """Class with the highest score, (seeds, clips); of equal ones the first."""
         return self.scores.argmax(axis=-1)
 
-    @property
-    def mean_posterior_predictions(self) -> np.ndarray:
-        """Class with the highest score when the scores are averaged over the seeds, (clips,)."""
-        return self.scores.mean(axis=0, dtype=np.float64).argmax(axis=-1)
-
     def seed_counts(self) -> np.ndarray:
         """Return a confusion matrix per seed, (seeds, classes, classes)."""
         seed_numbers = np.repeat(np.arange(len(self.seeds)), len(self.ids))

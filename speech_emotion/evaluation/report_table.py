@@ -19,6 +19,13 @@ class Interval(NamedTuple):
     high: float
 
 
+class Name(NamedTuple):
+    """What a row is called: `key` in CSV files, `title` in tables to read."""
+
+    key: str
+    title: str
+
+
 class Share(NamedTuple):
     """A number of clips, and which share it is of those of its row."""
 
@@ -26,7 +33,7 @@ class Share(NamedTuple):
     share: float
 
 
-Cell = str | int | float | MeanSD | Interval | Share | None
+Cell = str | int | float | Name | MeanSD | Interval | Share | None
 
 
 class Column(NamedTuple):
@@ -102,7 +109,8 @@ class ReportTable:
         record.
         """
         found = []
-        for name, *cells in self.rows:
+        for first, *cells in self.rows:
+            name = first.key if isinstance(first, Name) else first
             for column, cell in zip(self.columns[1:], cells, strict=True):
                 values = {column.key: cell}
                 if isinstance(cell, MeanSD | Interval | Share):
@@ -118,7 +126,7 @@ def format_cell(cell: Cell, style: Style) -> str:
     """Write a cell as a reader wants it.
 
     Args:
-        cell: A number, a mean with SD, an interval, a share, text or `None`.
+        cell: A number, a mean with SD, an interval, a share, a name, text or `None`.
         style: As for `Column`.
 
     Returns:
@@ -130,6 +138,8 @@ def format_cell(cell: Cell, style: Style) -> str:
     """
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return MISSING
+    if isinstance(cell, Name):
+        return cell.title
     if isinstance(cell, MeanSD):
         spread = "" if cell.sd is None else f" ± {format_cell(cell.sd, 'percent' if style == 'points' else style)}"
         return format_cell(cell.mean, style) + spread
@@ -148,4 +158,4 @@ def format_cell(cell: Cell, style: Style) -> str:
     return f"{100 * cell:.1f}"
 
 
-__all__ = ["Cell", "Column", "Interval", "ReportTable", "Share", "Style", "format_cell"]
+__all__ = ["MISSING", "Cell", "Column", "Interval", "Name", "ReportTable", "Share", "Style", "format_cell"]

@@ -1,9 +1,10 @@
-"""The table that one looks at first: every system on one corpus."""
+"""The tables that one looks at first: every system on one corpus."""
 
 from collections.abc import Mapping, Sequence
 
+from .count_metrics import CountMetric, ua, wa
 from .fold_scores import FoldScores
-from .report_table import Cell, Column, Interval, ReportTable
+from .report_table import Cell, Column, Interval, Name, ReportTable
 from .seed_metrics import fold_metrics, mean_sd, pooled_metrics
 from .speaker_bootstrap import speaker_bootstrap
 from .system_scores import SystemScores, gather_systems
@@ -11,13 +12,10 @@ from .titles import system_title
 
 COLUMNS = [
     Column("system", "system"),
-    Column("title", "title"),
     Column("wa", "WA, %", "percent"),
+    Column("wa_ci", "WA, 95 % interval", "percent"),
     Column("ua", "UA, %", "percent"),
-    Column("ua_ci", "UA 95 % CI", "percent"),
-    Column("macro_f1", "macro F1, %", "percent"),
-    Column("weighted_f1", "weighted F1, %", "percent"),
-    Column("ua_folds", "UA mean over folds, %", "percent"),
+    Column("ua_ci", "UA, 95 % interval", "percent"),
     Column("seeds", "seeds"),
     Column("folds", "folds"),
     Column("hours", "hours", "number"),
@@ -25,11 +23,29 @@ COLUMNS = [
 ]
 PUBLISHED = [Column("paper_wa", "WA in the paper, %", "percent"), Column("paper_ua", "UA in the paper, %", "percent")]
 NOTE = (
-    "WA is accuracy, UA the mean recall of the classes. WA, UA and F1 are pooled: the test clips of all folds are "
-    "counted together, once per seed; mean ± SD (ddof = 1) over the complete seeds. The interval of UA is the 2.5 to "
+    "WA is accuracy, UA the mean recall of the classes. Both are pooled: the test clips of all folds are counted "
+    "together, once per seed; mean ± SD (ddof = 1) over the complete seeds. The interval goes from the 2.5 to the "
     "97.5 percentile of 10,000 bootstrap resamples of the test speakers; it is of the mean over seeds and leaves out "
-    "their spread. “UA mean over folds” averages the UA of the folds instead, each over the classes that it has. "
-    "Hours are those of computing, of all files."
+    "their spread. A seed that lacks a fold has no part in any figure; a system without a complete seed has no "
+    "figures. Folds: finished of planned, all seeds together. Hours: of computing, of all finished folds. A system "
+    "that draws nothing at random gives the same with every seed, and so an SD of 0."
+)
+NOTE_PUBLISHED = (
+    " “In the paper”: Bhosale et al., ICASSP 2020, with Mozilla's DeepSpeech; whether its figures are pooled, and how "
+    "they spread, it does not say."
+)
+AVERAGED = [
+    Column("system", "system"),
+    Column("macro_f1", "macro F1, %", "percent"),
+    Column("weighted_f1", "weighted F1, %", "percent"),
+    Column("wa_folds", "WA, mean over folds, %", "percent"),
+    Column("ua_folds", "UA, mean over folds, %", "percent"),
+    Column("macro_f1_folds", "macro F1, mean over folds, %", "percent"),
+    Column("weighted_f1_folds", "weighted F1, mean over folds, %", "percent"),
+]
+AVERAGED_NOTE = (
+    "The first two are pooled as WA and UA above. “Mean over folds” takes the figure of each fold's test clips, over "
+    "the classes that they have, and averages the folds, each weighing alike. Mean ± SD over the complete seeds."
 )
 
 
@@ -46,7 +62,7 @@ def summary_table(
         published: By system, WA and UA that the paper gives, in [0, 1], to stand beside.
 
     Returns:
-        One row per system, ordered by name.
+        One row per system, ordered by name; those that only the paper has come last.
 
     Raises:
         ValueError: As `gather_systems`; or if there are no scores.
@@ -59,49 +75,71 @@ def summary_table(
 def summarize_systems(
     systems: Sequence[SystemScores], published: Mapping[str, tuple[float, float]] | None = None
 ) -> ReportTable:
-    """Summarize gathered systems; see `summary_table`."""
+    """Summarize gathered systems, in their order; see `summary_table`."""
     columns, rows = list(COLUMNS), [_row(system) for system in systems]
-    if published:
-        columns += PUBLISHED
-        rows = [[*row, *published.get(system.system, (None, None))] for row, system in zip(rows, systems, strict=True)]
-    return ReportTable("summary", f"Systems on {systems[0].corpus}", columns, rows, NOTE)
-
-
-def _row(system: SystemScores) -> list[Cell]:
-    name, title = system.system, system_title(system.system)
-    if title == name:  # a system that the titles do not know may bring its own
-        title = next(iter(system.parts.values())).about.get("title", name)
-    seeds = f"{len(system.seeds)} of {len(system.planned_seeds)}"
-    folds = {fold for _, fold in system.parts}
-    ends: list[Cell] = [
-        seeds,
-        f"{len(folds)} of {len(system.planned_folds)}",
-        system.hours,
-        system.missing_text or None,
+    if not published:
+        return ReportTable("summary", "All systems", columns, rows, NOTE)
+    rows = [[*row, *published.get(system.system, (None, None))] for row, system in zip(rows, systems, strict=True)]
+    absent = [name for name in published if name not in {system.system for system in systems}]
+    rows += [
+        [Name(name, system_title(name)), *[None] * (len(COLUMNS) - 2), "not computed", *published[name]]
+        for name in absent
     ]
-    if not system.seeds:
-        return [name, title, *[None] * 6, *ends]
-    pooled = pooled_metrics(system.test)
-    over_folds = mean_sd(fold_metrics(system.test)["ua"].mean(axis=1))
-    return [
-        name,
-        title,
-        mean_sd(pooled["wa"]),
-        mean_sd(pooled["ua"]),
-        _interval(system),
-        mean_sd(pooled["macro_f1"]),
-        mean_sd(pooled["weighted_f1"]),
-        over_folds,
-        *ends,
-    ]
+    return ReportTable("summary", "All systems", columns + PUBLISHED, rows, NOTE + NOTE_PUBLISHED)
 
 
-def _interval(system: SystemScores) -> Interval | None:
-    """The interval of UA; `None` where speakers are unknown or there is only one."""
+def averages_table(systems: Sequence[SystemScores]) -> ReportTable:
+    """Tabulate F1, and the figures averaged over folds in place of pooled.
+
+    Args:
+        systems: Systems with a complete seed.
+
+    Returns:
+        One row per system.
+    """
+    rows: list[list[Cell]] = []
+    for system in systems:
+        pooled, by_fold = pooled_metrics(system.test), fold_metrics(system.test)
+        f1 = [mean_sd(pooled[name]) for name in ("macro_f1", "weighted_f1")]
+        averages = [mean_sd(by_fold[name].mean(axis=1)) for name in ("wa", "ua", "macro_f1", "weighted_f1")]
+        rows.append([Name(system.system, system.title), *f1, *averages])
+    return ReportTable("averages", "F1, and means over folds", AVERAGED, rows, AVERAGED_NOTE)
+
+
+def speaker_interval(system: SystemScores, metric: CountMetric = ua) -> Interval | None:
+    """Return the 95 % interval over speakers of a figure's mean over seeds.
+
+    Args:
+        system: A system with a complete seed.
+        metric: The figure.
+
+    Returns:
+        The interval; `None` where speakers are unknown or there is only one.
+    """
     if None in system.test.speakers or len(set(system.test.speakers)) < 2:
         return None
-    estimate = speaker_bootstrap(system.test.speaker_counts()[1])
+    estimate = speaker_bootstrap(system.test.speaker_counts()[1], metric)
     return Interval(estimate.low, estimate.high)
 
 
-__all__ = ["summarize_systems", "summary_table"]
+def _row(system: SystemScores) -> list[Cell]:
+    figures: list[Cell] = [None] * 4
+    if system.seeds:
+        pooled = pooled_metrics(system.test)
+        figures = [
+            mean_sd(pooled["wa"]),
+            speaker_interval(system, wa),
+            mean_sd(pooled["ua"]),
+            speaker_interval(system, ua),
+        ]
+    return [
+        Name(system.system, system.title),
+        *figures,
+        f"{len(system.seeds)} of {len(system.planned_seeds)}",
+        system.finished_text,
+        system.hours,
+        system.missing_text or None,
+    ]
+
+
+__all__ = ["averages_table", "speaker_interval", "summarize_systems", "summary_table"]

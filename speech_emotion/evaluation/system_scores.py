@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from .fold_scores import FoldScores
 from .pooled_clips import PooledClips, pool_folds
+from .titles import system_title
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,20 @@ class SystemScores:
             )
 
     @property
+    def title(self) -> str:
+        """What it is called in tables; a system that the titles do not know may bring its own."""
+        title = system_title(self.system)
+        return title if title != self.system else next(iter(self.parts.values())).about.get("title", title)
+
+    @property
     def labels(self) -> list[str]:
         """Emotions in the order of the classes."""
         return next(iter(self.parts.values())).labels
+
+    @property
+    def condition_settings(self) -> dict[str, Any]:
+        """How its clips and folds were chosen, where the files tell: `scheme`, `num_folds`, `part`, …."""
+        return _condition_settings(next(iter(self.parts.values())))
 
     @property
     def seeds(self) -> list[int]:
@@ -64,14 +77,21 @@ class SystemScores:
     def missing_text(self) -> str:
         """What is missing, in words; empty if nothing is.
 
-        A seed that lacks all folds is named alone: "lacks seed 2; seed 1: folds 3, 4".
+        Seeds that lack all folds are named alone: "lacks seed 2; seeds 0 and 1 lack folds 3 to 5".
         """
-        whole = [str(seed) for seed, folds in self.missing.items() if folds == self.planned_folds]
-        pieces = [f"lacks seed{'s' * (len(whole) > 1)} {', '.join(whole)}"] if whole else []
+        seeds_of: dict[tuple[int, ...], list[int]] = {}
         for seed, folds in self.missing.items():
-            if folds != self.planned_folds:
-                pieces.append(f"seed {seed} lacks fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}")
+            seeds_of.setdefault(tuple(folds), []).append(seed)
+        whole = seeds_of.pop(tuple(self.planned_folds), [])
+        pieces = [f"lacks {counted('seed', whole)}"] if whole else []
+        for folds, seeds in seeds_of.items():
+            pieces.append(f"{counted('seed', seeds)} lack{'s' * (len(seeds) == 1)} {counted('fold', folds)}")
         return "; ".join(pieces)
+
+    @property
+    def finished_text(self) -> str:
+        """How many of the planned folds are finished, all seeds together, such as "29 of 30"."""
+        return f"{len(self.parts)} of {len(self.planned_seeds) * len(self.planned_folds)}"
 
     @property
     def hours(self) -> float | None:
@@ -131,6 +151,31 @@ def gather_systems(entries: Iterable[FoldScores]) -> list[SystemScores]:
     return systems
 
 
+def counted(word: str, numbers: Sequence[int]) -> str:
+    """Name numbered things, three or more in a row by their ends.
+
+    Args:
+        word: What they are, in the singular.
+        numbers: Their numbers, ascending.
+
+    Returns:
+        A phrase.
+
+    Example:
+        >>> counted("fold", [3]), counted("fold", [0, 2]), counted("fold", [0, 3, 4, 5])
+        ('fold 3', 'folds 0 and 2', 'folds 0 and 3 to 5')
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    phrases = [f"{run[0]} to {run[-1]}" if len(run) > 2 else " and ".join(map(str, run)) for run in runs]
+    *others, last = phrases
+    return f"{word}{'s' * (len(numbers) > 1)} {', '.join(others) + ' and ' if others else ''}{last}"
+
+
 def _common_settings(part: FoldScores) -> str:
     """What all folds of a system share: its settings but the entry `fold`, which tells one fold's clips."""
     settings = part.about.get("settings")
@@ -139,12 +184,15 @@ def _common_settings(part: FoldScores) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def _number_of_folds(part: FoldScores) -> int:
-    """How many folds the corpus has, if the file tells; else 0."""
+def _condition_settings(part: FoldScores) -> dict[str, Any]:
     settings = part.about.get("settings")
     condition = settings.get("condition") if isinstance(settings, dict) else None
-    of_condition = condition.get("num_folds") if isinstance(condition, dict) else None
-    return part.about.get("folds") or of_condition or 0
+    return condition if isinstance(condition, dict) else {}
+
+
+def _number_of_folds(part: FoldScores) -> int:
+    """How many folds the corpus has, if the file tells; else 0."""
+    return part.about.get("folds") or _condition_settings(part).get("num_folds") or 0
 
 
 def check_same_clips(one: SystemScores, other: SystemScores) -> None:
@@ -175,4 +223,4 @@ def find_system(systems: Sequence[SystemScores], name: str) -> SystemScores | No
     return next((system for system in systems if system.system == name and system.seeds), None)
 
 
-__all__ = ["SystemScores", "check_same_clips", "find_system", "gather_systems"]
+__all__ = ["SystemScores", "check_same_clips", "counted", "find_system", "gather_systems"]

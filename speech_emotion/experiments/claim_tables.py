@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from speech_emotion.evaluation.report_table import Cell, Column, Interval, ReportTable
+from speech_emotion.evaluation.titles import system_title
 
 from .claims import Finding, claim_outcome
 from .paper_figures import published_difference
-from .planned_comparisons import CLAIMS
+from .planned_comparisons import CLAIMS, Comparison
+from .reading_order import condition_title
 
 COMPARISON_COLUMNS = [
     Column("comparison", "comparison"),
@@ -16,7 +18,7 @@ COMPARISON_COLUMNS = [
     Column("expected", "expected"),
     Column("paper", "in the paper", "points"),
     Column("difference", "difference", "points"),
-    Column("ci", "95 % CI", "points"),
+    Column("ci", "95 % interval", "points"),
     Column("wilcoxon", "p, Wilcoxon", "p"),
     Column("holm", "p, Holm", "p"),
     Column("discordant", "only first : second right"),
@@ -27,20 +29,25 @@ COMPARISON_COLUMNS = [
 COMPARISON_NOTE = (
     "Differences are first − second, in points, pooled over folds and averaged over each system's complete seeds. "
     "Interval: 10,000 paired bootstrap resamples of the test speakers. Wilcoxon: signed ranks over speakers of the "
-    "same figure, averaged over seeds, zeros ranked (Pratt). Holm: over the planned differences of the family "
-    "(streams: claims 1 to 3; imbalance: claim 4; baseline: the three corpora), those not run counted with p = 1; a "
-    "claim of equality has no part in it. McNemar: exact, on the accuracy of the posteriors averaged over seeds; it "
-    "takes clips for independent and is not corrected. Outcome, by the interval alone: supported if it excludes 0 in "
-    "the expected direction, contradicted if in the other; “little” is supported if the interval lies within ±2 "
-    "points, contradicted if wholly outside; else not decided. It is not corrected for several comparisons; the "
-    "column of Holm is."
+    "same figure, averaged over seeds, zeros ranked (Pratt). Holm: over all planned differences of the family, which "
+    "is everything planned on EmoDB, RAVDESS and ASED, or everything planned on IEMOCAP; those not run count with "
+    "p = 1, and a claim of equality has no part in it. No other pair of systems is tested. McNemar: exact, over "
+    "clips, always of WA, not corrected; it takes clips for independent. With one seed each it is of the clips that "
+    "only one system gets right. With several, these are the mean over all pairs of a training of each; a clip's "
+    "weight is the share of the first system's seeds that get it right less that of the second's, and p the "
+    "probability that random signs of the weights give a sum as far from 0. So it is of the difference in mean WA; no "
+    "seeds are combined to a vote, which would be another system. Outcome, by the interval alone: supported if it "
+    "excludes 0 in the expected direction, contradicted if in the other; “little” is supported if the interval lies "
+    "within ±2 points, contradicted if wholly outside; else not decided. It is not corrected for several comparisons; "
+    "the column of Holm is."
 )
 CLAIMS_NOTE = (
     "A claim is supported if all its comparisons are, and contradicted if one is. ASED stands for IEMOCAP: the two "
-    "sentences said in every emotion (ased-common) for improvised speech, the sentences that belong to one emotion "
-    "each (ased-own) for scripted speech, the whole (ased) for both, and four emotions in the proportions of "
-    "improvised IEMOCAP (ased-imbalanced) for imbalance. It is acted speech, and Amharic. Model-1 hears the words "
-    "too: its mel spectrogram holds them, so that where the words give the emotion away, as in ased-own, the acoustic "
+    "sentences said in every emotion (common sentences) for improvised speech, the sentences that belong to one "
+    "emotion each (own sentences) for scripted speech, all sentences for both, and four emotions in the proportions "
+    "of improvised IEMOCAP (imbalanced) for claim 4. It is acted speech, and Amharic, and Models 2 and 3 hear it "
+    "through a small DeepSpeech that learned from 2.3 hours of English. Model-1 hears the words too: its mel "
+    "spectrogram holds them, so that where the words give the emotion away, as in the own sentences, the acoustic "
     "model can learn them, and claims 2 and 2b compare two ways of hearing words."
 )
 
@@ -67,38 +74,62 @@ def claims_table(findings: Sequence[Finding]) -> ReportTable:
     """Tabulate the claims.
 
     Args:
-        findings: All of `evaluate_claims`.
+        findings: All of `evaluate_claims`, or those of some families.
 
     Returns:
         One row per family and claim.
     """
-    parts: dict[tuple[str, str], list[Finding]] = {}
+    rows: list[list[Cell]] = []
+    for of_claim in by_claim(findings):
+        comparison = of_claim[0].comparison
+        names = dict.fromkeys(finding.comparison.condition for finding in of_claim)
+        conditions = "; ".join(map(condition_title, names))
+        parts = "; ".join(f"{finding.comparison.name}: {finding.outcome}" for finding in of_claim)
+        rows.append([comparison.claim, CLAIMS[comparison.claim], conditions, claim_outcome(of_claim), parts])
+    columns = [Column(key, key) for key in ("claim", "what it says", "tested on", "outcome", "by part")]
+    return ReportTable("claims", "Claim by claim", columns, rows, CLAIMS_NOTE)
+
+
+def by_claim(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Group findings by family and claim, in their order."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        parts.setdefault((finding.comparison.family, finding.comparison.claim), []).append(finding)
-    rows: list[list[Cell]] = [
-        [f"{family}: {claim}", CLAIMS[claim], claim_outcome(of_claim), "; ".join(_part(part) for part in of_claim)]
-        for (family, claim), of_claim in parts.items()
-    ]
-    columns = [Column(key, key) for key in ("claim", "what it says", "outcome", "by part")]
-    return ReportTable("claims", "Claims", columns, rows, CLAIMS_NOTE)
+        groups.setdefault((finding.comparison.family, finding.comparison.claim), []).append(finding)
+    return list(groups.values())
 
 
-def _part(finding: Finding) -> str:
-    return f"{finding.comparison.name} ({finding.comparison.condition}): {finding.outcome}"
+def families_at_hand(findings: Sequence[Finding]) -> tuple[list[Finding], list[str]]:
+    """Leave out the families of which nothing was run.
+
+    Args:
+        findings: All of `evaluate_claims`.
+
+    Returns:
+        The findings of the other families, and the names of those left out. If nothing at all was run, all stay.
+    """
+    run = {finding.comparison.family for finding in findings if finding.outcome != "not run"}
+    if not run:
+        return list(findings), []
+    absent = dict.fromkeys(one.comparison.family for one in findings if one.comparison.family not in run)
+    return [finding for finding in findings if finding.comparison.family in run], list(absent)
+
+
+def paper_difference(comparison: Comparison) -> float | None:
+    """Return the difference that the paper gives for a comparison, in [-1, 1]; `None` if it gives none."""
+    if comparison.paper_condition is None:
+        return None
+    return published_difference(comparison.paper_condition, comparison.first, comparison.second, comparison.metric)
 
 
 def _comparison_row(finding: Finding) -> list[Cell]:
     comparison = finding.comparison
-    paper = comparison.paper_condition and published_difference(
-        comparison.paper_condition, comparison.first, comparison.second, comparison.metric
-    )
     row: list[Cell] = [
-        f"{comparison.family}: {comparison.name}",
-        comparison.condition,
-        f"{comparison.first} − {comparison.second}",
+        comparison.name,
+        condition_title(comparison.condition),
+        f"{system_title(comparison.first)} − {system_title(comparison.second)}",
         comparison.metric.upper(),
         comparison.expected,
-        paper,
+        paper_difference(comparison),
     ]
     if finding.difference is None or finding.clips is None or finding.seeds is None:
         return [*row, *[None] * 7, f"{finding.outcome}: {finding.reason}"]
@@ -108,11 +139,11 @@ def _comparison_row(finding: Finding) -> list[Cell]:
         Interval(finding.difference.low, finding.difference.high),
         finding.wilcoxon,
         finding.holm,
-        f"{finding.clips.only_first} : {finding.clips.only_second}",
+        f"{finding.clips.only_first:.0f} : {finding.clips.only_second:.0f}",
         finding.clips.p,
         f"{finding.seeds[0]}, {finding.seeds[1]}",
         finding.outcome,
     ]
 
 
-__all__ = ["claims_table", "comparison_table"]
+__all__ = ["by_claim", "claims_table", "comparison_table", "families_at_hand", "paper_difference"]

@@ -9,6 +9,7 @@ from speech_emotion.evaluation.holm import holm
 from speech_emotion.evaluation.paired_tests import McNemarResult, mcnemar, speaker_figures, wilcoxon_over_speakers
 from speech_emotion.evaluation.speaker_bootstrap import Estimate, speaker_bootstrap_difference
 from speech_emotion.evaluation.system_scores import SystemScores, check_same_clips, find_system
+from speech_emotion.evaluation.titles import system_title
 
 from .planned_comparisons import LITTLE, PLANNED, Comparison, Expected
 
@@ -76,8 +77,9 @@ def evaluate_claims(
     """Carry out the planned comparisons.
 
     Each system enters with all its complete seeds: seeds of different systems share nothing, so that they need not be
-    the same. Holm's correction runs over the differences of a family; a planned one that was not run counts with
-    p = 1, so that what is corrected does not depend on what was run.
+    the same. Every figure is of single trainings, averaged over the seeds; no seeds are combined to a vote. Holm's
+    correction runs over the differences of a family; a planned one that was not run counts with p = 1, so that what
+    is corrected does not depend on what was run.
 
     Args:
         conditions: By name of the condition, its systems.
@@ -125,7 +127,7 @@ def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding
     first, second = (find_system(systems, name) for name in names)
     lacking = [name for name, found in zip(names, (first, second), strict=True) if found is None]
     if first is None or second is None:
-        return Finding(comparison, "not run", f"no complete seed of {' and '.join(lacking)}")
+        return Finding(comparison, "not run", f"no complete seed of {', nor of '.join(map(system_title, lacking))}")
     check_same_clips(first, second)
     if None in first.test.speakers or len(set(first.test.speakers)) < 2:
         return Finding(comparison, "not run", "fewer than 2 known speakers")
@@ -138,7 +140,7 @@ def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding
         judge(comparison.expected, difference),
         difference=difference,
         wilcoxon=wilcoxon_over_speakers(speaker_figures(of_first, metric), speaker_figures(of_second, metric)),
-        clips=mcnemar(first.test.truth, first.test.mean_posterior_predictions, second.test.mean_posterior_predictions),
+        clips=mcnemar(first.test.truth, first.test.predictions, second.test.predictions),
         seeds=(len(first.seeds), len(second.seeds)),
         speakers=len(speakers),
     )

@@ -1,114 +1,150 @@
 """Every table of the comparison, from the score files alone."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from speech_emotion.evaluation.fold_scores import FoldScores, read_fold_scores
 from speech_emotion.evaluation.report_table import ReportTable
-from speech_emotion.evaluation.summary import summarize_systems
+from speech_emotion.evaluation.summary import averages_table, summarize_systems
 from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.tables import csv_table
 from speech_emotion.files import write_text
 
-from .claim_tables import claims_table, comparison_table
-from .claims import evaluate_claims
+from .claim_tables import claims_table, comparison_table, families_at_hand
+from .claims import Finding, evaluate_claims
 from .paper_figures import published_figures
-from .report_sections import system_sections
+from .reading_order import CONDITION_TITLES, condition_order, condition_title, system_order
+from .recomputing import commands, hours_text
+from .report_sections import Section, system_sections
 
 CLAIMS = "claims"
 FEW_SPEAKERS = 20
+SCHEMES = {
+    "leave-one-speaker-out": ", each testing one speaker",
+    "leave-one-session-out": ", each testing the speakers of a session",
+    "k-fold": ", each testing a group of speakers",
+}
+
+
+def read_results(results: str | Path) -> dict[str, list[SystemScores]]:
+    """Read the scores of all finished folds.
+
+    Args:
+        results: Folder of the score files.
+
+    Returns:
+        By condition its systems, both in the order in which they are listed; none if there are no files.
+
+    Raises:
+        ValueError: If a file is damaged, or files contradict each other.
+    """
+    by_condition: dict[str, list[FoldScores]] = {}
+    for entry in read_fold_scores(results):
+        by_condition.setdefault(entry.corpus, []).append(entry)
+    return {name: system_order(gather_systems(by_condition[name])) for name in condition_order(by_condition)}
 
 
 def write_report(results: Path, output: Path, corpora: list[str] | None = None) -> list[Path]:
     """Write the tables of finished runs.
 
-    For each corpus there is `<corpus>.md`, `.csv` and `.tex`: a summary of all systems, recall and confusions, UAR by
-    sex and speaker, calibration, abstention, chance and the planned comparisons; for all together `claims.md`, `.csv`
-    and `.tex`. The same results give the same bytes. The CSV files hold one number a line: table, row, column, value.
+    For each condition there is `<condition>.md`, `.csv` and `.tex`: a summary of all systems, the planned comparisons,
+    F1 and averages over folds, recall and confusions, figures by sex, speaker and fold, calibration, abstention and
+    chance; for all together `claims.md`, `.csv` and `.tex`. The same results give the same bytes. The CSV files hold
+    one number a line: table, row, column, value.
 
     Args:
         results: Folder of the score files.
         output: Folder for the tables; made if it is not there.
-        corpora: Names of the corpora, or of their parts, to write tables of; `None` for all that have results. The
-            planned comparisons always take all results, so that their correction does not depend on this choice.
+        corpora: Names of the conditions to write tables of; `None` for all that have results. The planned comparisons
+            always take all results, so that their correction does not depend on this choice.
 
     Returns:
-        The files, by corpus.
+        The files, by condition.
 
     Raises:
-        ValueError: If there are no results, or none of a corpus asked for, or their files contradict each other.
+        ValueError: If there are no results, or none of a condition asked for, or their files contradict each other.
     """
-    by_corpus: dict[str, list[FoldScores]] = {}
-    for entry in read_fold_scores(results):
-        by_corpus.setdefault(entry.corpus, []).append(entry)
-    if not by_corpus:
+    gathered = read_results(results)
+    if not gathered:
         raise ValueError(f"{results} holds no score files; cross_validate.py writes them.")
-    absent = [name for name in corpora or () if name not in by_corpus]
+    absent = [name for name in corpora or () if name not in gathered]
     if absent:
-        raise ValueError(f"{results} has no scores of {', '.join(absent)}, only of {', '.join(by_corpus)}.")
-    gathered = {name: gather_systems(entries) for name, entries in by_corpus.items()}
+        raise ValueError(f"{results} has no scores of {', '.join(absent)}, only of {', '.join(gathered)}.")
     findings = evaluate_claims(gathered)
     output.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in sorted(corpora or by_corpus):
+    for name in condition_order(corpora or gathered):
         systems = gathered[name]
+        of_condition = [finding for finding in findings if finding.comparison.condition == name]
+        complete = [system for system in systems if system.seeds]
         tables = [summarize_systems(systems, published_figures(name))]
-        tables += system_sections([system for system in systems if system.seeds])
-        of_corpus = [finding for finding in findings if finding.comparison.condition == name]
-        tables += [comparison_table(of_corpus)] if of_corpus else []
-        written += _write(output, name, _introduction(systems), reconstruct_command(systems), tables)
+        tables += [comparison_table(of_condition)] if of_condition else []
+        tables += [averages_table(complete)] if complete else []
+        sections = [Section("Results", tables), *system_sections(complete)]
+        written += _write(output, name, _introduction(systems), systems, sections)
+    at_hand, left_out = families_at_hand(findings)
     everything = [system for systems in gathered.values() for system in systems]
-    introduction = "The paper's claims, tested by planned comparisons: those that planned_comparisons.py fixes."
-    tables = [claims_table(findings), comparison_table(findings)]
-    return written + _write(output, CLAIMS, introduction, reconstruct_command(everything), tables)
-
-
-def reconstruct_command(systems: Sequence[SystemScores]) -> str:
-    """Return the command that computes the scores of some systems.
-
-    Args:
-        systems: Gathered from the score files.
-
-    Returns:
-        The command; it also computes what is missing.
-    """
-    values = {
-        "--corpora": sorted({system.corpus for system in systems}),
-        "--systems": sorted({system.system for system in systems}),
-        "--seeds": [str(seed) for seed in sorted({seed for system in systems for seed in system.planned_seeds})],
-    }
-    words = [word for option, of_option in values.items() for word in (option, *of_option)]
-    return shlex.join(["python", "cross_validate.py", *words])
+    sections = [Section("Outcomes", [claims_table(at_hand), comparison_table(at_hand)])]
+    return written + _write(output, CLAIMS, _claims_introduction(at_hand, left_out), everything, sections)
 
 
 def _introduction(systems: Sequence[SystemScores]) -> str:
-    """What was tested on, in a sentence or two."""
+    """What was tested on, what figures of chance are, and what is to be known of the condition."""
+    name = systems[0].corpus
+    note = f"{CONDITION_TITLES[name].note}\n\n" if name in CONDITION_TITLES else ""
     complete = [system for system in systems if system.seeds]
     if not complete:
-        return "No system has a complete seed yet: there are no figures."
-    clips = complete[0].test
+        return f"{note}No system has a complete seed yet: there are no figures."
+    clips, folds = complete[0].test, complete[0].planned_folds
     speakers = set(clips.speakers) - {None}
+    largest = np.bincount(clips.truth).max() / len(clips.truth)
+    scheme = SCHEMES.get(complete[0].condition_settings.get("scheme"), "")
     text = (
-        f"{len(clips.ids)} test clips of {len(speakers)} speakers, {len(clips.labels)} emotions "
-        f"({', '.join(clips.labels)}), {len(complete[0].planned_folds)} folds. A constant answer has a UA of "
-        f"{100 / len(clips.labels):.1f} %."
+        f"{note}{len(clips.ids)} clips of {len(speakers)} speakers, {len(clips.labels)} emotions "
+        f"({', '.join(clips.labels)}). {len(folds)} folds{scheme}: every clip is tested once with each seed, by a "
+        "model that never heard its speaker, and the test clips of all folds are pooled.\n\n"
+        f"Chance: a constant answer has a UA of {100 / len(clips.labels):.1f} %, and a WA of {100 * largest:.1f} % if "
+        "it is the most frequent emotion."
     )
     if len(speakers) < FEW_SPEAKERS:
         text += f" With {len(speakers)} speakers, intervals by resampling them are too narrow."
     return text
 
 
-def _write(output: Path, name: str, introduction: str, command: str, tables: Sequence[ReportTable]) -> list[Path]:
+def _claims_introduction(findings: Sequence[Finding], left_out: Sequence[str]) -> str:
+    number = sum(finding.outcome != "not run" for finding in findings)
+    text = (
+        f"The paper's claims, and that our best beats openSMILE, tested by comparisons that were fixed beforehand, in "
+        f"`planned_comparisons.py`: {number} of {len(findings)} have been run."
+    )
+    return text + "".join(f" Of those planned on {family} there are no results." for family in left_out)
+
+
+def _write(
+    output: Path, name: str, introduction: str, systems: Sequence[SystemScores], sections: Sequence[Section]
+) -> list[Path]:
+    tables: list[ReportTable] = [table for section in sections for table in section.all_tables()]
+    lines = commands(systems)
     records = [record for table in tables for record in table.records()]
-    heading = f"# {'Claims' if name == CLAIMS else name}"
-    markdown = [heading, introduction, f"```\n{command}\n```", *(table.markdown() for table in tables)]
-    latex = [f"% {command}\n% needs \\usepackage{{booktabs,longtable}}", *(table.latex(name) for table in tables)]
+    how = "\n".join(["```sh", *lines, "```"])
+    blocks = [
+        f"# {'Claims' if name == CLAIMS else condition_title(name)}",
+        introduction,
+        *(section.markdown() for section in sections),
+        f"## How to compute it\n\n{how}\n\n{hours_text(systems)} `ser report` writes the tables from the score files.",
+    ]
+    latex = [
+        *(f"% {line}" for line in lines),
+        "% needs \\usepackage{booktabs,longtable}\n",
+        "\n\n".join(table.latex(name) for table in tables),
+    ]
     return [
-        write_text(output / f"{name}.md", "\n\n".join(markdown) + "\n"),
+        write_text(output / f"{name}.md", "\n\n".join(blocks) + "\n"),
         write_text(output / f"{name}.csv", csv_table(["table", "row", "column", "value"], records)),
-        write_text(output / f"{name}.tex", "\n\n".join(latex) + "\n"),
+        write_text(output / f"{name}.tex", "\n".join(latex) + "\n"),
     ]
 
 
-__all__ = ["reconstruct_command", "write_report"]
+__all__ = ["read_results", "write_report"]

@@ -17,6 +17,7 @@ from speech_emotion.evaluation.titles import system_title
 from speech_emotion.experiments.claims import claim_outcome, evaluate_claims, judge
 from speech_emotion.experiments.paper_figures import published_difference
 from speech_emotion.experiments.planned_comparisons import BEST, CLAIMS, PLANNED, Comparison
+from speech_emotion.experiments.recomputing import commands
 from speech_emotion.experiments.report import write_report
 
 from .simulated_scores import all_folds, save_all
@@ -51,10 +52,10 @@ def test_the_same_results_give_the_same_bytes(results: Path, report: Path, tmp_p
 
 def test_incomplete_systems_have_no_figures_and_say_why(report: Path) -> None:
     text = (report / "ased-own.md").read_text()
-    (row,) = [line for line in text.splitlines() if line.startswith("| model-3 |")]
-    assert row.split(" | ")[2:8] == ["–"] * 6
-    assert "0 of 2" in row and "2 of 3" in row and "lacks seed 1; seed 0 lacks fold 2" in row
-    assert "not run: no complete seed of model-3" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| Model-3 (fusion) |")]
+    assert row.split(" | ")[1:5] == ["–"] * 4
+    assert "0 of 2" in row and "2 of 6" in row and "lacks seed 1; seed 0 lacks fold 2" in row
+    assert "not run: no complete seed of Model-3 (fusion)" in text
 
 
 def test_summary_figures_are_those_of_the_scores() -> None:
@@ -62,10 +63,10 @@ def test_summary_figures_are_those_of_the_scores() -> None:
     table = summary_table(entries, {"model-1": (0.7, 0.6)})
     row = dict(zip([column.key for column in table.columns], table.rows[0], strict=True))
     expected = pooled_metrics(gather_systems(entries)[0].test)
-    for name, values in expected.items():
-        assert row[name] == pytest.approx(MeanSD(values.mean(), values.std(ddof=1)))
-    assert row["ua_ci"].low < row["ua"].mean < row["ua_ci"].high
-    assert (row["seeds"], row["folds"], row["missing"]) == ("3 of 3", "3 of 3", None)
+    for name in ("wa", "ua"):
+        assert row[name] == pytest.approx(MeanSD(expected[name].mean(), expected[name].std(ddof=1)))
+        assert row[f"{name}_ci"].low < row[name].mean < row[f"{name}_ci"].high
+    assert (row["seeds"], row["folds"], row["missing"]) == ("3 of 3", "9 of 9", None)
     assert row["hours"] == pytest.approx(9 * 0.01) and (row["paper_wa"], row["paper_ua"]) == (0.7, 0.6)
     with pytest.raises(ValueError, match="no scores"):
         summary_table([])
@@ -74,13 +75,15 @@ def test_summary_figures_are_those_of_the_scores() -> None:
 def test_one_speaker_has_no_interval() -> None:
     entries = all_folds(seeds=(0,), speakers=1)
     (row,) = summary_table(entries).rows
-    assert row[4] is None and row[3] is not None
+    assert row[2] is row[4] is None and row[1] is not None and row[3] is not None
 
 
 def test_the_papers_figures_stand_beside_ours_for_iemocap_only(report: Path) -> None:
     text = (report / "iemocap-scripted.md").read_text()
-    (row,) = [line for line in text.splitlines() if line.startswith("| model-2 | Model-2 (linguistic)")]
+    (row,) = [line for line in text.splitlines() if line.startswith("| Model-2 (linguistic) |") and "| 60.4 |" in line]
     assert row.endswith("| 68.6 | 60.4 |")
+    (row,) = [line for line in text.splitlines() if line.startswith("| Model-3 (fusion) |")]
+    assert row.endswith("| not computed | 67.1 | 59.0 |") and row.count("–") == 7
     assert "in the paper, %" not in (report / "ased-own.md").read_text()
     assert published_difference("iemocap-both", "model-3", "model-1", "ua") == pytest.approx(0.0286)
     assert published_difference("iemocap-improvised", "model-1-ensemble", "model-1", "wa") == pytest.approx(-0.0203)
@@ -89,8 +92,29 @@ def test_the_papers_figures_stand_beside_ours_for_iemocap_only(report: Path) -> 
 
 def test_the_command_computes_what_is_there_and_what_is_missing(report: Path) -> None:
     command = "python cross_validate.py --corpora ased-own --systems model-1 model-2 model-3 --seeds 0 1"
-    assert f"```\n{command}\n```" in (report / "ased-own.md").read_text()
+    assert f"```sh\n{command}\n```" in (report / "ased-own.md").read_text()
     assert (report / "ased-own.tex").read_text().startswith(f"% {command}\n")
+
+
+def test_conditions_with_other_systems_have_commands_of_their_own() -> None:
+    of_condition = {
+        corpus: gather_systems([entry for name in names for entry in all_folds(name, corpus=corpus)])
+        for corpus, names in (("one", ["a"]), ("two", ["a", "b"]), ("three", ["a"]))
+    }
+    assert commands([system for systems in of_condition.values() for system in systems]) == [
+        "python cross_validate.py --corpora one three --systems a --seeds 0 1",
+        "python cross_validate.py --corpora two --systems a b --seeds 0 1",
+    ]
+
+
+def test_a_page_says_what_is_pooled_and_what_chance_gives(report: Path) -> None:
+    text = (report / "ased-own.md").read_text()
+    assert text.startswith("# ASED, own sentences\n") and "Model-1 hears the words too" in text
+    assert "54 clips of 6 speakers, 3 emotions (anger, fear, neutral). 3 folds: every clip is tested once" in text
+    assert "a constant answer has a UA of 33.3 %, and a WA of 33.3 %" in text
+    assert "With 6 speakers, intervals by resampling them are too narrow." in text
+    assert text.count("<details>") == text.count("</details>") == 8
+    assert "Computing these 14 folds took 0.1 hours one after another." in text
 
 
 def test_every_section_is_in_every_file(report: Path) -> None:
@@ -98,8 +122,11 @@ def test_every_section_is_in_every_file(report: Path) -> None:
         records = list(csv.DictReader(file))
     assert list(records[0]) == ["table", "row", "column", "value"]
     tables = list(dict.fromkeys(record["table"] for record in records))
-    sections = ["recall", "confusion-model-1", "confusion-model-2", "sexes", "speakers", "calibration", "reliability"]
-    assert tables == ["summary", *sections, "abstention", "chance", "comparisons"]
+    folds = [f"folds-{name}" for name in ("wa", "ua", "macro-f1", "weighted-f1")]
+    by_kind = ["recall", "sexes", "confusion-model-1", "confusion-model-2", "speakers", *folds]
+    worth = ["calibration", "abstention", "chance", "reliability"]
+    assert tables == ["summary", "comparisons", "averages", *by_kind, *worth]
+    assert {record["row"] for record in records if record["table"] == "recall"} == {"model-1", "model-2"}
     latex = (report / "ased-own.tex").read_text()
     assert re.findall(r"\\label\{tab:ased-own-([\w-]+)\}", latex) == tables
     assert (report / "ased-own.md").read_text().count("\n### ") == len(tables)
@@ -219,6 +246,7 @@ def test_one_speaker_decides_nothing() -> None:
 def test_the_plan_is_whole() -> None:
     assert {comparison.claim for comparison in PLANNED} == set(CLAIMS) == {"1", "2", "2b", "3", "4", "best"}
     assert len({(one.family, one.name) for one in PLANNED}) == len(PLANNED) == 19
+    assert {one.family for one in PLANNED} == {"acted corpora", "IEMOCAP"}
     assert BEST == "model-1-best"
     for comparison in PLANNED:
         if comparison.paper_condition:
@@ -229,8 +257,8 @@ def test_the_plan_is_whole() -> None:
 
 def test_claims_are_in_plain_words(report: Path) -> None:
     text = (report / "claims.md").read_text()
-    assert "| ASED, streams: 2 | Where the words go with the emotion" in text
-    assert "2 (ased-own): supported" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| 2 |") and "| ASED, own sentences |" in line][:1]
+    assert row.startswith("| 2 | Where the words go with the emotion") and row.endswith("| supported | 2: supported |")
     assert "Model-1 hears the words too" in text
 
 

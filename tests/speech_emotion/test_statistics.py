@@ -139,10 +139,45 @@ def test_mcnemar_is_the_binomial_test_of_discordant_clips() -> None:
         mcnemar(truth, first, second[:5])
 
 
-def test_seeds_are_combined_by_their_mean_posterior() -> None:
-    clips = toy_system(seeds=(0, 1, 2)).test
-    expected = [scores.mean(axis=0).argmax() for scores in clips.scores.astype(np.float64).transpose(1, 0, 2)]
-    assert clips.mean_posterior_predictions.tolist() == expected
+@pytest.mark.parametrize(("seeds_of_first", "seeds_of_second"), [(1, 1), (3, 3), (2, 3), (1, 3)])
+def test_mcnemar_of_several_seeds_tries_all_signs(seeds_of_first: int, seeds_of_second: int) -> None:
+    random = np.random.default_rng(seeds_of_first)
+    truth, clips = random.integers(0, 2, 10), 10
+    first, second = random.integers(0, 2, (seeds_of_first, clips)), random.integers(0, 2, (seeds_of_second, clips))
+    shares = [(predictions == truth).mean(axis=0) for predictions in (first, second)]
+    weights = shares[0] - shares[1]
+    sums = np.array([(np.abs(weights) * signs).sum() for signs in itertools.product((-1, 1), repeat=clips)])
+    result = mcnemar(truth, first, second)
+    assert result.p == pytest.approx(np.mean(np.abs(sums) >= abs(weights.sum()) - 1e-9))
+    pairs = [((one == truth) & (other != truth)).sum() for one in first for other in second]
+    assert result.only_first == pytest.approx(np.mean(pairs))
+    assert result.only_first - result.only_second == pytest.approx(weights.sum())
+
+
+def test_mcnemar_agrees_with_the_large_sample_form_for_clustered_pairs() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 3, 900)
+    first = np.where(random.random((3, 900)) < 0.02, truth, random.integers(0, 3, (3, 900)))
+    second = random.integers(0, 3, (2, 900))
+    weights = (first == truth).mean(axis=0) - (second == truth).mean(axis=0)
+    p = stats.chi2.sf(weights.sum() ** 2 / np.square(weights).sum(), 1)
+    assert mcnemar(truth, first, second).p == pytest.approx(p, rel=0.05) and 0.001 < p < 0.2
+
+
+def test_more_seeds_of_a_random_system_do_not_make_it_another() -> None:
+    # Votes of three trainings would be better than each; the test is of single trainings, which are equally good.
+    random = np.random.default_rng(1)
+    truth = np.zeros(3000, dtype=int)
+    steady = np.broadcast_to((random.random(3000) > 0.7).astype(int), (3, 3000))
+    varied = (random.random((3, 3000)) > 0.7).astype(int)
+    assert (np.median(varied, axis=0) == truth).mean() > (steady[0] == truth).mean() + 0.05
+    assert mcnemar(truth, varied, steady).p > 0.05
+
+
+def test_numbers_in_a_row_are_named_by_their_ends() -> None:
+    entries = all_folds("whole", seeds=(0, 1, 2), about={"folds": 9})
+    (system,) = gather_systems(entries)
+    assert system.missing_text == "seeds 0 to 2 lack folds 3 to 8" and system.finished_text == "9 of 27"
 
 
 def test_wilcoxon_without_ties_is_that_of_scipy() -> None:
