@@ -23,7 +23,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: no-interpreter help demo test lint format bench lock clean
+.PHONY: no-interpreter help demo test lint format bench report lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ format: $(STAMP)  ## Mend style and formatting where ruff can
 
 bench: $(STAMP)  ## Run every benchmark and write benchmarks/RESULTS.md
 	@$(WITH_DATA) exec $(PY) -m benchmarks
+
+report: $(STAMP)  ## Write the tables and the README's results from results/
+	@exec $(PY) -m speech_emotion.cli report --readme README.md
 
 lock:  ## Make constraints.txt anew from pyproject.toml
 	@rm -rf .lock-venv constraints.txt.partial

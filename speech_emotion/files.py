@@ -1,8 +1,11 @@
 """Files written whole or not at all."""
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -21,11 +24,9 @@ def write_text(path: str | Path, text: str) -> Path:
         ...     write_text(Path(folder) / "note.txt", "hello").read_text()
         'hello'
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-    return path
+    with _whole(path) as file:
+        file.write(text)
+    return Path(path)
 
 
 def write_json(path: str | Path, content: object) -> Path:
@@ -35,7 +36,23 @@ def write_json(path: str | Path, content: object) -> Path:
 
 def write_jsonl(path: str | Path, rows: Iterable[object]) -> Path:
     """Write values as JSON, one per line, whole or not at all; see `write_text`."""
-    return write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    with _whole(path) as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return Path(path)
+
+
+@contextmanager
+def _whole(path: str | Path) -> Iterator[TextIO]:
+    """Open a file to write that takes its name when all is written; after an error it is gone."""
+    path = Path(path)
+    # The process's own: two commands that write the same file do not write into each other's.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 __all__ = ["write_json", "write_jsonl", "write_text"]

@@ -13,7 +13,7 @@ def get_parser() -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
     parts = parser.add_subparsers(
-        dest="part", required=True, metavar="{train,cross-validate,predict,corpus,convert,demo,study,figures}"
+        dest="part", required=True, metavar="{train,cross-validate,report,predict,corpus,convert,demo,study,figures}"
     )
 
     for name, (_, what) in PASSED_ON.items():
@@ -73,6 +73,12 @@ def _cross_validate(words: Sequence[str]) -> int:
     return cross_validate(words, prog="ser cross-validate")
 
 
+def _report(words: Sequence[str]) -> int:
+    from .report import main as report
+
+    return report(words)
+
+
 def _corpus(words: Sequence[str]) -> int:
     from dataset_scripts.command import main as corpus
 
@@ -101,6 +107,7 @@ def _figures(words: Sequence[str]) -> int:
 PASSED_ON: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (_train, "train a model on a corpus (as train.py)"),
     "cross-validate": (_cross_validate, "compare systems on all folds of a corpus (as cross_validate.py)"),
+    "report": (_report, "write tables of finished runs, and fill README and model cards with them"),
     "corpus": (_corpus, "list, describe, check, fold, export and share corpora"),
     "convert": (_convert, "convert a released DeepSpeech model"),
     "study": (_study, "study the layers of a DeepSpeech, or the heads of trained models"),

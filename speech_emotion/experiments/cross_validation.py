@@ -1,20 +1,16 @@
 """Systems × corpora × seeds × folds: computed once each, in any order, by any number of processes."""
 
-import importlib.util
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
 import datasets
 import torch
 
-from speech_emotion.evaluation.fold_scores import FoldScores
-from speech_emotion.files import write_jsonl
 from speech_emotion.progress import quiet_unless_terminal
 from speech_emotion.training.launch import check_launch
 
@@ -111,48 +107,6 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
     return CrossValidation(keys, pending, first)
 
 
-def write_scores(plan: Plan, keys: Sequence[FoldKey], path: str | Path) -> Path:
-    """Write every clip's scores of every fold as JSON, one clip per line.
-
-    Args:
-        plan: Where the results are.
-        keys: The folds.
-        path: The file.
-
-    Returns:
-        The path.
-    """
-
-    def lines() -> Iterator[dict[str, object]]:
-        for key in keys:
-            fold = FoldScores.load(key.path(plan.results))
-            for index, (label, guess) in enumerate(zip(fold.clips["label"], fold.predictions, strict=True)):
-                scores = dict(zip(fold.labels, map(float, fold.scores[index]), strict=True))
-                known = {name: values[index] for name, values in fold.clips.items()}
-                place = {"corpus": fold.corpus, "system": fold.system, "seed": fold.seed, "fold": fold.fold}
-                yield place | known | {"label": label, "prediction": fold.labels[guess], "scores": scores}
-
-    return write_jsonl(path, lines())
-
-
-def report_if_possible(results: Path, output: Path, corpora: list[str]) -> list[Path]:
-    """Write tables of what is finished.
-
-    Args:
-        results: Folder of all results.
-        output: Folder of the tables.
-        corpora: Conditions to report on.
-
-    Returns:
-        The files; none where this installation has no `report`.
-    """
-    if importlib.util.find_spec(f"{__package__}.report") is None:
-        return []
-    from .report import write_report
-
-    return write_report(results, output, corpora)
-
-
 @contextmanager
 def _signals() -> Iterator[None]:
     """Turn SIGTERM and SIGINT into `Stopped`, so that workers are ended and temporary folders removed."""
@@ -171,4 +125,4 @@ def _signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-__all__ = ["CrossValidation", "Stopped", "cross_validate", "report_if_possible", "write_scores"]
+__all__ = ["CrossValidation", "Stopped", "cross_validate"]

@@ -14,11 +14,13 @@ from speech_emotion.evaluation import classification_metrics, text_table
 from speech_emotion.evaluation.fold_scores import FoldScores
 from speech_emotion.progress import plain_warnings
 
+from .clip_lines import NAME, write_clip_lines
 from .conditions import Condition, get_condition, list_conditions, make_condition
-from .cross_validation import CrossValidation, Stopped, cross_validate, report_if_possible, write_scores
+from .cross_validation import CrossValidation, Stopped, cross_validate
 from .fold_plan import Plan
 from .neural_arguments import parse_overrides
 from .registry import list_systems
+from .report import write_report
 
 COMPARED = ("truth", "predictions")
 EXAMPLES = """\
@@ -68,7 +70,12 @@ def get_parser(prog: str = "cross_validate.py") -> argparse.ArgumentParser:
     where.add_argument("--data_dir", help="folder of the corpus, or of folders of corpora (default: usual places)")
     where.add_argument("--cache_dir", help="folder of built corpora and features (default: that of datasets)")
     where.add_argument("--results", type=Path, default=Path("results"), help="folder of scores (default: results)")
-    where.add_argument("--scores-jsonl", type=Path, metavar="FILE", help="write each clip's scores as JSON lines too")
+    where.add_argument(
+        "--scores-jsonl",
+        type=Path,
+        metavar="FILE",
+        help=f"each clip's scores (default: {NAME} in the folder of scores)",
+    )
     where.add_argument("--tables", type=Path, metavar="FOLDER", help="folder of the tables (default: that of scores)")
     where.add_argument("--overwrite", action="store_true", help="compute finished folds anew")
     how = parser.add_argument_group("how")
@@ -97,10 +104,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> 
         result = cross_validate(plan, args.workers, args.threads)
         if result.first:
             print(f"\n{summary(plan, result)}\n\nThe scores are in {plan.results}")
-            if args.scores_jsonl is not None:
-                print(f"Wrote {write_scores(plan, result.keys, args.scores_jsonl)}")
+            print(f"Wrote {write_clip_lines(plan.results, args.scores_jsonl)}")
             names = [condition.name for condition in plan.conditions]
-            for path in report_if_possible(plan.results, args.tables or plan.results, names):
+            for path in write_report(plan.results, args.tables or plan.results, names):
                 print(f"Wrote {path}")
     except Stopped as stopped:
         print(f"{stopped}; the same command goes on with the folds that are not finished.", file=sys.stderr)

@@ -1,0 +1,85 @@
+"""The claims and aims in sentences: what was expected, what came out, and how sure that is."""
+
+from collections.abc import Mapping, Sequence
+
+from speech_emotion.evaluation.report_table import Interval, format_cell
+from speech_emotion.evaluation.seed_metrics import mean_sd, pooled_metrics
+from speech_emotion.evaluation.system_scores import SystemScores, find_system
+from speech_emotion.evaluation.titles import system_title
+
+from .claim_tables import by_claim, paper_difference
+from .claims import Finding, claim_outcome
+from .planned_comparisons import AIMS, BEST, CLAIMS, LEAST_SEEDS
+from .reading_order import condition_title
+
+
+def claim_sentences(findings: Sequence[Finding]) -> list[str]:
+    """Say of each claim whether it holds, and by which figures.
+
+    Args:
+        findings: Of `evaluate_claims`; whole claims.
+
+    Returns:
+        Markdown, one item of a list per family and claim, with an item for each comparison where there are several.
+    """
+    return [_claim(of_claim) for of_claim in by_claim(findings)]
+
+
+def aim_sentences(conditions: Mapping[str, Sequence[SystemScores]]) -> list[str]:
+    """Say of each aim whether it was reached.
+
+    Args:
+        conditions: By name of the condition, its systems.
+
+    Returns:
+        Markdown, one item of a list per aim.
+    """
+    return [_aim(condition, aim, find_system(conditions.get(condition, ()), BEST)) for condition, aim in AIMS.items()]
+
+
+def _claim(findings: Sequence[Finding]) -> str:
+    claim = findings[0].comparison.claim
+    name = f"Claim {claim}" if claim[0].isdigit() else "Ours"
+    text = f"- **{name}: {claim_outcome(findings)}.** {CLAIMS[claim]}"
+    if len(findings) == 1:
+        return f"{text} {_part(findings[0])}"
+    return "\n".join([text, *(f"  - {_part(finding)}" for finding in findings)])
+
+
+def _part(finding: Finding) -> str:
+    comparison = finding.comparison
+    what = f"{system_title(comparison.first)} − {system_title(comparison.second)}"
+    where = condition_title(comparison.condition)
+    if finding.difference is None or finding.seeds is None:
+        return f"{what} on {where}: not run ({finding.reason})."
+    difference = finding.difference
+    figures = [
+        f"{comparison.metric.upper()} {format_cell(difference.value, 'points')} points "
+        f"{format_cell(Interval(difference.low, difference.high), 'points')}"
+    ]
+    if finding.holm is not None:
+        p = format_cell(finding.holm, "p")
+        figures.append(f"p {p}" if p.startswith("<") else f"p = {p}")
+    published = paper_difference(comparison)
+    if published is not None:
+        figures.append(f"in the paper {format_cell(published, 'points')}")
+    # Of a claim with one comparison the outcome has just been said.
+    text = f"{what} on {where}: {', '.join(figures)}"
+    if comparison.name != comparison.claim:
+        text += f"; {finding.outcome}"
+    if min(finding.seeds) < LEAST_SEEDS:
+        text += f"; provisional, of {finding.seeds[0]} and {finding.seeds[1]} seeds"
+    return f"{text}."
+
+
+def _aim(condition: str, aim: float, system: SystemScores | None) -> str:
+    text = f"Aim: UA of {100 * aim:.0f} % on {condition_title(condition)} with {system_title(BEST)}"
+    if system is None:
+        return f"- **Not computed.** {text}."
+    reached = mean_sd(pooled_metrics(system.test)["ua"])
+    outcome = "Reached" if reached.mean >= aim else "Missed"
+    seeds = len(system.seeds)
+    return f"- **{outcome}.** {text}; it has {format_cell(reached, 'percent')} %, {seeds} seed{'s' * (seeds > 1)}."
+
+
+__all__ = ["aim_sentences", "claim_sentences"]

@@ -1,0 +1,117 @@
+"""The part of a text file that a command writes, between two marks, in a file that people write."""
+
+from pathlib import Path
+
+from .files import write_text
+
+START, END = "<!-- {name}:start -->", "<!-- {name}:end -->"
+
+
+def region_of(text: str, name: str) -> str:
+    r"""Return what stands between the marks.
+
+    Args:
+        text: The text, with one line `<!-- name:start -->` and, below it, one line `<!-- name:end -->`.
+        name: Name of the region.
+
+    Returns:
+        The text between, without the lines of the marks and without empty lines around it.
+
+    Raises:
+        ValueError: If a mark is missing, or is there twice, or the end stands before the start.
+
+    Example:
+        >>> region_of("a\n<!-- x:start -->\n\nb\n\n<!-- x:end -->\n", "x")
+        'b'
+    """
+    return _parts(text, name)[1].strip("\n")
+
+
+def replace_region(text: str, name: str, content: str) -> str:
+    r"""Put something else between the marks.
+
+    Args:
+        text: As for `region_of`.
+        name: Name of the region.
+        content: What shall stand there.
+
+    Returns:
+        The text, changed between the marks only.
+
+    Raises:
+        ValueError: As `region_of`; or if the content holds a mark itself.
+
+    Example:
+        >>> print(replace_region("a\n<!-- x:start -->\n<!-- x:end -->\n", "x", "b"), end="")
+        a
+        <!-- x:start -->
+        <BLANKLINE>
+        b
+        <BLANKLINE>
+        <!-- x:end -->
+    """
+    if any(mark.format(name=name) in content for mark in (START, END)):
+        raise ValueError(f"What is to stand in the region {name!r} holds a mark of it.")
+    before, _, after = _parts(text, name)
+    return f"{before}\n{content.strip(chr(10))}\n\n{after}" if content else before + after
+
+
+def read_region(path: str | Path, name: str) -> str:
+    """Return what stands between the marks of a file; see `region_of`.
+
+    Args:
+        path: The file.
+        name: Name of the region.
+
+    Returns:
+        The text between.
+
+    Raises:
+        ValueError: As `region_of`, naming the file.
+        OSError: If it cannot be read.
+    """
+    try:
+        return region_of(Path(path).read_text(encoding="utf-8"), name)
+    except ValueError as error:
+        raise ValueError(f"{path} has no region “{name}”: {error}") from error
+
+
+def write_region(path: str | Path, name: str, content: str) -> Path:
+    """Put something else between the marks of a file, whole or not at all.
+
+    Args:
+        path: The file.
+        name: Name of the region.
+        content: What shall stand there.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: As `replace_region`, naming the file; it is then left as it is.
+        OSError: If it cannot be read or written.
+    """
+    path = Path(path)
+    try:
+        text = replace_region(path.read_text(encoding="utf-8"), name, content)
+    except ValueError as error:
+        raise ValueError(f"{path} was left as it is: {error}") from error
+    return write_text(path, text)
+
+
+def _parts(text: str, name: str) -> tuple[str, str, str]:
+    """Text to the start mark, that line included; text between; text from the line of the end mark on."""
+    lines = text.splitlines(keepends=True)
+    places = []
+    for mark in (START.format(name=name), END.format(name=name)):
+        found = [number for number, line in enumerate(lines) if line.strip() == mark]
+        if len(found) != 1:
+            raise ValueError(f"it needs exactly one line {mark}, and has {len(found)}.")
+        places.append(found[0])
+    start, end = places
+    if end < start:
+        raise ValueError(f"its line {END.format(name=name)} stands before the start.")
+    return "".join(lines[: start + 1]), "".join(lines[start + 1 : end]), "".join(lines[end:])
+
+
+__all__ = ["read_region", "region_of", "replace_region", "write_region"]

@@ -1,0 +1,122 @@
+"""The card of a trained model: it shows the cross-validation of its own recipe, and of no other."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from speech_emotion.cli.main import main as ser
+from speech_emotion.evaluation.seed_metrics import mean_sd, pooled_metrics
+from speech_emotion.experiments.registry import get_system
+from speech_emotion.experiments.report import read_results
+from speech_emotion.training.arguments import ModelArguments, SERTrainingArguments
+from speech_emotion.training.card import RunReport, SplitReport, model_card
+from speech_emotion.training.provenance import training_settings
+
+from .simulated_scores import LABELS, all_folds, save_all
+
+PART = SplitReport(9, ["s1"], {"wa": 0.5, "ua": 0.5, "macro_f1": 0.5, "weighted_f1": 0.5}, [[1, 1, 1]] * 3)
+
+
+def report_of(**arguments: object) -> RunReport:
+    """What a run of train.py tells of itself."""
+    training = training_settings(SERTrainingArguments(output_dir="unused", use_cpu=True))
+    return RunReport(
+        corpus="emodb",
+        title="EmoDB",
+        homepage="",
+        corpus_license="free",
+        citation="",
+        language="de",
+        labels=list(LABELS),
+        fold="a fold",
+        seed=0,
+        epochs=3.0,
+        parameters=9,
+        streams=["mel"],
+        train=SplitReport(9, ["s0"]),
+        validation=PART,
+        test=PART,
+        arguments=vars(ModelArguments()) | training | arguments,
+        versions={},
+    )
+
+
+def write_run(folder: Path, report: RunReport) -> Path:
+    folder.mkdir()
+    fields = {name: vars(value) if isinstance(value, SplitReport) else value for name, value in vars(report).items()}
+    (folder / "results.json").write_text(json.dumps(fields))
+    (folder / "README.md").write_text(str(model_card(report, "you/emotions", "abc123")))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    entries = []
+    for name in ("model-1", "model-1-ensemble"):
+        about = {"settings": {"system": get_system(name).settings()}, "encoders": {}}
+        entries += all_folds(name, (0, 1, 2), corpus="emodb", about=about)
+    entries += all_folds("opensmile-compare-svm", corpus="emodb", about={"settings": {"system": {"kind": "svm"}}})
+    entries += all_folds("model-2", corpus="emodb")[:-4]
+    return save_all(entries, tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def show(results: Path, capsys: pytest.CaptureFixture) -> Callable[[Path, str], tuple[int, str]]:
+    def run(folder: Path, system: str) -> tuple[int, str]:
+        code = ser(["report", "--results", str(results), "--card", str(folder), "--system", system])
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def test_a_card_without_a_cross_validation_shows_none(tmp_path: Path) -> None:
+    text = (write_run(tmp_path / "run", report_of()) / "README.md").read_text()
+    assert "<!-- cross-validation:start -->\n<!-- cross-validation:end -->\n" in text
+    assert "Cross-validation" not in text and "{{" not in text
+
+
+def test_a_card_shows_its_recipes_cross_validation(results: Path, tmp_path: Path, show: Callable) -> None:
+    run = write_run(tmp_path / "run", report_of())
+    before = (run / "README.md").read_text()
+    assert show(run, "model-1") == (0, "")
+    text = (run / "README.md").read_text()
+    (system,) = [one for one in read_results(results)["emodb"] if one.system == "model-1"]
+    ua = mean_sd(pooled_metrics(system.test)["ua"])
+    assert f"| {100 * ua.mean:.1f} ± {100 * ua.sd:.1f} |" in text and text.count("| 3 | 3 |") == 1
+    assert "Not of these weights: of 9 others, trained by the same recipe on 3 folds of EmoDB" in text
+    assert 'revision="abc123"' in text  # of a card from the Hub everything else stays
+    head, tail = before.split("<!-- cross-validation:start -->\n")
+    assert text.startswith(head) and text.endswith(tail)
+    assert show(run, "model-1") == (0, "") and (run / "README.md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("changed", "system", "message"),
+    [
+        ({"hidden_size": 64}, "model-1", "otherwise (here): hidden_size is 128 there and 64 here"),
+        ({"learning_rate": 0.1}, "model-1", "learning_rate is 0.001 there and 0.1 here"),
+        ({"world_size": 2}, "model-1", "per_device_train_batch_size is 16 there and 32 here"),
+        ({}, "model-1-ensemble", "imbalance is \"ensemble\" there, which train.py does not have"),
+        ({}, "opensmile-compare-svm", "not one of the models that train.py trains"),
+        ({}, "model-2", "has no complete seed of model-2 on emodb; complete there: model-1, model-1-ensemble"),
+    ],
+)  # fmt: skip
+def test_another_recipe_is_refused(
+    tmp_path: Path, show: Callable, changed: dict[str, object], system: str, message: str
+) -> None:
+    run = write_run(tmp_path / "run", report_of(**changed))
+    before = (run / "README.md").read_text()
+    code, error = show(run, system)
+    assert code == 1 and message in error
+    assert (run / "README.md").read_text() == before
+
+
+def test_other_emotions_and_cards_without_a_place_are_refused(tmp_path: Path, show: Callable) -> None:
+    run = write_run(tmp_path / "run", replace(report_of(), labels=["anger", "fear", "joy"]))
+    assert "not of the same task" in show(run, "model-1")[1]
+    run = write_run(tmp_path / "old", report_of())
+    (run / "README.md").write_text("# An older card\n")
+    assert "exactly one line <!-- cross-validation:start -->, and has 0" in show(run, "model-1")[1]

@@ -1,0 +1,170 @@
+"""The README's results: what the command writes, what it refuses, and that the file never says anything else."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from speech_emotion.cli.main import main as ser
+from speech_emotion.evaluation.fold_scores import FoldScores
+from speech_emotion.experiments.clip_lines import NAME
+from speech_emotion.experiments.readme_results import NO_RESULTS, REGION, results_region
+from speech_emotion.experiments.report import read_results, write_report
+from speech_emotion.marked_region import read_region, replace_region
+from tests.subprocess_tools import PROJECT_ROOT
+
+from .simulated_scores import all_folds, save_all
+
+MARKS = "# Title\n\n<!-- results:start -->\n<!-- results:end -->\n\nThe rest.\n"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """EmoDB: one whole system, one that lacks a fold of a seed, one without a whole seed. RAVDESS: one seed only."""
+    entries = all_folds("model-1-best", (0, 1, 2), corpus="emodb", quality=5.0, speakers=9)
+    entries += all_folds("opensmile-compare-svm", (0, 1, 2), corpus="emodb", quality=0.5, speakers=9)[:-1]
+    entries += [one for one in all_folds("model-1", (0, 1, 2), corpus="emodb", speakers=9) if one.fold]
+    entries += all_folds("model-1", (0,), corpus="ravdess")
+    return save_all(entries, tmp_path_factory.mktemp("project") / "results")
+
+
+@pytest.fixture(scope="module")
+def region(results: Path) -> str:
+    return results_region(read_results(results))
+
+
+def row_of(region: str, title: str, corpus: str = "") -> list[str]:
+    (line,) = [line for line in region.splitlines() if f"| {title} |" in line and corpus in line][:1]
+    return line.strip("| ").split(" | ")
+
+
+def test_whole_systems_have_figures_intervals_and_counts(region: str) -> None:
+    row = row_of(region, "Model-1 (acoustic), tuned")
+    for cell in row[-5:-3]:
+        assert re.fullmatch(r"\d+\.\d ± \d+\.\d \[\d+\.\d, \d+\.\d\]", cell)
+    assert row[-3:] == ["3 of 3", "9 of 9", "0.09"]
+
+
+def test_a_system_that_lacks_a_fold_is_never_shown_as_whole(results: Path, region: str, tmp_path: Path) -> None:
+    row = row_of(region, "openSMILE ComParE 2016 + SVM")
+    assert row[-3:] == ["**partial**: 2 of 3", "8 of 9", "0.08"]
+    # Its figures are those of its two whole seeds: the third seed's other folds have no part in them.
+    for path in (results / "emodb").glob("*/*.parquet"):
+        if "seed-2" not in path.name:
+            FoldScores.load(path).save(tmp_path)
+    assert row_of(results_region(read_results(tmp_path)), "openSMILE ComParE 2016 + SVM")[-5:-3] == row[-5:-3]
+    assert row_of(region, "Model-1 (acoustic)", "EmoDB")[-5:] == ["–", "–", "**partial**: 0 of 3", "6 of 9", "0.06"]
+
+
+def test_a_single_seed_is_not_whole_though_no_file_tells_of_others(region: str) -> None:
+    assert row_of(region, "Model-1 (acoustic)", "RAVDESS")[-3:] == ["**partial**: 1 of 3", "3 of 9", "0.03"]
+
+
+def test_claims_aims_and_commands_are_told(region: str) -> None:
+    assert "- **Ours: not run.** The system chosen beforehand, Model-1 (acoustic), tuned, leads openSMILE" in region
+    assert re.search(r"on EmoDB: UA \+\d+\.\d points \[.*\], p .*; supported; provisional, of 3 and 2 seeds\.", region)
+    assert "- Not run, for want of complete results on acted corpora: claims 1, 2, 2b, 3, 4." in region
+    assert re.search(r"- \*\*(Reached|Missed)\.\*\* Aim: UA of 83 % on EmoDB", region)
+    assert "- **Not computed.** Aim: UA of 62 % on RAVDESS" in region
+    assert "python cross_validate.py --corpora ravdess --systems model-1 --seeds 0\nmake report" in region
+    assert (
+        "Model-1 hears the words too" in region and "[EmoDB](results/emodb.md): 3 emotions, chance UA 33.3" in region
+    )
+
+
+def test_the_command_fills_the_region_and_leaves_the_rest(
+    results: Path, region: str, capsys: pytest.CaptureFixture
+) -> None:
+    readme = results.parent / "README.md"
+    readme.write_text(MARKS)
+    assert ser(["report", "--results", str(results), "--readme", str(readme)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        *(str(results / f"{name}.{kind}") for name in ("emodb", "ravdess", "claims") for kind in ("md", "csv", "tex")),
+        str(readme),
+    ]
+    text = readme.read_text()
+    assert text == replace_region(MARKS, REGION, region)
+    assert text.startswith("# Title\n") and text.endswith("\n\nThe rest.\n")
+    assert ser(["report", "--results", str(results), "--readme", str(readme)]) == 0
+    assert readme.read_text() == text
+    assert not list(results.parent.rglob("*.partial"))
+    for link in re.findall(r"\]\((.*?)\)", text):
+        assert (readme.parent / link).is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# Title\n", "exactly one line <!-- results:start -->, and has 0"),
+        ("<!-- results:start -->\n", "exactly one line <!-- results:end -->, and has 0"),
+        (MARKS + MARKS, "exactly one line <!-- results:start -->, and has 2"),
+        ("<!-- results:end -->\n<!-- results:start -->\n", "stands before the start"),
+    ],
+)
+def test_a_readme_without_its_marks_is_refused_before_anything_is_written(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture, text: str, message: str
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    words = ["report", "--results", str(results), "--tables", str(tmp_path / "tables"), "--readme", str(readme)]
+    assert ser(words) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {readme} has no region “results”") and message in error
+    assert readme.read_text() == text and list(tmp_path.iterdir()) == [readme]
+
+
+def test_without_scores_nothing_is_filled(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(MARKS)
+    assert ser(["report", "--results", str(tmp_path / "typo"), "--readme", str(readme)]) == 1
+    assert "holds no score files" in capsys.readouterr().err
+    assert readme.read_text() == MARKS
+
+
+def test_each_clips_scores_can_be_had_as_json_lines(results: Path, tmp_path: Path) -> None:
+    lines = tmp_path / NAME
+    words = ["report", "--results", str(results), "--tables", str(tmp_path), "--scores-jsonl", str(lines)]
+    assert ser(words) == 0
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert len(rows) == sum(len(FoldScores.load(path).scores) for path in results.glob("*/*/*.parquet"))
+    assert list(rows[0])[:5] == ["corpus", "system", "seed", "fold", "id"]
+    ignored = subprocess.run(["git", "check-ignore", "-q", f"results/{NAME}"], cwd=PROJECT_ROOT, check=False)
+    assert ignored.returncode in (0, 128)  # 128: not a checkout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """README and results as they are committed, not as a cross-validation that is going on has them."""
+    folder = tmp_path_factory.mktemp("committed")
+    git = ["git", "-C", str(PROJECT_ROOT)]
+    if shutil.which("git"):
+        listed = subprocess.run([*git, "ls-files", "-z", "README.md", "results"], check=False, capture_output=True)
+        if b"README.md" in listed.stdout.split(b"\0"):
+            export = [*git, "checkout-index", "-z", "--stdin", f"--prefix={folder}/"]
+            subprocess.run(export, input=listed.stdout, check=True)
+            return folder
+    shutil.copy(PROJECT_ROOT / "README.md", folder)
+    if (PROJECT_ROOT / "results").is_dir():
+        shutil.copytree(PROJECT_ROOT / "results", folder / "results")
+    return folder
+
+
+def test_the_readme_says_what_the_committed_results_say(project: Path) -> None:
+    expected = results_region(read_results(project / "results"))
+    assert read_region(project / "README.md", REGION) == expected, "run `make report` and commit README and tables"
+    assert NO_RESULTS not in expected or expected.endswith(NO_RESULTS)
+
+
+def test_the_committed_tables_say_what_the_committed_results_say(project: Path, tmp_path: Path) -> None:
+    if not read_results(project / "results"):
+        pytest.skip("no results are committed")
+    written = {path.name: path for path in write_report(project / "results", tmp_path) if path.suffix == ".md"}
+    committed = {path.name: path for path in (project / "results").glob("*.md")}
+    assert sorted(committed) == sorted(written)
+    for name in written:
+        # Digits may differ in the last place on other machines; words, rows and what is missing may not.
+        ours, theirs = (re.sub(r"\d", "0", one[name].read_text()) for one in (committed, written))
+        assert ours == theirs, f"run `make report` and commit results/{name}"
