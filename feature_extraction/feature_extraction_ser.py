@@ -221,7 +221,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
                 frames[MEL] = [clip[:length] for clip, length in zip(mel, lengths, strict=True)]
             else:
                 frames[stream] = self._network(stream)(waveforms)
-        leading = MEL if MEL in frames else self.streams[0]
+        leading = self._leading
         lengths = [len(clip) for clip in frames[leading]]
         batch = torch.zeros(len(lengths), max(lengths), self.feature_size, device=device)
         first = 0
@@ -233,6 +233,29 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
                 row[:length, first : first + size] = clip
             first += size
         return batch, lengths
+
+    def frame_times(self, frames: int) -> np.ndarray:
+        """Say when the frames of a clip's features are.
+
+        Args:
+            frames: Number of frames, counted from the clip's start.
+
+        Returns:
+            Time of each in seconds, (frames,): where the window that it is computed from has its center.
+
+        Raises:
+            ValueError: If the times are an encoder's, and it is not loaded.
+
+        Example:
+            >>> SERFeatureExtractor().frame_times(3).tolist()
+            [0.0, 0.025, 0.05]
+        """
+        return self._centers(self._leading, frames, torch.device("cpu")).double().numpy() / self.sampling_rate
+
+    @property
+    def _leading(self) -> str:
+        """The stream whose times the others are interpolated to."""
+        return MEL if MEL in self.streams else self.streams[0]
 
     def _centers(self, stream: str, frames: int, device: torch.device) -> torch.Tensor:
         """The sample that each frame of a stream stands at, (frames,)."""

@@ -72,31 +72,12 @@ def clip_attention(model: SERForAudioClassification, extractor: SERFeatureExtrac
     return ClipAttention(
         head_names=list(head_places(model, streams)),
         attention=attention.double().numpy(),
-        times=frame_times(extractor, features.shape[1]),
+        times=extractor.frame_times(features.shape[1]),
         log_mel=mel[0, :, :bands].numpy(),
         mel_step=extractor.hop_length / extractor.sampling_rate,
         top_frequency=extractor.sampling_rate / 2,
         scores={model.config.id2label[number]: float(score) for number, score in enumerate(scores)},
     )
-
-
-def frame_times(extractor: SERFeatureExtractor, frames: int) -> np.ndarray:
-    """Say when the frames of a clip are.
-
-    Args:
-        extractor: The feature extractor.
-        frames: Number of frames.
-
-    Returns:
-        Times in seconds, (frames,).
-
-    Example:
-        >>> frame_times(SERFeatureExtractor(), 3).tolist()
-        [0.0, 0.025, 0.05]
-    """
-    leading = "mel" if "mel" in extractor.streams else extractor.streams[0]
-    centers = extractor._centers(leading, frames, torch.device("cpu"))  # in samples
-    return (centers.double() / extractor.sampling_rate).numpy()
 
 
 def draw_clip_attention(found: ClipAttention, name: str) -> "Figure":
@@ -121,4 +102,4 @@ def draw_clip_attention(found: ClipAttention, name: str) -> "Figure":
     )
 
 
-__all__ = ["ClipAttention", "clip_attention", "draw_clip_attention", "frame_times"]
+__all__ = ["ClipAttention", "clip_attention", "draw_clip_attention"]

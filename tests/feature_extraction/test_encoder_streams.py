@@ -109,9 +109,12 @@ def test_deepspeech_frames_are_those_of_the_layer_asked_for(encoders: dict[str, 
 
 def test_streams_meet_at_the_mel_frames_times(encoders: dict[str, Path]) -> None:
     clip = CLIPS[2]
-    alone = extractor_with(encoders["deepspeech"], ("encoder",)).extract([clip])["input_features"][0].numpy()
-    joined = extractor_with(encoders["deepspeech"]).extract([clip])["input_features"][0, :, 384:].numpy()
+    single, both = extractor_with(encoders["deepspeech"], ("encoder",)), extractor_with(encoders["deepspeech"])
+    alone = single.extract([clip])["input_features"][0].numpy()
+    joined = both.extract([clip])["input_features"][0, :, 384:].numpy()
     centers, times = 320 * np.arange(len(alone)) + 256, 400 * np.arange(len(joined))
+    np.testing.assert_allclose(single.frame_times(len(alone)), centers / RATE)
+    np.testing.assert_allclose(both.frame_times(len(joined)), times / RATE)
     expected = np.stack([np.interp(times, centers, alone[:, unit]) for unit in range(alone.shape[1])], axis=1)
     np.testing.assert_allclose(joined, expected, atol=1e-5)
 
