@@ -72,6 +72,9 @@ class SERConfig(PreTrainedConfig):
         fusion: `"frame"`: one encoder and one attention over all features of a frame. `"late"`: one of each per
             stream, the pooled contexts concatenated before the dense layers.
         stream_sizes: Features of each stream, in order, summing to `input_size`; needed for late fusion.
+        stem_channels: Channels of convolutions over frames × mel bands before the encoder (`SpectrogramStem`), such as
+            `(16, 32, 64)`, for features that are log-mel, Δ and ΔΔ alone; `None`, as in the paper, for none. The
+            encoder then reads a quarter of the frames.
         pooling: `"mean"`: the average of the contexts over the frames, as in the paper. `"attention_statistics"`:
             their mean and standard deviation under learned weights of the frames (Okabe et al., 2018), twice the size.
         class_weights: Weight w_y of each class in the loss, in the order of the labels; `None` weighs all alike. Use
@@ -108,6 +111,7 @@ class SERConfig(PreTrainedConfig):
     encoder_dropout: float | int = 0.0
     fusion: str = "frame"
     stream_sizes: list[int] | tuple[int, ...] | None = None
+    stem_channels: list[int] | tuple[int, ...] | None = None
     pooling: str = "mean"
     class_weights: list[float] | tuple[float, ...] | None = None
     label_smoothing: float | int = 0.0
@@ -202,8 +206,26 @@ class SERConfig(PreTrainedConfig):
             raise ValueError(
                 f"stream_sizes {list(self.stream_sizes)} must be positive and sum to input_size {self.input_size}."
             )
+        if self.stem_channels:
+            self._check_stem()
         if self.class_weights is not None and not all(0 < weight < float("inf") for weight in self.class_weights):
             raise ValueError(f"class_weights must be positive and finite, not {list(self.class_weights)}.")
+
+    def _check_stem(self) -> None:
+        if min(self.stem_channels) < 1:
+            raise ValueError(f"stem_channels must be positive, not {list(self.stem_channels)}.")
+        if self.stream_sizes is not None and len(self.stream_sizes) > 1:
+            raise ValueError(
+                f"stem_channels are for log-mel, Δ and ΔΔ alone; stream_sizes {list(self.stream_sizes)} has "
+                f"{len(self.stream_sizes)} streams. Set stem_channels to None."
+            )
+        bands, rest = divmod(self.input_size, 3)
+        if rest or bands < 2 ** len(self.stem_channels):
+            raise ValueError(
+                f"stem_channels {list(self.stem_channels)} halve the mel bands {len(self.stem_channels)} times, so "
+                f"input_size must be 3 times the number of bands, {2 ** len(self.stem_channels)} at least; it is "
+                f"{self.input_size}."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary that loads again, whose code references point into its own folder.

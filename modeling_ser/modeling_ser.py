@@ -21,6 +21,7 @@ from transformers.utils import logging
 from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
 from .pooling import POOLINGS
+from .spectrogram_stem import PLANES, SpectrogramStem
 
 logger = logging.get_logger(__name__)
 
@@ -58,21 +59,24 @@ class MaskedBatchNorm(nn.Module):
         """Normalize each channel.
 
         Args:
-            x: Activations, (batch, frames, channels).
-            mask: 1 for real frames and 0 for padding, (batch, frames, 1), in the dtype of `x`.
+            x: Activations, (batch, frames, …, channels).
+            mask: 1 for real frames and 0 for padding, (batch, frames, …, 1), 1 long where all places of a frame are
+                alike, in the dtype of `x`.
 
         Returns:
-            Normalized activations, (batch, frames, channels); padded frames hold values of no meaning.
+            Normalized activations, (batch, frames, …, channels); padded frames hold values of no meaning.
         """
         # Under autocast x may be half precision, whose sums over a batch lose digits.
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         if self.training:
             mask = mask.to(wide.dtype)
-            total = torch.cat([(wide * mask).sum(dim=(0, 1)), mask.sum().view(1)])  # (channels + 1,)
+            places = tuple(range(x.dim() - 1))
+            real = mask.expand(*x.shape[:-1], 1).sum(dtype=wide.dtype).view(1)
+            total = torch.cat([(wide * mask).sum(dim=places), real])  # (channels + 1,)
             total = sum_over_processes(total)
             count = total[-1].clamp(min=1.0)
             mean = total[:-1] / count  # (channels,)
-            var = sum_over_processes(((wide - mean).square() * mask).sum(dim=(0, 1))) / count  # (channels,)
+            var = sum_over_processes(((wide - mean).square() * mask).sum(dim=places)) / count  # (channels,)
             with torch.no_grad():
                 unbiased = var * (count / (count - 1).clamp(min=1.0))
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
@@ -297,7 +301,7 @@ class SERPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Conv1d):  # ReLU follows
+        if isinstance(module, nn.Conv1d | nn.Conv2d):  # ReLU follows
             init.kaiming_normal_(module.weight, nonlinearity="relu")
         elif isinstance(module, nn.Linear):
             init.xavier_uniform_(module.weight)
@@ -406,7 +410,12 @@ class SERModel(SERPreTrainedModel):
         self.stream_sizes = list(config.stream_sizes) if config.fusion == "late" else [config.input_size]
         self.register_buffer("feature_mean", torch.zeros(config.input_size))
         self.register_buffer("feature_std", torch.ones(config.input_size))
-        self.streams = nn.ModuleList(EncoderDecoder(config, size) for size in self.stream_sizes)
+        self.stem: SpectrogramStem | None = None
+        encoder_sizes = self.stream_sizes
+        if config.stem_channels:
+            self.stem = SpectrogramStem(config.stem_channels, config.input_size // PLANES, MaskedBatchNorm)
+            encoder_sizes = [self.stem.output_size]
+        self.streams = nn.ModuleList(EncoderDecoder(config, size) for size in encoder_sizes)
         self.poolings = nn.ModuleList(POOLINGS[config.pooling](config.hidden_size) for _ in self.stream_sizes)
         self.post_init()
 
@@ -414,6 +423,11 @@ class SERModel(SERPreTrainedModel):
     def pooled_size(self) -> int:
         """Size of the pooled contexts of all streams: `hidden_size` for each, twice that with a deviation."""
         return sum(pooling.pooled_size for pooling in self.poolings)
+
+    @property
+    def frame_stride(self) -> int:
+        """Frames of features for each frame of C: frame j of C stands at frame j × `frame_stride` of the features."""
+        return 1 if self.stem is None else self.stem.frame_stride
 
     @torch.no_grad()
     def set_normalization(self, mean: torch.Tensor, std: torch.Tensor) -> None:
@@ -457,7 +471,8 @@ class SERModel(SERPreTrainedModel):
         Returns:
             `last_hidden_state` C, (batch, frames, hidden_size × streams), 0 where padded; `pooler_output`, what
             `config.pooling` makes of its real frames, (batch, pooled_size), stream by stream; `attentions`, one tensor
-            (batch, heads, frames, frames) per stream; `hidden_states` (E, C), each of C's shape.
+            (batch, heads, frames, frames) per stream; `hidden_states` (E, C), each of C's shape. With
+            `config.stem_channels` all of these have ⌈frames / `frame_stride`⌉ frames.
 
         Raises:
             ValueError: If a shape does not fit.
@@ -482,6 +497,9 @@ class SERModel(SERPreTrainedModel):
         mask = mask.unsqueeze(-1)  # (batch, frames, 1)
         if real is not None:  # not a product: whatever stands in the padding, NaN included, must vanish
             features = features.masked_fill(~real.unsqueeze(-1), 0.0)
+        if self.stem is not None:
+            features, mask = self.stem(features, mask)
+            real = None if real is None else mask.squeeze(-1).bool()
         encoded, contexts, pooled, attentions = [], [], [], []
         parts = features.split(self.stream_sizes, dim=-1) if len(self.stream_sizes) > 1 else (features,)
         for stream, pooling, part in zip(self.streams, self.poolings, parts, strict=True):

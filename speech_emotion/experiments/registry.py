@@ -1,7 +1,7 @@
 """Compared systems by name. What a system needs is imported when it is asked for."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .system import System
@@ -82,7 +82,7 @@ def get_system(
         streams,
         fusion,
         imbalance,
-        _preset(suffix if preset is None else preset, imbalance) | dict(overrides or {}),
+        _preset(suffix if preset is None else preset, streams, imbalance) | dict(overrides or {}),
         encoder,
     )
 
@@ -101,13 +101,11 @@ def _neural_names() -> dict[str, tuple[str, str, str]]:
     }
 
 
-def _preset(name: str, imbalance: str) -> dict[str, Any]:
+def _preset(name: str, streams: Sequence[str], imbalance: str) -> dict[str, Any]:
     """Values by field of a preset; none for the defaults."""
-    from speech_emotion.training.presets import PRESETS as SETTINGS
+    from speech_emotion.training.presets import preset_settings
 
-    if name and name not in SETTINGS:
-        raise ValueError(f"There is no preset {name!r}; choose one of {', '.join(SETTINGS)}.")
-    settings = dict(SETTINGS.get(name, {}))
+    settings = preset_settings(name, streams) if name else {}
     if imbalance == "focal":  # which knows no smoothed target
         settings.pop("label_smoothing", None)
     return settings

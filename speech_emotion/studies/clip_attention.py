@@ -72,7 +72,7 @@ def clip_attention(model: SERForAudioClassification, extractor: SERFeatureExtrac
     return ClipAttention(
         head_names=list(head_places(model, streams)),
         attention=attention.double().numpy(),
-        times=extractor.frame_times(features.shape[1]),
+        times=extractor.frame_times(features.shape[1])[:: model.ser.frame_stride],
         log_mel=mel[0, :, :bands].numpy(),
         mel_step=extractor.hop_length / extractor.sampling_rate,
         top_frequency=extractor.sampling_rate / 2,

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
 from transformers import HfArgumentParser, TrainingArguments
 
 from dataset_scripts import list_corpora
 from modeling_ser import SERConfig
 
-from .presets import PRESETS
+from .presets import preset_settings
 
 
 @dataclass
@@ -74,6 +74,8 @@ class ModelArguments:
         time_mask_frames: The most frames of one stretch, and at most a fifth of the clip.
         band_masks: Runs of mel bands that are masked in each training clip, with their Δ and ΔΔ; 0 for none.
         band_mask_size: The most bands of one run.
+        stem_channels: Channels of the convolutions over frames and mel bands before the encoder; 0, or nothing, for
+            none.
         preset: What the defaults of all arguments are: `"paper"`, or `"best"`; see `presets.py`. An argument that is
             given is taken as given.
     """
@@ -96,6 +98,10 @@ class ModelArguments:
     label_smoothing: float = field(default=0.0, metadata={"help": "share of the target spread over all classes"})
     class_weights: Literal["none", "balanced"] = field(default="none", metadata={"help": "weights in the loss"})
     pooling: Literal["mean", "attention_statistics"] = field(default="mean", metadata={"help": "pooling over time"})
+    stem_channels: list[int] = field(
+        default_factory=list,
+        metadata={"help": "channels of convolutions over mel bands before the encoder; 0, the default, for none"},
+    )
     encoder_dropout: float = field(default=0.0, metadata={"help": "dropout of the encoder's output"})
     dynamic_range: float = field(default=0.0, metadata={"help": "floor below a clip's loudest energy, in dB; 0: none"})
     clip_normalization: Literal["none", "level", "band"] = field(
@@ -110,6 +116,11 @@ class ModelArguments:
     preset: Literal["paper", "best"] = field(
         default="paper", metadata={"help": "defaults of all arguments: the paper's model, or the best recipe so far"}
     )
+
+    def __post_init__(self) -> None:
+        """Take a stem of 0 channels for none, as the command line has no other word for it."""
+        if self.stem_channels == [0]:
+            self.stem_channels = []
 
 
 @dataclass
@@ -184,11 +195,12 @@ def parse_arguments(
     words = None if argv is None else list(argv)
     parser = HfArgumentParser((DataArguments, ModelArguments, SERTrainingArguments), prog="train.py")
     # The preset's settings become the defaults of a second parse, so whatever is given explicitly wins.
-    parser.set_defaults(**PRESETS[parser.parse_known_args(words)[0].preset])
+    given = parser.parse_known_args(words)[0]
+    parser.set_defaults(**preset_settings(given.preset, given.streams))
     return parser.parse_args_into_dataclasses(words, look_for_args_file=False)
 
 
-def model_sizes(args: ModelArguments) -> dict[str, int | float | str]:
+def model_sizes(args: ModelArguments) -> dict[str, Any]:
     """Pick the fields that are fields of `SERConfig` by the same name.
 
     Args:
@@ -198,7 +210,8 @@ def model_sizes(args: ModelArguments) -> dict[str, int | float | str]:
         Keyword arguments for `SERConfig`.
     """
     shared = {item.name for item in fields(args)} & set(SERConfig.own_fields())
-    return {name: getattr(args, name) for name in sorted(shared - {"class_weights"})}
+    sizes = {name: getattr(args, name) for name in sorted(shared - {"class_weights"})}
+    return sizes | {"stem_channels": args.stem_channels or None}
 
 
 __all__ = ["DataArguments", "ModelArguments", "SERTrainingArguments", "model_sizes", "parse_arguments"]

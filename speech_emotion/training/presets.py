@@ -1,6 +1,6 @@
 """Named defaults of all arguments of a training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # By field of `ModelArguments` or `SERTrainingArguments`; what a preset does not name has the field's own default.
@@ -9,6 +9,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "paper": {},
     # What helped so far on validation speakers of EmoDB and RAVDESS; the search for it is not finished.
     "best": {
+        "stem_channels": [8, 16, 32],
         "dynamic_range": 60.0,
         "encoder_dropout": 0.2,
         "tempo": 0.1,
@@ -18,4 +19,31 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     },
 }
 
-__all__ = ["PRESETS"]
+
+def preset_settings(name: str, streams: Sequence[str]) -> dict[str, Any]:
+    """Return what a preset sets for a model of certain streams.
+
+    Args:
+        name: Of the preset.
+        streams: Feature streams of the model. Only log-mel with Δ and ΔΔ alone is an image, so that any other model
+            has no stem.
+
+    Returns:
+        Values by field of `ModelArguments` or `SERTrainingArguments`.
+
+    Raises:
+        ValueError: If there is no such preset.
+
+    Example:
+        >>> "stem_channels" in preset_settings("best", ["mel"]), "stem_channels" in preset_settings("best", ["words"])
+        (True, False)
+    """
+    if name not in PRESETS:
+        raise ValueError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    settings = dict(PRESETS[name])
+    if tuple(streams) != ("mel",):
+        settings.pop("stem_channels", None)
+    return settings
+
+
+__all__ = ["PRESETS", "preset_settings"]

@@ -22,6 +22,7 @@ DEFAULTS = {
     "encoder_dropout": 0.0,
     "fusion": "frame",
     "stream_sizes": None,
+    "stem_channels": None,
     "pooling": "mean",
     "class_weights": None,
     "label_smoothing": 0.0,
@@ -47,6 +48,13 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"focal_gamma": float("inf")}, "focal_gamma must be finite"),
     ({"focal_gamma": float("nan")}, "focal_gamma must be finite"),
     ({"pooling": "max"}, "pooling must be 'mean' or 'attention_statistics', not 'max'"),
+    ({"stem_channels": [8, 0]}, r"stem_channels must be positive, not \[8, 0\]"),
+    ({"stem_channels": [8], "stream_sizes": [192, 192]}, r"stream_sizes \[192, 192\] has 2 streams"),
+    (
+        {"stem_channels": [8], "input_size": 385},
+        "3 times the number of bands, 2 at least; it is 385",
+    ),
+    ({"stem_channels": [4] * 8}, "bands, 256 at least; it is 384"),
     ({"fusion": "early"}, "fusion must be 'frame' or 'late', not 'early'"),
     ({"fusion": "late"}, "fusion='late' needs stream_sizes"),
     ({"fusion": "late", "stream_sizes": []}, "fusion='late' needs stream_sizes"),
@@ -118,6 +126,7 @@ def test_every_field_survives_saving(tmp_path: Path) -> None:
         "encoder_dropout": 0.375,
         "fusion": "late",
         "stream_sizes": [10, 20],
+        "stem_channels": None,  # which is for one stream
         "pooling": "attention_statistics",
         "class_weights": [0.5, 1.0, 1.5],
         "label_smoothing": 0.0,  # what the focal loss asks for
@@ -176,7 +185,7 @@ def test_with_members_changes_the_class_and_nothing_else() -> None:
 
 def test_a_configuration_saved_before_a_field_existed_loads_with_its_default(tmp_path: Path) -> None:
     old = SERConfig(hidden_size=64).to_dict()
-    for name in ("encoder_dropout", "pooling", "focal_gamma"):
+    for name in ("encoder_dropout", "pooling", "focal_gamma", "stem_channels"):
         del old[name]
     (tmp_path / "config.json").write_text(json.dumps(old))
     assert SERConfig.from_pretrained(tmp_path).to_dict() == SERConfig(hidden_size=64).to_dict()

@@ -96,6 +96,7 @@ def test_a_copy_holds_the_ensembles_code_and_points_to_it(answers: dict[str, Any
         "modeling_ser_ensemble.py",
         "pipeline_ser.py",
         "pooling.py",
+        "spectrogram_stem.py",
     }
     files = {path.name for path in (folder / copy).iterdir()}
     assert own | {"config.json", "model.safetensors", "preprocessor_config.json", "mel_deltas.py"} <= files

@@ -226,6 +226,7 @@ def test_a_copy_holds_the_code_and_points_to_it(answers: dict[str, Any], folder:
         "pipeline_ser.py",
         "pooling.py",
         "preprocessor_config.json",
+        "spectrogram_stem.py",
         "speech_encoders.py",
         "waveform_inputs.py",
     ]

@@ -1,6 +1,6 @@
 """Presets: defaults that a name sets and the command line overrides."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 import pytest
 
@@ -30,8 +30,7 @@ def test_the_paper_is_the_default() -> None:
     assert plain["preset"] == "paper"
     assert plain == values(["--preset", "paper"])
     for item in fields(ModelArguments):
-        if item.name != "streams":
-            assert plain[item.name] == item.default
+        assert plain[item.name] == (item.default if item.default_factory is MISSING else item.default_factory())
 
 
 def test_a_preset_is_recorded_by_name_and_by_its_settings() -> None:
@@ -56,7 +55,15 @@ def test_a_default_that_is_given_explicitly_wins_too() -> None:
     plain = values([])
     for field, value in PRESETS["best"].items():
         assert plain[field] != value
-        assert values(["--preset", "best", f"--{field}", str(plain[field])])[field] == plain[field]
+        given = "0" if plain[field] == [] else str(plain[field])
+        assert values(["--preset", "best", f"--{field}", given])[field] == plain[field]
+
+
+def test_features_that_are_no_image_have_no_stem() -> None:
+    assert values(["--preset", "best"])["stem_channels"] == PRESETS["best"]["stem_channels"]
+    for streams in (["deepspeech"], ["mel", "deepspeech"]):
+        assert values(["--preset", "best", "--streams", *streams])["stem_channels"] == []
+        assert values(["--streams", *streams, "--preset", "best", "--stem_channels", "3"])["stem_channels"] == [3]
 
 
 def test_an_unknown_preset_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

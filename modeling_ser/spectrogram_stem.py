@@ -1,0 +1,86 @@
+"""Convolutions over the spectrogram as an image, before the paper's encoder: what is said a little higher is the same.
+
+The paper's convolutions slide over time only, so that a pattern must be learned anew at every pitch. These slide over
+the mel bands too, and shrink the image as they go.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+PLANES = 3  # log-mel, Δ, ΔΔ
+# Frames are halved by the first two layers and then kept; bands are halved by each.
+HALVING_LAYERS = 2
+
+
+class SpectrogramStem(nn.Module):
+    """Conv2d → batch normalization → ReLU, several times, over frames × mel bands with log-mel, Δ and ΔΔ as planes.
+
+    The first layer sees 5 frames × 5 bands, the others 3 × 3. With steps of 2, and as much zero padding as keeps the
+    centers on the grid, output frame j stands at input frame 2 j of each halving layer: the length n becomes ⌈n/2⌉,
+    and an output frame is real if the input frame that it stands at is.
+
+    Args:
+        channels: Channels of each layer.
+        num_bands: Mel bands; at least 2 to the power of the number of layers.
+        make_norm: Makes a normalization of so many channels, called with activations (batch, frames, bands, channels)
+            and their mask (batch, frames, 1, 1).
+
+    Attributes:
+        output_size: Features of a frame that come out: channels × bands of the last layer.
+        frame_stride: Frames that come in for each frame that goes out.
+
+    Source: ours; the strided layout is that of residual networks (He et al., 2016) without their residuals.
+
+    Example:
+        >>> from .modeling_ser import MaskedBatchNorm
+        >>> stem = SpectrogramStem((16, 32, 64), num_bands=128, make_norm=MaskedBatchNorm)
+        >>> features, mask = stem(torch.randn(2, 50, 384), torch.ones(2, 50, 1))
+        >>> features.shape, mask.shape
+        (torch.Size([2, 13, 1024]), torch.Size([2, 13, 1]))
+    """
+
+    def __init__(self, channels: Sequence[int], num_bands: int, make_norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.num_bands = num_bands
+        sizes = [PLANES, *channels]
+        self.strides = [(2 if layer < HALVING_LAYERS else 1, 2) for layer in range(len(channels))]  # frames, bands
+        self.convs = nn.ModuleList(
+            # The normalization subtracts the mean, so a bias here would be a parameter without effect.
+            nn.Conv2d(size, out, kernel := 3 if layer else 5, stride, padding=kernel // 2, bias=False)
+            for layer, (size, out, stride) in enumerate(zip(sizes, channels, self.strides, strict=False))
+        )
+        self.norms = nn.ModuleList(make_norm(size) for size in channels)
+        for _ in channels:
+            num_bands = (num_bands + 1) // 2
+        self.output_size = channels[-1] * num_bands
+        self.frame_stride = 2 ** min(len(channels), HALVING_LAYERS)
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Turn spectrograms into fewer frames of other features.
+
+        Args:
+            features: Normalized log-mel, Δ and ΔΔ side by side, (batch, frames, 3 × bands), 0 where padded.
+            mask: 1 for real frames and 0 for padding, (batch, frames, 1).
+
+        Returns:
+            Features, (batch, frames', output_size), exactly 0 where padded, and their mask, (batch, frames', 1), with
+            frames' = ⌈frames / frame_stride⌉.
+        """
+        planes = features.unflatten(-1, (PLANES, self.num_bands))  # (batch, frames, planes, bands)
+        # The channels side by side in memory: the layout that convolutions over images are fastest in.
+        image = planes.transpose(2, 3).contiguous().permute(0, 3, 1, 2)  # (batch, planes, frames, bands)
+        for conv, norm, (frame_step, _) in zip(self.convs, self.norms, self.strides, strict=True):
+            image = conv(image)  # (batch, channels, frames, bands)
+            # `mask[:, ::frame_step]`, written so that torch.export sees the same length as the image's.
+            mask = F.avg_pool1d(mask.transpose(1, 2), 1, frame_step).transpose(1, 2)  # (batch, frames, 1)
+            places = image.permute(0, 2, 3, 1)  # (batch, frames, bands, channels)
+            real = mask.unsqueeze(2)  # (batch, frames, 1, 1)
+            places = F.relu(norm(places, real)) * real
+            image = places.permute(0, 3, 1, 2)  # (batch, channels, frames, bands)
+        return image.permute(0, 2, 3, 1).flatten(2), mask  # (batch, frames', bands × channels)
+
+
+__all__ = ["SpectrogramStem"]

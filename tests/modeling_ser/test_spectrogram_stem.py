@@ -1,0 +1,116 @@
+"""The stem: against a convolution written out place by place, and everything that padding must not change."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from modeling_ser import SERForAudioClassification, SERModel
+from modeling_ser.modeling_ser import MaskedBatchNorm
+from modeling_ser.spectrogram_stem import SpectrogramStem
+from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
+
+BANDS, CHANNELS = 8, (3, 4, 2)
+SIZE = 3 * BANDS
+LENGTHS = [5, 1, 12, 8, 9]
+
+
+def small_model(**fields: object) -> SERForAudioClassification:
+    return enlivened(SERForAudioClassification(small_config(input_size=SIZE, stem_channels=CHANNELS, **fields)))
+
+
+def convolve(image: np.ndarray, kernel: np.ndarray, strides: tuple[int, int]) -> np.ndarray:
+    """Slide a kernel (out, in, width, width) over (frames, bands, in) in steps, each output at the kernel's center."""
+    width = kernel.shape[2]
+    framed = np.pad(image, [(width // 2, width // 2)] * 2 + [(0, 0)])
+    rows = range(0, image.shape[0], strides[0])
+    columns = range(0, image.shape[1], strides[1])
+    return np.array(
+        [[np.einsum("xyi,oixy->o", framed[x : x + width, y : y + width], kernel) for y in columns] for x in rows]
+    )
+
+
+def stem_of_one(stem: SpectrogramStem, clip: np.ndarray) -> np.ndarray:
+    """The stem in evaluation mode on one clip, (frames, 3 × bands), in numpy."""
+    image = clip.reshape(len(clip), 3, BANDS).transpose(0, 2, 1)  # (frames, bands, planes)
+    for conv, norm, strides in zip(stem.convs, stem.norms, ((2, 2), (2, 2), (1, 2)), strict=True):
+        image = convolve(image, conv.weight.detach().double().numpy(), strides)
+        mean, variance, weight, bias = (
+            tensor.detach().double().numpy()
+            for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        )
+        image = np.maximum((image - mean) / np.sqrt(variance + 1e-5) * weight + bias, 0)
+    return image.reshape(len(image), -1)
+
+
+def test_it_is_three_strided_convolutions_of_frames_and_bands() -> None:
+    stem = small_model().ser.stem
+    clips = random_clips(LENGTHS, SIZE)
+    features, mask = padded(clips)
+    output, shorter = stem(features, mask.float().unsqueeze(-1))
+    assert (stem.frame_stride, stem.output_size) == (4, 2)
+    assert shorter.sum(dim=(1, 2)).tolist() == [-(-length // 4) for length in LENGTHS]
+    for row, clip, length in zip(output, clips, LENGTHS, strict=True):
+        frames = -(-length // 4)
+        expected = stem_of_one(stem, clip.double().numpy())
+        np.testing.assert_allclose(row[:frames].detach(), expected, rtol=0, atol=1e-5)
+        assert (row[frames:] == 0).all()
+
+
+@pytest.mark.parametrize("channels", [(3,), (3, 2)])
+def test_one_or_two_layers_halve_frames_once_or_twice(channels: tuple[int, ...]) -> None:
+    stem = SpectrogramStem(channels, BANDS, MaskedBatchNorm)
+    output, mask = stem(torch.randn(2, 9, SIZE), torch.ones(2, 9, 1))
+    assert stem.frame_stride == 2 ** len(channels)
+    assert output.shape == (2, -(-9 // stem.frame_stride), stem.output_size)
+    assert mask.shape == (*output.shape[:2], 1)
+
+
+@pytest.mark.parametrize("garbage", [0.0, torch.nan])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("pooling", ["mean", "attention_statistics"])
+def test_a_clip_scores_alone_as_in_any_batch(pooling: str, attention: str, garbage: float) -> None:
+    model = small_model(pooling=pooling)
+    model.set_attn_implementation(attention)
+    clips = random_clips([*LENGTHS, 2, 40], SIZE)
+    alone = torch.cat([model(clip.unsqueeze(0)).logits for clip in clips])
+    for frames in (40, 97):
+        torch.testing.assert_close(model(*padded(clips, frames, garbage)).logits, alone, rtol=0, atol=1e-5)
+
+
+def test_training_statistics_do_not_see_padding() -> None:
+    states = []
+    for frames in (12, 50):
+        model = small_model(dropout=0, attention_dropout=0).train()
+        logits = model(*padded(random_clips(LENGTHS, SIZE), frames, torch.nan)).logits
+        states.append({"logits": logits, **model.state_dict()})
+    torch.testing.assert_close(*states)
+
+
+def test_every_parameter_is_trained_and_no_gradient_flows_into_padding() -> None:
+    model = small_model(dense_size=20).train()
+    features, mask = padded(random_clips(LENGTHS, SIZE), padding=torch.nan)
+    features.requires_grad_()
+    model(features, mask, labels=torch.tensor([0, 1, 2, 1, 0])).loss.backward()
+    assert (features.grad[~mask.bool()] == 0).all()
+    assert all(parameter.grad.abs().max() > 0 for parameter in model.parameters())
+
+
+def test_contexts_and_attentions_have_a_quarter_of_the_frames() -> None:
+    model = small_model()
+    output = model.ser(*padded(random_clips(LENGTHS, SIZE)), output_attentions=True, output_hidden_states=True)
+    assert model.ser.frame_stride == 4
+    assert [tensor.shape for tensor in (output.last_hidden_state, *output.hidden_states)] == 3 * [(5, 3, 8)]
+    assert [weights.shape for weights in output.attentions] == [(5, 2, 3, 3)]
+    padding = output.last_hidden_state[1, 1:]
+    assert (padding == 0).all()
+    assert SERModel(small_config()).frame_stride == 1
+
+
+def test_saved_and_loaded_it_scores_the_same(tmp_path: Path) -> None:
+    model = small_model()
+    model.save_pretrained(tmp_path)
+    loaded = SERForAudioClassification.from_pretrained(tmp_path)
+    batch = padded(random_clips(LENGTHS, SIZE))
+    torch.testing.assert_close(loaded(*batch).logits, model(*batch).logits, rtol=0, atol=0)
