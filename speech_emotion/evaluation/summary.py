@@ -8,7 +8,7 @@ from .report_table import Cell, Column, Interval, Name, ReportTable
 from .seed_metrics import fold_metrics, mean_sd, pooled_metrics
 from .speaker_bootstrap import speaker_bootstrap
 from .system_scores import SystemScores, gather_systems
-from .titles import system_title
+from .titles import CONTROL, system_title
 
 COLUMNS = [
     Column("system", "system"),
@@ -33,6 +33,10 @@ NOTE = (
 NOTE_PUBLISHED = (
     " “In the paper”: Bhosale et al., ICASSP 2020, with Mozilla's DeepSpeech; whether its figures are pooled, and how "
     "they spread, it does not say."
+)
+NOTE_CONTROL = (
+    " “Labels permuted”: a control, not a competitor. It learned from labels permuted within speakers, so that its UA "
+    "on the true ones should be about that of chance, 100 % / classes."
 )
 AVERAGED = [
     Column("system", "system"),
@@ -77,15 +81,16 @@ def summarize_systems(
 ) -> ReportTable:
     """Summarize gathered systems, in their order; see `summary_table`."""
     columns, rows = list(COLUMNS), [_row(system) for system in systems]
+    note = NOTE + NOTE_CONTROL * any(system.system.endswith(f"-{CONTROL}") for system in systems)
     if not published:
-        return ReportTable("summary", "All systems", columns, rows, NOTE)
+        return ReportTable("summary", "All systems", columns, rows, note)
     rows = [[*row, *published.get(system.system, (None, None))] for row, system in zip(rows, systems, strict=True)]
     absent = [name for name in published if name not in {system.system for system in systems}]
     rows += [
         [Name(name, system_title(name)), *[None] * (len(COLUMNS) - 2), "not computed", *published[name]]
         for name in absent
     ]
-    return ReportTable("summary", "All systems", columns + PUBLISHED, rows, NOTE + NOTE_PUBLISHED)
+    return ReportTable("summary", "All systems", columns + PUBLISHED, rows, note + NOTE_PUBLISHED)
 
 
 def averages_table(systems: Sequence[SystemScores]) -> ReportTable:

@@ -14,6 +14,7 @@ TITLES = {
     "lee-2015": "Lee and Tashev 2015",
     "lakomkin-2017": "Lakomkin et al. 2017",
 }
+CONTROL = "permuted"
 # What the name of a variant adds to that of its system.
 VARIANTS = {
     "class-weights": "class weights",
@@ -21,7 +22,7 @@ VARIANTS = {
     "focal": "focal loss",
     "ensemble": "downsampling + ensembling",
     "best": "tuned",
-    "permuted": "labels permuted",
+    CONTROL: "labels permuted (control)",
 }
 
 
@@ -47,4 +48,4 @@ def system_title(name: str) -> str:
     return name
 
 
-__all__ = ["TITLES", "VARIANTS", "system_title"]
+__all__ = ["CONTROL", "TITLES", "VARIANTS", "system_title"]

@@ -12,6 +12,7 @@ import torch
 from dataset_scripts.folds import SCHEMES
 from speech_emotion.evaluation import classification_metrics, text_table
 from speech_emotion.evaluation.fold_scores import FoldScores
+from speech_emotion.evaluation.titles import CONTROL
 from speech_emotion.progress import plain_warnings
 
 from .clip_lines import NAME, write_clip_lines
@@ -58,7 +59,11 @@ def get_parser(prog: str = "cross_validate.py") -> argparse.ArgumentParser:
     what.add_argument("--scheme", choices=SCHEMES, help="how speakers are divided (default: the condition's own)")
     what.add_argument("--num_folds", type=int, help="number of folds of k-fold")
     what.add_argument(
-        "--systems", nargs="+", required=True, metavar="NAME", help=f"systems: {', '.join(list_systems())}"
+        "--systems",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help=f"systems: {', '.join(list_systems())}; each also with -{CONTROL}, as a control that learns nothing",
     )
     what.add_argument("--seeds", nargs="+", type=_natural, default=[0], metavar="N", help="seeds (default: 0)")
     what.add_argument("--folds", nargs="+", type=_natural, metavar="N", help="folds, from 0 (default: all)")

@@ -4,6 +4,8 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from speech_emotion.evaluation.titles import CONTROL
+
 from .system import System
 
 # Name → "module:attribute", the attribute a class or function that takes the name of the system and returns it.
@@ -52,7 +54,7 @@ def get_system(
     """Make a system.
 
     Args:
-        name: One of `list_systems()`.
+        name: One of `list_systems()`; or one with "-permuted" after it, its control: see `PermutedSystem`.
         overrides: For the paper's models: fields of `ModelArguments` or `SERTrainingArguments`, over the preset's.
         encoder: For the paper's models: folder or id on the Hub of the encoder of "deepspeech".
         preset: For the paper's models: name of a preset; `None` for the one that the name's suffix says.
@@ -64,6 +66,11 @@ def get_system(
         ValueError: If there is none of that name.
         ModuleNotFoundError: If a package that it needs is not installed, naming the extra that brings it.
     """
+    base = name.removesuffix(f"-{CONTROL}")
+    if base != name and base in list_systems():
+        from .permuted_system import PermutedSystem
+
+        return PermutedSystem(get_system(base, overrides, encoder, preset))
     if name in COMPARED:
         module, _, attribute = COMPARED[name].partition(":")
         try:

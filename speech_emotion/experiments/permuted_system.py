@@ -1,0 +1,54 @@
+"""The control of a system: the same training, on labels that have nothing to do with the sound."""
+
+from dataclasses import replace
+from typing import Any
+
+from speech_emotion.evaluation.permutation import permute_labels
+from speech_emotion.evaluation.titles import CONTROL, VARIANTS
+from speech_emotion.training.clip_split import ClipSplit
+
+from .system import ClipFeatures, FoldOutcome, FoldTask, System
+
+
+class PermutedSystem(System):
+    """A system that learns and chooses by permuted labels, and so must fall to chance on the true ones of the test.
+
+    Training and validation labels are permuted within speakers, anew for each seed; features, folds and all else are
+    the system's own. If its UA on test clips is above chance, something else than the sound's emotion leads to the
+    labels: a speaker or a clip in two splits, or a test label that found its way into training. Where emotions are
+    easily told apart, a training finds groups and names them by accident: single ones then lie far off chance, to
+    either side, and only the mean over folds and seeds says something.
+
+    Args:
+        system: The system.
+
+    Example:
+        >>> from speech_emotion.experiments.registry import get_system
+        >>> PermutedSystem(get_system("model-1")).name
+        'model-1-permuted'
+    """
+
+    def __init__(self, system: System) -> None:
+        super().__init__(f"{system.name}-{CONTROL}", f"{system.title}, {VARIANTS[CONTROL]}")
+        self.system = system
+
+    def make_extractor(self) -> ClipFeatures:
+        """Make the system's own extractor."""
+        return self.system.make_extractor()
+
+    def fit(self, task: FoldTask) -> FoldOutcome:
+        """Fit the system on permuted labels; what it tells of its validation is by permuted labels too."""
+        train, validation = (_permuted(part, task.seed) for part in (task.splits.train, task.splits.validation))
+        return self.system.fit(replace(task, splits=replace(task.splits, train=train, validation=validation)))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the system's settings, within those of a control."""
+        return {"kind": "label-permutation", "system": self.system.settings()}
+
+
+def _permuted(clips: ClipSplit, seed: int) -> ClipSplit:
+    labels = permute_labels(clips.labels, clips.speakers, seed)
+    return ClipSplit(clips.features, clips.positions, clips.ids, clips.speakers, labels)
+
+
+__all__ = ["PermutedSystem"]
