@@ -76,7 +76,7 @@ def draw_system(system: SystemScores, folder: Path, formats: Sequence[str]) -> l
     """
     folder.mkdir(parents=True, exist_ok=True)
     clips, labels = system.test, system.labels
-    title = f"{system.system} on {system.corpus}"
+    title = f"{system.title}\n{system.corpus}"  # two lines: titles of variants are long
     pooled = f"{title}, {len(system.planned_folds)} folds × {len(clips.seeds)} seed(s)"
     counts = clips.seed_counts().sum(axis=0)  # (true, predicted)
     truth = np.tile(clips.truth, len(clips.seeds))
@@ -94,7 +94,7 @@ def draw_system(system: SystemScores, folder: Path, formats: Sequence[str]) -> l
                 panels.setdefault(panel, {})[curve] = runs[key]
         number = max(map(len, runs.values()))
         written += _save(
-            learning_curves_figure(panels, f"{title}: mean ± SD of {number} trainings"), folder / "curves", formats
+            learning_curves_figure(panels, f"{title}, mean ± SD of {number} trainings"), folder / "curves", formats
         )
     return written
 
@@ -110,18 +110,21 @@ def draw_ua(systems: Sequence[SystemScores], folder: Path, formats: Sequence[str
     Returns:
         The files.
     """
-    found: list[tuple[str, Estimate]] = [
-        (system.system, speaker_bootstrap(system.test.speaker_counts()[1])) for system in systems
+    found: list[tuple[SystemScores, Estimate]] = [
+        (system, speaker_bootstrap(system.test.speaker_counts()[1])) for system in systems
     ]
     found.sort(key=lambda pair: -pair[1].value)
-    names, estimates = [name for name, _ in found], [estimate for _, estimate in found]
+    titles, estimates = [system.title for system, _ in found], [estimate for _, estimate in found]
     values = np.array([[one.value, one.low, one.high] for one in estimates]).T  # (3, systems)
-    rows = [[name, *(f"{value:.6f}" for value in column)] for name, column in zip(names, values.T, strict=True)]
+    rows = [
+        [system.system, system.title, *(f"{value:.6f}" for value in column)]
+        for (system, _), column in zip(found, values.T, strict=True)
+    ]
     title = f"{systems[0].corpus}: UA pooled over folds, mean over seeds, 95% interval over speakers"
     chance = 1 / len(systems[0].labels)
     return [
-        _write_csv(folder / "ua.csv", ["system", "ua", "low", "high"], rows),
-        *_save(ua_figure(names, *values, chance=chance, title=title), folder / "ua", formats),
+        _write_csv(folder / "ua.csv", ["system", "title", "ua", "low", "high"], rows),
+        *_save(ua_figure(titles, *values, chance=chance, title=title), folder / "ua", formats),
     ]
 
 

@@ -287,8 +287,13 @@ def test_results_become_figures_with_their_numbers(tmp_path: Path, capsys: pytes
     assert curves[1] == "train_loss,1,1.000000,0.000000,6"
     assert curves[4] == "train_loss,4,0.250000,0.000000,3"
     rows = [line.split(",") for line in (output / "emodb/ua.csv").read_text().splitlines()[1:]]
-    assert float(rows[0][1]) >= float(rows[1][1])
-    assert all(float(low) <= float(value) <= float(high) for _, value, low, high in rows)
+    assert float(rows[0][2]) >= float(rows[1][2])
+    assert all(float(low) <= float(value) <= float(high) for _, _, value, low, high in rows)
+    titles = {"model-1": "Model-1 (acoustic)", "model-2": "Model-2 (linguistic)"}
+    assert {name: title for name, title, *_ in rows} == titles
+    for name, title in titles.items():
+        assert title in (output / "emodb" / name / "confusion.svg").read_text()
+        assert title in (output / "emodb/ua.svg").read_text()
 
 
 def test_seeds_that_are_not_complete_are_left_out(tmp_path: Path) -> None:
