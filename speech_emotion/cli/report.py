@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speech_emotion.experiments.clip_lines import write_clip_lines
 from speech_emotion.experiments.readme_results import REGION, results_region
-from speech_emotion.experiments.report import read_results, write_report
+from speech_emotion.experiments.report import write_report
 from speech_emotion.marked_region import read_region, write_region
 
 
@@ -72,7 +72,7 @@ def _run(args: argparse.Namespace) -> list[Path]:
         written.append(write_clip_lines(args.results, args.scores_jsonl))
     if args.readme is not None:
         folder = Path(os.path.relpath(tables, args.readme.resolve().parent)).as_posix()
-        written.append(write_region(args.readme, REGION, results_region(read_results(args.results), folder)))
+        written.append(write_region(args.readme, REGION, results_region(args.results, folder)))
     return written
 
 

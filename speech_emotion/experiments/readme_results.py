@@ -1,6 +1,7 @@
 """The results as the README shows them: one table, the claims in sentences, and how to compute it all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from speech_emotion.evaluation.count_metrics import CountMetric, ua, wa
 from speech_emotion.evaluation.report_table import MISSING, format_cell
@@ -12,9 +13,11 @@ from speech_emotion.evaluation.tables import markdown_table
 from .claim_sentences import aim_sentences, claim_sentences
 from .claim_tables import by_claim
 from .claims import Finding, evaluate_claims
+from .head_claim import head_sentence
 from .planned_comparisons import LEAST_SEEDS
 from .reading_order import condition_title
 from .recomputing import commands, hours_text
+from .report import read_results
 
 REGION = "results"
 NO_RESULTS = "No fold has been computed yet."
@@ -35,16 +38,20 @@ CLAIMS_NOTE = (
 )
 
 
-def results_region(conditions: Mapping[str, Sequence[SystemScores]], folder: str = "results") -> str:
+def results_region(results: str | Path, folder: str = "results") -> str:
     """Write what the README says of the results.
 
     Args:
-        conditions: By condition its systems, in the order in which they are listed, as `read_results` gives them.
+        results: Folder of the score files.
         folder: Where the tables lie, as the README links to it.
 
     Returns:
         Markdown: a table of all systems on all corpora, the claims, the comparison with openSMILE, and the command.
+
+    Raises:
+        ValueError: If a file is damaged, or files contradict each other.
     """
+    conditions = read_results(results)
     lead = "<!-- Written by `make report` from the score files. Change neither a figure nor a word by hand. -->"
     if not conditions:
         return f"{lead}\n\n{NO_RESULTS}"
@@ -59,7 +66,7 @@ def results_region(conditions: Mapping[str, Sequence[SystemScores]], folder: str
             NOTE.format(least=LEAST_SEEDS),
             "### The paper's claims",
             f"{CLAIMS_NOTE} [All figures]({folder}/claims.md).",
-            _claims(groups[False]),
+            f"{_claims(groups[False])}\n{head_sentence(results)}",
             "### Against openSMILE, and what was aimed at",
             "\n".join([_claims(groups[True]), *aim_sentences(conditions)]),
             f"{hours_text(everything)} To compute it anew, or what is missing:",

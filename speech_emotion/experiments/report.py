@@ -14,6 +14,7 @@ from speech_emotion.files import write_text
 
 from .claim_tables import claims_table, comparison_table, families_at_hand
 from .claims import Finding, evaluate_claims
+from .head_claim import head_sentence
 from .paper_figures import published_figures
 from .reading_order import CONDITION_TITLES, condition_order, condition_title, system_order
 from .recomputing import commands, hours_text
@@ -86,8 +87,9 @@ def write_report(results: Path, output: Path, corpora: list[str] | None = None) 
         written += _write(output, name, _introduction(systems), systems, sections)
     at_hand, left_out = families_at_hand(findings)
     everything = [system for systems in gathered.values() for system in systems]
+    introduction = f"{_claims_introduction(at_hand, left_out)}\n\n{head_sentence(results)}"
     sections = [Section("Outcomes", [claims_table(at_hand), comparison_table(at_hand)])]
-    return written + _write(output, CLAIMS, _claims_introduction(at_hand, left_out), everything, sections)
+    return written + _write(output, CLAIMS, introduction, everything, sections)
 
 
 def _introduction(systems: Sequence[SystemScores]) -> str:

@@ -11,6 +11,7 @@ import pytest
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation.fold_scores import FoldScores
 from speech_emotion.experiments.clip_lines import NAME
+from speech_emotion.experiments.head_claim import head_sentence, judge_heads
 from speech_emotion.experiments.readme_results import NO_RESULTS, REGION, results_region
 from speech_emotion.experiments.report import read_results, write_report
 from speech_emotion.marked_region import read_region, replace_region
@@ -33,7 +34,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def region(results: Path) -> str:
-    return results_region(read_results(results))
+    return results_region(results)
 
 
 def row_of(region: str, title: str, corpus: str = "") -> list[str]:
@@ -55,7 +56,7 @@ def test_a_system_that_lacks_a_fold_is_never_shown_as_whole(results: Path, regio
     for path in (results / "emodb").glob("*/*.parquet"):
         if "seed-2" not in path.name:
             FoldScores.load(path).save(tmp_path)
-    assert row_of(results_region(read_results(tmp_path)), "openSMILE ComParE 2016 + SVM")[-5:-3] == row[-5:-3]
+    assert row_of(results_region(tmp_path), "openSMILE ComParE 2016 + SVM")[-5:-3] == row[-5:-3]
     assert row_of(region, "Model-1 (acoustic)", "EmoDB")[-5:] == ["–", "–", "**partial**: 0 of 3", "6 of 9", "0.06"]
 
 
@@ -73,6 +74,26 @@ def test_claims_aims_and_commands_are_told(region: str) -> None:
     assert (
         "Model-1 hears the words too" in region and "[EmoDB](results/emodb.md): 3 emotions, chance UA 33.3" in region
     )
+
+
+def test_the_claim_of_heads_is_told_from_their_study(results: Path, region: str, tmp_path: Path) -> None:
+    assert "- **Claim 5: not run.** Not all heads contribute equally" in region
+    for corpus, p_values in (("emodb", (0.01, 0.04)), ("ravdess", (0.01,))):
+        folder = tmp_path / "heads" / corpus
+        folder.mkdir(parents=True)
+        models = [{"agreement_of_clips": {"permutation_p": p, "kendall_w": p + 0.2}} for p in p_values]
+        (folder / "heads.json").write_text(json.dumps(models))
+    text = head_sentence(tmp_path)
+    assert text.startswith("- **Claim 5: supported.** Not all heads")  # adjusted: 0.03, 0.04, 0.03
+    assert "  - RAVDESS: 1 of 1 models; Kendall's W of the clips, 0 for no agreement and 1 for full, from 0.21" in text
+    assert "  - EmoDB: 2 of 2 models" in text and "from 0.21 to 0.24." in text
+    assert [judge_heads([{"agreement_of_clips": {"permutation_p": p}}] * 2) for p in (0.02, 0.03)] == [
+        "supported",
+        "contradicted",
+    ]
+    (folder / "heads.json").write_text('[{"model": "a"}]')
+    with pytest.raises(ValueError, match=r"heads.json holds no study of heads"):
+        head_sentence(tmp_path)
 
 
 def test_the_command_fills_the_region_and_leaves_the_rest(
@@ -153,7 +174,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_readme_says_what_the_committed_results_say(project: Path) -> None:
-    expected = results_region(read_results(project / "results"))
+    expected = results_region(project / "results")
     assert read_region(project / "README.md", REGION) == expected, "run `make report` and commit README and tables"
     assert NO_RESULTS not in expected or expected.endswith(NO_RESULTS)
 
