@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard
 
 from speech_emotion.evaluation import confusion_table
 
+from .card_parts import LIBRARY, TrainingReport, fill_card
+
 TEMPLATE = "model_card.md"
-LIBRARY = "modeling-ser"
-# Licences as the Hub names them; any other is "other", and the card's text says which.
-HUB_LICENSES = {"CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0", "CC BY 4.0": "cc-by-4.0", "ODbL 1.0": "odbl"}
+TASK = "audio-classification"
 
 
 @dataclass(frozen=True)
@@ -33,46 +33,24 @@ class SplitReport:
 
 
 @dataclass(frozen=True)
-class RunReport:
+class RunReport(TrainingReport):
     """Everything that a card says of a training; written to `results.json` as it is.
 
     Args:
-        corpus: Name of the corpus.
-        title: Its title.
-        homepage: Where it is published.
-        corpus_license: Its licence, in words.
-        citation: How to cite it.
-        language: Its language, as a BCP 47 tag, or `None`.
         labels: Emotions in the order of the classes.
-        fold: Name of the fold.
-        seed: Seed of the training.
-        epochs: Epochs trained.
-        parameters: Trainable parameters.
         streams: Feature streams, in words.
         train: What was learned from.
         validation: What chose the epoch.
         test: What the figures are about.
-        arguments: What the training was asked for.
-        versions: Versions of the libraries.
+
+    What else there is, is of `TrainingReport`.
     """
 
-    corpus: str
-    title: str
-    homepage: str
-    corpus_license: str
-    citation: str
-    language: str | None
     labels: list[str]
-    fold: str
-    seed: int
-    epochs: float
-    parameters: int
     streams: list[str]
     train: SplitReport
     validation: SplitReport
     test: SplitReport
-    arguments: dict[str, object]
-    versions: dict[str, str]
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
@@ -107,10 +85,9 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
     Returns:
         The card, with the figures in its `model-index` too.
     """
-    name = repo_id.split("/")[-1]
     results = [
         EvalResult(
-            task_type="audio-classification",
+            task_type=TASK,
             task_name="Speech emotion recognition",
             dataset_type=report.corpus,
             dataset_name=f"{report.title}, {split} speakers of {report.fold}",
@@ -126,15 +103,6 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
             ("macro_f1", "f1", "macro F1"),
         )
     ]
-    data = ModelCardData(
-        language=report.language,
-        license=HUB_LICENSES.get(report.corpus_license, "other"),
-        library_name="transformers",
-        pipeline_tag="audio-classification",
-        tags=["speech-emotion-recognition", LIBRARY, "audio-classification"],
-        model_name=name,
-        eval_results=results,
-    )
     scores = [
         {
             "split": split,
@@ -145,31 +113,24 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
         }
         for split, part in (("test", report.test), ("validation", report.validation))
     ]
-    return ModelCard.from_template(
-        data,
-        template_path=str(template_path()),
-        model_name=name,
+    return fill_card(
+        template_path(),
+        report,
+        repo_id,
+        revision,
+        task=TASK,
+        tag="speech-emotion-recognition",
+        results=results,
         labels=report.labels,
         architecture="A two-layer convolutional encoder with multi-head self-attention",
-        library_url="https://huggingface.co/models?other=modeling-ser",
+        library_url=f"https://huggingface.co/models?other={LIBRARY}",
         scores=scores,
         chance=f"{1 / len(report.labels):.1%}",
-        seed=report.seed,
         confusion=confusion_table(np.array(report.test.confusion), report.labels, markdown=True),
-        repo_id=repo_id,
-        revision=revision,
-        corpus=report.title,
-        homepage=report.homepage,
-        corpus_license=report.corpus_license,
-        fold=report.fold,
         train_speakers=", ".join(report.train.speakers),
         validation_speakers=", ".join(report.validation.speakers),
         test_speakers=", ".join(report.test.speakers),
         features="; ".join(report.streams),
-        parameters=f"{report.parameters:,}",
-        epochs=f"{report.epochs:.0f}",
-        versions=", ".join(f"{library} {version}" for library, version in report.versions.items()),
-        citation=f"Cite the corpus: {report.citation}" if report.citation else "",
     )
 
 

@@ -4,14 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard
 
 from speech_emotion.evaluation import markdown_table
 
-from .card import HUB_LICENSES, LIBRARY
+from .card_parts import TrainingReport, fill_card
 from .stages import describe_stages
 
 TEMPLATE = Path(__file__).with_name("ctc_card.md")
+TASK = "automatic-speech-recognition"
 ALL = "all"
 CURVE_ROWS = 11  # of the card's learning curve; results.json has all
 READ = "The validation speakers chose the epoch; the test speakers chose nothing and were read once."
@@ -81,51 +82,29 @@ class SpokenSplit:
 
 
 @dataclass(frozen=True)
-class RecognitionReport:
+class RecognitionReport(TrainingReport):
     """Everything that a card says of a training; written to `results.json` as it is.
 
     Args:
-        corpus: Name of the corpus.
-        title: Its title.
-        homepage: Where it is published.
-        corpus_license: Its licence, in words.
-        citation: How to cite it.
-        language: Its language, as a BCP 47 tag, or `None`.
-        fold: Name of the fold.
-        parameters: Parameters of the model.
-        hidden_size: Units of its layers.
+        hidden_size: Units of the model's layers.
         half: Whether the stored weights are float16, and the figures theirs.
-        seed: Of the training.
-        epochs: Epochs trained.
         best_epoch: Epoch whose model was kept; `None` if there was no choice.
         train: What was learned from.
         validation: What chose the epoch.
         test: What nothing was chosen by; `None` if it was not read.
         curve: For each evaluation the epoch and what was measured.
-        arguments: What the training was asked for.
-        versions: Versions of the libraries.
         stages: Where the training was resumed with other settings, as `record_stage` returns them.
+
+    What else there is, is of `TrainingReport`.
     """
 
-    corpus: str
-    title: str
-    homepage: str
-    corpus_license: str
-    citation: str
-    language: str | None
-    fold: str
-    parameters: int
     hidden_size: int
     half: bool
-    seed: int
-    epochs: float
     best_epoch: float | None
     train: SpokenSplit
     validation: SpokenSplit
     test: SpokenSplit | None
     curve: list[dict[str, float]]
-    arguments: dict[str, object]
-    versions: dict[str, str]
     stages: list[dict[str, Any]] = field(default_factory=list)
 
     def measured(self) -> list[tuple[str, SpokenSplit]]:
@@ -145,66 +124,51 @@ def recognizer_card(report: RecognitionReport, repo_id: str, revision: str | Non
     Returns:
         The card, with the figures in its `model-index` too.
     """
-    name = repo_id.split("/")[-1]
-    data = ModelCardData(
-        language=report.language,
-        license=HUB_LICENSES.get(report.corpus_license.split(";")[0], "other"),
-        library_name="transformers",
-        pipeline_tag="automatic-speech-recognition",
-        tags=["deepspeech", LIBRARY, "automatic-speech-recognition"],
-        model_name=name,
-        eval_results=[
-            EvalResult(
-                task_type="automatic-speech-recognition",
-                task_name="Speech recognition",
-                dataset_type=report.corpus,
-                dataset_name=report.title,
-                dataset_config=group,
-                dataset_split=split,
-                metric_type=kind,
-                metric_name=kind.upper(),
-                metric_value=round(getattr(errors, kind), 4),
-            )
-            for split, part in report.measured()
-            for group, errors in part.errors.items()
-            for kind in ("cer", "wer")
-        ],
-    )
+    results = [
+        EvalResult(
+            task_type=TASK,
+            task_name="Speech recognition",
+            dataset_type=report.corpus,
+            dataset_name=report.title,
+            dataset_config=group,
+            dataset_split=split,
+            metric_type=kind,
+            metric_name=kind.upper(),
+            metric_value=round(getattr(errors, kind), 4),
+        )
+        for split, part in report.measured()
+        for group, errors in part.errors.items()
+        for kind in ("cer", "wer")
+    ]
     settings = report.arguments
     augmentation = (
         f"Tempo changed by up to {settings['tempo']:.0%} and level by up to {settings['gain']:g} dB in each clip. "
         f"SpecAugment masks {settings['time_masks']} stretches of at most {settings['time_mask_frames']} frames and "
         f"{settings['feature_masks']} runs of at most {settings['feature_mask_size']} coefficients in each clip."
     )
-    return ModelCard.from_template(
-        data,
-        template_path=str(TEMPLATE),
-        model_name=name,
+    return fill_card(
+        TEMPLATE,
+        report,
+        repo_id,
+        revision,
+        task=TASK,
+        tag="deepspeech",
+        results=results,
         hidden_size=report.hidden_size,
-        parameters=f"{report.parameters:,}",
         errors=_errors_table(report),
         roles=READ if report.test is not None else NOT_READ,
         half=report.half,
         examples=_examples_table(report),
         curve=_curve_table(report) if report.curve else "",
-        repo_id=repo_id,
-        revision=revision,
-        corpus=report.title,
-        homepage=report.homepage,
-        corpus_license=report.corpus_license,
         splits=_describe(report),
         schedule=settings["lr_scheduler_type"],
         learning_rate=settings["learning_rate"],
         batch=settings["per_device_train_batch_size"]
         * settings["world_size"]
         * settings["gradient_accumulation_steps"],
-        epochs=f"{report.epochs:.0f}",
         dropout=settings["dropout"],
         augmentation=augmentation,
         stages=" ".join(describe_stages(report.stages)),
-        seed=report.seed,
-        versions=", ".join(f"{library} {version}" for library, version in report.versions.items()),
-        citation=f"Cite the corpus: {report.citation}" if report.citation else "",
         hours=f"{report.train.hours:.1f}",
         num_speakers=sum(map(len, report.train.speakers.values())),
     )
