@@ -36,8 +36,8 @@ def head_sentence(results: str | Path) -> str:
     adjusted = iter(_adjusted(models))
     lines = [
         f"- **Claim 5: {judge_heads(models)}.** {CLAIM} Supported if in every model the clips agree on the order of "
-        "the heads beyond chance (permutation of the heads within clips, Holm over the models), contradicted if in none. "
-        "Clips are taken for independent."
+        "the heads beyond chance (permutation of the heads within clips, Holm over the models), contradicted if in "
+        "none. Clips are taken for independent."
     ]
     for corpus, found in studies.items():
         if found:
