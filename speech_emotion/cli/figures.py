@@ -1,7 +1,6 @@
 """`ser figures`: draw a clip's attention, or what finished runs gave."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERForAudioClassification
 from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
 from speech_emotion.files import write_json
-from speech_emotion.progress import plain_warnings, quiet_unless_terminal
 from speech_emotion.studies.clip_attention import clip_attention, draw_clip_attention
 from speech_emotion.studies.result_figures import draw_results
+
+from .entry import run_part
 
 
 def get_parser(prog: str = "ser figures") -> argparse.ArgumentParser:
@@ -56,16 +56,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "ser figures") -> int:
     Returns:
         0; 1 after an error, whose message is on the standard error.
     """
-    args = get_parser(prog).parse_args(argv)
-    plain_warnings()
-    quiet_unless_terminal()
-    try:
-        for path in args.run(args):
-            print(path)
-    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_part(get_parser(prog), argv)
 
 
 def _attention(args: argparse.Namespace) -> list[Path]:

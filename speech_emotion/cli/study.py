@@ -1,11 +1,9 @@
 """`ser study`: what DeepSpeech's layers hold, and which heads of a trained model matter."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from speech_emotion.evaluation import text_table
-from speech_emotion.progress import plain_warnings, quiet_unless_terminal
 from speech_emotion.studies.head_findings import HeadStudy
 from speech_emotion.studies.head_study import run_head_study
 from speech_emotion.studies.layer_activations import LAYERS
@@ -13,6 +11,8 @@ from speech_emotion.studies.layer_correlation import CONDITIONS
 from speech_emotion.studies.layer_findings import LayerStudy
 from speech_emotion.studies.layer_study import INTENSITIES, PAPER_LABELS, LayerStudyArguments, run_layer_study
 from speech_emotion.training.arguments import DataArguments
+
+from .entry import run_part
 
 
 def get_parser(prog: str = "ser study") -> argparse.ArgumentParser:
@@ -59,15 +59,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "ser study") -> int:
     Returns:
         0; 1 after an error, whose message is on the standard error.
     """
-    args = get_parser(prog).parse_args(argv)
-    plain_warnings()
-    quiet_unless_terminal()
-    try:
-        print(args.run(args))
-    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_part(get_parser(prog), argv)
 
 
 def layer_summary(study: LayerStudy) -> str:
@@ -139,15 +131,15 @@ def head_summary(study: HeadStudy) -> str:
     return "\n".join(lines)
 
 
-def _layers(args: argparse.Namespace) -> str:
+def _layers(args: argparse.Namespace) -> list[str]:
     words = {name: value for name, value in vars(args).items() if name not in ("study", "run")}
-    return f"{layer_summary(run_layer_study(LayerStudyArguments(**words)))}\n\nSaved in {args.output_dir}"
+    return [f"{layer_summary(run_layer_study(LayerStudyArguments(**words)))}\n\nSaved in {args.output_dir}"]
 
 
-def _heads(args: argparse.Namespace) -> str:
+def _heads(args: argparse.Namespace) -> list[str]:
     data = DataArguments(corpus=args.corpus, data_dir=args.data_dir, config=args.config, cache_dir=args.cache_dir)
     studies = run_head_study(args.model, data, args.output_dir)
-    return "\n\n".join([*map(head_summary, studies), f"Saved in {args.output_dir}"])
+    return ["\n\n".join([*map(head_summary, studies), f"Saved in {args.output_dir}"])]
 
 
 __all__ = ["get_parser", "head_summary", "layer_summary", "main"]
