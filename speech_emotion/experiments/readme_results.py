@@ -16,7 +16,7 @@ from .claims import Finding, evaluate_claims
 from .head_claim import head_sentence
 from .planned_comparisons import LEAST_SEEDS
 from .reading_order import condition_title
-from .recomputing import commands, hours_text
+from .recomputing import commands, hours_text, settings_text
 from .report import read_results
 
 REGION = "results"
@@ -63,7 +63,7 @@ def results_region(results: str | Path, folder: str = "results") -> str:
         [
             lead,
             markdown_table(HEADER, rows),
-            NOTE.format(least=LEAST_SEEDS),
+            " ".join(filter(None, [NOTE.format(least=LEAST_SEEDS), settings_text(everything)])),
             "### The paper's claims",
             f"{CLAIMS_NOTE} [All figures]({folder}/claims.md).",
             f"{_claims(groups[False])}\n{head_sentence(results)}",

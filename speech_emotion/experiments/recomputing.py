@@ -1,9 +1,12 @@
-"""How results were computed: the commands, and how long that took."""
+"""How results were computed: the commands, the settings, and how long that took."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 from speech_emotion.evaluation.system_scores import SystemScores
+from speech_emotion.pretrained import SMALL_DEEPSPEECH
 
 
 def commands(systems: Sequence[SystemScores]) -> list[str]:
@@ -13,21 +16,40 @@ def commands(systems: Sequence[SystemScores]) -> list[str]:
         systems: Gathered from the score files, of one condition or several.
 
     Returns:
-        The commands, one for all conditions with the same systems and seeds; they also compute what is missing.
+        The commands, one for all conditions with the same systems, seeds and settings; they also compute what is
+        missing.
     """
-    by_condition: dict[str, list[SystemScores]] = {}
+    by_condition: dict[tuple[str, tuple[str, ...], tuple[int, ...]], list[str]] = {}
     for system in systems:
-        by_condition.setdefault(system.corpus, []).append(system)
-    conditions_of: dict[tuple[tuple[str, ...], tuple[int, ...]], list[str]] = {}
-    for condition, found in by_condition.items():
-        what = tuple(system.system for system in found), tuple(found[0].planned_seeds)
-        conditions_of.setdefault(what, []).append(condition)
+        place = system.corpus, tuple(_settings_words(system)), tuple(system.planned_seeds)
+        by_condition.setdefault(place, []).append(system.system)
+    conditions_of: dict[tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]], list[str]] = {}
+    for (condition, settings, seeds), names in by_condition.items():
+        conditions_of.setdefault((tuple(names), settings, seeds), []).append(condition)
     lines = []
-    for (names, seeds), conditions in conditions_of.items():
+    for (names, settings, seeds), conditions in conditions_of.items():
         options = {"--corpora": conditions, "--systems": names, "--seeds": map(str, seeds)}
         words = [word for option, values in options.items() for word in (option, *values)]
-        lines.append(shlex.join(["python", "cross_validate.py", *words]))
+        lines.append(shlex.join(["python", "cross_validate.py", *words, *settings]))
     return lines
+
+
+def settings_text(systems: Sequence[SystemScores]) -> str:
+    """Say which settings of the paper's models are not those that their names stand for.
+
+    Args:
+        systems: Gathered from the score files.
+
+    Returns:
+        A sentence for each set of settings; empty if all are the usual ones.
+    """
+    titles_of: dict[str, list[str]] = {}
+    for system in systems:
+        words = _settings_words(system)
+        if words:
+            titles = titles_of.setdefault(shlex.join(words), [])
+            titles += [system.title] * (system.title not in titles)
+    return " ".join(f"Trained with `{words}`: {'; '.join(titles)}." for words, titles in titles_of.items())
 
 
 def hours_text(systems: Sequence[SystemScores]) -> str:
@@ -48,4 +70,52 @@ def hours_text(systems: Sequence[SystemScores]) -> str:
     return f"Computing these {len(parts)} folds took {sum(seconds) / 3600:.1f} hours one after another{on}."
 
 
-__all__ = ["commands", "hours_text"]
+def overrides(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, str]:
+    """Find what has to be said so that a system is trained as a fold was.
+
+    Args:
+        settings: Settings of the system with which the fold was computed: its `model` and `training`. What is off is
+            left out of them.
+        usual: Those that the system has by itself.
+
+    Returns:
+        Values by field, as `--set` takes them; lists, which it does not take, are left out.
+
+    Example:
+        >>> there = {"model": {"hidden_size": 64}, "training": {"max_steps": 800}}
+        >>> overrides(there, {"model": {"hidden_size": 128, "dropout": 0.3}, "training": {"max_steps": -1}})
+        {'hidden_size': '64', 'dropout': '0', 'max_steps': '800'}
+    """
+    found = {}
+    for part in ("model", "training"):
+        there, here = settings[part], usual[part]
+        for name in dict.fromkeys([*here, *there]):
+            value = there.get(name, "none" if isinstance(here.get(name), str) else 0)
+            if value != here.get(name) and not isinstance(value, list | tuple):
+                short = f"{value:g}" if isinstance(value, float) else str(value)
+                found[name] = short if short == str(value) or float(short) == value else str(value)
+    return found
+
+
+def _settings_words(system: SystemScores) -> list[str]:
+    """The words of the command that say how the system was trained, beyond its name."""
+    about = next(iter(system.parts.values())).about
+    settings = about.get("settings", {}).get("system")
+    if not isinstance(settings, Mapping) or settings.get("kind") != "neural":
+        return []
+    usual = _usual_settings(system.system)
+    given = overrides(settings, usual) if usual is not None else {}
+    words = ["--set", *(f"{name}={value}" for name, value in given.items())] if given else []
+    encoders = [name for name in (about.get("encoders") or {}).values() if name != SMALL_DEEPSPEECH]
+    return words + [word for name in encoders for word in ("--encoder", name)]
+
+
+@cache
+def _usual_settings(name: str) -> Mapping[str, Any] | None:
+    """What a system of that name is trained with if nothing else is said; `None` if there is no such system."""
+    from .registry import get_system, list_systems  # which need torch, and are not needed for every report
+
+    return get_system(name).settings() if name in list_systems() else None
+
+
+__all__ = ["commands", "hours_text", "overrides", "settings_text"]

@@ -17,7 +17,7 @@ from .claims import Finding, evaluate_claims
 from .head_claim import head_sentence
 from .paper_figures import published_figures
 from .reading_order import CONDITION_TITLES, condition_order, condition_title, system_order
-from .recomputing import commands, hours_text
+from .recomputing import commands, hours_text, settings_text
 from .report_sections import Section, system_sections
 
 CLAIMS = "claims"
@@ -131,11 +131,12 @@ def _write(
     lines = commands(systems)
     records = [record for table in tables for record in table.records()]
     how = "\n".join(["```sh", *lines, "```"])
+    told = " ".join(filter(None, [hours_text(systems), settings_text(systems)]))
     blocks = [
         f"# {'Claims' if name == CLAIMS else condition_title(name)}",
         introduction,
         *(section.markdown() for section in sections),
-        f"## How to compute it\n\n{how}\n\n{hours_text(systems)} `ser report` writes the tables from the score files.",
+        f"## How to compute it\n\n{how}\n\n{told} `ser report` writes the tables from the score files.",
     ]
     latex = [
         *(f"% {line}" for line in lines),

@@ -3,6 +3,7 @@
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ from speech_emotion.evaluation.report_table import Column, Interval, ReportTable
 from speech_emotion.evaluation.seed_metrics import MeanSD, pooled_metrics
 from speech_emotion.evaluation.speaker_bootstrap import Estimate
 from speech_emotion.evaluation.summary import summary_table
-from speech_emotion.evaluation.system_scores import gather_systems
+from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.tables import csv_table, latex_escape, latex_table
 from speech_emotion.evaluation.titles import system_title
 from speech_emotion.experiments.claims import claim_outcome, evaluate_claims, judge
+from speech_emotion.experiments.neural_arguments import parse_overrides
 from speech_emotion.experiments.paper_figures import published_difference
 from speech_emotion.experiments.planned_comparisons import BEST, CLAIMS, PLANNED, Comparison
-from speech_emotion.experiments.recomputing import commands
+from speech_emotion.experiments.recomputing import commands, settings_text
+from speech_emotion.experiments.registry import get_system
 from speech_emotion.experiments.report import write_report
 
 from .simulated_scores import all_folds, save_all
@@ -105,6 +108,32 @@ def test_conditions_with_other_systems_have_commands_of_their_own() -> None:
         "python cross_validate.py --corpora one three --systems a --seeds 0 1",
         "python cross_validate.py --corpora two --systems a b --seeds 0 1",
     ]
+
+
+def test_commands_say_how_the_models_were_trained() -> None:
+    entries = []
+    for name in ("model-1", "model-2", "model-1-best"):
+        settings = get_system(name, {"hidden_size": 16, "attention_dropout": 0.0, "max_steps": 800}).settings()
+        encoders = {"deepspeech": "deepspeech-0.4.1" if name == "model-2" else "deepspeech-small"}
+        entries += all_folds(name, about={"settings": {"system": settings}, "encoders": encoders})
+    entries += all_folds("plain", about={"settings": {"system": {"kind": "svm"}}})
+    systems = {system.system: system for system in gather_systems(entries)}
+    start = "python cross_validate.py --corpora toy --systems"
+    compact = "--set hidden_size=16 attention_dropout=0 max_steps=800"
+    assert commands([systems["model-1"], systems["model-1-best"]])[0].startswith(
+        f"{start} model-1 --seeds 0 1 {compact}"
+    )
+    assert commands([systems["model-2"]]) == [f"{start} model-2 --seeds 0 1 {compact} --encoder deepspeech-0.4.1"]
+    assert commands([systems["plain"]]) == [f"{start} plain --seeds 0 1"]
+    assert settings_text([systems["model-1"], systems["plain"]]) == f"Trained with `{compact}`: Model-1 (acoustic)."
+    # The words give back the settings.
+    words = compact.split()[1:]
+    assert get_system("model-1", parse_overrides(words)).settings() == settings_of(systems["model-1"])
+    assert settings_text([systems["plain"]]) == ""
+
+
+def settings_of(system: SystemScores) -> dict[str, Any]:
+    return system.parts[0, 0].about["settings"]["system"]
 
 
 def test_a_page_says_what_is_pooled_and_what_chance_gives(report: Path) -> None:
