@@ -85,8 +85,8 @@ def _claims(findings: Sequence[Finding]) -> str:
             group[0].comparison.claim for group in groups if group not in run and group[0].comparison.family == family
         ]
         if rest:
-            claims = f"claim{'s' * (len(rest) > 1)} {', '.join(rest)}"
-            lines.append(f"- Not run, for want of complete results on {family}: {claims}.")
+            what = "the comparison itself" if rest == ["best"] else f"claim{'s' * (len(rest) > 1)} {', '.join(rest)}"
+            lines.append(f"- Not run, for want of complete results on {family}: {what}.")
     return "\n".join(lines)
 
 
