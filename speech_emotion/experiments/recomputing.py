@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from speech_emotion.evaluation.system_scores import SystemScores
+from speech_emotion.evaluation.titles import CONTROL
 from speech_emotion.pretrained import SMALL_DEEPSPEECH
 
 
@@ -100,10 +101,12 @@ def overrides(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str
 def _settings_words(system: SystemScores) -> list[str]:
     """The words of the command that say how the system was trained, beyond its name."""
     about = next(iter(system.parts.values())).about
-    settings = about.get("settings", {}).get("system")
+    settings, name = about.get("settings", {}).get("system"), system.system
+    if isinstance(settings, Mapping) and settings.get("kind") == "label-permutation":  # a control, and what it is of
+        settings, name = settings["system"], name.removesuffix(f"-{CONTROL}")
     if not isinstance(settings, Mapping) or settings.get("kind") != "neural":
         return []
-    usual = _usual_settings(system.system)
+    usual = _usual_settings(name)
     given = overrides(settings, usual) if usual is not None else {}
     words = ["--set", *(f"{name}={value}" for name, value in given.items())] if given else []
     encoders = [name for name in (about.get("encoders") or {}).values() if name != SMALL_DEEPSPEECH]

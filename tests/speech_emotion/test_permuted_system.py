@@ -11,10 +11,12 @@ import pytest
 from dataset_scripts import load_corpus
 from speech_emotion.evaluation.fold_scores import FoldScores
 from speech_emotion.evaluation.summary import summary_table
+from speech_emotion.evaluation.system_scores import gather_systems
 from speech_emotion.evaluation.titles import system_title
 from speech_emotion.experiments.main import main
 from speech_emotion.experiments.permuted_system import PermutedSystem
 from speech_emotion.experiments.planned_comparisons import PLANNED
+from speech_emotion.experiments.recomputing import commands
 from speech_emotion.experiments.registry import get_system, list_systems
 from speech_emotion.experiments.spectrogram_extractor import SpectrogramExtractor
 from speech_emotion.experiments.system import FoldOutcome, FoldTask, System
@@ -113,6 +115,13 @@ def test_a_control_is_shown_and_not_compared() -> None:
     table = summary_table(scores)
     assert title in table.markdown() and "a control, not a competitor" in table.note
     assert "control" not in summary_table(all_folds()).note
+
+
+def test_the_command_that_computes_a_control_has_its_settings() -> None:
+    settings = get_system("model-1-permuted", {"hidden_size": 8}).settings()
+    scores = all_folds("model-1-permuted", seeds=(0,), about={"settings": {"system": settings}})
+    (command,) = commands(gather_systems(scores))
+    assert command.endswith("--corpora toy --systems model-1-permuted --seeds 0 --set hidden_size=8")
 
 
 @pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
