@@ -8,7 +8,12 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 LIBRARY = "modeling-ser"
 # Licences as the Hub names them; any other is "other", and the card's text says which.
-HUB_LICENSES = {"CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0", "CC BY 4.0": "cc-by-4.0", "ODbL 1.0": "odbl"}
+HUB_LICENSES = {
+    "CC BY 4.0": "cc-by-4.0",
+    "CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0",
+    "CC BY-NC-ND 4.0": "cc-by-nc-nd-4.0",
+    "Open Database License 1.0 (ODbL)": "odbl",
+}
 
 
 @dataclass(frozen=True)
