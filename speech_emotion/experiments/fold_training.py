@@ -24,7 +24,7 @@ class TrainedFold:
     Args:
         scores: For each split asked for, the probability of each emotion, (clips, classes), float64.
         curve: Per epoch `epoch`, `train_loss`, `validation_loss`, `validation_ua`.
-        best_epoch: The epoch whose weights gave the scores, from 1.
+        best_epoch: The epoch whose weights gave the scores, from 1; the last where that was asked for.
         parameters: Number of trainable values.
     """
 
@@ -41,9 +41,10 @@ def train_fold(
     validation: ClipSplit,
     scored: Sequence[ClipSplit],
     feature_size: int,
+    keep_best: bool = True,
     **kwargs: Any,
 ) -> TrainedFold:
-    """Train a network, keep its best epoch by the validation clips, and score clips.
+    """Train a network, keep its best epoch by the validation clips or its last, and score clips.
 
     Args:
         network: The network, with its normalization set.
@@ -52,6 +53,7 @@ def train_fold(
         validation: Clips of other speakers, to choose the epoch by.
         scored: Splits to score.
         feature_size: Features per frame.
+        keep_best: Whether to keep the epoch that does best on the validation clips; else the last, chosen by nobody.
         kwargs: Further arguments of `SERTrainer`.
 
     Returns:
@@ -66,10 +68,13 @@ def train_fold(
     trainer.remove_callback(trainer.stop)  # a stopped fold is begun again: there is nothing to save
     trainer.compute_metrics = _metrics_of(network.config.num_labels)
     trainer.train()
-    best.restore()
+    if keep_best:
+        best.restore()
     scores = [_softmax(trainer.predict(clips).predictions) for clips in scored]
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return TrainedFold(scores, _curve(trainer.state.log_history), best.best_epoch, parameters)
+    return TrainedFold(
+        scores, _curve(trainer.state.log_history), best.best_epoch if keep_best else best.epochs, parameters
+    )
 
 
 def subset(clips: ClipSplit, indices: Sequence[int]) -> ClipSplit:

@@ -12,7 +12,7 @@ from speech_emotion.training.provenance import training_settings
 
 # What the cross-validation itself decides.
 DECIDED = (
-    "data_seed", "ddp_backend", "eval_strategy", "hub_model_id", "load_best_model_at_end", "logging_strategy",
+    "data_seed", "ddp_backend", "eval_strategy", "hub_model_id", "logging_strategy",
     "output_dir", "overwrite_output_dir", "preset", "push_to_hub", "report_to", "resume_from_checkpoint",
     "save_strategy", "seed", "use_cpu",
 )  # fmt: skip
@@ -115,7 +115,7 @@ def training_arguments(
             "eval_strategy": "epoch",
             "logging_strategy": "epoch",
             "save_strategy": "no",
-            "load_best_model_at_end": False,
+            "load_best_model_at_end": False,  # which would read files; `train_fold` keeps weights in memory
         }
     )
     batch, rest = divmod(arguments.per_device_train_batch_size, arguments.world_size)

@@ -92,7 +92,7 @@ class NeuralSystem(System):
         }
 
     def fit(self, task: FoldTask) -> FoldOutcome:
-        """Train, choose the epoch by UA on the validation clips, and score."""
+        """Train, choose the epoch by UA on the validation clips unless the last is to be kept, and score."""
         trained = [self._train(task, *chances) for chances in self._chances(task)]
         validation, test = (np.mean([one.scores[part] for one in trained], axis=0) for part in (0, 1))
         about: dict[str, Any] = {"parameters": sum(one.parameters for one in trained)}
@@ -133,6 +133,7 @@ class NeuralSystem(System):
             splits.validation,
             scored,
             extractor.feature_size,
+            keep_best=self.overrides.get("load_best_model_at_end", True),
             augmentations=make_augmentations(self.model, extractor, network),
         )
 

@@ -104,6 +104,27 @@ def test_mapped_features_are_those_of_the_cache(rows: datasets.Dataset) -> None:
             assert np.array_equal(mapped[index]["input_features"], table[index]["input_features"])
 
 
+def test_the_last_epoch_is_kept_where_the_best_is_not_asked_for(splits: Splits, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    task = FoldTask(datasets.Dataset.from_dict({}), splits, ["anger", "fear", "neutral"], 0, tmp_path)
+    outcomes = {}
+    for keep_best in (True, False):
+        overrides = SMALL | {"num_train_epochs": 6, "learning_rate": 0.03, "load_best_model_at_end": keep_best}
+        system = NeuralSystem("model-1", "", ["mel"], overrides=overrides)
+        assert system.settings()["training"]["load_best_model_at_end"] is keep_best
+        outcomes[keep_best] = system.fit(task)
+    curve = outcomes[True].about["curve"]
+    assert curve == outcomes[False].about["curve"]  # the training is the same, and only the choice differs
+    uas = [point["validation_ua"] for point in curve]
+    assert outcomes[True].about["best_epoch"] == 1 + int(np.argmax(uas)) < 6  # else this test would show nothing
+    assert outcomes[False].about["best_epoch"] == 6
+    truth = np.array(splits.validation.labels)
+    for keep_best, epoch in ((True, int(np.argmax(uas))), (False, 5)):
+        guesses = outcomes[keep_best].validation.argmax(axis=1)
+        recalls = [(guesses[truth == label] == label).mean() for label in np.unique(truth)]
+        assert np.mean(recalls) == pytest.approx(uas[epoch])
+
+
 @pytest.mark.parametrize("imbalance", ["none", "class-weights", "oversampling", "focal", "ensemble"])
 def test_every_way_of_meeting_imbalance(
     rows: datasets.Dataset, splits: Splits, tmp_path: Path, imbalance: str, monkeypatch: pytest.MonkeyPatch
