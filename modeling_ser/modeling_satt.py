@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .modeling_ser import MaskedBatchNorm
+from .masked_batch_norm import MaskedBatchNorm
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ The paper's convolutions slide over time only, so that a pattern must be learned
 the mel bands too, and shrink the image as they go.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from .masked_batch_norm import MaskedBatchNorm
 
 PLANES = 3  # log-mel, Δ, ΔΔ
 # Frames are halved by the first two layers and then kept; bands are halved by each.
@@ -25,8 +27,6 @@ class SpectrogramStem(nn.Module):
     Args:
         channels: Channels of each layer.
         num_bands: Mel bands; at least 2 to the power of the number of layers.
-        make_norm: Makes a normalization of so many channels, called with activations (batch, frames, bands, channels)
-            and their mask (batch, frames, 1, 1).
 
     Attributes:
         output_size: Features of a frame that come out: channels × bands of the last layer.
@@ -35,14 +35,13 @@ class SpectrogramStem(nn.Module):
     Source: ours; the strided layout is that of residual networks (He et al., 2016) without their residuals.
 
     Example:
-        >>> from .modeling_ser import MaskedBatchNorm
-        >>> stem = SpectrogramStem((16, 32, 64), num_bands=128, make_norm=MaskedBatchNorm)
+        >>> stem = SpectrogramStem((16, 32, 64), num_bands=128)
         >>> features, mask = stem(torch.randn(2, 50, 384), torch.ones(2, 50, 1))
         >>> features.shape, mask.shape
         (torch.Size([2, 13, 1024]), torch.Size([2, 13, 1]))
     """
 
-    def __init__(self, channels: Sequence[int], num_bands: int, make_norm: Callable[[int], nn.Module]) -> None:
+    def __init__(self, channels: Sequence[int], num_bands: int) -> None:
         super().__init__()
         self.num_bands = num_bands
         sizes = [PLANES, *channels]
@@ -52,7 +51,7 @@ class SpectrogramStem(nn.Module):
             nn.Conv2d(size, out, kernel := 3 if layer else 5, stride, padding=kernel // 2, bias=False)
             for layer, (size, out, stride) in enumerate(zip(sizes, channels, self.strides, strict=False))
         )
-        self.norms = nn.ModuleList(make_norm(size) for size in channels)
+        self.norms = nn.ModuleList(MaskedBatchNorm(size) for size in channels)
         for _ in channels:
             num_bands = (num_bands + 1) // 2
         self.output_size = channels[-1] * num_bands

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modeling_ser.modeling_ser import MaskedBatchNorm
+from modeling_ser.masked_batch_norm import MaskedBatchNorm
 from tests.modeling_ser.small_models import padded, random_clips
 
 LENGTHS = [[7], [1, 9, 4], [5, 5], [1, 1]]

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from modeling_ser import SERForAudioClassification, SERModel
-from modeling_ser.modeling_ser import MaskedBatchNorm
 from modeling_ser.spectrogram_stem import SpectrogramStem
 from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
 
@@ -60,7 +59,7 @@ def test_it_is_three_strided_convolutions_of_frames_and_bands() -> None:
 
 @pytest.mark.parametrize("channels", [(3,), (3, 2)])
 def test_one_or_two_layers_halve_frames_once_or_twice(channels: tuple[int, ...]) -> None:
-    stem = SpectrogramStem(channels, BANDS, MaskedBatchNorm)
+    stem = SpectrogramStem(channels, BANDS)
     output, mask = stem(torch.randn(2, 9, SIZE), torch.ones(2, 9, 1))
     assert stem.frame_stride == 2 ** len(channels)
     assert output.shape == (2, -(-9 // stem.frame_stride), stem.output_size)

@@ -28,7 +28,9 @@ CODE = {
     "modeling_ser.py",
     "pipeline_deepspeech.py",
     "pipeline_ser.py",
+    "masked_batch_norm.py",
     "pooling.py",
+    "spectrogram_stem.py",
     "speech_encoders.py",
     "waveform_inputs.py",
 }
