@@ -73,8 +73,8 @@ class SERConfig(PreTrainedConfig):
             stream, the pooled contexts concatenated before the dense layers.
         stream_sizes: Features of each stream, in order, summing to `input_size`; needed for late fusion.
         stem_channels: Channels of convolutions over frames × mel bands before the encoder (`SpectrogramStem`), such as
-            `(16, 32, 64)`, for features that are log-mel, Δ and ΔΔ alone; `None`, as in the paper, for none. The
-            encoder then reads a quarter of the frames.
+            `(16, 32, 64)`, for log-mel, Δ and ΔΔ as the first or only stream; `None`, as in the paper, for none. The
+            encoder then reads a quarter of the frames, to which other streams are averaged.
         pooling: `"mean"`: the average of the contexts over the frames, as in the paper. `"attention_statistics"`:
             their mean and standard deviation under learned weights of the frames (Okabe et al., 2018), twice the size.
         class_weights: Weight w_y of each class in the loss, in the order of the labels; `None` weighs all alike. Use
@@ -206,7 +206,7 @@ class SERConfig(PreTrainedConfig):
             raise ValueError(
                 f"stream_sizes {list(self.stream_sizes)} must be positive and sum to input_size {self.input_size}."
             )
-        if self.stem_channels:
+        if self.stem_channels:  # after the sizes of the streams, which it reads
             self._check_stem()
         if self.class_weights is not None and not all(0 < weight < float("inf") for weight in self.class_weights):
             raise ValueError(f"class_weights must be positive and finite, not {list(self.class_weights)}.")
@@ -214,17 +214,13 @@ class SERConfig(PreTrainedConfig):
     def _check_stem(self) -> None:
         if min(self.stem_channels) < 1:
             raise ValueError(f"stem_channels must be positive, not {list(self.stem_channels)}.")
-        if self.stream_sizes is not None and len(self.stream_sizes) > 1:
-            raise ValueError(
-                f"stem_channels are for log-mel, Δ and ΔΔ alone; stream_sizes {list(self.stream_sizes)} has "
-                f"{len(self.stream_sizes)} streams. Set stem_channels to None."
-            )
-        bands, rest = divmod(self.input_size, 3)
+        size = self.stream_sizes[0] if self.stream_sizes else self.input_size
+        bands, rest = divmod(size, 3)
         if rest or bands < 2 ** len(self.stem_channels):
             raise ValueError(
-                f"stem_channels {list(self.stem_channels)} halve the mel bands {len(self.stem_channels)} times, so "
-                f"input_size must be 3 times the number of bands, {2 ** len(self.stem_channels)} at least; it is "
-                f"{self.input_size}."
+                f"stem_channels {list(self.stem_channels)} halve the mel bands {len(self.stem_channels)} times: the "
+                f"first stream must have 3 features for each of at least {2 ** len(self.stem_channels)} bands; it has "
+                f"{size} features."
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
 from .masked_batch_norm import MaskedBatchNorm
 from .pooling import POOLINGS
-from .spectrogram_stem import PLANES, SpectrogramStem
+from .spectrogram_stem import SpectrogramStem, average_frames
 
 logger = logging.get_logger(__name__)
 
@@ -321,16 +321,16 @@ class SERModel(SERPreTrainedModel):
 
     def __init__(self, config: SERConfig) -> None:
         super().__init__(config)
-        self.stream_sizes = list(config.stream_sizes) if config.fusion == "late" else [config.input_size]
+        sizes = list(config.stream_sizes or [config.input_size])
         self.register_buffer("feature_mean", torch.zeros(config.input_size))
         self.register_buffer("feature_std", torch.ones(config.input_size))
         self.stem: SpectrogramStem | None = None
-        encoder_sizes = self.stream_sizes
         if config.stem_channels:
-            self.stem = SpectrogramStem(config.stem_channels, config.input_size // PLANES)
-            encoder_sizes = [self.stem.output_size]
-        self.streams = nn.ModuleList(EncoderDecoder(config, size) for size in encoder_sizes)
-        self.poolings = nn.ModuleList(POOLINGS[config.pooling](config.hidden_size) for _ in self.stream_sizes)
+            self.stem = SpectrogramStem(config.stem_channels, sizes[0])
+            sizes[0] = self.stem.output_size
+        self.encoder_sizes = sizes if config.fusion == "late" else [sum(sizes)]
+        self.streams = nn.ModuleList(EncoderDecoder(config, size) for size in self.encoder_sizes)
+        self.poolings = nn.ModuleList(POOLINGS[config.pooling](config.hidden_size) for _ in self.encoder_sizes)
         self.post_init()
 
     @property
@@ -412,10 +412,14 @@ class SERModel(SERPreTrainedModel):
         if real is not None:  # not a product: whatever stands in the padding, NaN included, must vanish
             features = features.masked_fill(~real.unsqueeze(-1), 0.0)
         if self.stem is not None:
-            features, mask = self.stem(features, mask)
+            mel, others = features.tensor_split([self.stem.input_size], dim=-1)
+            mel, fewer = self.stem(mel, mask)
+            if others.shape[-1]:
+                mel = torch.cat([mel, average_frames(others, mask, self.stem.frame_stride)], dim=-1)
+            features, mask = mel, fewer  # (batch, frames', sum of encoder_sizes), (batch, frames', 1)
             real = None if real is None else mask.squeeze(-1).bool()
         encoded, contexts, pooled, attentions = [], [], [], []
-        parts = features.split(self.stream_sizes, dim=-1) if len(self.stream_sizes) > 1 else (features,)
+        parts = features.split(self.encoder_sizes, dim=-1) if len(self.encoder_sizes) > 1 else (features,)
         for stream, pooling, part in zip(self.streams, self.poolings, parts, strict=True):
             stream_encoded, context, weights = stream(part, mask, real, output_attentions)
             encoded.append(stream_encoded)

@@ -26,7 +26,7 @@ class SpectrogramStem(nn.Module):
 
     Args:
         channels: Channels of each layer.
-        num_bands: Mel bands; at least 2 to the power of the number of layers.
+        input_size: Features of a frame, 3 for each mel band; of these 2 to the power of the number of layers at least.
 
     Attributes:
         output_size: Features of a frame that come out: channels × bands of the last layer.
@@ -35,15 +35,16 @@ class SpectrogramStem(nn.Module):
     Source: ours; the strided layout is that of residual networks (He et al., 2016) without their residuals.
 
     Example:
-        >>> stem = SpectrogramStem((16, 32, 64), num_bands=128)
+        >>> stem = SpectrogramStem((16, 32, 64), input_size=384)
         >>> features, mask = stem(torch.randn(2, 50, 384), torch.ones(2, 50, 1))
         >>> features.shape, mask.shape
         (torch.Size([2, 13, 1024]), torch.Size([2, 13, 1]))
     """
 
-    def __init__(self, channels: Sequence[int], num_bands: int) -> None:
+    def __init__(self, channels: Sequence[int], input_size: int) -> None:
         super().__init__()
-        self.num_bands = num_bands
+        self.input_size = input_size
+        self.num_bands = num_bands = input_size // PLANES
         sizes = [PLANES, *channels]
         self.strides = [(2 if layer < HALVING_LAYERS else 1, 2) for layer in range(len(channels))]  # frames, bands
         self.convs = nn.ModuleList(
@@ -82,4 +83,29 @@ class SpectrogramStem(nn.Module):
         return image.permute(0, 2, 3, 1).flatten(2), mask  # (batch, frames', bands × channels)
 
 
-__all__ = ["SpectrogramStem"]
+def average_frames(features: torch.Tensor, mask: torch.Tensor, stride: int) -> torch.Tensor:
+    """Bring other features to the frames of a stem: frame j is the average of the real frames around frame j × stride.
+
+    Args:
+        features: (batch, frames, size), 0 where padded.
+        mask: 1 for real frames and 0 for padding, (batch, frames, 1).
+        stride: Frames that come in for each frame that goes out, even; stride + 1 of them are averaged.
+
+    Returns:
+        (batch, ⌈frames / stride⌉, size), 0 where padded.
+
+    Example:
+        >>> features, mask = torch.tensor([[[1.0], [2.0], [6.0], [0.0]]]), torch.tensor([[[1.0], [1.0], [1.0], [0.0]]])
+        >>> average_frames(features, mask, stride=2).flatten().tolist()
+        [1.5, 4.0]
+    """
+
+    def pool(x: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool1d(x.transpose(1, 2), stride + 1, stride, stride // 2).transpose(1, 2)
+
+    # Both are sums over stride + 1 frames, divided alike. A window whose center is padding may reach a real frame.
+    shares, centers = pool(mask), F.avg_pool1d(mask.transpose(1, 2), 1, stride).transpose(1, 2)
+    return pool(features) / shares.clamp(min=1 / (stride + 1)) * centers  # (batch, frames', size)
+
+
+__all__ = ["SpectrogramStem", "average_frames"]

@@ -33,8 +33,8 @@ def preset_settings(name: str, streams: Sequence[str]) -> dict[str, Any]:
 
     Args:
         name: Of the preset.
-        streams: Feature streams of the model. Only log-mel with Δ and ΔΔ alone is an image, so that any other model
-            has no stem.
+        streams: Feature streams of the model. Only log-mel with Δ and ΔΔ is an image, so that a model without it has
+            no stem.
 
     Returns:
         Values by field of `ModelArguments` or `SERTrainingArguments`.
@@ -49,7 +49,7 @@ def preset_settings(name: str, streams: Sequence[str]) -> dict[str, Any]:
     if name not in PRESETS:
         raise ValueError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
     settings = dict(PRESETS[name])
-    if tuple(streams) != ("mel",):
+    if streams[0] != "mel":
         settings.pop("stem_channels", None)
     return settings
 

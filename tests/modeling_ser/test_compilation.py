@@ -66,6 +66,7 @@ SHAPES = [
     {"pooling": "attention_statistics"},
     {"num_members": 2},
     STEM,
+    STEM | {"input_size": 30, "stream_sizes": [24, 6]},
 ]
 
 

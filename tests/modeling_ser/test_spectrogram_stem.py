@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modeling_ser import SERForAudioClassification, SERModel
-from modeling_ser.spectrogram_stem import SpectrogramStem
+from modeling_ser.spectrogram_stem import SpectrogramStem, average_frames
 from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
 
 BANDS, CHANNELS = 8, (3, 4, 2)
@@ -15,8 +15,13 @@ SIZE = 3 * BANDS
 LENGTHS = [5, 1, 12, 8, 9]
 
 
+OTHERS = {"input_size": SIZE + 5, "stream_sizes": [SIZE, 5]}  # another stream beside the spectrogram
+STREAMS = [{}, OTHERS, OTHERS | {"fusion": "late"}]
+
+
 def small_model(**fields: object) -> SERForAudioClassification:
-    return enlivened(SERForAudioClassification(small_config(input_size=SIZE, stem_channels=CHANNELS, **fields)))
+    config = small_config(**{"input_size": SIZE, "stem_channels": CHANNELS} | fields)
+    return enlivened(SERForAudioClassification(config))
 
 
 def convolve(image: np.ndarray, kernel: np.ndarray, strides: tuple[int, int]) -> np.ndarray:
@@ -59,7 +64,7 @@ def test_it_is_three_strided_convolutions_of_frames_and_bands() -> None:
 
 @pytest.mark.parametrize("channels", [(3,), (3, 2)])
 def test_one_or_two_layers_halve_frames_once_or_twice(channels: tuple[int, ...]) -> None:
-    stem = SpectrogramStem(channels, BANDS)
+    stem = SpectrogramStem(channels, SIZE)
     output, mask = stem(torch.randn(2, 9, SIZE), torch.ones(2, 9, 1))
     assert stem.frame_stride == 2 ** len(channels)
     assert output.shape == (2, -(-9 // stem.frame_stride), stem.output_size)
@@ -68,28 +73,39 @@ def test_one_or_two_layers_halve_frames_once_or_twice(channels: tuple[int, ...])
 
 @pytest.mark.parametrize("garbage", [0.0, torch.nan])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("pooling", ["mean", "attention_statistics"])
-def test_a_clip_scores_alone_as_in_any_batch(pooling: str, attention: str, garbage: float) -> None:
-    model = small_model(pooling=pooling)
+@pytest.mark.parametrize("fields", [*STREAMS, {"pooling": "attention_statistics"}], ids=str)
+def test_a_clip_scores_alone_as_in_any_batch(fields: dict, attention: str, garbage: float) -> None:
+    model = small_model(**fields)
     model.set_attn_implementation(attention)
-    clips = random_clips([*LENGTHS, 2, 40], SIZE)
+    clips = random_clips([*LENGTHS, 2, 40], model.config.input_size)
     alone = torch.cat([model(clip.unsqueeze(0)).logits for clip in clips])
     for frames in (40, 97):
         torch.testing.assert_close(model(*padded(clips, frames, garbage)).logits, alone, rtol=0, atol=1e-5)
 
 
-def test_training_statistics_do_not_see_padding() -> None:
+@pytest.mark.parametrize("fields", STREAMS, ids=str)
+def test_training_statistics_do_not_see_padding(fields: dict) -> None:
     states = []
     for frames in (12, 50):
-        model = small_model(dropout=0, attention_dropout=0).train()
-        logits = model(*padded(random_clips(LENGTHS, SIZE), frames, torch.nan)).logits
+        model = small_model(dropout=0, attention_dropout=0, **fields).train()
+        logits = model(*padded(random_clips(LENGTHS, model.config.input_size), frames, torch.nan)).logits
         states.append({"logits": logits, **model.state_dict()})
     torch.testing.assert_close(*states)
 
 
-def test_every_parameter_is_trained_and_no_gradient_flows_into_padding() -> None:
-    model = small_model(dense_size=20).train()
-    features, mask = padded(random_clips(LENGTHS, SIZE), padding=torch.nan)
+def test_other_streams_are_averaged_around_the_frames_of_the_stem() -> None:
+    frames = torch.arange(1.0, 11.0).view(1, 10, 1)
+    mask = torch.ones(1, 10, 1)
+    # Around frames 0, 4 and 8: 1 to 3, 3 to 7, 7 to 10.
+    assert average_frames(frames, mask, 4).flatten().tolist() == pytest.approx([2.0, 5.0, 8.5])
+    mask[:, 8:] = 0  # the third output frame is padding, though frames 6 and 7 lie in its window
+    assert average_frames(frames * mask, mask, 4).flatten().tolist() == pytest.approx([2.0, 5.0, 0.0])
+
+
+@pytest.mark.parametrize("fields", STREAMS, ids=str)
+def test_every_parameter_is_trained_and_no_gradient_flows_into_padding(fields: dict) -> None:
+    model = small_model(dense_size=20, **fields).train()
+    features, mask = padded(random_clips(LENGTHS, model.config.input_size), padding=torch.nan)
     features.requires_grad_()
     model(features, mask, labels=torch.tensor([0, 1, 2, 1, 0])).loss.backward()
     assert (features.grad[~mask.bool()] == 0).all()
