@@ -20,7 +20,8 @@ from .system import FoldOutcome, FoldTask, System
 Imbalance = Literal["none", "class-weights", "oversampling", "focal", "ensemble"]
 IMBALANCE = get_args(Imbalance)
 NUM_MEMBERS = 3
-TOLD_ELSEWHERE = ("encoder", "encoder_revision", "encoder_layer", "preset")  # by the features, and field by field
+# By the features' own settings and, what a preset says, field by field.
+TOLD_ELSEWHERE = ("encoder", "encoder_revision", "encoder_layer", "win_length", "preset")
 
 
 class NeuralSystem(System):

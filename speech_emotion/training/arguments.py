@@ -66,6 +66,7 @@ class ModelArguments:
         model_name_or_path: A saved model to fine-tune, with its own features and sizes, instead of a new one.
         model_revision: Revision of it on the Hub.
         class_weights: `"none"`, or `"balanced"`: w_y = N / (K n_y), of mean 1 over the training clips.
+        win_length: Samples of the window that the spectrum is taken of; long ones tell a voice's harmonics apart.
         dynamic_range: Floor of a clip's log-mel energies below its loudest one, in dB; 0 for none.
         clip_normalization: What is subtracted from a clip's log-mel energies: `"none"`, `"level"` or `"band"`.
         tempo: Largest change of a training clip's length by chance, as a part of it; 0 for none.
@@ -103,6 +104,7 @@ class ModelArguments:
         metadata={"help": "channels of convolutions over mel bands before the encoder; 0, the default, for none"},
     )
     encoder_dropout: float = field(default=0.0, metadata={"help": "dropout of the encoder's output"})
+    win_length: int = field(default=400, metadata={"help": "samples of the window of the log-mel energies"})
     dynamic_range: float = field(default=0.0, metadata={"help": "floor below a clip's loudest energy, in dB; 0: none"})
     clip_normalization: Literal["none", "level", "band"] = field(
         default="none", metadata={"help": "mean subtracted from a clip's log-mel energies"}

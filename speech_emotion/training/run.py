@@ -200,6 +200,7 @@ def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
         return SERFeatureExtractor(
             streams=tuple(args.streams),
             encoders=_encoders(args),
+            win_length=args.win_length,
             dynamic_range=args.dynamic_range or None,
             clip_normalization=args.clip_normalization,
         )

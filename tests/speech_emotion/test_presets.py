@@ -6,6 +6,7 @@ import pytest
 
 from speech_emotion.training import ModelArguments, SERTrainingArguments, parse_arguments
 from speech_emotion.training.presets import PRESETS
+from speech_emotion.training.run import make_extractor
 
 START = ["--corpus", "polish", "--use_cpu", "true", "--report_to", "none"]
 
@@ -64,6 +65,14 @@ def test_features_that_are_no_image_have_no_stem() -> None:
         best = values(["--preset", "best", "--streams", *streams])
         assert best["stem_channels"] == PRESETS["best"]["stem_channels"]
     assert values(["--preset", "best", "--streams", "deepspeech"])["stem_channels"] == []
+
+
+def test_settings_of_the_features_reach_the_extractor() -> None:
+    _, model, _ = parse_arguments([*START, "--win_length", "1024", "--dynamic_range", "60"])
+    extractor = make_extractor(model)
+    assert (extractor.win_length, extractor.dynamic_range, extractor.n_fft) == (1024, 60.0, 2048)
+    plain = make_extractor(parse_arguments(START)[1])
+    assert (plain.win_length, plain.dynamic_range) == (400, None)
 
 
 def test_an_unknown_preset_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
