@@ -21,7 +21,7 @@ VARIANTS = {
     "oversampling": "oversampling",
     "focal": "focal loss",
     "ensemble": "downsampling + ensembling",
-    "best": "tuned",
+    "best": "best recipe",
     CONTROL: "labels permuted (control)",
 }
 

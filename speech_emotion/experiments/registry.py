@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from speech_emotion.evaluation.titles import CONTROL
+from speech_emotion.evaluation.titles import CONTROL, system_title
 
 from .system import System
 
@@ -22,20 +22,15 @@ COMPARED: dict[str, str] = {
 # Which extra of the distribution brings a package that is not there.
 EXTRAS = {"opensmile": "bench", "matplotlib": "plots", "tflite": "convert"}
 
-MODELS: dict[str, tuple[str, tuple[str, ...], str]] = {  # title, streams, fusion
-    "model-1": ("Model-1", ("mel",), "frame"),
-    "model-2": ("Model-2", ("deepspeech",), "frame"),
-    "model-3": ("Model-3", ("mel", "deepspeech"), "frame"),
-    "model-3-late": ("Model-3, late fusion", ("mel", "deepspeech"), "late"),
+MODELS: dict[str, tuple[tuple[str, ...], str]] = {  # streams, fusion
+    "model-1": (("mel",), "frame"),
+    "model-2": (("deepspeech",), "frame"),
+    "model-3": (("mel", "deepspeech"), "frame"),
+    "model-3-late": (("mel", "deepspeech"), "late"),
 }
-IMBALANCE_TITLES = {
-    "none": "",
-    "class-weights": ", class weights",
-    "oversampling": ", oversampling",
-    "focal": ", focal loss",
-    "ensemble": ", downsampling + ensembling",
-}
-PRESET_TITLES = {"": "", "best": ", best recipe"}
+# What may follow a model's name: a way of meeting imbalance, as `NeuralSystem` knows them, and then a preset.
+IMBALANCE_SUFFIXES = {"none": "", **{way: f"-{way}" for way in ("class-weights", "oversampling", "focal", "ensemble")}}
+PRESET_SUFFIXES = {"": "", "best": "-best"}
 
 
 def list_systems() -> list[str]:
@@ -82,10 +77,10 @@ def get_system(
     from .neural_system import NeuralSystem
 
     base, imbalance, suffix = _neural_names()[name]
-    title, streams, fusion = MODELS[base]
+    streams, fusion = MODELS[base]
     return NeuralSystem(
         name,
-        title + IMBALANCE_TITLES[imbalance] + PRESET_TITLES[suffix],
+        system_title(name),
         streams,
         fusion,
         imbalance,
@@ -97,14 +92,10 @@ def get_system(
 def _neural_names() -> dict[str, tuple[str, str, str]]:
     """Each name of the paper's models → model, way of meeting imbalance, preset."""
     return {
-        "-".join([base, *([imbalance] if imbalance != "none" else []), *([preset] if preset else [])]): (
-            base,
-            imbalance,
-            preset,
-        )
+        base + way + suffix: (base, imbalance, preset)
         for base in MODELS
-        for preset in PRESET_TITLES
-        for imbalance in IMBALANCE_TITLES
+        for preset, suffix in PRESET_SUFFIXES.items()
+        for imbalance, way in IMBALANCE_SUFFIXES.items()
     }
 
 

@@ -207,7 +207,7 @@ def test_systems_by_name() -> None:
     assert len(set(names)) == len(names) and "opensmile-compare-svm" in names
     system = registry.get_system("model-3-late-ensemble")
     assert (system.name, system.title) == (
-        "model-3-late-ensemble", "Model-3, late fusion, downsampling + ensembling",
+        "model-3-late-ensemble", "Model-3 (late fusion), downsampling + ensembling",
     )  # fmt: skip
     assert (system.model.fusion, system.model.streams, system.imbalance) == ("late", ["mel", "deepspeech"], "ensemble")
     assert registry.get_system("model-1-class-weights").model.class_weights == "balanced"
