@@ -23,7 +23,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: no-interpreter help demo test lint format bench experiments report lock clean
+.PHONY: no-interpreter help demo test lint format bench experiments heads report lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,7 @@ bench: $(STAMP)  ## Run every benchmark and write benchmarks/RESULTS.md
 # The paper's models in the tables are half as wide as the default, without dropout of attention weights (whose random
 # numbers are a third of the time), and learn for 800 steps each: what 2 cores can do for every fold and seed.
 COMPACT := --set hidden_size=64 attention_dropout=0 learning_rate=0.002 max_steps=800
+HEAD_MODEL := --seed 0 --use_cpu true --hidden_size 64 --attention_dropout 0 --learning_rate 0.002 --max_steps 800 --overwrite_output_dir true
 COMPARE := $(PY) cross_validate.py --seeds 0 1 2 --workers 2
 CONDITIONS := emodb ravdess ased ased-common ased-own
 OF_OTHERS := satt-2017 yenigalla-2018-spectrogram yenigalla-2018-phonemes yenigalla-2018-combined lee-2015 lakomkin-2017
@@ -64,7 +65,22 @@ experiments: $(STAMP)  ## Compute the folds that results/ lacks (a day, on 2 cor
 	$(COMPARE) --corpora ased-imbalanced $(COMPACT) \
 		--systems model-3 model-3-late model-1-class-weights model-1-oversampling model-1-focal; \
 	$(COMPARE) --corpora emodb --systems model-3-late opensmile-egemaps-svm $(OF_OTHERS) $(COMPACT)
+	@$(MAKE) --no-print-directory heads
 	@exec $(PY) -m speech_emotion.cli report --readme README.md
+
+# Models of the first folds, and what becomes of them without one head or another.
+HEAD_FOLDS := 0 1 2
+heads: $(STAMP)  ## Train models and drop each of their attention heads in turn
+	@$(WITH_DATA) set -e; \
+	for fold in $(HEAD_FOLDS); do \
+		$(PY) train.py --corpus emodb --fold $$fold --output_dir outputs/heads/emodb/fold-$$fold $(HEAD_MODEL); \
+		$(PY) train.py --corpus ravdess --scheme k-fold --num_folds 6 --fold $$fold \
+			--output_dir outputs/heads/ravdess/fold-$$fold $(HEAD_MODEL); \
+	done; \
+	for corpus in emodb ravdess; do \
+		$(PY) -m speech_emotion.cli study heads --model outputs/heads/$$corpus/fold-* --corpus $$corpus \
+			--output_dir results/heads/$$corpus; \
+	done
 
 report: $(STAMP)  ## Write the tables and the README's results from results/
 	@exec $(PY) -m speech_emotion.cli report --readme README.md
