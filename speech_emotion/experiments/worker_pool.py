@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
@@ -70,14 +70,15 @@ class Worker:
     def give(self, key: FoldKey) -> None:
         """Let it compute a fold."""
         self.key = key
-        self.connection.send(key)
+        with suppress(ConnectionError):  # of a worker that died meanwhile `answer` tells
+            self.connection.send(key)
 
     def answer(self) -> FoldReport | Failure:
         """Return what came of its fold."""
         key, self.key = self.key, None
         try:
             return self.connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):  # reset, where it died before it had read what it was given
             self.process.join()
             return Failure(key, DIED.format(code=self.process.exitcode))
 

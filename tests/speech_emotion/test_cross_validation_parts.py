@@ -1,8 +1,10 @@
 """Parts of the cross-validation: draws, best weights, mapped features, settings, systems by name."""
 
 import json
+import multiprocessing
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -25,6 +27,7 @@ from speech_emotion.experiments.mapped_features import MappedFeatures
 from speech_emotion.experiments.neural_arguments import parse_overrides, training_arguments
 from speech_emotion.experiments.neural_system import NUM_MEMBERS, NeuralSystem
 from speech_emotion.experiments.system import FoldTask
+from speech_emotion.experiments.worker_pool import Failure, Worker
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.normalization import feature_statistics
 from speech_emotion.training.splits import Splits, make_splits
@@ -238,6 +241,19 @@ def test_a_fold_is_held_once(tmp_path: Path) -> None:
     with sole_computation(one, tmp_path) as again:
         assert again
     assert (tmp_path / ".locks" / ".gitignore").read_text() == "*\n"
+
+
+def test_a_worker_that_died_is_told_of_whenever_it_died() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    worker = Worker.__new__(Worker)
+    worker.connection, worker.process = ours, SimpleNamespace(join=lambda: None, exitcode=-9)
+    key = FoldKey("emodb", "model-1", 0, 3)
+    worker.give(key)
+    theirs.close()  # before it had read the fold: the connection is reset
+    told = Failure(key, "the worker died (exit code -9); of a lack of memory, perhaps: take fewer --workers.")
+    assert worker.answer() == told
+    worker.give(key)  # and after its end the pipe is broken
+    assert worker.answer() == told
 
 
 def test_differences_name_what_differs() -> None:
