@@ -89,7 +89,7 @@ def test_the_claim_of_heads_is_told_from_their_study(results: Path, region: str,
     assert "  - EmoDB: 2 of 2 models" in text and "from 0.21 to 0.24." in text
     assert [judge_heads([{"agreement_of_clips": {"permutation_p": p}}] * 2) for p in (0.02, 0.03)] == [
         "supported",
-        "contradicted",
+        "not decided",
     ]
     (folder / "heads.json").write_text('[{"model": "a"}]')
     with pytest.raises(ValueError, match=r"heads.json holds no study of heads"):
