@@ -8,7 +8,7 @@ from .report_table import Cell, Column, Interval, Name, ReportTable
 from .seed_metrics import fold_metrics, mean_sd, pooled_metrics
 from .speaker_bootstrap import speaker_bootstrap
 from .system_scores import SystemScores, gather_systems
-from .titles import CONTROL, system_title
+from .titles import CONTROL, REDUCED, system_title
 
 COLUMNS = [
     Column("system", "system"),
@@ -86,8 +86,13 @@ def summarize_systems(
         return ReportTable("summary", "All systems", columns, rows, note)
     rows = [[*row, *published.get(system.system, (None, None))] for row, system in zip(rows, systems, strict=True)]
     absent = [name for name in published if name not in {system.system for system in systems}]
-    rows += [
-        [Name(name, system_title(name)), *[None] * (len(COLUMNS) - 2), "not computed", *published[name]]
+    rows += [  # of the original, whatever the size of ours
+        [
+            Name(name, system_title(name).removesuffix(REDUCED)),
+            *[None] * (len(COLUMNS) - 2),
+            "not computed",
+            *published[name],
+        ]
         for name in absent
     ]
     return ReportTable("summary", "All systems", columns + PUBLISHED, rows, note + NOTE_PUBLISHED)

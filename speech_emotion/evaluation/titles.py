@@ -1,5 +1,7 @@
 """What systems are called in tables."""
 
+# Of a system of others with fewer filters, cells or steps than the original, so that an epoch takes minutes at most.
+REDUCED = " (reduced)"
 TITLES = {
     "model-1": "Model-1 (acoustic)",
     "model-2": "Model-2 (linguistic)",
@@ -7,10 +9,10 @@ TITLES = {
     "model-3-late": "Model-3 (late fusion)",
     "opensmile-compare-svm": "openSMILE ComParE 2016 + SVM",
     "opensmile-egemaps-svm": "openSMILE eGeMAPS + SVM",
-    "satt-2017": "Satt et al. 2017",
-    "yenigalla-2018-spectrogram": "Yenigalla et al. 2018, spectrogram",
+    "satt-2017": f"Satt et al. 2017{REDUCED}",
+    "yenigalla-2018-spectrogram": f"Yenigalla et al. 2018, spectrogram{REDUCED}",
     "yenigalla-2018-phonemes": "Yenigalla et al. 2018, phonemes",
-    "yenigalla-2018-combined": "Yenigalla et al. 2018, combined",
+    "yenigalla-2018-combined": f"Yenigalla et al. 2018, combined{REDUCED}",
     "lee-2015": "Lee and Tashev 2015",
     "lakomkin-2017": "Lakomkin et al. 2017",
 }
@@ -48,4 +50,4 @@ def system_title(name: str) -> str:
     return name
 
 
-__all__ = ["CONTROL", "TITLES", "VARIANTS", "system_title"]
+__all__ = ["CONTROL", "REDUCED", "TITLES", "VARIANTS", "system_title"]

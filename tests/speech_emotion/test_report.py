@@ -216,7 +216,8 @@ def test_rows_must_fit_the_columns() -> None:
 def test_titles() -> None:
     assert system_title("model-3-late") == "Model-3 (late fusion)"
     assert system_title("model-1-ensemble-best") == "Model-1 (acoustic), downsampling + ensembling, best recipe"
-    assert system_title("satt-2017") == "Satt et al. 2017"
+    assert system_title("satt-2017") == "Satt et al. 2017 (reduced)"
+    assert system_title("satt-2017-permuted") == "Satt et al. 2017 (reduced), labels permuted (control)"
     assert system_title("mine-best") == "mine-best"
 
 
