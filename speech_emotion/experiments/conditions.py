@@ -7,6 +7,7 @@ from typing import Literal
 
 from dataset_scripts import list_corpora
 from dataset_scripts.folds import SCHEMES, Scheme
+from dataset_scripts.registry import CORPORA
 
 Part = Literal["common", "own", "imbalanced"]
 
@@ -74,8 +75,8 @@ def get_condition(name: str, scheme: Scheme | None = None, num_folds: int | None
     """Find a condition by its name.
 
     Args:
-        name: A built-in condition, or a corpus: one of `list_corpora()`, or a copy with a slash in its name, whose
-            folds leave one speaker out.
+        name: A built-in condition; a corpus: one of `list_corpora()`, or a copy with a slash in its name, whose
+            folds leave one speaker out; or a name that `make_condition` gave to a part of a corpus.
         scheme: Another scheme than the condition's own; it becomes part of the condition's name.
         num_folds: Number of folds, for `k-fold`.
 
@@ -92,6 +93,8 @@ def get_condition(name: str, scheme: Scheme | None = None, num_folds: int | None
         True
         >>> get_condition("emodb", scheme="k-fold", num_folds=5).name
         'emodb-5-fold'
+        >>> get_condition("emodb-anger+fear").labels
+        ('anger', 'fear')
     """
     said = SCHEME_SUFFIX.fullmatch(name)
     if name in CONDITIONS:
@@ -101,6 +104,8 @@ def get_condition(name: str, scheme: Scheme | None = None, num_folds: int | None
     elif said is not None and scheme is None and num_folds is None:  # a name that this function gave
         folds = said["folds"]
         return get_condition(said["name"], "k-fold" if folds else said["scheme"], int(folds) if folds else None)
+    elif (made := _made_condition(name)) is not None:
+        condition = made
     else:
         known = ", ".join(dict.fromkeys([*CONDITIONS, *list_corpora()]))
         raise ValueError(f"There is no condition and no corpus {name!r}. Known ones: {known}.")
@@ -146,6 +151,22 @@ def make_condition(
 def _short(corpus: str) -> str:
     """`you/emodb@revision` and `folder/emodb` → `emodb`."""
     return Path(corpus).name.partition("@")[0] if "/" in corpus else corpus
+
+
+def _made_condition(name: str) -> Condition | None:
+    """The condition to which `make_condition` gives this name, its scheme left aside; `None` if there is none."""
+    corpus = name.partition("-")[0]
+    if corpus not in CORPORA:
+        return None
+    configs = [config.name for config in CORPORA[corpus].BUILDER_CONFIGS]
+    # The longest first: "all-ten" is a configuration, and not "all" with a label that begins with "ten".
+    for config in (*sorted(configs, key=len, reverse=True), None):
+        stem = f"{corpus}-{config}" if config else corpus
+        labels = tuple(name.removeprefix(f"{stem}-").split("+"))
+        made = make_condition(corpus, config, labels if len(labels) > 1 else None)
+        if made.name == name:
+            return made
+    return None
 
 
 def _with_scheme(condition: Condition, scheme: Scheme | None, num_folds: int | None) -> Condition:

@@ -120,8 +120,16 @@ def test_conditions_by_name() -> None:
     assert make_condition("iemocap", "scripted") == get_condition("iemocap-scripted")
     assert make_condition("iemocap") == get_condition("iemocap-both")
     assert make_condition("emodb", labels=("anger", "fear")).name == "emodb-anger+fear"
-    with pytest.raises(ValueError, match="no condition and no corpus 'emodbb'"):
-        get_condition("emodbb")
+    made = [
+        make_condition("polish", labels=("fear", "anger")),
+        make_condition("iemocap", "improvised-ten"),
+        make_condition("iemocap", "all-ten", ("anger", "fear", "other"), "leave-one-session-out"),
+        make_condition("emodb", "speech", ("anger", "fear"), num_folds=5),
+    ]
+    assert [get_condition(condition.name) for condition in made] == made  # so the commands of reports can be run
+    for unknown in ("emodbb", "emodb-anger", "iemocap-acted", "emodbb-anger+fear"):
+        with pytest.raises(ValueError, match=f"no condition and no corpus {unknown!r}".replace("+", r"\+")):
+            get_condition(unknown)
     with pytest.raises(ValueError, match="needed by k-fold and by no other"):
         get_condition("emodb", "k-fold")
 
