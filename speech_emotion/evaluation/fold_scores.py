@@ -121,16 +121,18 @@ class FoldScores:
             Its scores.
 
         Raises:
-            ValueError: If it is no such file.
+            ValueError: If it is no such file, or a damaged one, naming it.
+            OSError: If it cannot be read.
         """
+        content = Path(path).read_bytes()  # an error of the system is raised as it is; what follows is of the content
         try:
-            table = pq.read_table(path)
+            table = pq.read_table(pa.BufferReader(content))
             facts = json.loads(table.schema.metadata[b"ser"])
             clips = {name: table[name].to_pylist() for name in CLIP_COLUMNS}
             scores = np.stack([table[SCORE_PREFIX + label].to_numpy() for label in facts["labels"]], axis=1)
-        except (pa.ArrowException, KeyError, TypeError, json.JSONDecodeError) as error:
+            return cls(clips=clips, scores=scores, **facts)
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} holds no scores of a fold: {error}. Remove it; it is computed again.") from error
-        return cls(clips=clips, scores=scores, **facts)
 
 
 def read_fold_scores(results: str | Path, corpus: str | None = None, system: str | None = None) -> list[FoldScores]:

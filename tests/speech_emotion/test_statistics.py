@@ -1,6 +1,7 @@
 """Bootstrap, tests, Holm, permutation, pooling and means over seeds: against scipy, scikit-learn and brute force."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
 from speech_emotion.evaluation.count_metrics import COUNT_METRICS, ua, wa
+from speech_emotion.evaluation.fold_scores import FoldScores
 from speech_emotion.evaluation.group_metrics import clips_by_group, uar_by_group
 from speech_emotion.evaluation.holm import holm
 from speech_emotion.evaluation.metrics import classification_metrics, confusion_counts
@@ -303,6 +305,22 @@ def test_files_that_contradict_each_other_are_refused() -> None:
     object.__setattr__(same_speakers, "fold", 0)
     with pytest.raises(ValueError, match="tested more than once"):
         _ = gather_systems([fold_scores(fold=1), same_speakers])[0].test
+
+
+def test_a_damaged_file_is_named_wherever_the_damage_is(tmp_path: Path) -> None:
+    path = fold_scores().save(tmp_path)
+    content = path.read_bytes()
+    refused = 0
+    for place in range(0, len(content), 17):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            FoldScores.load(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path} holds no scores of a fold: ")
+            refused += 1
+    assert refused > 50
+    with pytest.raises(FileNotFoundError):
+        FoldScores.load(tmp_path / "absent.parquet")
 
 
 def test_clips_without_speakers_are_not_counted_by_speaker() -> None:
