@@ -84,6 +84,7 @@ def run_layer_study(args: LayerStudyArguments) -> LayerStudy:
     keep_labels(rows, args.labels)  # an emotion that the corpus does not have is refused before the work
     takes = ravdess_takes(rows.remove_columns("audio"))
     chosen = [take.emotion in args.labels and take.intensity == INTENSITIES[args.intensity] for take in takes]
+    _one_sentence([take for take, one in zip(takes, chosen, strict=True) if one], args.labels)  # refuses early, too
     kept, statistics, sequences = read_clips(rows, encoder, chosen)
     rows, takes = rows.select(kept), [takes[index] for index in kept]
     compared = [index for index, clip in enumerate(kept) if chosen[clip]]
@@ -187,7 +188,7 @@ def _one_sentence(takes: list[Take], labels: list[str]) -> list[int]:
         wanted = [take._replace(emotion=label) for label in labels]
         if all(one in places for one in wanted):
             return [places[one] for one in wanted]
-    raise ValueError(f"Nobody says a sentence in all of {', '.join(labels)}.")
+    raise ValueError(f"Nobody says a sentence in all of {', '.join(labels)} with the intensity asked for.")
 
 
 __all__ = ["LayerStudyArguments", "correlate_layers", "read_clips", "run_layer_study"]

@@ -306,7 +306,14 @@ def test_a_recording_that_occurs_twice_enters_once(deepspeech: Path, tmp_path: P
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [("--labels anger joy", "no clips labelled joy"), ("--encoder no/such/folder", "no/such/folder")],
+    [
+        ("--labels anger joy", "no clips labelled joy"),
+        (
+            "--labels anger calm --intensity strong",
+            "Nobody says a sentence in all of anger, calm with",
+        ),
+        ("--encoder no/such/folder", "no/such/folder"),
+    ],
 )
 def test_what_the_layer_study_cannot_do_is_named(
     more: str, message: str, deepspeech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
