@@ -58,6 +58,16 @@ def test_arrays_of_any_number_type(classifier: SERPipeline, kind: Any) -> None:
     assert by_label(answer) == pytest.approx(expected_of(classifier, waveform), abs=1e-3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_any_layout(classifier: SERPipeline) -> None:
+    waveform = CLIPS["angry"]
+    backwards, locked = waveform[::-1].copy()[::-1], np.frombuffer(waveform.tobytes(), waveform.dtype)
+    assert backwards.dtype == np.float32 and backwards.strides[0] < 0 and not locked.flags.writeable
+    for array in (backwards, locked):
+        answer = classifier({"array": array, "sampling_rate": 16000})
+        assert by_label(answer) == pytest.approx(expected_of(classifier, waveform), abs=1e-6)
+
+
 def test_tuples_and_nothing(classifier: SERPipeline, clips: list[Path]) -> None:
     assert classifier(tuple(clips[:2])) == classifier(clips[:2])
     assert classifier([]) == []
