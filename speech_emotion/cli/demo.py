@@ -70,11 +70,15 @@ def earlier_run(folder: Path, seed: int, streams: Sequence[str]) -> RunReport | 
         streams: Feature streams of the model.
 
     Returns:
-        Its report; `None` if there is none, or another seed or other versions were used.
+        Its report; `None` if there is none, one of a library that wrote other reports, or of another seed or other
+        versions.
     """
     if not (folder / "results.json").is_file() or not (folder / "model.safetensors").is_file():
         return None
-    report = read_report(folder)
+    try:
+        report = read_report(folder)
+    except (ValueError, KeyError, TypeError):
+        return None
     found = (report.corpus, report.seed, report.versions, report.arguments.get("streams"))
     return report if found == ("polish", seed, library_versions(), list(streams)) else None
 

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from feature_extraction import SERFeatureExtractor
-from modeling_ser import SERForAudioClassification, SERPipeline
+from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification, SERPipeline
 from speech_emotion.evaluation import text_table
 from speech_emotion.files import write_text
 from speech_emotion.progress import plain_warnings, quiet_unless_terminal
@@ -24,7 +24,7 @@ def load_classifier(model: str, revision: str | None = None, device: str | None 
     """Load a saved model with this library's own code, so that no remote code runs.
 
     Args:
-        model: Folder, or id on the Hub.
+        model: Folder, or id on the Hub, of a classifier or of an ensemble.
         revision: Commit on the Hub.
         device: Where to compute; `None` for a GPU where there is one.
 
@@ -35,7 +35,9 @@ def load_classifier(model: str, revision: str | None = None, device: str | None 
         OSError: If there is no such model.
         RuntimeError: If its weights do not fit.
     """
-    network = SERForAudioClassification.from_pretrained(model, revision=revision, dtype=torch.float32)
+    several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
+    kind = SEREnsembleForAudioClassification if several else SERForAudioClassification
+    network = kind.from_pretrained(model, revision=revision, dtype=torch.float32)
     extractor = SERFeatureExtractor.from_pretrained(model, revision=revision)
     return network.as_pipeline(extractor, device=device)
 
@@ -56,7 +58,7 @@ def find_files(names: Iterable[str]) -> list[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
             if not found:
                 raise FileNotFoundError(f"The folder {name} holds no audio file ({', '.join(SUFFIXES)}).")
             files += found
@@ -124,6 +126,23 @@ def as_csv(results: list[tuple[Path, list[dict[str, Any]]]], labels: list[str]) 
     return text.getvalue()
 
 
+def check_folder_of(path: str) -> None:
+    """Check that a file can be written where it shall be.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        IsADirectoryError: If the path is a folder itself.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; name a file in it.")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {file.parent} to write {file.name} into; make it first.")
+
+
 def run(args: argparse.Namespace) -> int:
     """Run `ser predict`.
 
@@ -136,18 +155,20 @@ def run(args: argparse.Namespace) -> int:
     plain_warnings()
     quiet_unless_terminal()
     try:
+        if args.output:  # before the work, not after it
+            check_folder_of(args.output)
         files = find_files(args.files)
         classifier = load_classifier(args.model, args.revision, args.device)
         results = list(classify(classifier, files, args.batch_size, args.skip_bad))
+        if args.output and results:
+            write_text(args.output, as_csv(results, list(classifier.model.config.label2id)))
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if not results:
         print("error: none of the files can be used.", file=sys.stderr)
         return 1
-    if args.output:
-        write_text(args.output, as_csv(results, list(classifier.model.config.label2id)))
-    else:
+    if not args.output:
         rows = [[file, scores[0]["label"], f"{scores[0]['score']:.3f}"] for file, scores in results]
         print(text_table(["file", "prediction", "score"], rows))
     return 0
