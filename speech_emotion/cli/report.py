@@ -50,6 +50,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "ser report") -> int:
     args = parser.parse_args(argv)
     if (args.card is None) != (args.system is None):
         parser.error("--card and --system go together")
+    if args.corpus is not None and args.card is None:
+        parser.error("--corpus is of --card; the tables of some conditions are --corpora")
+    of_tables = ("tables", "corpora", "scores_jsonl", "readme")
+    ignored = [f"--{name.replace('_', '-')}" for name in of_tables if getattr(args, name) is not None]
+    if args.card is not None and ignored:
+        parser.error(f"--card writes nothing but the card; leave out {', '.join(ignored)}")
     try:
         for path in _run(args):
             print(path)

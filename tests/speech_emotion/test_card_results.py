@@ -120,3 +120,20 @@ def test_other_emotions_and_cards_without_a_place_are_refused(tmp_path: Path, sh
     run = write_run(tmp_path / "old", report_of())
     (run / "README.md").write_text("# An older card\n")
     assert "exactly one line <!-- cross-validation:start -->, and has 0" in show(run, "model-1")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--corpus", "emodb"], "--corpus is of --card"),
+        (["--card", "run"], "--card and --system go together"),
+        (
+            ["--card", "run", "--system", "model-1", "--readme", "README.md", "--scores-jsonl", "scores.jsonl"],
+            "leave out --scores-jsonl, --readme",
+        ),
+    ],
+)
+def test_ignored_words_are_refused(words: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        ser(["report", *words])
+    assert message in capsys.readouterr().err
