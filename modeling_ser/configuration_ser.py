@@ -74,7 +74,8 @@ class SERConfig(PreTrainedConfig):
         stream_sizes: Features of each stream, in order, summing to `input_size`; needed for late fusion.
         stem_channels: Channels of convolutions over frames × mel bands before the encoder (`SpectrogramStem`), such as
             `(16, 32, 64)`, for log-mel, Δ and ΔΔ as the first or only stream; `None`, as in the paper, for none. The
-            encoder then reads a quarter of the frames, to which other streams are averaged.
+            encoder then reads a quarter of the frames (half of them after a single layer), to which other streams are
+            averaged.
         pooling: `"mean"`: the average of the contexts over the frames, as in the paper. `"attention_statistics"`:
             their mean and standard deviation under learned weights of the frames (Okabe et al., 2018), twice the size.
         class_weights: Weight w_y of each class in the loss, in the order of the labels; `None` weighs all alike. Use

@@ -244,6 +244,14 @@ TRAININGS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     ),
     "no such model": (lambda folder: good(folder, "--model_name_or_path", str(folder / "gone")), "gone"),
     "unknown stream": (lambda folder: good(folder, "--streams", "glottal"), "'glottal' needs --encoder"),
+    "negative patience": (
+        lambda folder: good(folder, "--early_stopping_patience", "-1"),
+        "patience must be 0 or more",
+    ),
+    "a stem without mel bands": (
+        lambda folder: good(folder, "--streams", "deepspeech", "mel", "--stem_channels", "4"),
+        "the first stream is 'deepspeech'",
+    ),
     "impossible size": (lambda folder: good(folder, "--hidden_size", "30"), "cannot be divided among 4 heads"),
 }
 

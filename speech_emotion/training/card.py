@@ -1,5 +1,6 @@
 """The model card, filled with what a training measured."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,7 @@ from .card_parts import LIBRARY, TrainingReport, fill_card
 
 TEMPLATE = "model_card.md"
 TASK = "audio-classification"
+ENCODER = "A two-layer convolutional encoder with multi-head self-attention"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class RunReport(TrainingReport):
         train: What was learned from.
         validation: What chose the epoch.
         test: What the figures are about.
+        architecture: The network, in words.
 
     What else there is, is of `TrainingReport`.
     """
@@ -51,6 +54,7 @@ class RunReport(TrainingReport):
     train: SplitReport
     validation: SplitReport
     test: SplitReport
+    architecture: str = ENCODER
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
@@ -72,6 +76,26 @@ def template_path() -> Path:
         if (folder / TEMPLATE).is_file():
             return folder / TEMPLATE
     raise FileNotFoundError(f"The template {TEMPLATE} is missing from the installation.")
+
+
+def kept_epoch(arguments: Mapping[str, object]) -> str:
+    """Say in words whose figures chose the epoch that was kept.
+
+    Args:
+        arguments: What the training was asked for, as of `RunReport.arguments`.
+
+    Returns:
+        A sentence.
+
+    Example:
+        >>> kept_epoch({"load_best_model_at_end": True})
+        'The validation speakers chose the epoch; the test speakers chose nothing.'
+    """
+    if arguments.get("load_best_model_at_end", True):  # the default, where a report says nothing of it
+        return "The validation speakers chose the epoch; the test speakers chose nothing."
+    if arguments.get("early_stopping_patience"):
+        return "The last epoch was kept; the validation speakers chose when to stop, the test speakers nothing."
+    return "The last epoch was kept: neither the validation nor the test speakers chose anything."
 
 
 def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> ModelCard:
@@ -113,6 +137,7 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
         }
         for split, part in (("test", report.test), ("validation", report.validation))
     ]
+    base = report.arguments.get("model_name_or_path")
     return fill_card(
         template_path(),
         report,
@@ -122,7 +147,10 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
         tag="speech-emotion-recognition",
         results=results,
         labels=report.labels,
-        architecture="A two-layer convolutional encoder with multi-head self-attention",
+        architecture=report.architecture,
+        origin="trained from scratch" if base is None else f"fine-tuned from `{base}`",
+        normalized_by="the training clips" if base is None else "the clips that the original model was trained on",
+        choice=kept_epoch(report.arguments),
         library_url=f"https://huggingface.co/models?other={LIBRARY}",
         scores=scores,
         chance=f"{1 / len(report.labels):.1%}",
@@ -134,4 +162,4 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
     )
 
 
-__all__ = ["RunReport", "SplitReport", "model_card", "template_path"]
+__all__ = ["ENCODER", "RunReport", "SplitReport", "kept_epoch", "model_card", "template_path"]

@@ -50,8 +50,8 @@ def run_entry(
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     plain_warnings()
-    data, model, training = parse(argv)
     try:
+        data, model, training = parse(argv)
         result = train(data, model, training)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         logger.debug("Where it happened:", exc_info=error)

@@ -33,8 +33,8 @@ def preset_settings(name: str, streams: Sequence[str]) -> dict[str, Any]:
 
     Args:
         name: Of the preset.
-        streams: Feature streams of the model. Only log-mel with Δ and ΔΔ is an image, so that a model without it has
-            no stem.
+        streams: Feature streams of the model. Only log-mel with Δ and ΔΔ is an image, so that a model whose first
+            stream it is not has no stem.
 
     Returns:
         Values by field of `ModelArguments` or `SERTrainingArguments`.

@@ -21,7 +21,7 @@ from speech_emotion.progress import quiet_unless_terminal
 
 from .arguments import DataArguments, ModelArguments, SERTrainingArguments, model_sizes
 from .augmentation import make_augmentations
-from .card import RunReport, SplitReport, model_card
+from .card import ENCODER, RunReport, SplitReport, model_card
 from .clip_split import ClipSplit
 from .feature_cache import cache_features, cache_streamed
 from .launch import check_launch, prepare_folder, sole_training
@@ -137,6 +137,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         epochs=trainer.state.epoch,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         streams=describe_streams(extractor),
+        architecture=describe_architecture(network.config),
         train=SplitReport(clips=len(splits.train), speakers=speakers_of(splits.train)),
         validation=parts["validation"],
         test=parts["test"],
@@ -239,6 +240,9 @@ def make_model(
 
     Returns:
         The model, in training mode.
+
+    Raises:
+        ValueError: If the arguments do not fit each other or the features, or no model is there to fine-tune.
     """
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
     weights = balanced_weights(train.labels, len(labels)) if args.class_weights == "balanced" else None
@@ -252,6 +256,11 @@ def make_model(
             **names,
         )
         return network.train()
+    if args.stem_channels and extractor.streams[0] != "mel":  # their sizes cannot tell: DeepSpeech's may be 384 too
+        raise ValueError(
+            f"--stem_channels convolve over mel bands, but the first stream is {extractor.streams[0]!r}; name 'mel' "
+            "first in --streams, or leave the stem out."
+        )
     size = extractor.feature_size
     shape = {"input_size": size, "stream_sizes": extractor.stream_sizes}
     network = SERForAudioClassification(SERConfig(class_weights=weights, **shape, **names, **model_sizes(args)))
@@ -344,6 +353,25 @@ def describe_streams(extractor: SERFeatureExtractor) -> list[str]:
     return [f"{stream}: {phrases[stream]}" for stream in extractor.streams]
 
 
+def describe_architecture(config: SERConfig) -> str:
+    """Say in words what network a configuration makes.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        A phrase.
+
+    Example:
+        >>> describe_architecture(SERConfig(stem_channels=[8, 16]))
+        'A two-layer convolutional encoder ... self-attention, behind 2 convolutions over frames × mel bands'
+    """
+    several = ", one for each stream" if config.fusion == "late" else ""
+    depth = len(config.stem_channels or [])
+    stem = f", behind {depth} convolution{'s' * (depth > 1)} over frames × mel bands" if depth else ""
+    return f"{ENCODER}{several}{stem}"
+
+
 def _asked_for(data: DataArguments, model: ModelArguments, training: SERTrainingArguments) -> dict[str, object]:
     """What distinguishes one run from another, without tokens and paths."""
     return {
@@ -357,6 +385,7 @@ def _asked_for(data: DataArguments, model: ModelArguments, training: SERTraining
         "model_name_or_path": _public_name(model.model_name_or_path),
         "encoder": _public_name(model.encoder),
         **training_settings(training),
+        "load_best_model_at_end": training.load_best_model_at_end,
     }
 
 

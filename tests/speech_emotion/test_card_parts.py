@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from dataset_scripts.registry import CORPORA
-from speech_emotion.training.card import model_card
+from modeling_ser import SERConfig
+from speech_emotion.training.card import ENCODER, model_card
+from speech_emotion.training.run import describe_architecture
 
 from .test_card_results import report_of
 
@@ -23,3 +25,39 @@ from .test_card_results import report_of
 def test_the_hub_is_told_the_corpuss_license(corpus: str, license_id: str) -> None:
     report = replace(report_of(), corpus=corpus, corpus_license=CORPORA[corpus].license)
     assert model_card(report, "you/emotions").data.license == license_id
+
+
+def text_of(**arguments: object) -> str:
+    return " ".join(model_card(report_of(**arguments), "you/emotions").text.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({}, "The validation speakers chose the epoch; the test speakers chose nothing. One training with"),
+        ({"load_best_model_at_end": False}, "The last epoch was kept; the validation speakers chose when to stop"),
+        (
+            {"load_best_model_at_end": False, "early_stopping_patience": 0},
+            "The last epoch was kept: neither the validation nor the test speakers chose anything.",
+        ),
+    ],
+)
+def test_a_card_says_who_chose_the_epoch(arguments: dict[str, object], told: str) -> None:
+    assert told in text_of(**arguments)
+    assert text_of(**arguments).count("chose the epoch") == ("load_best_model_at_end" not in arguments)
+
+
+def test_a_card_says_where_the_weights_began() -> None:
+    fresh, tuned = text_of(), text_of(model_name_or_path="you/first")
+    assert f"{ENCODER}, trained from scratch with [modeling-ser]" in fresh
+    assert "deviation of the training clips." in fresh
+    assert f"{ENCODER}, fine-tuned from `you/first` with [modeling-ser]" in tuned
+    assert "deviation of the clips that the original model was trained on." in tuned
+
+
+def test_the_network_is_described_as_it_is() -> None:
+    assert describe_architecture(SERConfig()) == ENCODER
+    late = SERConfig(fusion="late", stream_sizes=[300, 84], stem_channels=[4])
+    expected = f"{ENCODER}, one for each stream, behind 1 convolution over frames × mel bands"
+    assert describe_architecture(late) == expected
+    assert expected in model_card(replace(report_of(), architecture=expected), "you/emotions").text
