@@ -38,7 +38,7 @@ def record_stage(folder: Path, checkpoint: Path | None, settings: Mapping[str, A
     current = json.loads(json.dumps(dict(settings)))  # as it will be read back
     if not stages or stages[-1]["settings"] != current:
         stages.append({"epoch": epoch, "settings": current})
-        write_json(folder / FILE_NAME, stages)
+    write_json(folder / FILE_NAME, stages)  # without the later stages of a run that goes on from before them
     return stages
 
 

@@ -37,5 +37,7 @@ def test_a_stage_that_is_gone_back_behind_is_forgotten(tmp_path: Path) -> None:
     early = checkpoint(tmp_path, 2.0)
     record_stage(tmp_path, None, {"dropout": 0.1})
     record_stage(tmp_path, checkpoint(tmp_path, 5.0), {"dropout": 0.5})
-    assert record_stage(tmp_path, early, {"dropout": 0.1}) == [{"epoch": 0.0, "settings": {"dropout": 0.1}}]
+    first = [{"epoch": 0.0, "settings": {"dropout": 0.1}}]
+    assert record_stage(tmp_path, early, {"dropout": 0.1}) == first
+    assert record_stage(tmp_path, checkpoint(tmp_path, 7.0), {"dropout": 0.1}) == first  # the file forgot it too
     assert [stage["epoch"] for stage in record_stage(tmp_path, None, {"dropout": 0.2})] == [0.0]
