@@ -124,8 +124,8 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
     if data.evaluate_test:
         clips["test"] = reader.read("test")
     measured, transcripts = {}, []
-    for name in clips.keys() - {"train"}:
-        # Every process takes part; Trainer gathers all clips' labels, each once.
+    for name in (name for name in clips if name != "train"):
+        # Every process takes part, in the same order; Trainer gathers all clips' labels, each once.
         labels, losses = trainer.predict(clips[name]).predictions
         texts = decode_greedily(labels, reader.tokenizer)
         measured[name] = measure_split(clips[name], texts, losses, seconds)
