@@ -58,7 +58,7 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
         sampling_rate: Of the result, in Hz.
 
     Returns:
-        Samples (samples,), float32, finite, at least one.
+        Samples (samples,), float32, finite, at least one; contiguous and writable, so that torch takes them.
 
     Raises:
         FileNotFoundError: There is no such file, or no such page.
@@ -85,7 +85,8 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
             raise ValueError(
                 f"{name}: too short to be resampled from {rate} Hz to {sampling_rate} Hz; give a longer clip."
             )
-    return samples
+    # torch takes neither arrays that are read-only nor views that run backwards.
+    return np.require(samples, requirements=["C", "W"])
 
 
 def check_waveform(samples: np.ndarray, name: str) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import AudioClassificationPipeline
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -99,9 +98,7 @@ class SERPipeline(AudioClassificationPipeline):
         Returns:
             `input_values`, (1, samples) float32 at the extractor's rate, and `attention_mask`, (1, samples) of ones.
         """
-        samples = self.feature_extractor.load_audio(inputs)  # (samples,)
-        # torch takes neither arrays that are read-only nor views that run backwards.
-        samples = torch.from_numpy(np.require(samples, requirements=["C", "W"])).unsqueeze(0)  # (1, samples)
+        samples = torch.from_numpy(self.feature_extractor.load_audio(inputs)).unsqueeze(0)  # (1, samples)
         return {"input_values": samples, "attention_mask": torch.ones_like(samples, dtype=torch.int64)}
 
     def _forward(self, model_inputs: Mapping[str, torch.Tensor]) -> SequenceClassifierOutput:

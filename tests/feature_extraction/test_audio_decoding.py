@@ -278,6 +278,14 @@ def test_check_waveform_lets_good_ones_pass_in_silence() -> None:
         check_waveform(tone(), "tone")
 
 
+def test_torch_takes_what_is_decoded_of_any_layout() -> None:
+    backwards, locked = tone()[::-1], np.frombuffer(tone().tobytes(), np.float32)
+    for array in (backwards, locked, tone()[::2]):
+        samples = load_audio({"array": array, "sampling_rate": 16000})
+        assert samples.flags.c_contiguous and samples.flags.writeable
+        assert torch.from_numpy(samples).tolist() == array.tolist()
+
+
 def test_arrays_without_a_rate_warn_once() -> None:
     warn_assumed_rate.cache_clear()
     with pytest.warns(UserWarning, match="16000 Hz"):
