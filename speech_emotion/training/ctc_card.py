@@ -15,11 +15,6 @@ TEMPLATE = Path(__file__).with_name("ctc_card.md")
 TASK = "automatic-speech-recognition"
 ALL = "all"
 CURVE_ROWS = 11  # of the card's learning curve; results.json has all
-READ = "The validation speakers chose the epoch; the test speakers chose nothing and were read once."
-NOT_READ = (
-    "The validation speakers chose the epoch, so on new speakers expect a little more. The test speakers have not "
-    "been read."
-)
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ def recognizer_card(report: RecognitionReport, repo_id: str, revision: str | Non
         results=results,
         hidden_size=report.hidden_size,
         errors=_errors_table(report),
-        roles=READ if report.test is not None else NOT_READ,
+        roles=_roles(report),
         half=report.half,
         examples=_examples_table(report),
         curve=_curve_table(report) if report.curve else "",
@@ -172,6 +167,16 @@ def recognizer_card(report: RecognitionReport, repo_id: str, revision: str | Non
         hours=f"{report.train.hours:.1f}",
         num_speakers=sum(map(len, report.train.speakers.values())),
     )
+
+
+def _roles(report: RecognitionReport) -> str:
+    if report.best_epoch is None:
+        chosen, bias = "The last epoch was kept", ""
+    else:
+        chosen, bias = "The validation speakers chose the epoch", ", so on new speakers expect a little more"
+    if report.test is None:
+        return f"{chosen}{bias}. The test speakers have not been read."
+    return f"{chosen}; the test speakers chose nothing and were read once."
 
 
 def _errors_table(report: RecognitionReport) -> str:

@@ -272,7 +272,9 @@ def _report(
     history = trainer.state.log_history
     losses = {entry["step"]: entry["loss"] for entry in history if "loss" in entry}
     evaluations = [entry for entry in history if "eval_loss" in entry]
-    best = next((entry["epoch"] for entry in evaluations if entry["step"] == trainer.state.best_global_step), None)
+    best = None
+    if training.load_best_model_at_end:  # else Trainer knows the best step too, but the last one was kept
+        best = next((entry["epoch"] for entry in evaluations if entry["step"] == trainer.state.best_global_step), None)
     return RecognitionReport(
         corpus=data.corpus,
         title=corpus_title(rows),

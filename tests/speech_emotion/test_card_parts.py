@@ -7,6 +7,9 @@ import pytest
 from dataset_scripts.registry import CORPORA
 from modeling_ser import SERConfig
 from speech_emotion.training.card import ENCODER, model_card
+from speech_emotion.training.card_parts import TrainingReport
+from speech_emotion.training.ctc_arguments import CTCModelArguments
+from speech_emotion.training.ctc_card import GroupErrors, RecognitionReport, SpokenSplit, recognizer_card
 from speech_emotion.training.run import describe_architecture
 
 from .test_card_results import report_of
@@ -61,3 +64,25 @@ def test_the_network_is_described_as_it_is() -> None:
     expected = f"{ENCODER}, one for each stream, behind 1 convolution over frames × mel bands"
     assert describe_architecture(late) == expected
     assert expected in model_card(replace(report_of(), architecture=expected), "you/emotions").text
+
+
+@pytest.mark.parametrize("tested", [False, True])
+@pytest.mark.parametrize("best_epoch", [None, 2.0])
+def test_a_recognizers_card_says_who_chose_the_epoch(best_epoch: float | None, tested: bool) -> None:
+    part = SpokenSplit(1, 0.1, {"adults": ["s0"]}, 1.0, {"adults": GroupErrors(1, 1, 9, 2, 0.5, 0.9)})
+    report = RecognitionReport(
+        **{name: getattr(report_of(), name) for name in TrainingReport.__dataclass_fields__ if name != "arguments"},
+        arguments=vars(CTCModelArguments()) | report_of().arguments,
+        hidden_size=8,
+        half=False,
+        best_epoch=best_epoch,
+        train=part,
+        validation=part,
+        test=part if tested else None,
+        curve=[],
+    )
+    text = " ".join(recognizer_card(report, "you/recognizer").text.split())
+    assert ("The last epoch was kept" in text) == (best_epoch is None)
+    assert ("The validation speakers chose the epoch" in text) == (best_epoch is not None)
+    assert ("The test speakers have not been read." in text) != tested
+    assert ("the test speakers chose nothing and were read once." in text) == tested
