@@ -79,7 +79,9 @@ def _place(
     group_of = np.zeros(len(speakers), dtype=int)
     for index in order:
         # |t + x|² - |t|² = 2 t·x + |x|²: the 1/k of the objective is the same for all groups, as is |x|².
-        group_of[index] = np.argmin(totals @ shares[index])
+        # Empty groups first: their product is 0, and so may be that of a group with other classes and sexes only.
+        empty = np.flatnonzero(~totals.any(axis=1))
+        group_of[index] = empty[0] if len(empty) else np.argmin(totals @ shares[index])
         totals[group_of[index]] += shares[index]
     return shares, group_of
 

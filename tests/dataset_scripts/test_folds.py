@@ -91,6 +91,12 @@ def test_exchanges_mend_what_greedy_placing_leaves() -> None:
     assert totals == [18, 18, 18]
 
 
+def test_no_group_stays_empty_though_speakers_share_neither_class_nor_sex() -> None:
+    parts = (("a", ("anger", "fear"), "f"), ("b", ("calm", "other"), "m"), ("c", ("boredom", "sadness"), None))
+    clips = clips_by_id(row for name, labels, sex in parts for row in corpus([name], labels, sex=sex)).values()
+    assert balanced_groups(clips, 3) == [["a"], ["b"], ["c"]]
+
+
 def test_k_folds_are_deterministic_whatever_the_order_of_rows() -> None:
     rows = [row for i in range(11) for row in corpus([f"s{i}"], clips=1 + i % 4, sex="fm"[i % 3 == 0])]
     assert [speakers_of(f.test) for f in speaker_folds(rows, "k-fold", k=4, seed=5)] == [
