@@ -67,7 +67,8 @@ def load_fold(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -
     clips = clips_by_id(rows)
     ids: dict[str, list[str]] = {split: [] for split in SPLITS}
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        # Not by `splitlines`: JSON leaves some of its line ends, such as U+2028, within strings as they are.
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
     for number, line in enumerate(lines, start=1):

@@ -35,6 +35,13 @@ def test_round_trip(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_line_ends_that_json_does_not_escape_may_stand_in_names(tmp_path: Path) -> None:
+    rows = [row | {"speaker": row["speaker"].replace("m", "m\u2028\x85")} for row in ROWS]
+    fold = speaker_folds(rows)[0]
+    save_fold(fold, rows, tmp_path / f"{fold.name}.jsonl")
+    assert load_fold(tmp_path / f"{fold.name}.jsonl", rows).splits == fold.splits
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_folds_of_a_dataset(tmp_path: Path, streaming: bool) -> None:
     rows = datasets.Dataset.from_list([row | {"audio": {"path": "x", "bytes": None}} for row in ROWS])

@@ -8,6 +8,7 @@ import datasets
 import pytest
 
 from dataset_scripts import load_corpus, speaker_folds
+from dataset_scripts.manifest import read_manifest
 from tests.synthetic_corpora import write_clip
 
 LINES = [
@@ -61,6 +62,14 @@ def test_a_list_of_json_lines_with_ids_sessions_and_absolute_paths(tmp_path: Pat
     assert rows[0]["transcript"] == "Ja."
     assert rows["session"][:] == ["s0"] * 4 + ["s1"] * 2
     assert rows[0]["audio"]["path"] == str(tmp_path / "elsewhere/0.wav")
+
+
+def test_line_ends_that_json_does_not_escape_may_stand_in_transcripts(tmp_path: Path) -> None:
+    text = "no\u2028and\x85no"
+    lines = [{"file": f"{n}.wav", "label": "angry", "text": text} for n in (1, 2)]
+    path = tmp_path / "list.jsonl"
+    path.write_bytes("\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines).encode())
+    assert [row["transcript"] for row in read_manifest(path)] == [text, text]
 
 
 @pytest.mark.filterwarnings("error")
