@@ -193,10 +193,9 @@ def summary(plan: Plan, result: CrossValidation) -> str:
 
 
 def _natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, not {number}")
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text}")
+    return int(text)
 
 
 __all__ = ["get_parser", "main", "make_plan", "summary"]

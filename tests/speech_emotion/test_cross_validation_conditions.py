@@ -13,7 +13,7 @@ from speech_emotion.evaluation.fold_scores import read_fold_scores
 from speech_emotion.experiments.condition_data import ConditionData, fold_digest, read_condition
 from speech_emotion.experiments.condition_parts import IMPROVISED, draw_in_proportion, part_of_corpus, restrict_fold
 from speech_emotion.experiments.conditions import Condition, get_condition, list_conditions, make_condition
-from speech_emotion.experiments.main import main
+from speech_emotion.experiments.main import get_parser, main
 from tests.synthetic_corpora import write_clip, write_iemocap
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -132,6 +132,13 @@ def test_conditions_by_name() -> None:
             get_condition(unknown)
     with pytest.raises(ValueError, match="needed by k-fold and by no other"):
         get_condition("emodb", "k-fold")
+
+
+@pytest.mark.parametrize("word", ["-1", "x", "1.5"])
+def test_seeds_are_whole_numbers(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        get_parser().parse_args(["--corpus", "polish", "--systems", "model-1", "--seeds", word])
+    assert f"--seeds: must be a whole number of at least 0, not {word}" in capsys.readouterr().err
 
 
 def test_iemocap_end_to_end(tmp_path: Path) -> None:
