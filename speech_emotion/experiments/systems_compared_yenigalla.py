@@ -21,18 +21,19 @@ SECONDS = 6.0
 class Yenigalla(NetworkSystem):
     """Parallel convolutions over a mel spectrogram, over embedded phonemes, or over both.
 
-    Facts: mel spectrogram of 128 × 256, up to 6 s; four parallel 2-D convolutions with kernels 12×16, 18×24, 24×32 and
-    30×40, each max-pooled by half its map; for phonemes an embedding of 100, 1-D filters of width 3, 9, 13 and 17 and
-    the maximum over time; dense layers of 400 and 200 with batch normalization and dropout, not on the second; with
-    both channels the concatenation normalized before the last dense layer; Adadelta.
+    Facts of the spectrogram's channel: mel, 128 × 256, up to 6 s; four parallel 2-D convolutions with kernels 12×16,
+    18×24, 24×32 and 30×40, each max-pooled by half its map; dense layers of 400 and 200 with batch normalization and
+    dropout, not on the second; Adadelta. Of the phonemes': 47 phonemes, an embedding of 100, 1-D filters of width 3,
+    9, 13 and 17, the maximum over time, dense layers. Of both: dense layers of each channel, concatenation,
+    normalization, a dense layer.
 
     Ours: 256 frames in 6 s make a hop of 375 samples, frames have 800, the logarithm is taken, shorter clips are
-    padded with the training clips' mean and of longer ones the first 6 s are taken; the convolutions move in steps of
-    4 instead of 1, a sixteenth of the work, and have 32 filters each, those over phonemes 64; cross entropy without
-    weights. The paper's 47 phonemes are those of the transcripts' original, and ours are what
-    espeak-ng makes of the corpus's transcripts: the training clips' inventory, and one number for phonemes beyond it.
-    Transcripts are the corpus's own, not a recognizer's. Where every sentence is said in every emotion, as in EmoDB,
-    phonemes can tell nothing, and the phoneme system stays near chance.
+    padded with the training clips' mean and of longer ones the first 6 s are taken; kernels are bands × frames; the
+    convolutions move in steps of 4 instead of 1, a sixteenth of the work, and have 32 filters each, those over
+    phonemes 64; the phonemes' dense layers and Adadelta are as the spectrogram's; the rate of dropout; cross entropy
+    without weights. In place of the 47 phonemes are those that espeak-ng makes of the training clips' transcripts,
+    and one number for all others. Transcripts are the corpus's own, not a recognizer's. Where every sentence is said
+    in every emotion, as in EmoDB, phonemes can tell nothing, and the phoneme system stays near chance.
 
     Args:
         name: As of `System`.
