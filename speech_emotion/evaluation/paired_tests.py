@@ -135,9 +135,11 @@ def wilcoxon_over_speakers(first: np.ndarray, second: np.ndarray) -> float:
         return 1.0
     sizes = np.abs(differences)
     tied = len(np.unique(sizes)) < len(sizes) or (sizes == 0).any()
-    enumerate_signs = tied and len(sizes) <= MOST_SPEAKERS_ENUMERATED
-    # Asked for 2^n resamples, scipy takes each of the 2^n sign patterns once.
-    method = stats.PermutationMethod(n_resamples=2 ** len(sizes)) if enumerate_signs else "auto"
+    method: str | stats.PermutationMethod = "auto"
+    if tied:  # of which releases of scipy make different things by themselves
+        # Asked for 2^n resamples, scipy takes each of the 2^n sign patterns once.
+        few = len(sizes) <= MOST_SPEAKERS_ENUMERATED
+        method = stats.PermutationMethod(n_resamples=2 ** len(sizes)) if few else "asymptotic"
     return float(stats.wilcoxon(differences, zero_method="pratt", method=method).pvalue)
 
 

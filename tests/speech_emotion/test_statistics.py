@@ -199,6 +199,13 @@ def test_wilcoxon_with_ties_and_zeros_is_exact_for_few_speakers() -> None:
     assert wilcoxon_over_speakers(differences, np.zeros(7)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("speakers", [13, 24])
+def test_wilcoxon_with_ties_is_the_normal_approximation_for_more_speakers(speakers: int) -> None:
+    differences = np.random.default_rng(4).normal(0.05, 0.1, speakers).round(1)
+    expected = stats.wilcoxon(differences, zero_method="pratt", method="asymptotic").pvalue
+    assert wilcoxon_over_speakers(differences, np.zeros(speakers)) == pytest.approx(expected)
+
+
 def test_wilcoxon_of_equal_or_single_speakers_says_nothing() -> None:
     third = np.array([0.1 + 0.2, 0.5])  # 0.1 + 0.2 is not 0.3 to the last bit, which is no preference
     assert wilcoxon_over_speakers(third, np.array([0.3, 0.5])) == 1
