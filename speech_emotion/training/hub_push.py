@@ -1,5 +1,6 @@
 """Sharing: which files of a folder go to the Hub, and a callback that pushes every checkpoint."""
 
+import json
 import logging
 from concurrent.futures import Future
 from pathlib import Path
@@ -25,8 +26,8 @@ def shared_files(folder: str | Path) -> dict[str, Path]:
         folder: A checkpoint or a saved model.
 
     Returns:
-        Path in the repository → path on disk: files of the folder itself, and of subfolders that hold a model of their
-        own (an encoder), never of `checkpoint-*`.
+        Path in the repository → path on disk: files of the folder itself, and of the encoders that its feature
+        extractor names, each in a subfolder of its stream's name. Whatever else lies there stays.
 
     Raises:
         FileNotFoundError: If the folder holds no saved model.
@@ -42,11 +43,9 @@ def shared_files(folder: str | Path) -> dict[str, Path]:
     folder = Path(folder)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise FileNotFoundError(f"{folder} holds no saved model: config.json and a .safetensors file are needed.")
-    encoders = [
-        path.parent
-        for path in folder.glob("*/config.json")
-        if not path.parent.name.startswith(("checkpoint-", "_", "."))
-    ]
+    extractor = folder / "preprocessor_config.json"
+    streams = json.loads(extractor.read_text(encoding="utf-8")).get("encoders") or {} if extractor.is_file() else {}
+    encoders = [folder / stream for stream in streams if (folder / stream / "config.json").is_file()]
     return {
         path.relative_to(folder).as_posix(): path
         for part in (folder, *encoders)

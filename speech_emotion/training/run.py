@@ -24,6 +24,7 @@ from .augmentation import make_augmentations
 from .card import ENCODER, RunReport, SplitReport, model_card
 from .clip_split import ClipSplit
 from .feature_cache import cache_features, cache_streamed
+from .fine_tuning import loaded_arguments
 from .launch import check_launch, prepare_folder, sole_training
 from .normalization import feature_statistics
 from .provenance import corpus_title, library_versions, training_settings
@@ -101,6 +102,8 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         print(describe_splits(_public_name(data.corpus), fold.name, labels, splits), flush=True)
     set_seed(training.seed)
     network = make_model(model_args, labels, splits.train, extractor)
+    if model_args.model_name_or_path is not None:
+        model_args = loaded_arguments(model_args, network.config, extractor)
     patience = training.early_stopping_patience
     trainer = SERTrainer(
         network,
@@ -255,6 +258,7 @@ def make_model(
             dtype=torch.float32,
             **names,
         )
+        loaded_arguments(args, network.config, extractor)  # refuses what the loaded model would not heed
         return network.train()
     if args.stem_channels and extractor.streams[0] != "mel":  # their sizes cannot tell: DeepSpeech's may be 384 too
         raise ValueError(

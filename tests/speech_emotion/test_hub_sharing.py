@@ -318,3 +318,15 @@ def test_files_are_read_before_the_commit_travels(checkpoint: Path) -> None:
     (checkpoint / "checkpoint-4" / "config.json").write_text("changed")
     content = {operation.path_in_repo: operation.path_or_fileobj for operation in kept}
     assert content["config.json"] == b"{}"
+
+
+def test_of_subfolders_only_the_encoders_are_pushed(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "deepspeech", tmp_path / "other-run", tmp_path / "checkpoint-7"):
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"")
+    own = {"config.json", "model.safetensors"}
+    assert set(shared_files(tmp_path)) == own
+    (tmp_path / "preprocessor_config.json").write_text('{"encoders": {"deepspeech": {}, "elsewhere": {}}}')
+    encoder = {"deepspeech/config.json", "deepspeech/model.safetensors"}
+    assert set(shared_files(tmp_path)) == own | encoder | {"preprocessor_config.json"}

@@ -220,6 +220,22 @@ def test_fine_tuning_starts_from_a_saved_model_with_other_labels(
     config = json.loads((folder / "config.json").read_text())
     assert config["id2label"] == {"0": "fear", "1": "anger"}
     assert config["hidden_size"] == 8
+    asked = json.loads((folder / "results.json").read_text())["arguments"]
+    assert (asked["hidden_size"], asked["conv_kernel_size"]) == (8, config["conv_kernel_size"])
+
+
+def test_fine_tuning_refuses_what_the_loaded_model_would_not_heed(
+    finished: Path, corpus_dir: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more, message in (
+        ("--hidden_size 16", "hidden_size is asked to be 16, but the model to fine-tune has 8"),
+        ("--dynamic_range 60", "dynamic_range is asked to be 60.0, but the model to fine-tune has its own"),
+        ("--encoder you/words", "encoder is asked to be 'you/words'"),
+    ):
+        start = f"--model_name_or_path {shlex.quote(str(finished))} --num_train_epochs 1 {more}"
+        assert train(words(corpus_dir, cache_dir, tmp_path / "tuned", start)) == 1
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "tuned" / "config.json").exists()
 
 
 # ser predict ---------------------------------------------------------------------------------------------------------
