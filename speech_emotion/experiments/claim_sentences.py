@@ -79,7 +79,8 @@ def _aim(condition: str, aim: float, system: SystemScores | None) -> str:
     reached = mean_sd(pooled_metrics(system.test)["ua"])
     outcome = "Reached" if reached.mean >= aim else "Missed"
     seeds = len(system.seeds)
-    return f"- **{outcome}.** {text}; it has {format_cell(reached, 'percent')} %, {seeds} seed{'s' * (seeds > 1)}."
+    provisional = ", provisionally" if seeds < LEAST_SEEDS else ""
+    return f"- **{outcome}{provisional}.** {text}; it has {format_cell(reached, 'percent')} %, {seeds} seed{'s' * (seeds > 1)}."
 
 
 __all__ = ["aim_sentences", "claim_sentences"]
