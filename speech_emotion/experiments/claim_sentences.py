@@ -80,7 +80,8 @@ def _aim(condition: str, aim: float, system: SystemScores | None) -> str:
     outcome = "Reached" if reached.mean >= aim else "Missed"
     seeds = len(system.seeds)
     provisional = ", provisionally" if seeds < LEAST_SEEDS else ""
-    return f"- **{outcome}{provisional}.** {text}; it has {format_cell(reached, 'percent')} %, {seeds} seed{'s' * (seeds > 1)}."
+    figure = f"{format_cell(reached, 'percent')} %, {seeds} seed{'s' * (seeds > 1)}"
+    return f"- **{outcome}{provisional}.** {text}; it has {figure}."
 
 
 __all__ = ["aim_sentences", "claim_sentences"]
