@@ -134,7 +134,7 @@ def training_runs(entries: Iterable[FoldScores]) -> dict[str, list[list[float]]]
     Args:
         entries: Results of folds. `about["curve"]`, where there is one, is a list of epochs, each with some of
             `train_loss`, `validation_loss` and `validation_ua`; the epochs of an ensemble's members also have
-            `member`, and each member is a training.
+            `member`, and each member is a training. What has no `epoch`, such as the machines of a grid, is none.
 
     Returns:
         For each key the values by epoch of every training that has it.
@@ -149,7 +149,8 @@ def training_runs(entries: Iterable[FoldScores]) -> dict[str, list[list[float]]]
     for entry in entries:
         trainings: dict[object, list[dict[str, float]]] = {}
         for epoch in entry.about.get("curve") or []:
-            trainings.setdefault(epoch.get("member"), []).append(epoch)
+            if "epoch" in epoch:
+                trainings.setdefault(epoch.get("member"), []).append(epoch)
         for epochs in trainings.values():
             epochs = sorted(epochs, key=lambda epoch: epoch["epoch"])
             for _, _, key in CURVES:

@@ -317,3 +317,9 @@ def test_each_member_of_an_ensemble_is_a_training(tmp_path: Path) -> None:
     clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
     entry = FoldScores("c", "s", 0, 0, ["a"], clips, [[1.0]], {"curve": curve})
     assert training_runs([entry]) == {"train_loss": [[1, 2], [2, 3]]}
+
+
+def test_the_machines_of_a_grid_are_no_epochs() -> None:
+    grid = [{"kernel": "linear", "C": strength, "validation_ua": 0.5} for strength in (0.1, 1.0)]
+    clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
+    assert training_runs([FoldScores("emodb", "svm", 0, 0, ["a"], clips, [[1.0]], {"curve": grid})]) == {}
