@@ -12,7 +12,7 @@ def write_text(path: str | Path, text: str) -> Path:
     """Write a text file under a temporary name, then rename it: a reader sees the old file or the new one.
 
     Args:
-        path: The file; its folder must exist.
+        path: The file; its folder must exist. A symbolic link stays one: what it names is written.
         text: The content, written as UTF-8.
 
     Returns:
@@ -44,7 +44,7 @@ def write_jsonl(path: str | Path, rows: Iterable[object]) -> Path:
 @contextmanager
 def _whole(path: str | Path) -> Iterator[TextIO]:
     """Open a file to write that takes its name when all is written; after an error it is gone."""
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     # The process's own: two commands that write the same file do not write into each other's.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

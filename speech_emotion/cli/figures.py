@@ -4,16 +4,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from feature_extraction import SERFeatureExtractor
-from modeling_ser import SERForAudioClassification
 from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
 from speech_emotion.files import write_json
 from speech_emotion.studies.clip_attention import clip_attention, draw_clip_attention
 from speech_emotion.studies.result_figures import draw_results
 
 from .entry import run_part
+from .saved_model import load_saved
 
 
 def get_parser(prog: str = "ser figures") -> argparse.ArgumentParser:
@@ -62,8 +59,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "ser figures") -> int:
 def _attention(args: argparse.Namespace) -> list[Path]:
     with figure_style():  # before the work, not after it: figures need matplotlib
         pass
-    model = SERForAudioClassification.from_pretrained(args.model, revision=args.revision, dtype=torch.float32)
-    extractor = SERFeatureExtractor.from_pretrained(args.model, revision=args.revision)
+    model, extractor = load_saved(args.model, args.revision)
     found = clip_attention(model, extractor, args.file)
     path = save_figure(draw_clip_attention(found, Path(args.file).name), args.output)
     numbers = {

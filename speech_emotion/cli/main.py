@@ -64,7 +64,7 @@ def _positive(text: str) -> int:
 def _train(words: Sequence[str]) -> int:
     from speech_emotion.training.main import main as train
 
-    return train(words)
+    return train(words, prog="ser train")
 
 
 def _cross_validate(words: Sequence[str]) -> int:

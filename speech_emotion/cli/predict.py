@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
-from feature_extraction import SERFeatureExtractor
-from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification, SERPipeline
+from modeling_ser import SERPipeline
 from speech_emotion.evaluation import text_table
 from speech_emotion.files import write_text
 from speech_emotion.progress import plain_warnings, quiet_unless_terminal
+
+from .saved_model import load_saved
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
 
@@ -35,10 +35,7 @@ def load_classifier(model: str, revision: str | None = None, device: str | None 
         OSError: If there is no such model.
         RuntimeError: If its weights do not fit.
     """
-    several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
-    kind = SEREnsembleForAudioClassification if several else SERForAudioClassification
-    network = kind.from_pretrained(model, revision=revision, dtype=torch.float32)
-    extractor = SERFeatureExtractor.from_pretrained(model, revision=revision)
+    network, extractor = load_saved(model, revision)
     return network.as_pipeline(extractor, device=device)
 
 

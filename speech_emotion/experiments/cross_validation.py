@@ -10,6 +10,7 @@ from types import FrameType
 
 import datasets
 import torch
+from accelerate.utils import broadcast_object_list
 
 from speech_emotion.progress import quiet_unless_terminal
 from speech_emotion.training.launch import check_launch
@@ -95,6 +96,9 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
             pending = [key for key in keys if plan.overwrite or runner.finished(key) is None]
             for condition, system in dict.fromkeys((key.condition, key.system) for key in pending):
                 runner.features(condition, system)
+        # Another command that finished a fold meanwhile would leave the processes with different lists, and each would
+        # wait for the others in a fold of its own.
+        (pending,) = broadcast_object_list([pending])
         if first and len(pending) < len(keys):
             print(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {plan.results}.", flush=True)
         with FoldProgress(len(pending), quiet=not first) as progress:

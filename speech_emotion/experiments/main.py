@@ -22,6 +22,7 @@ from .fold_plan import Plan
 from .neural_arguments import parse_overrides
 from .registry import list_systems
 from .report import write_report
+from .worker_pool import FoldError
 
 COMPARED = ("truth", "predictions")
 EXAMPLES = """\
@@ -118,6 +119,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> 
         return stopped.exit_code
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         logging.getLogger(__name__).debug("Where it happened:", exc_info=error)
+        if isinstance(error, FoldError):  # any error at all may have ended a fold, a mistake of ours too
+            print(error.trace, file=sys.stderr)
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

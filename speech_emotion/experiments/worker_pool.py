@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -32,10 +33,12 @@ class FoldError(RuntimeError):
     Args:
         key: The fold.
         message: What happened.
+        trace: Where it happened, as Python writes it; empty where nobody knows.
     """
 
-    def __init__(self, key: FoldKey, message: str) -> None:
+    def __init__(self, key: FoldKey, message: str, trace: str = "") -> None:
         super().__init__(f"{key}: {message}")
+        self.trace = trace
 
 
 class Failure(NamedTuple):
@@ -44,10 +47,12 @@ class Failure(NamedTuple):
     Args:
         key: The fold.
         message: Kind and text of the error.
+        trace: Where it happened; empty where nobody knows.
     """
 
     key: FoldKey
     message: str
+    trace: str = ""
 
 
 class Worker:
@@ -189,7 +194,7 @@ def _compute(runner: FoldRunner, key: FoldKey) -> FoldReport | Failure:
     try:
         report = runner.run(key, runner.plan.overwrite)
     except Exception as error:
-        return Failure(key, f"{type(error).__name__}: {error}")
+        return Failure(key, f"{type(error).__name__}: {error}", traceback.format_exc())
     if report.busy:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     return report

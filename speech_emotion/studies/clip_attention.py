@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from feature_extraction import SERFeatureExtractor
-from modeling_ser import SERForAudioClassification
+from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
 from speech_emotion.evaluation.figures_attention import attention_figure
 
 from .head_dropping import head_places
@@ -45,11 +45,13 @@ class ClipAttention:
 
 
 @torch.no_grad()
-def clip_attention(model: SERForAudioClassification, extractor: SERFeatureExtractor, source: Any) -> ClipAttention:
+def clip_attention(
+    model: SERForAudioClassification | SEREnsembleForAudioClassification, extractor: SERFeatureExtractor, source: Any
+) -> ClipAttention:
     """Run a model on one clip and keep its attention weights.
 
     Args:
-        model: The model; it is put into evaluation mode.
+        model: The model, or an ensemble, whose heads are those of all members; it is put into evaluation mode.
         extractor: Its feature extractor.
         source: An audio file, or anything else that the extractor's `load_audio` takes.
 
@@ -63,16 +65,21 @@ def clip_attention(model: SERForAudioClassification, extractor: SERFeatureExtrac
     waveform = extractor.load_audio(source)
     features = extractor.extract([waveform])["input_features"].float()  # (1, frames, size)
     output = model.eval()(input_features=features, output_attentions=True)
-    attention = torch.cat(output.attentions, dim=1)[0]  # (heads of all streams, frames, frames)
-    streams = list(extractor.streams) if len(model.ser.streams) > 1 else None
+    attention = torch.cat(output.attentions, dim=1)[0]  # (heads of all members and streams, frames, frames)
+    members = list(model.members) if isinstance(model, SEREnsembleForAudioClassification) else [model]
+    streams = list(extractor.streams) if len(members[0].ser.streams) > 1 else None
+    names = list(head_places(members[0], streams))
+    if len(members) > 1:
+        of_one = names if streams else [f"head {name}" for name in names]
+        names = [f"member {number} {name}" for number in range(1, len(members) + 1) for name in of_one]
     bands = extractor.num_mel_bins
     settings = {name: getattr(extractor, name) for name in ("sampling_rate", "n_fft", "win_length", "hop_length")}
     mel = SERFeatureExtractor(num_mel_bins=bands, **settings).extract([waveform])["input_features"]
     scores = output.logits[0].double().softmax(dim=-1)
     return ClipAttention(
-        head_names=list(head_places(model, streams)),
+        head_names=names,
         attention=attention.double().numpy(),
-        times=extractor.frame_times(features.shape[1])[:: model.ser.frame_stride],
+        times=extractor.frame_times(features.shape[1])[:: members[0].ser.frame_stride],
         log_mel=mel[0, :, :bands].numpy(),
         mel_step=extractor.hop_length / extractor.sampling_rate,
         top_frequency=extractor.sampling_rate / 2,

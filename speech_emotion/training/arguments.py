@@ -176,12 +176,13 @@ class SERTrainingArguments(TrainingArguments):
 
 
 def parse_arguments(
-    argv: Sequence[str] | None = None,
+    argv: Sequence[str] | None = None, prog: str = "train.py"
 ) -> tuple[DataArguments, ModelArguments, SERTrainingArguments]:
     """Parse the command line of a training.
 
     Args:
         argv: The words after the program's name; `None` for those of this process.
+        prog: Name of the program.
 
     Returns:
         The three groups of arguments. What is not given has the value that the preset says, or else its default.
@@ -195,7 +196,7 @@ def parse_arguments(
         (2, 16)
     """
     words = None if argv is None else list(argv)
-    parser = HfArgumentParser((DataArguments, ModelArguments, SERTrainingArguments), prog="train.py")
+    parser = HfArgumentParser((DataArguments, ModelArguments, SERTrainingArguments), prog=prog)
     # The preset's settings become the defaults of a second parse, so whatever is given explicitly wins.
     given = parser.parse_known_args(words)[0]
     parser.set_defaults(**preset_settings(given.preset, given.streams))

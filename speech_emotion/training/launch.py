@@ -94,10 +94,7 @@ def find_checkpoint(output_dir: str | Path, resume: str | bool | None) -> Path |
         FileNotFoundError: If what was asked for is not there or not whole.
         FileExistsError: If the run's folder holds checkpoints and the training would start anew.
     """
-    whole = sorted(
-        (path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")),
-        key=lambda path: int(path.name.removeprefix("checkpoint-")),
-    )
+    whole = [path for path in _checkpoints(output_dir) if (path / "trainer_state.json").is_file()]
     if resume is None or resume is False:
         if whole:
             raise FileExistsError(
@@ -131,10 +128,20 @@ def prepare_folder(folder: Path, training: SERTrainingArguments) -> Path | None:
     if training.overwrite_output_dir and not training.resume_from_checkpoint:
         with training.main_process_first(local=False, desc="emptying the output folder"):
             if training.process_index == 0:
-                for path in folder.glob("checkpoint-*"):
+                for path in _checkpoints(folder):
                     shutil.rmtree(path)
         return None
     return find_checkpoint(folder, training.resume_from_checkpoint)
+
+
+def _checkpoints(output_dir: str | Path) -> list[Path]:
+    """A run's checkpoints by step. A folder such as checkpoint-best, kept by hand, is none of its steps."""
+    steps = {
+        int(number): path
+        for path in Path(output_dir).glob("checkpoint-*")
+        if (number := path.name.removeprefix("checkpoint-")).isdecimal()
+    }
+    return [steps[step] for step in sorted(steps)]
 
 
 __all__ = ["check_launch", "find_checkpoint", "prepare_folder", "sole_training"]

@@ -1,6 +1,7 @@
 """The command `train`: parse, train, print."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -12,16 +13,17 @@ from .entry import run_entry
 from .run import run_training
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
     """Train as the command line says, and print what came out.
 
     Args:
         argv: The words after the program's name; `None` for those of this process.
+        prog: Name of the program.
 
     Returns:
         The exit code: 0; 143 after SIGTERM; 1 after an error, whose message is on the standard error.
     """
-    return run_entry(parse_arguments, run_training, summary, argv)
+    return run_entry(partial(parse_arguments, prog=prog), run_training, summary, argv)
 
 
 def summary(report: RunReport) -> str:

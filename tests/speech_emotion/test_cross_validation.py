@@ -139,6 +139,26 @@ def test_processes_launched_together_train_each_fold_together(whole: Path, place
     assert refused.returncode != 0 and "Leave --workers at 1" in refused.stderr
 
 
+# On all processes but the first every fold is finished, as if another command had been quicker.
+LATER_LOOK = """
+import os, sys
+from speech_emotion.experiments.fold_runner import FoldRunner
+from speech_emotion.experiments.main import main
+
+if os.environ["RANK"] != "0":
+    FoldRunner.finished = lambda self, key: "finished meanwhile"
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_processes_launched_together_agree_on_what_is_to_do(whole: Path, places: str, tmp_path: Path) -> None:
+    (tmp_path / "later_look.py").write_text(LATER_LOOK)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launcher, tmp_path / "later_look.py", *words(places, tmp_path, "--seeds 1 --folds 0")]
+    run_command(command, env=offline_environment(os.environ["HF_HOME"]), cwd=tmp_path)
+    assert [(fold.seed, fold.fold) for fold in read_fold_scores(tmp_path)] == [(1, 0)]
+
+
 def test_a_killed_run_goes_on_to_the_same_results(whole: Path, places: str, tmp_path: Path) -> None:
     results = tmp_path / "results"
     process = start(words(places, results, "--workers 2"), tmp_path)
@@ -198,6 +218,7 @@ def test_a_failing_fold_is_named(places: str, tmp_path: Path, capsys: pytest.Cap
     assert main(command) == 1
     error = capsys.readouterr().err
     assert "error: polish model-1 seed 0 fold" in error and "FloatingPointError" in error
+    assert "Traceback" in error and "in train_fold" in error  # in a worker, too
     assert list(tmp_path.glob("*/*/*.parquet")) == []
 
 

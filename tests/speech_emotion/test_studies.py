@@ -22,7 +22,7 @@ from feature_extraction import (
 )
 from feature_extraction.audio_decoding import load_audio
 from feature_extraction.speech_encoders import DeepSpeechEncoder, load_encoder
-from modeling_ser import SERConfig, SERForAudioClassification
+from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation import classification_metrics
 from speech_emotion.studies.head_dropping import HeadScores, head_places, score_without_heads, without_head
@@ -577,6 +577,19 @@ def test_frames_of_a_model_2_stand_where_the_encoder_says(deepspeech: Path) -> N
     assert found.attention.shape == (4, 25, 25)
     assert found.log_mel.shape == (21, 128)
     np.testing.assert_allclose(found.attention.sum(axis=-1), 1, atol=1e-6)
+
+
+def test_heads_of_an_ensemble_are_those_of_its_members() -> None:
+    from speech_emotion.studies.clip_attention import clip_attention
+
+    clip = {"array": speech_like(seconds=0.5), "sampling_rate": 16000}
+    members = [SERForAudioClassification(SERConfig(hidden_size=8, num_attention_heads=2)).eval() for _ in range(2)]
+    ensemble = SEREnsembleForAudioClassification.from_members(members)
+    found = clip_attention(ensemble, SERFeatureExtractor(), clip)
+    assert found.head_names == ["member 1 head 1", "member 1 head 2", "member 2 head 1", "member 2 head 2"]
+    for number, member in enumerate(members):
+        alone = clip_attention(member, SERFeatureExtractor(), clip)
+        np.testing.assert_array_equal(found.attention[2 * number : 2 * number + 2], alone.attention)
 
 
 # Real speech

@@ -255,6 +255,8 @@ def test_only_whole_checkpoints_are_resumed(tmp_path: Path) -> None:
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").touch()
     (tmp_path / "checkpoint-11").mkdir()  # cut short before its last file
+    (tmp_path / "checkpoint-best").mkdir()  # a copy kept by hand
+    (tmp_path / "checkpoint-best" / "trainer_state.json").touch()
     assert find_checkpoint(tmp_path, True) == tmp_path / "checkpoint-10"
     with pytest.raises(FileNotFoundError, match="not a whole checkpoint"):
         find_checkpoint(tmp_path, str(tmp_path / "checkpoint-11"))

@@ -1,0 +1,31 @@
+"""A saved model and its feature extractor, by this library's own code: no remote code runs."""
+
+import torch
+
+from feature_extraction import SERFeatureExtractor
+from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
+
+Classifier = SERForAudioClassification | SEREnsembleForAudioClassification
+
+
+def load_saved(model: str, revision: str | None = None) -> tuple[Classifier, SERFeatureExtractor]:
+    """Load a classifier, or an ensemble of several, with its feature extractor.
+
+    Args:
+        model: Folder, or id on the Hub.
+        revision: Commit on the Hub.
+
+    Returns:
+        The network, in float32, and the extractor.
+
+    Raises:
+        OSError: If there is no such model.
+        RuntimeError: If its weights do not fit.
+    """
+    several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
+    kind = SEREnsembleForAudioClassification if several else SERForAudioClassification
+    network = kind.from_pretrained(model, revision=revision, dtype=torch.float32)
+    return network, SERFeatureExtractor.from_pretrained(model, revision=revision)
+
+
+__all__ = ["Classifier", "load_saved"]
