@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .masked_blstm import MaskedBLSTM
+
 
 @dataclass(frozen=True)
 class LakomkinConfig:
@@ -58,7 +60,7 @@ class LakomkinNetwork(nn.Module):
         self.recognizer, self.config = recognizer, config
         # Activations of a trained recognizer reach 20, those of a random one stay near 0.
         self.norm = nn.LayerNorm(config.activation_size)
-        self.lstm = nn.LSTM(config.activation_size, config.hidden_size, batch_first=True, bidirectional=True)
+        self.blstm = MaskedBLSTM(config.activation_size, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(4 * config.hidden_size, config.num_labels)
 
@@ -74,11 +76,7 @@ class LakomkinNetwork(nn.Module):
         """
         output = self.recognizer(input_features, attention_mask=attention_mask, output_hidden_states=True)
         activations = self.dropout(self.norm(output.hidden_states[self.config.layer]))
-        lengths = attention_mask.sum(dim=1).long().cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(activations, lengths, batch_first=True, enforce_sorted=False)
-        hidden, _ = nn.utils.rnn.pad_packed_sequence(
-            self.lstm(packed)[0], batch_first=True, total_length=activations.shape[1]
-        )  # (batch, frames, 2 * hidden_size), 0 where padded
+        hidden = self.blstm(activations, attention_mask)  # (batch, frames, 2 * hidden_size), 0 where padded
         real = attention_mask.bool().unsqueeze(-1)  # (batch, frames, 1)
         mean = hidden.sum(dim=1) / real.sum(dim=1)
         most = hidden.masked_fill(~real, -1.0).amax(dim=1)  # no output of an LSTM is below -1

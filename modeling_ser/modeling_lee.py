@@ -8,6 +8,8 @@ from scipy import linalg
 from scipy.special import expit
 from torch import nn
 
+from .masked_blstm import MaskedBLSTM
+
 
 @dataclass(frozen=True)
 class LeeConfig:
@@ -59,14 +61,7 @@ class LeeNetwork(nn.Module):
         self.config = config
         if config.hidden_size % 2:
             raise ValueError(f"hidden_size, {config.hidden_size}, is divided between two directions: it must be even.")
-        self.lstm = nn.LSTM(
-            config.feature_size,
-            config.hidden_size // 2,
-            config.num_layers,
-            batch_first=True,
-            bidirectional=True,
-            dropout=config.dropout if config.num_layers > 1 else 0.0,
-        )
+        self.blstm = MaskedBLSTM(config.feature_size, config.hidden_size // 2, config.num_layers, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels + 1)  # NULL is the last
 
@@ -80,11 +75,7 @@ class LeeNetwork(nn.Module):
         Returns:
             log p_t, (batch, frames, num_labels + 1), NULL last; of no meaning where padded.
         """
-        lengths = attention_mask.sum(dim=1).long().cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(input_features, lengths, batch_first=True, enforce_sorted=False)
-        hidden, _ = nn.utils.rnn.pad_packed_sequence(
-            self.lstm(packed)[0], batch_first=True, total_length=input_features.shape[1]
-        )
+        hidden = self.blstm(input_features, attention_mask)  # (batch, frames, hidden_size)
         return self.classifier(self.dropout(hidden)).log_softmax(dim=-1)
 
     def forward(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

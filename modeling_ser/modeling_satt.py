@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .masked_batch_norm import MaskedBatchNorm
+from .masked_blstm import MaskedBLSTM
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class SattNetwork(nn.Module):
         bins = config.num_bins
         for _ in config.channels:
             bins = -(-bins // 2)
-        self.lstm = nn.LSTM(bins * sizes[-1], config.hidden_size, batch_first=True, bidirectional=True)
+        self.blstm = MaskedBLSTM(bins * sizes[-1], config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
 
@@ -78,25 +79,17 @@ class SattNetwork(nn.Module):
         mask = attention_mask.to(input_features.dtype)  # (batch, frames)
         x = input_features.unsqueeze(1) * mask[:, None, :, None]  # (batch, 1, frames, bins)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            x = F.relu(_normalize(norm, convolution(x), mask)) * mask[:, None, :, None]
+            x = convolution(x).permute(0, 2, 3, 1)  # (batch, frames, bins, channels)
+            x = norm(x, mask[:, :, None, None]).permute(0, 3, 1, 2)  # (batch, channels, frames, bins)
+            x = F.relu(x) * mask[:, None, :, None]
             # Values are 0 or more: beside a real frame, a zero of the padding changes no maximum.
             window = (2 if number < 2 else 1, 2)
             x = F.max_pool2d(x, window, ceil_mode=True)  # (batch, channels, ⌈frames / 2⌉, ⌈bins / 2⌉)
             mask = F.max_pool1d(mask.unsqueeze(1), window[0], ceil_mode=True).squeeze(1)  # (batch, ⌈frames / 2⌉)
         x = x.transpose(1, 2).flatten(2)  # (batch, frames, channels * bins)
-        lengths = mask.sum(dim=1).long().cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(self.dropout(x), lengths, batch_first=True, enforce_sorted=False)
-        hidden, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
-        mean = hidden.sum(dim=1) / mask.sum(dim=1, keepdim=True)  # (batch, 2 * hidden_size); padded frames hold 0
+        hidden = self.blstm(self.dropout(x), mask)  # (batch, frames, 2 * hidden_size), 0 where padded
+        mean = hidden.sum(dim=1) / mask.sum(dim=1, keepdim=True)  # (batch, 2 * hidden_size)
         return self.classifier(self.dropout(mean))
-
-
-def _normalize(norm: MaskedBatchNorm, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Normalize each channel over the real frames, all their bins: (batch, channels, frames, bins) → the same."""
-    batch, channels, frames, bins = x.shape
-    rows = x.permute(0, 2, 3, 1).reshape(batch, frames * bins, channels)
-    rows = norm(rows, mask.repeat_interleave(bins, dim=1).unsqueeze(-1))
-    return rows.view(batch, frames, bins, channels).permute(0, 3, 1, 2)
 
 
 __all__ = ["SattConfig", "SattNetwork"]
