@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .block_convolution import BlockConv2d
+
 
 @dataclass(frozen=True)
 class YenigallaConfig:
@@ -60,7 +62,7 @@ class SpectrogramChannel(nn.Module):
         super().__init__()
         self.config = config
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(1, config.num_filters, size, stride=config.stride) for size in config.kernel_sizes
+            BlockConv2d(config.num_filters, size, config.stride) for size in config.kernel_sizes
         )
         # By half: two places of a map's height and two of its width are left.
         self.dense = DenseLayers(4 * config.num_filters * len(config.kernel_sizes), config)
