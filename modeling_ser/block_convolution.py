@@ -1,7 +1,5 @@
 """A strided convolution over one channel, computed as an ordinary one over the channels of blocks."""
 
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,22 +15,21 @@ class BlockConv2d(nn.Conv2d):
         y(i, j) = Σ_{u, v} w(u, v) x(s i + u, s j + v),   u = s a + p and v = s b + q
                 = Σ_{p, q} Σ_{a, b} w_pq(a, b) x_pq(i + a, j + b).
 
-    Libraries compute with 16 channels far better than with one: with kernels of 12 × 16 to 30 × 40 it takes about half
-    as long to train on a CPU. Weights are `torch.nn.Conv2d`'s, and so is the result.
+    Libraries compute with 16 channels far better than with one, so that on a CPU kernels as large as 30 × 40 are
+    trained in about half the time. Weights are `torch.nn.Conv2d`'s, and so is the result.
 
     Args:
         out_channels: Filters.
         kernel_size: Height and width of a filter.
         stride: s, in both directions.
-        kwargs: As of `torch.nn.Conv2d`; padding and dilation are not supported.
 
     Example:
         >>> BlockConv2d(8, (12, 16), stride=4)(torch.randn(2, 1, 128, 256)).shape
         torch.Size([2, 8, 30, 61])
     """
 
-    def __init__(self, out_channels: int, kernel_size: tuple[int, int], stride: int, **kwargs: Any) -> None:
-        super().__init__(1, out_channels, kernel_size, stride=stride, **kwargs)
+    def __init__(self, out_channels: int, kernel_size: tuple[int, int], stride: int) -> None:
+        super().__init__(1, out_channels, kernel_size, stride=stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve.
