@@ -1,6 +1,6 @@
 """The recognizer's pipeline: files, bytes, arrays of any rate → text, without FFmpeg, torchcodec or torchaudio."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -54,13 +54,13 @@ class DeepSpeechPipeline(Pipeline):
         Args:
             inputs: A path (str or Path), a URL (http or https), the bytes of a file, a file object, a 1-D waveform
                 (numpy or torch, taken to be at the extractor's rate), a dictionary with `array` or `raw` and
-                `sampling_rate`, an audio value of `datasets`; or a list, a generator or a column of these.
+                `sampling_rate`, an audio value of `datasets`; or a list, an iterator or a column of these.
             kwargs: For this call: `return_timestamps` ("char" or "word": the pieces of the text with their begin and
                 end in seconds), `batch_size`, `num_workers`.
 
         Returns:
             For one clip `{"text": str}`, with timestamps also `{"chunks": [{"text": str, "timestamp": (s, s)}, …]}`;
-            for a list or column, a list of those; for a generator, an iterator over them.
+            for a list or column, a list of those; for an iterator or a streamed column, an iterator over them.
 
         Raises:
             ValueError: If a clip cannot be used, naming it.
@@ -68,8 +68,13 @@ class DeepSpeechPipeline(Pipeline):
         """
         if isinstance(inputs, list | tuple):
             return super().__call__(list(inputs), **kwargs) if len(inputs) else []
-        if type(inputs).__module__.startswith("datasets.") and type(inputs).__name__ == "Column":
-            return super().__call__(list(inputs), **kwargs)
+        column = type(inputs).__name__ if type(inputs).__module__.startswith("datasets.") else None
+        if column == "Column":  # one by one: all encoded clips together may outgrow the memory
+            return list(super().__call__((clip for clip in inputs), **kwargs))
+        # A file object iterates too, over its lines.
+        stream = isinstance(inputs, Iterator) and not hasattr(inputs, "read")
+        if stream or column == "IterableColumn":
+            return super().__call__((clip for clip in inputs), **kwargs)
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:

@@ -32,6 +32,8 @@ from .splits import Splits, balanced_weights, choose_fold, keep_labels, make_spl
 from .stream_state import stream_state
 from .trainer import SERTrainer
 
+# What an extractor subtracts from a clip's energies, in words, by its `clip_normalization`.
+SUBTRACTED = {"none": "", "level": ", less the clip's mean", "band": ", less each band's mean over the clip"}
 DEEPSPEECH = "deepspeech"  # the stream whose network comes with the library
 
 
@@ -347,10 +349,16 @@ def describe_streams(extractor: SERFeatureExtractor) -> list[str]:
 
     Example:
         >>> describe_streams(SERFeatureExtractor())
-        ['mel: 128 log-mel bands with Δ and ΔΔ, 40 frames a second']
+        ['mel: 128 log-mel bands with Δ and ΔΔ, 40 frames a second of 25 ms']
+        >>> print(*describe_streams(SERFeatureExtractor(dynamic_range=60.0, clip_normalization="level")))
+        mel: 128 log-mel bands with Δ and ΔΔ, 40 frames ... 25 ms, floor 60 dB below the loudest, less the clip's mean
     """
-    rate = extractor.sampling_rate / extractor.hop_length
-    phrases = {"mel": f"{extractor.num_mel_bins} log-mel bands with Δ and ΔΔ, {rate:g} frames a second"}
+    rate, length = extractor.sampling_rate / extractor.hop_length, extractor.win_length / extractor.sampling_rate
+    mel = f"{extractor.num_mel_bins} log-mel bands with Δ and ΔΔ, {rate:g} frames a second of {1000 * length:g} ms"
+    if extractor.dynamic_range is not None:
+        mel += f", floor {extractor.dynamic_range:g} dB below the loudest"
+    mel += SUBTRACTED[extractor.clip_normalization]
+    phrases = {"mel": mel}
     for stream, entry in extractor.encoders.items():
         source = _public_name(entry.get("name_or_path")) or "a bundled encoder"
         phrases[stream] = f"layer {entry['layer']} of {source}, frozen"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -87,7 +88,16 @@ def test_lists_generators_and_batches(transcriber: DeepSpeechPipeline) -> None:
     single = [transcriber(clip) for clip in clips]
     assert transcriber(clips, batch_size=3) == single
     assert list(transcriber(clip for clip in clips)) == single
+    assert list(transcriber(iter(clips))) == single
     assert transcriber([]) == []
+
+
+def test_columns_of_data_sets(transcriber: DeepSpeechPipeline) -> None:
+    clips = [{"array": waveform(clip), "sampling_rate": 16000} for clip in CLIPS[:2]]
+    single = [transcriber(clip) for clip in clips]
+    rows = datasets.Dataset.from_list([{"audio": clip} for clip in clips])
+    assert transcriber(rows["audio"]) == single
+    assert list(transcriber(rows.to_iterable_dataset()["audio"])) == single
 
 
 def test_batches_run_the_network_once(transcriber: DeepSpeechPipeline) -> None:
