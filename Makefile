@@ -23,7 +23,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: no-interpreter help demo test lint format bench experiments heads report lock clean
+.PHONY: no-interpreter help demo test lint format bench experiments heads layers report lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -65,7 +65,7 @@ experiments: $(STAMP)  ## Compute the folds that results/ lacks (a day, on 2 cor
 	$(COMPARE) --corpora ased-imbalanced $(COMPACT) \
 		--systems model-3 model-3-late model-1-class-weights model-1-oversampling model-1-focal; \
 	$(COMPARE) --corpora emodb --systems model-3-late opensmile-egemaps-svm $(OF_OTHERS) $(COMPACT)
-	@$(MAKE) --no-print-directory heads
+	@$(MAKE) --no-print-directory heads layers
 	@exec $(PY) -m speech_emotion.cli report --readme README.md
 
 # Models of the first folds, and what becomes of them without one head or another.
@@ -81,6 +81,9 @@ heads: $(STAMP)  ## Train models and drop each of their attention heads in turn
 		$(PY) -m speech_emotion.cli study heads --model outputs/heads/$$corpus/fold-* --corpus $$corpus \
 			--output_dir results/heads/$$corpus; \
 	done
+
+layers: $(STAMP)  ## Correlate and probe the layers of the small DeepSpeech on RAVDESS
+	@$(WITH_DATA) exec $(PY) -m speech_emotion.cli study layers --output_dir results/layers
 
 report: $(STAMP)  ## Write the tables and the README's results from results/
 	@exec $(PY) -m speech_emotion.cli report --readme README.md

@@ -14,6 +14,7 @@ from .claim_sentences import aim_sentences, claim_sentences
 from .claim_tables import by_claim
 from .claims import Finding, evaluate_claims
 from .head_claim import head_sentence
+from .layer_section import layer_section
 from .planned_comparisons import LEAST_SEEDS
 from .reading_order import condition_title
 from .recomputing import commands, hours_text, settings_text
@@ -61,6 +62,7 @@ def results_region(results: str | Path, folder: str = "results") -> str:
     findings = evaluate_claims(conditions)
     groups = {ours: [one for one in findings if (one.comparison.claim == "best") == ours] for ours in (False, True)}
     everything = [system for systems in conditions.values() for system in systems]
+    layers = layer_section(results, folder)
     return "\n\n".join(
         [
             lead,
@@ -71,7 +73,9 @@ def results_region(results: str | Path, folder: str = "results") -> str:
             f"{_claims(groups[False])}\n{head_sentence(results)}",
             "### Against openSMILE, and what was aimed at",
             "\n".join([_claims(groups[True]), *aim_sentences(conditions)]),
-            f"{hours_text(everything)} To compute it anew, or what is missing:",
+            *(["### DeepSpeech's layers", layers] if layers else []),
+            "### To compute it anew",
+            f"{hours_text(everything)} To compute all of it, or what is missing:",
             "\n".join(["```sh", *commands(everything), "make report", "```"]),
         ]
     )

@@ -12,6 +12,7 @@ from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation.fold_scores import FoldScores
 from speech_emotion.experiments.clip_lines import NAME
 from speech_emotion.experiments.head_claim import head_sentence, judge_heads
+from speech_emotion.experiments.layer_section import layer_section
 from speech_emotion.experiments.readme_results import NO_RESULTS, REGION, results_region
 from speech_emotion.experiments.report import read_results, write_report
 from speech_emotion.marked_region import read_region, replace_region
@@ -94,6 +95,31 @@ def test_the_claim_of_heads_is_told_from_their_study(results: Path, region: str,
     (folder / "heads.json").write_text('[{"model": "a"}]')
     with pytest.raises(ValueError, match=r"heads.json holds no study of heads"):
         head_sentence(tmp_path)
+
+
+def test_the_layer_study_is_told_where_there_is_one(region: str, tmp_path: Path) -> None:
+    assert "DeepSpeech's layers" not in region and layer_section(tmp_path, "results") == ""
+    quantities = {
+        "probe UA": {"MFCC": 0.31, "1": 0.402, "2": 0.39},
+        "centered effect of the emotion": {"MFCC": 0.05, "1": 0.01, "2": -0.002},
+        "centered effect of the speaker": {"MFCC": 0.2, "1": 0.1, "2": 0.3},
+    }
+    numbers = [
+        {"layer": layer, "quantity": quantity, "estimate": value, "low": value - 0.01, "high": value + 0.01}
+        for quantity, values in quantities.items()
+        for layer, value in values.items()
+    ]
+    facts = {"encoder": "small", "hidden_size": 8, "speakers": 24, "probe": {"clips": 1440, "folds": 6}}
+    path = tmp_path / "layers" / "layers.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({**facts, "layers": numbers}))
+    text = layer_section(tmp_path, "results")
+    assert "| 1 | 40.2 [39.2, 41.2] | 0.010 [0.000, 0.020] | 0.100 [0.090, 0.110] |" in text
+    assert "does best on layer 1; two emotions differ most in the MFCC that enter it." in text
+    assert "with small (8 units): 1440 clips of 24 speakers" in text and "(results/layers/layers.png)" in text
+    path.write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"layers.json holds no study of layers"):
+        layer_section(tmp_path, "results")
 
 
 def test_the_command_fills_the_region_and_leaves_the_rest(

@@ -1,0 +1,80 @@
+"""The layer study as the README shows it: told from what `ser study layers` wrote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from speech_emotion.evaluation.tables import markdown_table
+
+# Where the study is looked for, below the folder of the score files.
+STUDY = "layers/layers.json"
+HEADER = ("layer", "UA of a linear probe, %", "emotion, r", "speaker, r")
+EFFECTS = {"emotion": "centered effect of the emotion", "speaker": "centered effect of the speaker"}
+PROBE = "probe UA"
+NOTE = (
+    "Which of DeepSpeech's layers tell emotions apart, on RAVDESS with {encoder} ({hidden_size} units): {clips} clips "
+    "of {speakers} speakers, the probe in {folds} folds of speakers. Emotion and speaker: how much less the "
+    "activations of two emotions, or two speakers, correlate than those of two repetitions, which differ in neither; "
+    "each unit's mean is removed first. In brackets 95 % intervals over speakers. The probe does best on {best}; two "
+    "emotions differ most in {apart}. The paper takes layer 5. [Figure]({folder}/layers/layers.png); "
+    "`make layers` computes it."
+)
+
+
+def layer_section(results: str | Path, folder: str) -> str:
+    """Write what the README says of the layer study.
+
+    Args:
+        results: Folder of the results; the study lies in `layers/layers.json` below it.
+        folder: Where it lies, as the README links to it.
+
+    Returns:
+        Markdown: a table with a row for each layer, and what it is of; empty if there is no study.
+
+    Raises:
+        ValueError: If the study's file is damaged.
+    """
+    path = Path(results) / STUDY
+    if not path.is_file():
+        return ""
+    try:
+        study = json.loads(path.read_text(encoding="utf-8"))
+        layers = _by_layer(study)
+        rows = [
+            [name, _interval(found[PROBE], 100, 1), *(_interval(found[what], 1, 3) for what in EFFECTS.values())]
+            for name, found in layers.items()
+        ]
+        note = NOTE.format(
+            encoder=study["encoder"],
+            hidden_size=study["hidden_size"],
+            clips=study["probe"]["clips"],
+            speakers=study["speakers"],
+            folds=study["probe"]["folds"],
+            best=_greatest(layers, PROBE),
+            apart=_greatest(layers, EFFECTS["emotion"]),
+            folder=folder,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no study of layers ({error!r}); `ser study layers` writes one.") from error
+    return f"{markdown_table(HEADER, rows)}\n\n{note}"
+
+
+def _by_layer(study: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """For each layer, in the study's order, its numbers by what they are of."""
+    layers: dict[str, dict[str, dict[str, float]]] = {}
+    for entry in study["layers"]:
+        layers.setdefault(entry["layer"], {})[entry["quantity"]] = entry
+    return layers
+
+
+def _interval(entry: dict[str, float], factor: float, digits: int) -> str:
+    value, low, high = (f"{factor * entry[name]:.{digits}f}" for name in ("estimate", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _greatest(layers: dict[str, dict[str, dict[str, float]]], quantity: str) -> str:
+    name = max(layers, key=lambda layer: layers[layer][quantity]["estimate"])
+    return f"layer {name}" if name.isdecimal() else f"the {name} that enter it"
+
+
+__all__ = ["layer_section"]
