@@ -29,7 +29,7 @@ CUSTOM_PIPELINES = {
 CHOICES = {
     "loss": ("cross_entropy", "focal"),
     "fusion": ("frame", "late"),
-    "pooling": ("mean", "attention_statistics"),
+    "pooling": ("mean", "attention_statistics", "functionals"),
 }
 
 # Keys that transformers itself passes or writes beyond its declared fields; everything else unknown is a mistake.
@@ -78,6 +78,7 @@ class SERConfig(PreTrainedConfig):
             averaged.
         pooling: `"mean"`: the average of the contexts over the frames, as in the paper. `"attention_statistics"`:
             their mean and standard deviation under learned weights of the frames (Okabe et al., 2018), twice the size.
+            `"functionals"`: their mean, deviation, trend and rhythm over the clip, eight times the size.
         class_weights: Weight w_y of each class in the loss, in the order of the labels; `None` weighs all alike. Use
             weights of mean 1 over the training clips to keep the loss on its usual scale.
         label_smoothing: Share of the target spread over all classes, in [0, 1); of cross entropy only.

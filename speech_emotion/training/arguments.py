@@ -98,7 +98,9 @@ class ModelArguments:
     attention_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
     label_smoothing: float = field(default=0.0, metadata={"help": "share of the target spread over all classes"})
     class_weights: Literal["none", "balanced"] = field(default="none", metadata={"help": "weights in the loss"})
-    pooling: Literal["mean", "attention_statistics"] = field(default="mean", metadata={"help": "pooling over time"})
+    pooling: Literal["mean", "attention_statistics", "functionals"] = field(
+        default="mean", metadata={"help": "pooling over time"}
+    )
     stem_channels: list[int] = field(
         default_factory=list,
         metadata={"help": "channels of convolutions over mel bands before the encoder; 0, the default, for none"},

@@ -41,7 +41,9 @@ def test_the_attention_is_computed_again_under_checkpointing() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("fields", [{}, {"pooling": "attention_statistics", "loss": "focal"}, STEM], ids=str)
+@pytest.mark.parametrize(
+    "fields", [{}, {"pooling": "attention_statistics", "loss": "focal"}, {"pooling": "functionals"}, STEM], ids=str
+)
 def test_compiled_without_a_graph_break(fields: dict, training: bool) -> None:
     torch.compiler.reset()
     labels = torch.tensor([0, 1, 2, 1])
@@ -64,6 +66,7 @@ SHAPES = [
     {},
     {"fusion": "late", "stream_sizes": [2, 4]},
     {"pooling": "attention_statistics"},
+    {"pooling": "functionals"},
     {"num_members": 2},
     STEM,
     STEM | {"input_size": 30, "stream_sizes": [24, 6]},

@@ -47,7 +47,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"focal_gamma": -0.5}, "focal_gamma must be finite and at least 0, not -0.5"),
     ({"focal_gamma": float("inf")}, "focal_gamma must be finite"),
     ({"focal_gamma": float("nan")}, "focal_gamma must be finite"),
-    ({"pooling": "max"}, "pooling must be 'mean' or 'attention_statistics', not 'max'"),
+    ({"pooling": "max"}, "pooling must be 'mean' or 'attention_statistics' or 'functionals', not 'max'"),
     ({"stem_channels": [8, 0]}, r"stem_channels must be positive, not \[8, 0\]"),
     ({"stem_channels": [8], "stream_sizes": [184, 200]}, "for each of at least 2 bands; it has 184 features"),
     ({"stem_channels": [8], "input_size": 385}, "for each of at least 2 bands; it has 385 features"),

@@ -10,6 +10,7 @@ from tests.modeling_ser.small_models import enlivened, padded, random_clips, sma
 LENGTHS = [5, 1, 12, 8]
 LATE = {"fusion": "late", "stream_sizes": [2, 4]}
 STATISTICS = {"pooling": "attention_statistics"}
+FUNCTIONALS = {"pooling": "functionals"}
 SHAPES = [
     {},
     {"conv_kernel_size": 4},
@@ -19,6 +20,7 @@ SHAPES = [
     LATE,
     STATISTICS,
     LATE | STATISTICS,
+    FUNCTIONALS,
 ]
 
 Weights = dict[str, np.ndarray]
@@ -68,6 +70,16 @@ def weighted_statistics(context: np.ndarray, weights: Weights, layer: str) -> np
     return np.concatenate([mean, np.sqrt(np.maximum(shares @ context**2 - mean**2, 1e-6))])
 
 
+def clip_functionals(context: np.ndarray) -> np.ndarray:
+    """Mean, deviation, trend and autocorrelations of a clip's channels, (8 × channels,)."""
+    frames, mean = len(context), context.mean(axis=0)
+    d, place = context - mean, (np.arange(frames) + 0.5) / frames * 2 - 1
+    trend = [place @ d / frames, (1.5 * place**2 - 0.5) @ d / frames]
+    products = [(d[lag:] * d[:-lag]).sum(axis=0) if lag < frames else 0 * mean for lag in (1, 2, 4, 8)]
+    rhythm = [product / frames / (d.var(axis=0) + 0.01) for product in products]
+    return np.concatenate([mean, np.sqrt(np.maximum(d.var(axis=0), 1e-6)), *trend, *rhythm])
+
+
 def logits_by_the_slides(
     model: SERForAudioClassification, clips: list[torch.Tensor], training: bool = False
 ) -> np.ndarray:
@@ -86,6 +98,10 @@ def logits_by_the_slides(
         contexts = [attend(clip, weights, layer, model.config.num_attention_heads) for clip in x]
         if model.config.pooling == "mean":
             pooled.append([context.mean(axis=0) for context in contexts])
+        elif model.config.pooling == "functionals":
+            rows = [clip_functionals(context)[None] for context in contexts]
+            rows = normalize(rows, weights, f"ser.poolings.{stream}.norm.", training)
+            pooled.append([row[0] for row in rows])
         else:
             pooled.append([weighted_statistics(context, weights, f"ser.poolings.{stream}.") for context in contexts])
     joined = np.concatenate([np.stack(rows) for rows in pooled], axis=1)  # (clips, channels × streams)
@@ -106,7 +122,7 @@ def test_scores_follow_the_slides_formulas(shape: dict, attention: str) -> None:
     np.testing.assert_allclose(model(features, mask).logits.detach(), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("shape", [{}, LATE, LATE | STATISTICS], ids=str)
+@pytest.mark.parametrize("shape", [{}, LATE, LATE | STATISTICS, FUNCTIONALS], ids=str)
 def test_training_scores_follow_the_slides_formulas(shape: dict) -> None:
     model = enlivened(SERForAudioClassification(small_config(dropout=0, attention_dropout=0, **shape))).double()
     clips = random_clips(LENGTHS)
@@ -158,7 +174,7 @@ def test_attentions(shape: dict, streams: int, attention: str) -> None:
 
 @pytest.mark.parametrize("garbage", [0.0, 1e4, torch.nan, torch.inf])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("shape", [{"conv_kernel_size": 5}, LATE, STATISTICS, LATE | STATISTICS], ids=str)
+@pytest.mark.parametrize("shape", [{"conv_kernel_size": 5}, LATE, STATISTICS, LATE | FUNCTIONALS], ids=str)
 def test_a_clip_scores_alone_as_in_any_batch(shape: dict, attention: str, garbage: float) -> None:
     model = enlivened(SERForAudioClassification(small_config(**shape)))
     model.set_attn_implementation(attention)
@@ -172,7 +188,7 @@ def test_a_clip_scores_alone_as_in_any_batch(shape: dict, attention: str, garbag
     torch.testing.assert_close(reversed_logits.flip(0), alone, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [{}, STATISTICS], ids=str)
+@pytest.mark.parametrize("shape", [{}, STATISTICS, FUNCTIONALS], ids=str)
 def test_training_statistics_do_not_see_padding(shape: dict) -> None:
     states = []
     for frames in (12, 50):
@@ -183,7 +199,7 @@ def test_training_statistics_do_not_see_padding(shape: dict) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("shape", [{}, STATISTICS], ids=str)
+@pytest.mark.parametrize("shape", [{}, STATISTICS, FUNCTIONALS], ids=str)
 def test_no_gradient_flows_into_padding(shape: dict, training: bool) -> None:
     # With few units in the first dense layer a clip may rectify all of them to 0, and has no gradient then.
     model = enlivened(SERForAudioClassification(small_config(dense_size=20, **shape))).train(training)
@@ -195,13 +211,18 @@ def test_no_gradient_flows_into_padding(shape: dict, training: bool) -> None:
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("pooling", ["mean", "attention_statistics"])
+@pytest.mark.parametrize("pooling", ["mean", "attention_statistics", "functionals"])
 def test_every_parameter_is_trained(pooling: str) -> None:
     model = enlivened(SERForAudioClassification(small_config(attention_bias=True, pooling=pooling, **LATE))).train()
     model.double()(*padded(random_clips(LENGTHS)), labels=torch.tensor([0, 1, 2, 1])).loss.backward()
     # A bias of the keys moves all scores of a query alike, and softmax takes it out again.
     idle = [name for name, value in model.named_parameters() if value.grad is None or value.grad.abs().max() < 1e-8]
-    assert idle == [f"ser.streams.{stream}.attention.key.bias" for stream in range(2)]
+    expected = ["key.bias"]
+    if (
+        pooling == "functionals"
+    ):  # a bias of the output moves the mean of every clip alike: the batch's mean takes it out
+        expected.append("output.bias")
+    assert idle == [f"ser.streams.{stream}.attention.{name}" for stream in range(2) for name in expected]
 
 
 @pytest.mark.parametrize("frames", [1, 5000])
@@ -216,7 +237,7 @@ def test_shortest_and_long_clips(frames: int) -> None:
     assert torch.isfinite(output.logits).all()
 
 
-@pytest.mark.parametrize("shape", [{}, STATISTICS], ids=str)
+@pytest.mark.parametrize("shape", [{}, STATISTICS, FUNCTIONALS], ids=str)
 def test_a_clip_without_a_real_frame_spoils_no_other(shape: dict) -> None:
     for attention in ("sdpa", "eager"):
         model = enlivened(SERForAudioClassification(small_config(**shape)))

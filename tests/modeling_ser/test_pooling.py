@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from modeling_ser import SERModel
-from modeling_ser.pooling import AttentionStatisticsPooling, MeanPooling
+from modeling_ser.pooling import AttentionStatisticsPooling, FunctionalsPooling, MeanPooling, functionals
 from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
 
 
@@ -53,14 +53,54 @@ def test_gradients_are_finite_where_all_frames_agree() -> None:
         assert torch.isfinite(context.grad).all()
 
 
-def test_the_size_doubles_for_every_stream() -> None:
+def test_functionals_are_those_of_numpy() -> None:
+    clips = random_clips([30, 4, 13], size=5)
+    context, mask = padded(clips)
+    found = functionals(context.double(), mask.double().unsqueeze(-1), lags=[1, 6]).view(3, 6, 5)
+    for row, clip in enumerate(clips):
+        frames = clip.double().numpy()
+        mean, place = frames.mean(axis=0), (np.arange(len(frames)) + 0.5) / len(frames) * 2 - 1
+        d = frames - mean
+        second = np.polynomial.legendre.legval(place, [0, 0, 1])
+        expected = [mean, frames.std(axis=0), place @ d / len(d), second @ d / len(d)]
+        for lag in (1, 6):
+            products = (d[lag:] * d[:-lag]).sum(axis=0) if lag < len(d) else np.zeros(5)
+            expected.append(products / len(d) / (frames.var(axis=0) + 0.01))
+        np.testing.assert_allclose(found[row], expected, rtol=0, atol=1e-12)
+
+
+def test_functionals_tell_slow_from_fast_and_rising_from_falling() -> None:
+    place = torch.arange(64.0)
+    slow, fast, rising = torch.sin(place / 8), torch.sin(2 * place), place / 64
+    found = functionals(
+        torch.stack([slow, fast, rising, -rising])[..., None], torch.ones(4, 64, 1), lags=[2]
+    ).squeeze()
+    mean, std, trend, bend, rhythm = found.view(4, 5).T
+    assert rhythm[0] > 0.9 and rhythm[1] < -0.5
+    assert trend[2] > 0.15 and trend[3] < -0.15 and abs(trend[1]) < 0.02
+    assert mean[2] == pytest.approx(0.4922, abs=1e-4) and std[0] == pytest.approx(0.71, abs=0.05)
+    assert bend[2].abs() < 1e-3
+
+
+def test_functionals_are_normalized_over_the_batch() -> None:
+    pooling = FunctionalsPooling(4).train()
+    context, mask = padded(random_clips([20, 9, 14, 5, 30], size=4))
+    pooled = pooling(context, mask.float().unsqueeze(-1))
+    torch.testing.assert_close(pooled.mean(dim=0), torch.zeros(32), rtol=0, atol=1e-5)
+    # The floor of batch normalization takes a little of the deviation of what hardly varies.
+    assert pooled.std(dim=0, correction=0).min() > 0.9
+    still = pooling(torch.zeros(2, 3, 4), torch.ones(2, 3, 1))
+    assert still.abs().max() == 0
+
+
+def test_the_size_doubles_with_a_second_stream() -> None:
     late = {"fusion": "late", "stream_sizes": [2, 4]}
     sizes = [
         SERModel(small_config(pooling=pooling, **fusion)).pooled_size
-        for pooling in ("mean", "attention_statistics")
+        for pooling in ("mean", "attention_statistics", "functionals")
         for fusion in ({}, late)
     ]
-    assert sizes == [8, 16, 16, 32]
+    assert sizes == [8, 16, 16, 32, 64, 128]
 
 
 def test_each_stream_is_pooled_by_itself() -> None:

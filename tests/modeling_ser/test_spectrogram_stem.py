@@ -73,7 +73,9 @@ def test_one_or_two_layers_halve_frames_once_or_twice(channels: tuple[int, ...])
 
 @pytest.mark.parametrize("garbage", [0.0, torch.nan])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("fields", [*STREAMS, {"pooling": "attention_statistics"}], ids=str)
+@pytest.mark.parametrize(
+    "fields", [*STREAMS, {"pooling": "attention_statistics"}, {"pooling": "functionals"}], ids=str
+)
 def test_a_clip_scores_alone_as_in_any_batch(fields: dict, attention: str, garbage: float) -> None:
     model = small_model(**fields)
     model.set_attn_implementation(attention)
