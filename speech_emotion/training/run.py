@@ -381,7 +381,8 @@ def describe_architecture(config: SERConfig) -> str:
     several = ", one for each stream" if config.fusion == "late" else ""
     depth = len(config.stem_channels or [])
     stem = f", behind {depth} convolution{'s' * (depth > 1)} over frames × mel bands" if depth else ""
-    return f"{ENCODER}{several}{stem}"
+    pooling = "" if config.pooling == "mean" else f", pooled by {config.pooling.replace('_', ' ')}"
+    return f"{ENCODER}{several}{stem}{pooling}"
 
 
 def _asked_for(data: DataArguments, model: ModelArguments, training: SERTrainingArguments) -> dict[str, object]:

@@ -60,8 +60,10 @@ def test_a_card_says_where_the_weights_began() -> None:
 
 def test_the_network_is_described_as_it_is() -> None:
     assert describe_architecture(SERConfig()) == ENCODER
-    late = SERConfig(fusion="late", stream_sizes=[300, 84], stem_channels=[4])
-    expected = f"{ENCODER}, one for each stream, behind 1 convolution over frames × mel bands"
+    late = SERConfig(fusion="late", stream_sizes=[300, 84], stem_channels=[4], pooling="attention_statistics")
+    expected = (
+        f"{ENCODER}, one for each stream, behind 1 convolution over frames × mel bands, pooled by attention statistics"
+    )
     assert describe_architecture(late) == expected
     assert expected in model_card(replace(report_of(), architecture=expected), "you/emotions").text
 
