@@ -1,4 +1,4 @@
-"""A training step of the BLSTM over padded clips against torch's over packed ones, with the same weights."""
+"""A training step of the BLSTM over padded clips against torch's, of the same sizes, over packed ones."""
 
 import statistics
 import time

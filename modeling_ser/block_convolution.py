@@ -15,13 +15,15 @@ class BlockConv2d(nn.Conv2d):
         y(i, j) = Σ_{u, v} w(u, v) x(s i + u, s j + v),   u = s a + p and v = s b + q
                 = Σ_{p, q} Σ_{a, b} w_pq(a, b) x_pq(i + a, j + b).
 
-    Libraries compute with 16 channels far better than with one, so that on a CPU kernels as large as 30 × 40 are
-    trained in about half the time. Weights are `torch.nn.Conv2d`'s, and so is the result.
+    On a CPU libraries compute with many channels far better than with one. Weights are `torch.nn.Conv2d`'s, and so is
+    the result.
 
     Args:
         out_channels: Filters.
-        kernel_size: Height and width of a filter.
+        kernel_size: Height and width of a filter, in places.
         stride: s, in both directions.
+
+    Source: ours; blocks as channels are known as space-to-depth, here `torch.nn.functional.pixel_unshuffle`.
 
     Example:
         >>> BlockConv2d(8, (12, 16), stride=4)(torch.randn(2, 1, 128, 256)).shape

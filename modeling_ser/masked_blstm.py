@@ -16,7 +16,10 @@ class MaskedBLSTM(nn.Module):
         input_size: Features of a frame.
         hidden_size: Cells in each direction.
         num_layers: Layers.
-        dropout: Between layers.
+        dropout: Between layers, in [0, 1).
+
+    Source: Schuster and Paliwal, "Bidirectional recurrent neural networks", IEEE Transactions on Signal Processing 45,
+        1997; the reversal within a clip's length is ours.
 
     Example:
         >>> blstm = MaskedBLSTM(32, 64)
