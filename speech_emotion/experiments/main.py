@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> 
         return stopped.exit_code
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         logging.getLogger(__name__).debug("Where it happened:", exc_info=error)
-        if isinstance(error, FoldError) and error.trace:  # any error at all may have ended a fold, a mistake of ours too
+        if isinstance(error, FoldError) and error.trace:  # whatever ended a fold, a mistake of ours too
             print(error.trace, file=sys.stderr)
         print(f"error: {error}", file=sys.stderr)
         return 1
