@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
+from .frame_convolution import convolve_frames
 from .masked_batch_norm import MaskedBatchNorm
 from .pooling import POOLINGS
 from .spectrogram_stem import SpectrogramStem, average_frames
@@ -60,11 +61,7 @@ class ConvLayer(nn.Module):
         """
         # A clip alone sees zeros beyond its end, which is what "same" padding gives; so padded frames must be zeros
         # too, those that come in and those that go out.
-        # The frames' features lie side by side in memory, which to a convolution over images of height 1 is the layout
-        # "channels last": `Conv1d` would copy them into another one, and back, at a third more time on a CPU.
-        image = x.transpose(1, 2).unsqueeze(2)  # (batch, in_size, 1, frames)
-        image = F.conv2d(image, self.conv.weight.unsqueeze(2), padding="same")  # (batch, out_size, 1, frames)
-        x = image.squeeze(2).transpose(1, 2)  # (batch, frames, out_size)
+        x = convolve_frames(x, self.conv.weight)  # (batch, frames, out_size)
         return F.relu(self.norm(x, mask)) * mask
 
 
@@ -405,12 +402,13 @@ class SERModel(SERPreTrainedModel):
                 f"attention_mask must be (batch, frames) = {tuple(input_features.shape[:2])}, "
                 f"not {tuple(attention_mask.shape)}."
             )
-        features = (input_features.to(self.feature_mean.dtype) - self.feature_mean) / self.feature_std
+        # In place: nothing else is as large as the features, and writing them anew costs more than the arithmetic.
+        features = (input_features.to(self.feature_mean.dtype) - self.feature_mean).div_(self.feature_std)
         real = None if attention_mask is None else attention_mask.bool()  # (batch, frames)
         mask = features.new_ones(features.shape[:2]) if real is None else real.to(features.dtype)
         mask = mask.unsqueeze(-1)  # (batch, frames, 1)
         if real is not None:  # not a product: whatever stands in the padding, NaN included, must vanish
-            features = features.masked_fill(~real.unsqueeze(-1), 0.0)
+            features.masked_fill_(~real.unsqueeze(-1), 0.0)
         if self.stem is not None:
             mel, others = features.tensor_split([self.stem.input_size], dim=-1)
             mel, fewer = self.stem(mel, mask)

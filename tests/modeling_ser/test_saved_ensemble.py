@@ -92,6 +92,7 @@ def test_a_copy_holds_the_ensembles_code_and_points_to_it(answers: dict[str, Any
     own = {
         "classification_loss.py",
         "configuration_ser.py",
+        "frame_convolution.py",
         "masked_batch_norm.py",
         "modeling_ser.py",
         "modeling_ser_ensemble.py",

@@ -217,6 +217,7 @@ def test_a_copy_holds_the_code_and_points_to_it(answers: dict[str, Any], folder:
         "configuration_ser.py",
         "feature_extraction_deepspeech.py",
         "feature_extraction_ser.py",
+        "frame_convolution.py",
         "frontend_deepspeech.py",
         "masked_batch_norm.py",
         "mel_deltas.py",

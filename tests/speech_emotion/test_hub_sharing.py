@@ -22,6 +22,7 @@ CODE = {
     "configuration_ser.py",
     "feature_extraction_deepspeech.py",
     "feature_extraction_ser.py",
+    "frame_convolution.py",
     "frontend_deepspeech.py",
     "mel_deltas.py",
     "modeling_deepspeech.py",

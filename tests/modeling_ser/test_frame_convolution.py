@@ -1,0 +1,73 @@
+"""The convolution over frames against torch's own."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from modeling_ser.frame_convolution import FrameConvolution, convolve_frames
+
+
+def both(kernel_size: int, frames: int, needs: tuple[bool, bool] = (True, True)) -> list[list[torch.Tensor | None]]:
+    """Result and gradients, (ours, torch's)."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, frames, 6, generator=generator)
+    weight = torch.randn(4, 6, kernel_size, generator=generator)
+    found = []
+    for convolve in (convolve_frames, lambda x, w: F.conv1d(x.transpose(1, 2), w, padding="same").transpose(1, 2)):
+        inputs = [tensor.clone().requires_grad_(need) for tensor, need in zip((x, weight), needs, strict=True)]
+        output = convolve(*inputs)
+        (output * torch.arange(output.numel()).view(output.shape).sin()).sum().backward()
+        found.append([output.detach(), *(tensor.grad for tensor in inputs)])
+    return found
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 11])
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5, 8])
+def test_result_and_gradients_are_torchs(kernel_size: int, frames: int) -> None:
+    for own, known in zip(*both(kernel_size, frames), strict=True):
+        torch.testing.assert_close(own, known, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("needs", [(True, False), (False, True)])
+def test_only_gradients_that_are_asked_for_are_computed(needs: tuple[bool, bool]) -> None:
+    own, known = both(5, 11, needs)
+    for gradient, other, need in zip(own[1:], known[1:], needs, strict=True):
+        assert (gradient is not None) == need
+        torch.testing.assert_close(gradient, other, rtol=0, atol=1e-5)
+
+
+def test_gradients_are_right_to_double_precision_and_can_be_derived_again() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 5, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    weight = torch.randn(2, 3, 4, dtype=torch.float64, generator=generator, requires_grad=True)
+    assert torch.autograd.gradcheck(FrameConvolution.apply, (x, weight))
+    assert torch.autograd.gradgradcheck(FrameConvolution.apply, (x, weight))
+
+
+def test_frames_that_are_a_view_of_others_do_as_well() -> None:
+    wide = torch.randn(2, 9, 10, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    for frames in (wide[..., 2:6], wide[..., 2:6].contiguous()):
+        weight.grad = None
+        convolve_frames(frames, weight).square().sum().backward()
+        expected = torch.autograd.grad(
+            F.conv1d(frames.transpose(1, 2), weight, padding="same").square().sum(), [weight]
+        )
+        torch.testing.assert_close(weight.grad, expected[0], rtol=1e-4, atol=1e-4)
+
+
+def test_autocast_trains_in_half_precision() -> None:
+    x, weight = torch.randn(2, 9, 4), torch.randn(3, 4, 5, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = convolve_frames(x, weight)
+    assert output.dtype == torch.bfloat16
+    output.float().square().sum().backward()
+    assert weight.grad.dtype == torch.float32 and weight.grad.isfinite().all()
+
+
+def test_functional_gradients_work() -> None:
+    x, weight = torch.randn(2, 9, 4), torch.randn(3, 4, 5)
+    found = torch.func.grad(lambda w: convolve_frames(x, w).square().sum())(weight)
+    expected = weight.clone().requires_grad_()
+    F.conv1d(x.transpose(1, 2), expected, padding="same").square().sum().backward()
+    torch.testing.assert_close(found, expected.grad, rtol=1e-4, atol=1e-4)
