@@ -1,6 +1,8 @@
 """What a system gave on one fold with one seed: every clip's scores, in one Parquet file."""
 
+import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 CLIP_COLUMNS = ("id", "split", "speaker", "sex", "sentence", "label")
 SCORE_PREFIX = "score_"
 NAME = "seed-{seed}_fold-{fold}.parquet"
+FACTS, DIGEST = b"ser", b"ser-sha256"  # entries of the file's metadata
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,9 @@ class FoldScores:
         for number, label in enumerate(self.labels):
             columns[SCORE_PREFIX + label] = pa.array(self.scores[:, number], pa.float16())
         names = ("corpus", "system", "seed", "fold", "labels", "about")
-        facts = json.dumps({name: getattr(self, name) for name in names}, ensure_ascii=False)
-        table = pa.table(columns).replace_schema_metadata({b"ser": facts.encode()})
+        facts = json.dumps({name: getattr(self, name) for name in names}, ensure_ascii=False).encode()
+        digest = _digest(facts, self.clips, self.scores)
+        table = pa.table(columns).replace_schema_metadata({FACTS: facts, DIGEST: digest})
         partial = path.with_name(f".{path.name}.partial")
         pq.write_table(table, partial, compression="zstd")
         partial.replace(path)
@@ -127,12 +131,23 @@ class FoldScores:
         content = Path(path).read_bytes()  # an error of the system is raised as it is; what follows is of the content
         try:
             table = pq.read_table(pa.BufferReader(content))
-            facts = json.loads(table.schema.metadata[b"ser"])
+            written = table.schema.metadata[FACTS]
+            facts = json.loads(written)
             clips = {name: table[name].to_pylist() for name in CLIP_COLUMNS}
             scores = np.stack([table[SCORE_PREFIX + label].to_numpy() for label in facts["labels"]], axis=1)
+            # Most damage leaves Parquet readable. Files of the first versions have no digest.
+            if table.schema.metadata.get(DIGEST, digest := _digest(written, clips, scores)) != digest:
+                raise ValueError("its content is not what was written")
             return cls(clips=clips, scores=scores, **facts)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} holds no scores of a fold: {error}. Remove it; it is computed again.") from error
+
+
+def _digest(facts: bytes, clips: Mapping[str, Sequence[Any]], scores: np.ndarray) -> bytes:
+    """SHA-256 of all that a file holds."""
+    columns = json.dumps([clips[name] for name in CLIP_COLUMNS], ensure_ascii=False).encode()
+    scores = np.ascontiguousarray(scores, dtype="<f2").tobytes()
+    return hashlib.sha256(b"\0".join([facts, columns, scores])).hexdigest().encode()
 
 
 def read_fold_scores(results: str | Path, corpus: str | None = None, system: str | None = None) -> list[FoldScores]:

@@ -87,7 +87,7 @@ def permutation_control(
     return PermutationResult(value, float(by_chance.mean()), (1 + reached) / (1 + permutations))
 
 
-def permute_labels(labels: Sequence[Any], speakers: Sequence[Any], seed: int) -> list[Any]:
+def permute_labels(labels: Sequence[Any], speakers: Sequence[Any], seed: int | Sequence[int]) -> list[Any]:
     """Permute the labels of training clips within speakers, for a control run that must fall to chance.
 
     Each speaker keeps as many clips of each emotion, so that class balance and speaker identity, and whatever leaks
@@ -97,7 +97,7 @@ def permute_labels(labels: Sequence[Any], speakers: Sequence[Any], seed: int) ->
     Args:
         labels: Label of each training clip, (clips,).
         speakers: Speaker of each, (clips,).
-        seed: Seed of the permutation.
+        seed: Seed of the permutation, or several numbers that are one together.
 
     Returns:
         The permuted labels, (clips,).

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from .seed_metrics import MeanSD
 from .tables import latex_escape, latex_table, markdown_table
 
-Style = Literal["percent", "points", "p", "number", "text"]
+Style = Literal["percent", "points", "p", "number", "hours", "text"]
 MISSING = "–"
 
 
@@ -151,6 +151,8 @@ def format_cell(cell: Cell, style: Style) -> str:
         return str(cell)
     if style == "p":
         return "< 0.001" if cell < 0.001 else f"{cell:.3f}"
+    if style == "hours":
+        return "< 0.01" if 0 < cell < 0.01 else f"{cell:.2f}"
     if style == "number":
         return f"{cell:.2f}"
     if style == "points":

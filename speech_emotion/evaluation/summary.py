@@ -18,7 +18,7 @@ COLUMNS = [
     Column("ua_ci", "UA, 95 % interval", "percent"),
     Column("seeds", "seeds"),
     Column("folds", "folds"),
-    Column("hours", "hours", "number"),
+    Column("hours", "hours", "hours"),
     Column("missing", "incomplete"),
 ]
 PUBLISHED = [Column("paper_wa", "WA in the paper, %", "percent"), Column("paper_ua", "UA in the paper, %", "percent")]
@@ -27,7 +27,8 @@ NOTE = (
     "together, once per seed; mean ± SD (ddof = 1) over the complete seeds. The interval goes from the 2.5 to the "
     "97.5 percentile of 10,000 bootstrap resamples of the test speakers; it is of the mean over seeds and leaves out "
     "their spread. A seed that lacks a fold has no part in any figure; a system without a complete seed has no "
-    "figures. Folds: finished of planned, all seeds together. Hours: of computing, of all finished folds. A system "
+    "figures. Folds: finished of planned, all seeds together. Hours: of training and scoring, of all finished folds; "
+    "features were computed before. A system "
     "that draws nothing at random gives the same with every seed, and so an SD of 0."
 )
 NOTE_PUBLISHED = (
@@ -37,6 +38,10 @@ NOTE_PUBLISHED = (
 NOTE_CONTROL = (
     " “Labels permuted”: a control, not a competitor. It learned from labels permuted within speakers, so that its UA "
     "on the true ones should be about that of chance, 100 % / classes."
+)
+NOTE_BEST = (
+    " “Best recipe”: settings found by hand on validation speakers of EmoDB and RAVDESS, each of whom is a test "
+    "speaker of another fold; on other corpora nothing was chosen."
 )
 AVERAGED = [
     Column("system", "system"),
@@ -81,7 +86,9 @@ def summarize_systems(
 ) -> ReportTable:
     """Summarize gathered systems, in their order; see `summary_table`."""
     columns, rows = list(COLUMNS), [_row(system) for system in systems]
-    note = NOTE + NOTE_CONTROL * any(system.system.endswith(f"-{CONTROL}") for system in systems)
+    names = [system.system for system in systems]
+    note = NOTE + NOTE_BEST * any(name.endswith("-best") for name in names)
+    note += NOTE_CONTROL * any(name.endswith(f"-{CONTROL}") for name in names)
     if not published:
         return ReportTable("summary", "All systems", columns, rows, note)
     rows = [[*row, *published.get(system.system, (None, None))] for row, system in zip(rows, systems, strict=True)]

@@ -129,8 +129,8 @@ def gather_systems(entries: Iterable[FoldScores]) -> list[SystemScores]:
         One entry per system, ordered by name.
 
     Raises:
-        ValueError: If there are several corpora, a (seed, fold) occurs twice, or two systems were tested on different
-            clips.
+        ValueError: If there are several corpora, a (seed, fold) occurs twice, or two systems were trained, validated
+            or tested on different clips.
     """
     entries = list(entries)
     corpora = sorted({entry.corpus for entry in entries})
@@ -144,6 +144,7 @@ def gather_systems(entries: Iterable[FoldScores]) -> list[SystemScores]:
         if (entry.seed, entry.fold) in of_system:
             raise ValueError(f"{entry.corpus}, {entry.system}: seed {entry.seed}, fold {entry.fold} is there twice.")
         of_system[entry.seed, entry.fold] = entry
+    _check_same_folds(entries)
     systems = [SystemScores(corpora[0], name, parts[name], seeds, folds) for name in sorted(parts)]
     complete = [system for system in systems if system.seeds]
     for other in complete[1:]:
@@ -174,6 +175,23 @@ def counted(word: str, numbers: Sequence[int]) -> str:
     phrases = [f"{run[0]} to {run[-1]}" if len(run) > 2 else " and ".join(map(str, run)) for run in runs]
     *others, last = phrases
     return f"{word}{'s' * (len(numbers) > 1)} {', '.join(others) + ' and ' if others else ''}{last}"
+
+
+def _check_same_folds(entries: Sequence[FoldScores]) -> None:
+    """Refuse files of which one fold number means several divisions of the clips, where the files tell."""
+    known: dict[int, tuple[str, FoldScores]] = {}
+    for entry in entries:
+        settings = entry.about.get("settings")
+        digest = settings.get("fold") if isinstance(settings, dict) else None
+        if digest is None:
+            continue
+        first, other = known.setdefault(entry.fold, (digest, entry))
+        if digest != first:
+            raise ValueError(
+                f"{entry.corpus}: fold {entry.fold} of {other.system}, seed {other.seed}, and of {entry.system}, seed "
+                f"{entry.seed}, divide the clips differently, so they cannot be compared. Remove the files of the "
+                "outdated one and compute it again."
+            )
 
 
 def _common_settings(part: FoldScores) -> str:

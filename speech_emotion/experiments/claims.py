@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from speech_emotion.evaluation.count_metrics import COUNT_METRICS
 from speech_emotion.evaluation.holm import holm
 from speech_emotion.evaluation.paired_tests import McNemarResult, mcnemar, speaker_figures, wilcoxon_over_speakers
@@ -25,7 +27,8 @@ class Finding:
         outcome: By the rule of `judge`; `"not run"` if something is missing.
         reason: Why it was not run, else empty.
         difference: First − second with its 95 % interval; `None` if not run, as all that follows.
-        wilcoxon: p of Wilcoxon's test over speakers, of the comparison's metric.
+        speaker_mean: Mean over speakers, each weighing alike, of the difference in the speaker's own figure.
+        wilcoxon: p of Wilcoxon's test of these differences.
         holm: The same after Holm's correction within the family; `None` also for a claim of equality, which a small p
             would not support.
         clips: McNemar's test over clips, always of accuracy.
@@ -37,6 +40,7 @@ class Finding:
     outcome: Outcome
     reason: str = ""
     difference: Estimate | None = None
+    speaker_mean: float | None = None
     wilcoxon: float | None = None
     holm: float | None = None
     clips: McNemarResult | None = None
@@ -135,11 +139,13 @@ def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding
     speakers, of_first = first.test.speaker_seed_counts()  # (seeds, speakers, classes, classes)
     _, of_second = second.test.speaker_seed_counts()
     difference = speaker_bootstrap_difference(of_first.sum(axis=0), of_second.sum(axis=0), metric)
+    by_speaker = [speaker_figures(counts, metric) for counts in (of_first, of_second)]
     return Finding(
         comparison,
         judge(comparison.expected, difference),
         difference=difference,
-        wilcoxon=wilcoxon_over_speakers(speaker_figures(of_first, metric), speaker_figures(of_second, metric)),
+        speaker_mean=float(np.mean(np.subtract(*by_speaker))),
+        wilcoxon=wilcoxon_over_speakers(*by_speaker),
         clips=mcnemar(first.test.truth, first.test.predictions, second.test.predictions),
         seeds=(len(first.seeds), len(second.seeds)),
         speakers=len(speakers),

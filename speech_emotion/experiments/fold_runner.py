@@ -99,9 +99,7 @@ class FoldRunner:
             settings = {
                 "system": system.settings(),
                 "features": _feature_settings(system.make_extractor()),
-                "condition": {
-                    name: value for name, value in vars(condition).items() if name not in ("name", "corpus")
-                },
+                "condition": {name: getattr(condition, name) for name in CONDITION_SETTINGS},
                 "labels": data.labels,
                 "fold": fold_digest(data.folds[key.fold], data),
             }
@@ -135,10 +133,11 @@ class FoldRunner:
             return FoldReport(key) if finished else self._compute(key)  # another command may have been quicker
 
     def _compute(self, key: FoldKey) -> FoldReport:
-        start = time.perf_counter()
         data, system = self.data(key.condition), self.system(key.system)
         fold = data.folds[key.fold]
-        splits = make_splits(data.rows, self.features(key.condition, key.system), fold, data.labels)
+        features = self.features(key.condition, key.system)
+        start = time.perf_counter()  # what all folds share is not the first one's
+        splits = make_splits(data.rows, features, fold, data.labels)
         with tempfile.TemporaryDirectory(prefix="ser-fold-") as folder:
             outcome = system.fit(FoldTask(data.rows, splits, data.labels, key.seed, Path(folder), self.plan.device))
         seconds = round(time.perf_counter() - start, 1)

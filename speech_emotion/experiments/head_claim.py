@@ -36,16 +36,16 @@ def head_sentence(results: str | Path) -> str:
     adjusted = iter(_adjusted(models))
     lines = [
         f"- **Claim 5: {judge_heads(models)}.** {CLAIM} Supported if in every model the clips agree on the order of "
-        "the heads beyond chance (permutation of the heads within clips, Holm over the models), else not decided: "
-        "that chance would give as much does not contradict it. Clips are taken for independent."
+        "the heads beyond chance (permutation of the heads within clips, Holm over the models), however weakly, else "
+        "not decided: that chance would give as much does not contradict it. Clips are taken for independent."
     ]
     for corpus, found in studies.items():
         if found:
             w = sorted(model["agreement_of_clips"]["kendall_w"] for model in found)
             agree = sum(next(adjusted) <= LEVEL for _ in found)
             lines.append(
-                f"  - {condition_title(corpus)}: {agree} of {len(found)} models; Kendall's W of the clips, 0 for no "
-                f"agreement and 1 for full, from {w[0]:.2f} to {w[-1]:.2f}."
+                f"  - {condition_title(corpus)}: {agree} of {len(found)} models; Kendall's W of the clips, 1 for full "
+                f"agreement and near 0 by chance, from {w[0]:.2f} to {w[-1]:.2f}."
             )
     return "\n".join(lines)
 

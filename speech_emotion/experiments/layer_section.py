@@ -8,16 +8,17 @@ from speech_emotion.evaluation.tables import markdown_table
 
 # Where the study is looked for, below the folder of the score files.
 STUDY = "layers/layers.json"
-HEADER = ("layer", "UA of a linear probe, %", "emotion, r", "speaker, r")
+HEADER = ("layer", "UA of a linear probe, %", "emotion, Δr", "speaker, Δr")
 EFFECTS = {"emotion": "centered effect of the emotion", "speaker": "centered effect of the speaker"}
 PROBE = "probe UA"
 NOTE = (
-    "Which of DeepSpeech's layers tell emotions apart, on RAVDESS with {encoder} ({hidden_size} units): {clips} clips "
-    "of {speakers} speakers, the probe in {folds} folds of speakers. Emotion and speaker: how much less the "
-    "activations of two emotions, or two speakers, correlate than those of two repetitions, which differ in neither; "
-    "each unit's mean is removed first. In brackets 95 % intervals over speakers. The probe does best on {best}; two "
-    "emotions differ most in {apart}. The paper takes layer 5. [Figure]({folder}/layers/layers.png); "
-    "`make layers` computes it."
+    "Which of DeepSpeech's layers tell emotions apart, on RAVDESS with {encoder} ({hidden_size} units), {speakers} "
+    "speakers. The probe: {clips} clips, {emotions} emotions, {folds} folds of speakers. Δr: how much less the "
+    "activations of two emotions, or two speakers, correlate (Pearson) than those of two repetitions, which differ in "
+    "neither; {correlated} clips of {intensity} intensity, {chosen} emotions, each unit's mean removed first. In "
+    "brackets 95 % intervals over speakers. The probe does best on {best}; two emotions differ most in {apart}; no "
+    "order of layers was tested. The paper takes layer 5. [Figure]({folder}/layers/layers.png); `make layers` "
+    "computes it."
 )
 
 
@@ -48,8 +49,12 @@ def layer_section(results: str | Path, folder: str) -> str:
             encoder=study["encoder"],
             hidden_size=study["hidden_size"],
             clips=study["probe"]["clips"],
+            emotions=len(study["probe"]["labels"]),
             speakers=study["speakers"],
             folds=study["probe"]["folds"],
+            correlated=study["correlated"]["clips"],
+            chosen=len(study["correlated"]["labels"]),
+            intensity=study["correlated"]["intensity"],
             best=_greatest(layers, PROBE),
             apart=_greatest(layers, EFFECTS["emotion"]),
             folder=folder,

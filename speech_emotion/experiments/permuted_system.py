@@ -1,5 +1,7 @@
 """The control of a system: the same training, on labels that have nothing to do with the sound."""
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +15,10 @@ from .system import ClipFeatures, FoldOutcome, FoldTask, System
 class PermutedSystem(System):
     """A system that learns and chooses by permuted labels, and so must fall to chance on the true ones of the test.
 
-    Training and validation labels are permuted within speakers, anew for each seed; features, folds and all else are
-    the system's own. If its UA on test clips is above chance, something else than the sound's emotion leads to the
-    labels: a speaker or a clip in two splits, or a test label that found its way into training. Where emotions are
-    easily told apart, a training finds groups and names them by accident: single ones then lie far off chance, to
+    Training and validation labels are permuted within speakers, anew for each seed and fold; features, folds and all
+    else are the system's own. If its UA on test clips is above chance, something else than the sound's emotion leads
+    to the labels: a speaker or a clip in two splits, or a test label that found its way into training. Where emotions
+    are easily told apart, a training finds groups and names them by accident: single ones then lie far off chance, to
     either side, and only the mean over folds and seeds says something.
 
     Args:
@@ -38,15 +40,18 @@ class PermutedSystem(System):
 
     def fit(self, task: FoldTask) -> FoldOutcome:
         """Fit the system on permuted labels; what it tells of its validation is by permuted labels too."""
-        train, validation = (_permuted(part, task.seed) for part in (task.splits.train, task.splits.validation))
+        # Folds share most of their speakers: with one permutation for all they would learn the same accident, and
+        # their mean would come no closer to chance than one of them.
+        seed = [task.seed, zlib.crc32("\n".join(sorted(set(task.splits.test.speakers))).encode())]
+        train, validation = (_permuted(part, seed) for part in (task.splits.train, task.splits.validation))
         return self.system.fit(replace(task, splits=replace(task.splits, train=train, validation=validation)))
 
     def settings(self) -> dict[str, Any]:
         """Return the system's settings, within those of a control."""
-        return {"kind": "label-permutation", "system": self.system.settings()}
+        return {"kind": "label-permutation", "anew_for": "each seed and fold", "system": self.system.settings()}
 
 
-def _permuted(clips: ClipSplit, seed: int) -> ClipSplit:
+def _permuted(clips: ClipSplit, seed: Sequence[int]) -> ClipSplit:
     labels = permute_labels(clips.labels, clips.speakers, seed)
     return ClipSplit(clips.features, clips.positions, clips.ids, clips.speakers, labels)
 

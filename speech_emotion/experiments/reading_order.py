@@ -31,8 +31,8 @@ CONDITION_TITLES = {
     "ravdess": ConditionTitle("RAVDESS", "English, acted. Two sentences, each said in every emotion."),
     "ased": ConditionTitle(
         "ASED, all sentences",
-        "Amharic, acted. Two sentences are said in every emotion, five belong to one emotion each. It stands for the "
-        f"paper's condition “both”. {HEARS_WORDS}",
+        "Amharic, acted. Two sentences are said in every emotion; each emotion has five more for itself. It stands "
+        f"for the paper's condition “both”. {HEARS_WORDS}",
     ),
     "ased-common": ConditionTitle(
         "ASED, common sentences",

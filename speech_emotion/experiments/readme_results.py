@@ -10,12 +10,12 @@ from speech_emotion.evaluation.summary import speaker_interval
 from speech_emotion.evaluation.system_scores import SystemScores
 from speech_emotion.evaluation.tables import markdown_table
 
-from .claim_sentences import aim_sentences, claim_sentences
+from .claim_sentences import aim_sentences, beside_sentence, claim_sentences
 from .claim_tables import by_claim
 from .claims import Finding, evaluate_claims
 from .head_claim import head_sentence
 from .layer_section import layer_section
-from .planned_comparisons import LEAST_SEEDS
+from .planned_comparisons import BEST_NOTE, HISTORY, LEAST_SEEDS
 from .reading_order import condition_title
 from .recomputing import commands, hours_text, settings_text
 from .report import read_results
@@ -28,16 +28,17 @@ NOTE = (
     "No speaker is both trained on and tested. WA and UA: test clips of all folds pooled, mean ± SD over seeds; in "
     "brackets the 95 % interval of that mean, by 10,000 bootstrap resamples of the test speakers. Only seeds with all "
     "folds have a part in figures; what is **partial** lacks seeds or folds, or has fewer than {least} seeds. Hours: "
-    "of computing, of all finished folds. Each corpus's page has F1, recall, confusions, calibration, and figures by "
-    "speaker, sex and fold."
+    "of training and scoring, of all finished folds; features were computed before. Each corpus's page has F1, "
+    "recall, confusions, calibration, and figures by speaker, sex and fold."
 )
 CLAIMS_NOTE = (
-    "Comparisons and rules were fixed before their results; claim 5's rule and the family of Holm's correction were "
-    "revised when EmoDB's first folds were there, before anything could be compared. Differences are in points, "
-    "their 95 % intervals over "
-    "speakers; the interval alone decides: supported, contradicted, or not decided. p: Wilcoxon over speakers, after "
-    "Holm's correction over all that was planned. ASED stands for the paper's IEMOCAP. Model-1 hears the words too: "
-    "its spectrogram holds them. Models 2 and 3 have the small DeepSpeech of this library, not the paper's."
+    f"{HISTORY} Differences are in points, their 95 % intervals over speakers; the interval alone decides: supported, "
+    "contradicted, or not decided. It is of these trainings (the spread over seeds is left out), is not corrected "
+    "for several comparisons, and is too narrow where speakers are few, such as EmoDB's ten. p: Wilcoxon over the "
+    "speakers' own figures, each speaker weighing alike, after Holm's correction over all differences planned on "
+    "EmoDB, RAVDESS and ASED. ASED stands for the paper's IEMOCAP. Model-1 hears the words too: its spectrogram "
+    "holds them, so that claims 2 and 2b compare two ways of hearing words. Models 2 and 3 have the small DeepSpeech "
+    "of this library, not the paper's."
 )
 
 
@@ -70,12 +71,13 @@ def results_region(results: str | Path, folder: str = "results") -> str:
             " ".join(filter(None, [NOTE.format(least=LEAST_SEEDS), settings_text(everything)])),
             "### The paper's claims",
             f"{CLAIMS_NOTE} [All figures]({folder}/claims.md).",
-            f"{_claims(groups[False])}\n{head_sentence(results)}",
+            "\n".join(filter(None, [_claims(groups[False]), head_sentence(results), beside_sentence(conditions)])),
             "### Against openSMILE, and what was aimed at",
+            BEST_NOTE,
             "\n".join([_claims(groups[True]), *aim_sentences(conditions)]),
             *(["### DeepSpeech's layers", layers] if layers else []),
             "### To compute it anew",
-            f"{hours_text(everything)} To compute all of it, or what is missing:",
+            f"{hours_text(everything)} To compute all of it, or what is missing (`--workers 2`: two folds at once):",
             "\n".join(["```sh", *commands(everything), "make report", "```"]),
         ]
     )
@@ -112,7 +114,7 @@ def _row(system: SystemScores) -> list[str]:
         *figures,
         seeds if len(system.seeds) == planned else f"**partial**: {seeds}",
         f"{len(system.parts)} of {planned * len(system.planned_folds)}",
-        format_cell(system.hours, "number"),
+        format_cell(system.hours, "hours"),
     ]
 
 

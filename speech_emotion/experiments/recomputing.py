@@ -30,7 +30,7 @@ def commands(systems: Sequence[SystemScores]) -> list[str]:
     lines = []
     for (names, settings, seeds), conditions in conditions_of.items():
         options = {"--corpora": conditions, "--systems": names, "--seeds": map(str, seeds)}
-        words = [word for option, values in options.items() for word in (option, *values)]
+        words = [word for option, values in options.items() for word in (option, *values)] + _threads(systems)
         lines.append(shlex.join(["python", "cross_validate.py", *words, *settings]))
     return lines
 
@@ -96,6 +96,12 @@ def overrides(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str
                 short = f"{value:g}" if isinstance(value, float) else str(value)
                 found[name] = short if short == str(value) or float(short) == value else str(value)
     return found
+
+
+def _threads(systems: Sequence[SystemScores]) -> list[str]:
+    """The option that gives every fold as many threads as these had: others would round, and end, elsewhere."""
+    numbers = {part.about.get("threads") for system in systems for part in system.parts.values()}
+    return ["--threads", str(*numbers)] if len(numbers) == 1 and None not in numbers else []
 
 
 def _settings_words(system: SystemScores) -> list[str]:

@@ -12,10 +12,12 @@ from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.tables import csv_table
 from speech_emotion.files import write_text
 
+from .claim_sentences import beside_sentence
 from .claim_tables import claims_table, comparison_table, families_at_hand
 from .claims import Finding, evaluate_claims
 from .head_claim import head_sentence
 from .paper_figures import published_figures
+from .planned_comparisons import BEST_NOTE, HISTORY
 from .reading_order import CONDITION_TITLES, condition_order, condition_title, system_order
 from .recomputing import commands, hours_text, settings_text
 from .report_sections import Section, system_sections
@@ -87,7 +89,8 @@ def write_report(results: Path, output: Path, corpora: list[str] | None = None) 
         written += _write(output, name, _introduction(systems), systems, sections)
     at_hand, left_out = families_at_hand(findings)
     everything = [system for systems in gathered.values() for system in systems]
-    introduction = f"{_claims_introduction(at_hand, left_out)}\n\n{head_sentence(results)}"
+    sentences = "\n".join(filter(None, [head_sentence(results), beside_sentence(gathered)]))
+    introduction = f"{_claims_introduction(at_hand, left_out)}\n\n{sentences}"
     sections = [Section("Outcomes", [claims_table(at_hand), comparison_table(at_hand)])]
     return written + _write(output, CLAIMS, introduction, everything, sections)
 
@@ -118,10 +121,11 @@ def _introduction(systems: Sequence[SystemScores]) -> str:
 def _claims_introduction(findings: Sequence[Finding], left_out: Sequence[str]) -> str:
     number = sum(finding.outcome != "not run" for finding in findings)
     text = (
-        f"The paper's claims, and that our best beats openSMILE, tested by comparisons that were fixed beforehand, in "
+        f"The paper's claims, and that our best beats openSMILE, tested by the comparisons in "
         f"`planned_comparisons.py`: {number} of {len(findings)} have been run."
     )
-    return text + "".join(f" Of those planned on {family} there are no results." for family in left_out)
+    text += "".join(f" Of those planned on {family} there are no results." for family in left_out)
+    return f"{text} {HISTORY} {BEST_NOTE}"
 
 
 def _write(

@@ -38,7 +38,9 @@ def calibration_table(systems: Sequence[SystemScores]) -> ReportTable:
     note = (
         f"Pooled test clips; mean ± SD over seeds. ECE: expected calibration error, {BINS} bins of equal width. "
         "“After”: each fold's scores after the temperature with the least NLL on that fold's validation clips, in "
-        "[0.05, 20]. A score that float16 rounded to 0 counts as 2 to the power −25. A dash: no validation scores."
+        "[0.05, 20]. Support vector machines (openSMILE) and Lee and Tashev's learning machine give no probabilities "
+        "by themselves: their scores hold such a temperature from the start, and both columns are “after”. A score "
+        "that float16 rounded to 0 counts as 2 to the power −25. A dash: no validation scores."
     )
     return ReportTable("calibration", "Calibration", columns, rows, note)
 
@@ -55,8 +57,8 @@ def reliability_table(systems: Sequence[SystemScores]) -> ReportTable:
         cells = [Share(int(one.clips[index]), float(one.accuracy[index])) for one in tables]
         rows.append([name, *(cell if cell.count else None for cell in cells)])
     note = (
-        "Clips by the confidence of their prediction, before the temperature, all seeds together; in brackets the % "
-        "of them that are right. Calibrated scores are right as often as they are confident."
+        "Clips by the confidence of their prediction, in the scores as they are, all seeds together; in brackets the "
+        "% of them that are right. Calibrated scores are right as often as they are confident."
     )
     return ReportTable("reliability", "Reliability", columns, rows, note)
 

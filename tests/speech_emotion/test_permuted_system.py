@@ -75,7 +75,18 @@ def test_labels_of_training_and_validation_are_permuted_and_nothing_else(tmp_pat
         assert np.array_equal(part[1]["input_features"], original[1]["input_features"])
 
 
-def test_a_seed_permutes_once_and_for_all(tmp_path: Path) -> None:
+def test_each_fold_is_permuted_anew(tmp_path: Path) -> None:
+    inner, task = NearestMean(), make_task(tmp_path, feature_size=6)
+    tested = task.splits.test
+    others = [f"not {speaker}" for speaker in tested.speakers]
+    other = ClipSplit(tested.features, tested.positions, tested.ids, others, tested.labels)
+    for test in (tested, other):
+        PermutedSystem(inner).fit(replace(task, splits=replace(task.splits, test=test)))
+    one, another = (seen.splits.train for seen in inner.tasks)
+    assert one.ids == another.ids and one.labels != another.labels
+
+
+def test_a_seed_permutes_a_fold_once_and_for_all(tmp_path: Path) -> None:
     inner, task = NearestMean(), make_task(tmp_path, feature_size=6)
     for seed in (0, 0, 1):
         PermutedSystem(inner).fit(replace(task, seed=seed))
@@ -98,7 +109,8 @@ def test_every_system_has_a_control_by_name() -> None:
         system, plain = get_system(f"{name}-permuted"), get_system(name)
         assert isinstance(system, PermutedSystem) and system.name == f"{name}-permuted"
         assert system.title == f"{plain.title}, labels permuted (control)"
-        assert system.settings() == {"kind": "label-permutation", "system": plain.settings()}
+        assert system.settings()["kind"] == "label-permutation"
+        assert system.settings()["system"] == plain.settings()
         json.dumps(system.settings())
     assert get_system("model-1-permuted", {"dropout": 0.5}).settings()["system"]["model"]["dropout"] == 0.5
     for name in ("model-4-permuted", "model-1-permuted-permuted"):

@@ -308,6 +308,11 @@ def test_files_that_contradict_each_other_are_refused() -> None:
         gather_systems(all_folds("one") + all_folds("two", clips=8))
     with pytest.raises(ValueError, match="different clips"):
         _ = gather_systems(all_folds(seeds=(0,)) + all_folds(seeds=(1,), clips=8))[0].test
+    divided = [{"about": {"settings": {"fold": digest}}} for digest in ("one", "other")]
+    assert len(gather_systems([fold_scores(fold=fold, **divided[fold]) for fold in (0, 1)])) == 1
+    for second in ({"seed": 1}, {"system": "other"}):
+        with pytest.raises(ValueError, match=r"fold 0 of .* divide the clips differently"):
+            gather_systems([fold_scores(**divided[0]), fold_scores(**second, **divided[1])])
     same_speakers = fold_scores(fold=1)
     object.__setattr__(same_speakers, "fold", 0)
     with pytest.raises(ValueError, match="tested more than once"):
@@ -316,15 +321,19 @@ def test_files_that_contradict_each_other_are_refused() -> None:
 
 def test_a_damaged_file_is_named_wherever_the_damage_is(tmp_path: Path) -> None:
     path = fold_scores().save(tmp_path)
-    content = path.read_bytes()
+    original, content = FoldScores.load(path), path.read_bytes()
     refused = 0
     for place in range(0, len(content), 17):
         path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
         try:
-            FoldScores.load(path)
+            read = FoldScores.load(path)
         except ValueError as error:
             assert str(error).startswith(f"{path} holds no scores of a fold: ")
             refused += 1
+        else:  # what nobody reads, such as the statistics of a column, may be damaged
+            for name in ("corpus", "system", "seed", "fold", "labels", "clips", "about"):
+                assert getattr(read, name) == getattr(original, name), (place, name)
+            assert np.array_equal(read.scores, original.scores), place
     assert refused > 50
     with pytest.raises(FileNotFoundError):
         FoldScores.load(tmp_path / "absent.parquet")
