@@ -15,11 +15,7 @@ def is_terminal() -> bool:
 
 
 def quiet_unless_terminal() -> None:
-    """Switch off the bars of datasets, transformers and huggingface_hub where no terminal shows them.
-
-    Example:
-        >>> quiet_unless_terminal()
-    """
+    """Switch off the bars of datasets, transformers and huggingface_hub where no terminal shows them."""
     if not is_terminal():
         datasets.disable_progress_bars()
         transformers.utils.logging.disable_progress_bar()
@@ -27,11 +23,7 @@ def quiet_unless_terminal() -> None:
 
 
 def plain_warnings() -> None:
-    """Print warnings as people read them: what is the matter, without the line of code that found it.
-
-    Example:
-        >>> plain_warnings()
-    """
+    """Print warnings as people read them: what is the matter, without the line of code that found it."""
 
     def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
         print(f"warning: {message}", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +45,17 @@ def no_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", connect_locally)
         yield
+
+
+@pytest.fixture(autouse=True)
+def same_manners() -> Iterator[None]:
+    """Give back to each test the progress bars and warnings that commands, run in this process, have changed."""
+    import datasets  # only now: it reads its settings when it is imported
+
+    bars, show = datasets.are_progress_bars_disabled(), warnings.showwarning
+    yield
+    (datasets.disable_progress_bars if bars else datasets.enable_progress_bars)()
+    warnings.showwarning = show
 
 
 @pytest.fixture(scope="session")

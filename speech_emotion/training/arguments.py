@@ -9,6 +9,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from dataset_scripts import list_corpora
 from modeling_ser import SERConfig
 
+from .entry import parse_words
 from .presets import preset_settings
 
 
@@ -202,7 +203,7 @@ def parse_arguments(
     # The preset's settings become the defaults of a second parse, so whatever is given explicitly wins.
     given = parser.parse_known_args(words)[0]
     parser.set_defaults(**preset_settings(given.preset, given.streams))
-    return parser.parse_args_into_dataclasses(words, look_for_args_file=False)
+    return parse_words(parser, words)
 
 
 def model_sizes(args: ModelArguments) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from transformers import HfArgumentParser
 from dataset_scripts import list_corpora
 
 from .arguments import SERTrainingArguments
+from .entry import parse_words
 
 
 @dataclass
@@ -101,7 +102,7 @@ def parse_ctc_arguments(
         ('speechocean762', 256, 'cer')
     """
     parser = HfArgumentParser((CTCDataArguments, CTCModelArguments, CTCTrainingArguments), prog="train_deepspeech.py")
-    return parser.parse_args_into_dataclasses(None if argv is None else list(argv))
+    return parse_words(parser, None if argv is None else list(argv))
 
 
 __all__ = ["CTCDataArguments", "CTCModelArguments", "CTCTrainingArguments", "parse_ctc_arguments"]

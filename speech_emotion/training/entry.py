@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from transformers import TrainingArguments
+from transformers import HfArgumentParser, TrainingArguments
 
 from speech_emotion.progress import plain_warnings
 
@@ -29,6 +29,28 @@ class Result(Protocol):
     @property
     def report(self) -> Any:
         """What was measured; `None` when stopped."""
+
+
+def parse_words(parser: HfArgumentParser, words: Sequence[str] | None) -> tuple[Any, ...]:
+    """Parse a command line as argparse does, unknown words included.
+
+    Args:
+        parser: The parser; by itself it raises an error of its own for unknown words, and reads a file of arguments
+            if there happens to be one beside the program.
+        words: The words after the program's name; `None` for those of this process.
+
+    Returns:
+        One object for each group of arguments.
+
+    Raises:
+        SystemExit: If a word is unknown or a value is missing, after a message on the standard error.
+    """
+    *groups, unknown = parser.parse_args_into_dataclasses(
+        words, return_remaining_strings=True, look_for_args_file=False
+    )
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return tuple(groups)
 
 
 def run_entry(
@@ -66,4 +88,4 @@ def run_entry(
     return 0
 
 
-__all__ = ["run_entry"]
+__all__ = ["parse_words", "run_entry"]

@@ -83,6 +83,21 @@ def test_timestamps(transcriber: DeepSpeechPipeline) -> None:
     assert [word["text"] for word in words] == answer["text"].split()
 
 
+def test_timestamps_are_those_of_the_frames(transcriber: DeepSpeechPipeline) -> None:
+    # "h" for two frames, the blank, then "e", a space, the blank and "a"; each frame is 20 ms.
+    frames = {"labels": torch.tensor([[8, 8, 28, 5, 0, 28, 1]])}
+    expected = {
+        "char": [("h", 0.0, 0.04), ("e", 0.06, 0.08), (" ", 0.08, 0.10), ("a", 0.12, 0.14)],
+        "word": [("he", 0.0, 0.08), ("a", 0.12, 0.14)],
+    }
+    for kind, chunks in expected.items():
+        answer = transcriber.postprocess(frames, return_timestamps=kind)
+        assert answer["text"] == "he a"
+        assert [chunk["text"] for chunk in answer["chunks"]] == [text for text, *_ in chunks]
+        for chunk, (_, *times) in zip(answer["chunks"], chunks, strict=True):
+            assert list(chunk["timestamp"]) == pytest.approx(times)
+
+
 def test_lists_generators_and_batches(transcriber: DeepSpeechPipeline) -> None:
     clips = [{"array": waveform(clip), "sampling_rate": 16000} for clip in CLIPS]
     single = [transcriber(clip) for clip in clips]

@@ -62,7 +62,7 @@ def test_the_loss_is_the_mean_of_the_members_losses() -> None:
     output = ensemble(*batch, labels=LABELS)
     own = [member(*batch, labels=LABELS).loss for member in members]
     torch.testing.assert_close(output.loss, torch.stack(own).mean())
-    # It bounds the loss of the averaged posterior (no smoothing and weights of 1 here, but the same convexity).
+    # It bounds the loss of the averaged posterior, as -log is convex.
     assert output.loss > classification_loss(output.logits, LABELS, ensemble.config)
     assert ensemble(*batch).loss is None
     assert torch.equal(ensemble(*batch, labels=LABELS, return_dict=False)[0], output.loss)

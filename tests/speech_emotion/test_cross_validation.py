@@ -1,5 +1,6 @@
 """Whole cross-validations: one worker and two, killed and resumed, stopped, refused."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,22 +63,40 @@ def assert_equal_results(one: Path, other: Path) -> None:
         assert {**fold.about, "seconds": 0} == {**twin.about, "seconds": 0}
 
 
-def start(command: list[str], tmp_path: Path) -> subprocess.Popen[str]:
+Start = Callable[[list[str]], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a cross-validation of its own; it and its workers end with the test, however that ends."""
     environment = offline_environment(os.environ["HF_HOME"]) | {"TMPDIR": str(tmp_path)}
-    return subprocess.Popen(
-        [sys.executable, PROJECT_ROOT / "cross_validate.py", *command],
-        env=environment,
-        cwd=tmp_path,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    started = []
+
+    def begin(command: list[str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, PROJECT_ROOT / "cross_validate.py", *command],
+            env=environment,
+            cwd=tmp_path,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def wait_for_results(results: Path, process: subprocess.Popen[str], count: int = 1) -> None:
+    end = time.monotonic() + 300
     while len(list(results.glob("*/*/*.parquet"))) < count:
         assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "no fold was finished in 5 minutes"
         time.sleep(0.05)
 
 
@@ -123,18 +142,22 @@ def test_two_workers_give_what_one_gives(
     assert {line["prediction"] == max(line["scores"], key=line["scores"].get) for line in lines} == {True}
 
 
-def test_processes_launched_together_train_each_fold_together(whole: Path, places: str, tmp_path: Path) -> None:
+def test_processes_launched_together_train_each_fold_together(places: str, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launcher, PROJECT_ROOT / "cross_validate.py", *words(places, tmp_path, "--seeds 1 --folds 0")]
+    # Each process drops out for itself, and an incomplete batch is not shared out evenly. Without both, two processes
+    # do what one does, but for the order of sums.
+    even = "dropout=0 attention_dropout=0 max_steps=3 load_best_model_at_end=false"
+    more = f"--seeds 1 --folds 0 --set {SMALL} {even}"
+    command = [*launcher, PROJECT_ROOT / "cross_validate.py", *words(places, tmp_path / "two", more)]
     environment = offline_environment(os.environ["HF_HOME"])
     done = run_command(command, env=environment, cwd=tmp_path)
     assert done.stdout.count("validation UA") == 1
-    (fold,) = read_fold_scores(tmp_path)
-    alone = FoldScores.load(whole / "polish" / "model-1" / fold.file_name)
+    (fold,) = read_fold_scores(tmp_path / "two")
+    assert main(words(places, tmp_path / "one", more)) == 0
+    (alone,) = read_fold_scores(tmp_path / "one")
     assert fold.about["settings"] == alone.about["settings"]  # the batch is shared out: 2 × 8 clips
     assert fold.clips == alone.clips
-    # Each process drops out for itself, so scores are alike and not equal.
-    assert np.abs(fold.scores.astype(float) - alone.scores.astype(float)).mean() < 0.2
+    np.testing.assert_allclose(fold.scores.astype(float), alone.scores.astype(float), atol=2e-3)
     refused = run_command([*command, "--workers", "2"], env=environment, cwd=tmp_path, check=False)
     assert refused.returncode != 0 and "Leave --workers at 1" in refused.stderr
 
@@ -159,9 +182,9 @@ def test_processes_launched_together_agree_on_what_is_to_do(whole: Path, places:
     assert [(fold.seed, fold.fold) for fold in read_fold_scores(tmp_path)] == [(1, 0)]
 
 
-def test_a_killed_run_goes_on_to_the_same_results(whole: Path, places: str, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_results(whole: Path, places: str, tmp_path: Path, start: Start) -> None:
     results = tmp_path / "results"
-    process = start(words(places, results, "--workers 2"), tmp_path)
+    process = start(words(places, results, "--workers 2"))
     wait_for_results(results, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -171,10 +194,10 @@ def test_a_killed_run_goes_on_to_the_same_results(whole: Path, places: str, tmp_
     assert {path: path.stat().st_mtime_ns for path in early} == early
 
 
-def test_sigterm_ends_the_run_and_leaves_nothing_behind(places: str, tmp_path: Path) -> None:
+def test_sigterm_ends_the_run_and_leaves_nothing_behind(places: str, tmp_path: Path, start: Start) -> None:
     results = tmp_path / "results"
     more = "--workers 2 --seeds 0 1 2 3 4 5 6 7"
-    process = start(words(places, results, more), tmp_path)
+    process = start(words(places, results, more))
     wait_for_results(results, process)
     process.terminate()
     _, errors = process.communicate(timeout=120)
@@ -222,14 +245,16 @@ def test_a_failing_fold_is_named(places: str, tmp_path: Path, capsys: pytest.Cap
     assert list(tmp_path.glob("*/*/*.parquet")) == []
 
 
-def test_a_fold_that_another_command_computes_is_awaited(whole: Path, places: str, tmp_path: Path) -> None:
+def test_a_fold_that_another_command_computes_is_awaited(
+    whole: Path, places: str, tmp_path: Path, start: Start
+) -> None:
     mine = FoldKey("polish", "model-1", 0, 0)
     for fold in read_fold_scores(whole):
         if (fold.seed, fold.fold) != (0, 0):
             fold.save(tmp_path)
     with sole_computation(mine, tmp_path) as held:
         assert held
-        process = start(words(places, tmp_path), tmp_path)
+        process = start(words(places, tmp_path))
         assert process.stdout.readline().startswith("3 of 4 folds are finished")
         time.sleep(1)
         assert process.poll() is None

@@ -72,7 +72,6 @@ def test_imbalanced_splits_have_the_proportions_of_improvised_speech(ased: dict[
     data = ased["ased-imbalanced"]
     assert data.labels == ["anger", "happiness", "neutral", "sadness"]
     label_of = dict(zip(data.rows["id"][:], data.rows["label"][:], strict=True))
-    groups = 0
     for fold in data.folds:
         for name, ids in fold.splits.items():
             groups = 3 if name == "train" else 1

@@ -5,6 +5,7 @@ import multiprocessing
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import datasets
 import numpy as np
@@ -14,14 +15,14 @@ from torch import nn
 from transformers import TrainerControl
 
 from dataset_scripts import load_corpus, speaker_folds
-from speech_emotion.experiments import registry
+from speech_emotion.experiments import neural_system, registry
 from speech_emotion.experiments.best_weights import BestWeights
 from speech_emotion.experiments.condition_data import ConditionData
 from speech_emotion.experiments.conditions import Condition
 from speech_emotion.experiments.fold_plan import FoldReport, Plan
 from speech_emotion.experiments.fold_results import FoldKey, differences, sole_computation
 from speech_emotion.experiments.fold_runner import FoldRunner
-from speech_emotion.experiments.fold_training import subset
+from speech_emotion.experiments.fold_training import TrainedFold, subset
 from speech_emotion.experiments.imbalance import oversample, undersample
 from speech_emotion.experiments.mapped_features import MappedFeatures
 from speech_emotion.experiments.neural_arguments import parse_overrides, training_arguments
@@ -30,7 +31,7 @@ from speech_emotion.experiments.system import FoldTask
 from speech_emotion.experiments.worker_pool import Failure, Worker
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.normalization import feature_statistics
-from speech_emotion.training.splits import Splits, make_splits
+from speech_emotion.training.splits import Splits, balanced_weights, make_splits
 from tests.subprocess_tools import PROJECT_ROOT
 from tests.synthetic import write_polish
 
@@ -133,7 +134,7 @@ def test_every_way_of_meeting_imbalance(
     rows: datasets.Dataset, splits: Splits, tmp_path: Path, imbalance: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_num_threads(1)
-    # 12 clips train; of the class 0 three are left, so that the classes differ in size.
+    # Of the class 0 one clip is left, so that the classes differ in size.
     few = [index for index, label in enumerate(splits.train.labels) if label] + [
         index for index, label in enumerate(splits.train.labels) if not label
     ][:1]
@@ -145,7 +146,14 @@ def test_every_way_of_meeting_imbalance(
         seen.append((seed, normalized_by, learned))
         return original(self, task, seed, normalized_by, learned)
 
+    networks, real = [], neural_system.train_fold
+
+    def recorded(network: torch.nn.Module, *args: Any, **kwargs: Any) -> TrainedFold:
+        networks.append(network)
+        return real(network, *args, **kwargs)
+
     monkeypatch.setattr(NeuralSystem, "_train", watched)
+    monkeypatch.setattr(neural_system, "train_fold", recorded)
     system = NeuralSystem("x", "X", ["mel"], imbalance=imbalance, overrides=SMALL)
     outcome = system.fit(task(rows, uneven, tmp_path))
     assert outcome.validation.shape == (12, 3) and outcome.test.shape == (12, 3)
@@ -156,6 +164,10 @@ def test_every_way_of_meeting_imbalance(
     expected = {"ensemble": min(sizes.values()), "oversampling": max(sizes.values())}.get(imbalance)
     for counts in learned:
         assert counts == (sizes if expected is None else dict.fromkeys(sizes, expected))
+    weights = balanced_weights(uneven.train.labels, 3) if imbalance == "class-weights" else None
+    for network in networks:
+        assert network.config.loss == ("focal" if imbalance == "focal" else "cross_entropy")
+        assert network.config.class_weights == weights
     for _, normalized_by, part in seen:
         assert normalized_by is (part if imbalance == "ensemble" else uneven.train)
     if imbalance == "ensemble":

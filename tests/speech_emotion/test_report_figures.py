@@ -9,7 +9,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from scipy import optimize, stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    recall_score,
+)
 
 from speech_emotion.experiments.report import write_report
 
@@ -169,6 +176,46 @@ def test_calibration_with_each_folds_own_temperature(results: Path, figures: dic
         )
 
 
+def test_confusions(results: Path, figures: dict) -> None:
+    seeds = [pooled(results, "model-2", seed) for seed in SEEDS["model-2"]]
+    counts = sum(confusion_matrix(one["truth"], one["guess"]) for one in seeds)
+    assert (counts != counts.T).any()  # else rows and columns could be confused
+    for true, predicted in itertools.product(range(len(LABELS)), repeat=2):
+        key = "confusion-model-2", LABELS[true]
+        assert figures[*key, f"{LABELS[predicted]}_count"] == str(counts[true, predicted])
+        share = counts[true, predicted] / counts[true].sum()
+        assert float(figures[*key, f"{LABELS[predicted]}_share"]) == pytest.approx(share, rel=1e-5)
+
+
+def test_abstention(results: Path, figures: dict) -> None:
+    found: dict[str, list[float]] = {"wa": [], "ua": []}
+    for seed in SEEDS["model-1"]:
+        clips = pooled(results, "model-1", seed)
+        confidence = clips["scores"].max(axis=1)
+        least = np.sort(confidence)[::-1][int(np.ceil(0.7 * len(confidence))) - 1]
+        answered = confidence >= least
+        for metric, values in found.items():
+            values.append(quick(metric, clips["truth"][answered], clips["guess"][answered]))
+    for metric, values in found.items():
+        assert_mean_sd(figures, ("abstention", "model-1", f"{metric}_70"), values)
+
+
+def test_reliability(results: Path, figures: dict) -> None:
+    seeds = [pooled(results, "model-1", seed) for seed in SEEDS["model-1"]]
+    confidence = np.concatenate([one["scores"].max(axis=1) for one in seeds])
+    right = np.concatenate([one["truth"] == one["guess"] for one in seeds])
+    edges = np.linspace(0, 1, 16)
+    told = 0
+    for low, high in itertools.pairwise(edges):
+        inside = (confidence > low) & (confidence <= (np.inf if high == 1 else high))
+        if inside.any():
+            key = "reliability", f"{100 * low:.1f} to {100 * high:.1f}"
+            assert figures[*key, "model-1_count"] == str(inside.sum())
+            assert float(figures[*key, "model-1_share"]) == pytest.approx(right[inside].mean(), rel=1e-5, abs=1e-9)
+            told += inside.sum()
+    assert told == len(right)
+
+
 def test_chance_is_that_of_labels_permuted_within_speakers(results: Path, figures: dict) -> None:
     random, by_chance = np.random.default_rng(5), []
     seeds = [pooled(results, "model-1", seed) for seed in SEEDS["model-1"]]
@@ -217,6 +264,20 @@ def test_planned_comparisons(results: Path, figures: dict) -> None:
         random = np.random.default_rng(0).choice([-1, 1], (20_000, len(weights)))
         mcnemar = np.mean(np.abs(random @ np.abs(weights)) >= abs(weights.sum()) - 1e-9)
         assert float(figures["comparisons", name, "mcnemar"]) == pytest.approx(mcnemar, abs=0.012)
+        assert float(figures["comparisons", name, "speaker_mean"]) == pytest.approx(gaps.mean(), rel=1e-4)
+        random, drawn = np.random.default_rng(7), []
+        clips_of_speaker = [np.flatnonzero(ours[0]["speaker"] == speaker) for speaker in speakers]
+        for _ in range(2000):
+            clips = np.concatenate(
+                [clips_of_speaker[one] for one in random.integers(len(speakers), size=len(speakers))]
+            )
+            means = [
+                np.mean([quick("ua", one["truth"][clips], one["guess"][clips]) for one in system])
+                for system in (ours, theirs)
+            ]
+            drawn.append(means[0] - means[1])
+        ends = [float(figures["comparisons", name, f"ci_{end}"]) for end in ("low", "high")]
+        assert ends == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.008)
         assert figures["comparisons", name, "seeds"] == f"{len(SEEDS[first])}, {len(SEEDS[second])}"
     # Ten differences are planned on the acted corpora, of which these two were run: the others count with p = 1.
     small, large = sorted(p_values, key=p_values.get)

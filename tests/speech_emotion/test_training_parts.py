@@ -19,7 +19,7 @@ from speech_emotion.training import feature_cache
 from speech_emotion.training.arguments import DataArguments, SERTrainingArguments, parse_arguments
 from speech_emotion.training.collator import FeatureCollator
 from speech_emotion.training.feature_cache import cache_features
-from speech_emotion.training.launch import LOCK_NAME, check_launch, find_checkpoint, sole_training
+from speech_emotion.training.launch import LOCK_NAME, check_launch, find_checkpoint, prepare_folder, sole_training
 from speech_emotion.training.normalization import feature_statistics
 from speech_emotion.training.sampler import LengthGroupedSampler
 from speech_emotion.training.splits import balanced_weights, choose_fold, keep_labels, make_splits
@@ -280,10 +280,31 @@ def test_arguments_parse() -> None:
     assert training.metric_for_best_model == "ua"
 
 
-@pytest.mark.parametrize("words", ["", "--corpus polish --no_such 1", "--corpus polish --scheme x"])
-def test_unknown_words_end_the_program(words: str) -> None:
-    with pytest.raises((SystemExit, ValueError)):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "the following arguments are required: --corpus"),
+        ("--corpus polish --no_such 1", "no_such"),
+        ("--corpus polish --scheme x", "invalid choice: 'x'"),
+    ],
+)
+def test_unknown_words_end_the_program(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
         parse_arguments(words.split())
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_overwriting_removes_the_runs_checkpoints_alone(tmp_path: Path) -> None:
+    for name in ("checkpoint-4", "checkpoint-12", "checkpoint-best", "notes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trainer_state.json").touch()
+    arguments = {"output_dir": str(tmp_path), "overwrite_output_dir": True, "use_cpu": True}
+    resumed = SERTrainingArguments(**arguments, resume_from_checkpoint=True)
+    assert prepare_folder(tmp_path, resumed) == tmp_path / "checkpoint-12"
+    assert len(list(tmp_path.iterdir())) == 4
+    assert prepare_folder(tmp_path, SERTrainingArguments(**arguments)) is None
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-best", "notes"}
 
 
 def test_negative_patience_is_refused() -> None:

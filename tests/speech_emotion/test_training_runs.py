@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from speech_emotion.cli.main import main as ser
+from speech_emotion.cli.saved_model import load_saved
 from speech_emotion.training.main import main as train
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_command, run_python_json
 from tests.synthetic import write_polish
@@ -117,6 +119,23 @@ def test_a_stranger_gets_the_trainers_scores_from_the_folder(
             assert scores == pytest.approx(expected[clip], abs=1e-5), (way, clip)
 
 
+def test_half_precision_trains_on_a_fold_of_a_file_and_scores_in_float32(
+    finished: Path, corpus_dir: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    folder, file = tmp_path / "half", finished / "fold.jsonl"
+    more = f"--folds_file {shlex.quote(str(file))} --num_train_epochs 1 --bf16 true"
+    assert train(words(corpus_dir, cache_dir, folder, more)) == 0
+    assert (folder / "fold.jsonl").read_text() == file.read_text()
+    lines = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    assert {line["split"] for line in lines} == {"validation", "test"}
+    network, extractor = load_saved(str(folder))
+    assert {tensor.dtype for tensor in network.state_dict().values()} == {torch.float32}
+    classify = network.as_pipeline(extractor)
+    for line in lines[::12]:
+        answer = {entry["label"]: entry["score"] for entry in classify(str(corpus_dir / f"{line['id']}.wav"))}
+        assert answer == pytest.approx(line["scores"], abs=1e-5)
+
+
 def test_two_processes_train_as_one(
     corpus_dir: Path, cache_dir: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -215,13 +234,20 @@ def test_fine_tuning_starts_from_a_saved_model_with_other_labels(
     finished: Path, corpus_dir: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "tuned"
-    more = f"--model_name_or_path {shlex.quote(str(finished))} --labels fear anger --num_train_epochs 1"
+    more = (
+        f"--model_name_or_path {shlex.quote(str(finished))} --labels fear anger --num_train_epochs 1 --learning_rate 0"
+    )
     assert train(words(corpus_dir, cache_dir, folder, more)) == 0
     config = json.loads((folder / "config.json").read_text())
     assert config["id2label"] == {"0": "fear", "1": "anger"}
     assert config["hidden_size"] == 8
     asked = json.loads((folder / "results.json").read_text())["arguments"]
     assert (asked["hidden_size"], asked["conv_kernel_size"]) == (8, config["conv_kernel_size"])
+    # Nothing is learned, so that all but the last layer, which is for other labels, is what was loaded.
+    before, after = (load_file(run / "model.safetensors") for run in (finished, folder))
+    kept = [name for name in before if "running" not in name and not name.startswith("classifier.out_proj")]
+    assert {"ser.feature_mean", "ser.feature_std", "ser.streams.0.conv1.conv.weight"} <= set(kept) < set(before)
+    assert all(torch.equal(before[name], after[name]) for name in kept)
 
 
 def test_fine_tuning_refuses_what_the_loaded_model_would_not_heed(
