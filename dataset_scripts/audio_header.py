@@ -9,21 +9,24 @@ import soundfile
 LONGEST_CLIP = 24 * 3600.0
 
 
-def clip_durations(paths: Iterable[Path]) -> list[float]:
+def clip_durations(paths: Iterable[Path], skip_bad: bool = False) -> list[float | None]:
     """Read the durations of audio files.
 
     Args:
         paths: Audio files.
+        skip_bad: Whether files that cannot be read are none of an error.
 
     Returns:
-        Durations in seconds, in the order given.
+        Durations in seconds, in the order given; ``None`` for those that cannot be read.
 
     Raises:
-        ValueError: If files have no readable header or no samples; the message names the first few and the reasons.
+        ValueError: If files have no readable header or no samples and ``skip_bad`` is off, or none can be read; the
+            message names the first few and the reasons.
     """
-    durations: list[float] = []
+    durations: list[float | None] = []
     broken: list[str] = []
     for path in paths:
+        durations.append(None)
         try:
             header = soundfile.info(str(path))
         except soundfile.LibsndfileError as error:
@@ -34,10 +37,11 @@ def clip_durations(paths: Iterable[Path]) -> list[float]:
         elif header.duration > LONGEST_CLIP:
             broken.append(f"{path} (damaged: its header tells of {header.frames} samples)")
         else:
-            durations.append(header.frames / header.samplerate)
+            durations[-1] = header.frames / header.samplerate
     if broken:
-        raise ValueError(
-            f"{len(broken)} audio file(s) cannot be read: {', '.join(broken[:3])}{', …' if len(broken) > 3 else ''}. "
-            "Copy them anew from the published corpus, or remove them."
+        told = (
+            f"{len(broken)} audio file(s) cannot be read: {', '.join(broken[:3])}{', …' if len(broken) > 3 else ''}."
         )
+        if not skip_bad or len(broken) == len(durations):
+            raise ValueError(f"{told} Copy them anew from where they came, or remove them.")
     return durations

@@ -15,6 +15,7 @@ from .corpus_push import push_corpus
 from .corpus_report import describe_corpus
 from .fold_files import save_fold
 from .folds import SCHEMES, speaker_folds
+from .recording_labels import house_label
 from .registry import CORPORA, load_corpus, make_builder
 
 
@@ -65,10 +66,12 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         if name != "list":
             also = "; or a copy: ./folder, or user/name on the Hub" if copies else ""
             sub.add_argument("corpus", help=f"{', '.join(CORPORA)}{also}")
-            sub.add_argument("--data_dir", help="folder of the corpus (default: its usual place)")
+            sub.add_argument("--data_dir", "--data-dir", help="folder of the corpus (default: its usual place)")
             sub.add_argument("--config", help="configuration of the corpus")
-            sub.add_argument("--cache_dir", help="folder for what is built")
-            sub.add_argument("--speaker_pattern", help="recordings: regular expression with a group 'speaker'")
+            sub.add_argument("--cache_dir", "--cache-dir", help="folder for what is built")
+            sub.add_argument(
+                "--speaker_pattern", "--speaker-pattern", help="recordings: regular expression with a group 'speaker'"
+            )
         return sub
 
     command("list", _list, "list the corpora that can be read")
@@ -78,18 +81,20 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     sub.add_argument("--threads", type=int, default=os.cpu_count(), help="files decoded at a time")
     sub = command("folds", _folds, "make speaker-disjoint folds and save them as JSONL files", copies=True)
     sub.add_argument("--scheme", choices=SCHEMES, default=SCHEMES[0], help="how speakers are divided")
-    sub.add_argument("--k", type=int, help="number of folds of k-fold")
+    sub.add_argument("--k", "--num_folds", "--num-folds", type=int, help="number of folds of k-fold")
     sub.add_argument("--seed", type=int, default=0, help="which of equally good divisions k-fold takes")
     sub.add_argument("--labels", nargs="+", help="emotions to keep (default: all)")
     sub.add_argument("--output", required=True, help="folder for the files")
     sub = command("export", _export, "write Parquet files with the audio in them, and a data set card")
     sub.add_argument("folder", help="folder to make")
-    sub.add_argument("--shard_megabytes", type=int, default=256, help="audio in one file")
+    sub.add_argument("--shard_megabytes", "--shard-megabytes", type=int, default=256, help="audio in one file")
     sub = command("push", _push, "put a corpus on the Hub, where its licence allows that")
     sub.add_argument("repo_id", help="the data set, user/name")
     sub.add_argument("--public", action="store_true", help="let everyone see it")
-    sub.add_argument("--i_have_permission", action="store_true", help="its authors allowed this copy")
-    sub.add_argument("--shard_megabytes", type=int, default=256, help="audio in one file")
+    sub.add_argument(
+        "--i_have_permission", "--i-have-permission", action="store_true", help="its authors allowed this copy"
+    )
+    sub.add_argument("--shard_megabytes", "--shard-megabytes", type=int, default=256, help="audio in one file")
     return parser
 
 
@@ -127,10 +132,14 @@ def _check(args: argparse.Namespace) -> int:
 def _folds(args: argparse.Namespace) -> None:
     rows = load_corpus(args.corpus, *_place(args), **_options(args))
     if args.labels:
-        unknown = sorted(set(args.labels) - set(rows.unique("label")))
+        present = rows.unique("label")
+        wanted = [label if label in present else house_label(label) for label in args.labels]
+        unknown = sorted(given for given, label in zip(args.labels, wanted, strict=True) if label not in present)
         if unknown:
-            raise ValueError(f"The corpus has no clips labelled {', '.join(unknown)}; it has {rows.unique('label')}")
-        rows = rows.filter(lambda label: label in args.labels, input_columns="label")
+            raise ValueError(
+                f"The corpus has no clips labelled {', '.join(unknown)}; it has {', '.join(sorted(present))}"
+            )
+        rows = rows.filter(lambda label: label in wanted, input_columns="label")
     folds = speaker_folds(rows, args.scheme, args.k, args.seed)
     check_audio_disjoint(folds, rows)
     folder = Path(args.output)

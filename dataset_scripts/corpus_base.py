@@ -27,9 +27,11 @@ class CorpusConfig(datasets.BuilderConfig):
     Args:
         fingerprint: State of the files on disk, set by the builder. It is part of the cache folder's name, so that a
             corpus that has changed is built anew.
+        skip_bad: Whether to leave out files that cannot be read, with a warning, instead of refusing them.
     """
 
     fingerprint: str = ""
+    skip_bad: bool = False
 
 
 class SpeechCorpus(datasets.GeneratorBasedBuilder):
@@ -281,8 +283,12 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         # Headers are read here, not in _generate_examples: there, datasets would wrap a clear error in one of its own.
-        durations = clip_durations(self.root / clip["file"] for clip in self.clips)
-        rows = [clip | {"duration": duration} for clip, duration in zip(self.clips, durations, strict=True)]
+        durations = clip_durations((self.root / clip["file"] for clip in self.clips), self.config.skip_bad)
+        rows = [
+            clip | {"duration": duration}
+            for clip, duration in zip(self.clips, durations, strict=True)
+            if duration is not None
+        ]
         # A list in gen_kwargs is an axis along which datasets divides the work: between processes, or when streaming.
         shards = [tuple(rows[start : start + CLIPS_PER_SHARD]) for start in range(0, len(rows), CLIPS_PER_SHARD)]
         return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"shards": shards})]

@@ -5,17 +5,19 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-AUDIO_SUFFIXES = (".flac", ".ogg", ".wav")
+AUDIO_SUFFIXES = (".flac", ".ogg", ".wav")  # as corpora are published
+RECORDED_SUFFIXES = (".aif", ".aiff", ".au", ".flac", ".mp3", ".ogg", ".opus", ".wav")  # all that can be decoded
 
 
-def audio_files(folder: Path) -> list[Path]:
+def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
     """List the audio files below a folder.
 
     Args:
         folder: Folder to walk, symbolic links included.
+        suffixes: Endings of their names.
 
     Returns:
-        Paths relative to ``folder``, sorted, whose suffix is one of ``AUDIO_SUFFIXES`` in any case. Hidden files and
+        Paths relative to ``folder``, sorted, whose suffix is one of ``suffixes`` in any case. Hidden files and
         ``__MACOSX`` folders are not listed.
 
     Raises:
@@ -38,7 +40,7 @@ def audio_files(folder: Path) -> list[Path]:
         found.extend(
             Path(parent, name).relative_to(folder)
             for name in names
-            if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES)
+            if not name.startswith(".") and name.lower().endswith(suffixes)
         )
     return sorted(found, key=Path.as_posix)
 

@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,11 +12,14 @@ from typing import Any, ClassVar
 import datasets
 
 from .corpus_base import CorpusConfig, SpeechCorpus
-from .corpus_scan import audio_files
+from .corpus_scan import RECORDED_SUFFIXES, audio_files
 from .corpus_search import first_few
 from .labels import LABELS
 from .manifest import NAMES, SUFFIXES, read_manifest
 from .recording_labels import house_label
+
+# Folders of data sets that come divided already.
+SPLITS = ("dev", "eval", "test", "train", "training", "val", "valid", "validation")
 
 
 @dataclass
@@ -25,6 +28,7 @@ class RecordingsConfig(CorpusConfig):
 
     Args:
         fingerprint: As for every corpus.
+        skip_bad: As for every corpus.
         speaker_pattern: Regular expression with a group ``speaker``, searched in each clip's path relative to the
             root, for recordings whose names tell the speaker.
     """
@@ -142,7 +146,8 @@ class Recordings(SpeechCorpus):
                 f"{self.title}: THE SPEAKERS OF {len(nameless)} RECORDING(S) ARE UNKNOWN, for example of "
                 f"{first_few(nameless)}. Without them nothing keeps a speaker out of the test set, and figures would "
                 "be worthless; no folds can be made. Add a column `speaker` or a folder for each speaker "
-                "(label/speaker/), or pass speaker_pattern",
+                "(label/speaker/), or pass speaker_pattern"
+                + (f"; {self.config.speaker_pattern!r} matches no part of these paths" if pattern else ""),
                 stacklevel=6,
             )
         if foreign:
@@ -156,10 +161,10 @@ class Recordings(SpeechCorpus):
         return house_label(native_label)
 
     def _find_in_folders(self, folder: Path) -> list[Path]:
-        files = audio_files(folder)
+        files = audio_files(folder, RECORDED_SUFFIXES)
         if not files:
             raise FileNotFoundError(
-                f"{self.title}: no list and no .wav, .flac or .ogg file in {folder}. "
+                f"{self.title}: no list and no {', '.join(RECORDED_SUFFIXES)} file in {folder}. "
                 f"Lists are called {', '.join(NAMES)}"
             )
         loose = [file for file in files if len(file.parts) == 1]
@@ -168,7 +173,28 @@ class Recordings(SpeechCorpus):
                 f"{self.title}: {len(loose)} file(s) in {folder} are in no folder of an emotion: {first_few(loose)}. "
                 "Put each into a folder named as its emotion, or write a list"
             )
+        self._check_layout(folder, files)
         return files
+
+    def _check_layout(self, folder: Path, files: Sequence[Path]) -> None:
+        """Refuse folders that are something else than emotions, which would be learned as if they were."""
+        first = sorted({file.parts[0] for file in files})
+        parts = [name for name in first if name.lower() in SPLITS]
+        if parts:
+            raise ValueError(
+                f"{self.title}: {folder} has the folder(s) {', '.join(parts)}, which name splits and not emotions. "
+                "Who trains and who is tested is chosen by speaker here: put the emotions' folders side by side, as "
+                "emotion/speaker/clip.wav, or write a list"
+            )
+        second = sorted({file.parts[1] for file in files if len(file.parts) > 2})
+        if not any(house_label(name) in LABELS for name in first) and any(
+            house_label(name) in LABELS for name in second
+        ):
+            raise ValueError(
+                f"{self.title}: the folders {first_few(first)} hold folders named as emotions ({first_few(second)}). "
+                "This looks like speaker/emotion/clip.wav: emotions come first, as emotion/speaker/clip.wav; or "
+                "write a list"
+            )
 
     def _from_list(self, file: Path) -> dict[str, Any]:
         row = dict(self.listed[file])

@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from datasets.utils import are_progress_bars_disabled, disable_progress_bars, en
 
 from .ased import ASED
 from .corpus_base import SpeechCorpus
+from .corpus_search import first_few
 from .crema_d import CremaD
 from .emodb import EmoDB
 from .iemocap import IEMOCAP
@@ -116,7 +118,8 @@ def load_corpus(
         streaming: Return an iterable that yields the same clips and builds or downloads no table; its ``audio`` has
             the same ``path`` and ``bytes``, but not always the feature type ``Audio``.
         num_proc: Processes that build the table.
-        **options: Further fields of the corpus's configuration, such as ``speaker_pattern`` of "recordings".
+        **options: Further fields of the corpus's configuration: ``skip_bad``, to leave out files that cannot be read
+            with a warning, or ``speaker_pattern`` of "recordings".
 
     Returns:
         All clips, in the order of their files' names, with the columns ``id``, ``audio``, ``label``, ``label4``,
@@ -145,6 +148,13 @@ def load_corpus(
     with _quiet_unless_terminal():
         builder.download_and_prepare(num_proc=num_proc)
         rows = builder.as_dataset(split="train")
+    if len(rows) < len(builder.clips):  # only where that was asked for; told each time, not only when it is built
+        kept = set(rows["file"])
+        skipped = [clip["file"] for clip in builder.clips if clip["file"] not in kept]
+        warnings.warn(
+            f"{builder.title}: {len(skipped)} audio file(s) cannot be read and are left out: {first_few(skipped)}",
+            stacklevel=2,
+        )
     return rows.cast_column("audio", datasets.Audio(decode=False))
 
 

@@ -238,7 +238,15 @@ def _read(source: Any, name: str, sampling_rate: int) -> tuple[np.ndarray, float
             raise ValueError(f'{name}: the file object yields text; open the file in binary mode, `open(path, "rb")`.')
         return _decode(content, name)
     if hasattr(source, "__getitem__") and not isinstance(source, list | tuple):
-        return _read_mapping({key: source[key] for key in ("array", "sampling_rate")}, name)
+        try:
+            found = {key: source[key] for key in ("array", "sampling_rate")}
+        except (KeyError, ValueError, IndexError, TypeError) as error:
+            raise TypeError(
+                f"{name}: cannot read audio from a {type(source).__name__} ({error}); of a data set give its column "
+                "of "
+                'audio, such as rows["audio"].'
+            ) from error
+        return _read_mapping(found, name)
     raise TypeError(
         f"{name}: cannot read audio from a {type(source).__name__}; give a path, an http(s) URL, bytes, a binary "
         'file object, a 1-D array, {"array": ..., "sampling_rate": ...} or an audio value of datasets.'

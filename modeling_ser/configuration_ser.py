@@ -147,6 +147,28 @@ class SERConfig(PreTrainedConfig):
         """Return the names of the fields that this class adds to transformers' own."""
         return [name for name in SERConfig.__annotations__ if name != "custom_pipelines"]
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
+        """Make a configuration of a dictionary.
+
+        Args:
+            config_dict: What a `config.json` holds.
+            kwargs: As of transformers: fields to change, and `return_unused_kwargs`.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ValueError: If it is that of another kind of model, naming both.
+        """
+        kind = config_dict.get("model_type", cls.model_type)
+        if kind != cls.model_type:
+            raise ValueError(
+                f"This is the configuration of a model of the type {kind!r}, not of a speech-emotion model of this "
+                f"library, whose type is {cls.model_type!r}; load it with its own classes."
+            )
+        return super().from_dict(config_dict, **kwargs)
+
     def with_members(self, num_members: int) -> Self:
         """Return a copy for so many models, whose code references name the class that holds them.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional as F
 from transformers import AudioClassificationPipeline, FeatureExtractionMixin, PreTrainedModel
@@ -253,7 +254,7 @@ class SERPreTrainedModel(PreTrainedModel):
 
         Raises:
             RuntimeError: If weights are missing, unexpected or of another size, all of them listed.
-            OSError: If there is no checkpoint, or none in safetensors.
+            OSError: If there is no checkpoint, or none in safetensors, or a damaged one.
 
         Example:
             >>> import tempfile
@@ -263,13 +264,19 @@ class SERPreTrainedModel(PreTrainedModel):
             >>> model.config.num_labels
             3
         """
-        model, info = super().from_pretrained(
-            pretrained_model_name_or_path,
-            *model_args,
-            output_loading_info=True,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
-            **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
-        )
+        try:
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path,
+                *model_args,
+                output_loading_info=True,
+                ignore_mismatched_sizes=ignore_mismatched_sizes,
+                **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
+            )
+        except SafetensorError as error:
+            raise OSError(
+                f"The weights of {pretrained_model_name_or_path!r} are damaged, or a pointer of git-lfs in their "
+                f"place ({error}); fetch them anew."
+            ) from error
         mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
         body = [key for key in mismatched if not (cls._resizable and re.match(cls._resizable, key))]
         problems = {"of another size": body}

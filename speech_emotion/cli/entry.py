@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from speech_emotion.option_spelling import spelled_as_known
 from speech_emotion.progress import plain_warnings, quiet_unless_terminal
 
 
@@ -24,7 +25,7 @@ def run_part(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int
         done
         0
     """
-    args = parser.parse_args(argv)
+    args = parser.parse_args(spelled_as_known(parser, sys.argv[1:] if argv is None else argv))
     plain_warnings()
     quiet_unless_terminal()
     try:

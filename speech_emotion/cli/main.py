@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from speech_emotion.option_spelling import spelled_as_known
+
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of `ser`.
@@ -50,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in PASSED_ON:
         return PASSED_ON[words[0]][0](words[1:])
-    args = get_parser().parse_args(words)
+    parser = get_parser()
+    args = parser.parse_args(spelled_as_known(parser, words))
     return args.run(args)
 
 

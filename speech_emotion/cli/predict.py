@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from modeling_ser import SERPipeline
@@ -34,7 +35,10 @@ def load_classifier(model: str, revision: str | None = None, device: str | None 
     Raises:
         OSError: If there is no such model.
         RuntimeError: If its weights do not fit.
+        ValueError: If there is no such device.
     """
+    if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"There is no device {device}: torch sees no GPU here. Leave it out, or take cpu.")
     network, extractor = load_saved(model, revision)
     return network.as_pipeline(extractor, device=device)
 

@@ -10,6 +10,7 @@ from speech_emotion.experiments.clip_lines import write_clip_lines
 from speech_emotion.experiments.readme_results import REGION, results_region
 from speech_emotion.experiments.report import write_report
 from speech_emotion.marked_region import read_region, write_region
+from speech_emotion.option_spelling import spelled_as_known
 
 
 def get_parser(prog: str = "ser report") -> argparse.ArgumentParser:
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "ser report") -> int:
         0; 1 after an error, whose message is on the standard error.
     """
     parser = get_parser(prog)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(spelled_as_known(parser, sys.argv[1:] if argv is None else argv))
     if (args.card is None) != (args.system is None):
         parser.error("--card and --system go together")
     if args.corpus is not None and args.card is None:

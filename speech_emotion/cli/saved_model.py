@@ -19,10 +19,14 @@ def load_saved(model: str, revision: str | None = None) -> tuple[Classifier, SER
         The network, in float32, and the extractor.
 
     Raises:
-        OSError: If there is no such model.
+        OSError: If there is no such model, or its weights are damaged.
+        ValueError: If it is a model of another kind.
         RuntimeError: If its weights do not fit.
     """
-    several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
+    try:
+        several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
+    except ValueError as error:
+        raise ValueError(f"{model}: {error}") from error
     kind = SEREnsembleForAudioClassification if several else SERForAudioClassification
     network = kind.from_pretrained(model, revision=revision, dtype=torch.float32)
     return network, SERFeatureExtractor.from_pretrained(model, revision=revision)

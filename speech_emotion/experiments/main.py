@@ -13,6 +13,7 @@ from dataset_scripts.folds import SCHEMES
 from speech_emotion.evaluation import classification_metrics, text_table
 from speech_emotion.evaluation.fold_scores import FoldScores
 from speech_emotion.evaluation.titles import CONTROL
+from speech_emotion.option_spelling import spelled_as_known
 from speech_emotion.progress import plain_warnings
 
 from .clip_lines import NAME, write_clip_lines
@@ -104,7 +105,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> 
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     plain_warnings()
-    args = get_parser(prog).parse_args(argv)
+    parser = get_parser(prog)
+    args = parser.parse_args(spelled_as_known(parser, sys.argv[1:] if argv is None else argv))
     try:
         plan = make_plan(args)
         result = cross_validate(plan, args.workers, args.threads)

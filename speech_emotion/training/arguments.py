@@ -1,8 +1,9 @@
 """What can be said on the command line of a training."""
 
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from transformers import HfArgumentParser, TrainingArguments
 
@@ -81,6 +82,9 @@ class ModelArguments:
         preset: What the defaults of all arguments are: `"paper"`, or `"best"`; see `presets.py`. An argument that is
             given is taken as given.
     """
+
+    # Names of the arguments that were given on a command line, be it with the default's value; no field.
+    given: ClassVar[frozenset[str]] = frozenset()
 
     streams: list[str] = field(default_factory=lambda: ["mel"], metadata={"help": "feature streams"})
     encoder: str | None = field(
@@ -201,9 +205,19 @@ def parse_arguments(
     words = None if argv is None else list(argv)
     parser = HfArgumentParser((DataArguments, ModelArguments, SERTrainingArguments), prog=prog)
     # The preset's settings become the defaults of a second parse, so whatever is given explicitly wins.
-    given = parser.parse_known_args(words)[0]
-    parser.set_defaults(**preset_settings(given.preset, given.streams))
-    return parse_words(parser, words)
+    first = parser.parse_known_args(words)[0]
+    parser.set_defaults(**preset_settings(first.preset, first.streams))
+    data, model, training = parse_words(parser, words)
+    model.given = _given(words)
+    return data, model, training
+
+
+def _given(words: Sequence[str] | None) -> frozenset[str]:
+    """Names of the model's arguments that the words give."""
+    parser = HfArgumentParser((ModelArguments,), argument_default=SUPPRESS, allow_abbrev=False)
+    for action in parser._actions:
+        action.default = SUPPRESS
+    return frozenset(vars(parser.parse_known_args(words)[0]))
 
 
 def model_sizes(args: ModelArguments) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class RunReport(TrainingReport):
         validation: What chose the epoch.
         test: What the figures are about.
         architecture: The network, in words.
+        heard_before: For a model that was fine-tuned, whom it had heard before, by title of their corpus, as `train`
+            and `validation`; `None` where that is not known.
 
     What else there is, is of `TrainingReport`.
     """
@@ -55,6 +57,7 @@ class RunReport(TrainingReport):
     validation: SplitReport
     test: SplitReport
     architecture: str = ENCODER
+    heard_before: dict[str, dict[str, list[str]]] | None = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
@@ -151,6 +154,10 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
         origin="trained from scratch" if base is None else f"fine-tuned from `{base}`",
         normalized_by="the training clips" if base is None else "the clips that the original model was trained on",
         choice=kept_epoch(report.arguments),
+        who="speakers never seen in training" if report.heard_before is not None else "speakers not in this training",
+        doubt=""
+        if report.heard_before is not None
+        else "Whom the original model had heard is not known: if any of these speakers, the figures are too high. ",
         library_url=f"https://huggingface.co/models?other={LIBRARY}",
         scores=scores,
         chance=f"{1 / len(report.labels):.1%}",

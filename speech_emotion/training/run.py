@@ -24,7 +24,8 @@ from .augmentation import make_augmentations
 from .card import ENCODER, RunReport, SplitReport, model_card
 from .clip_split import ClipSplit
 from .feature_cache import cache_features, cache_streamed
-from .fine_tuning import loaded_arguments
+from .fine_tuning import asked_regularization, loaded_arguments, set_labels
+from .heard_speakers import check_unheard, heard_speakers
 from .launch import check_launch, prepare_folder, sole_training
 from .normalization import feature_statistics
 from .provenance import corpus_title, library_versions, training_settings
@@ -100,6 +101,9 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         rows, labels = keep_labels(corpus, data.labels)
         fold = choose_fold(rows, data)
     splits = make_splits(rows, features, fold, labels)
+    heard = heard_speakers(model_args.model_name_or_path, model_args.model_revision)
+    validating, tested = speakers_of(splits.validation), speakers_of(splits.test)
+    check_unheard(heard, corpus_title(rows), validating, tested, str(model_args.model_name_or_path))
     if training.should_log:
         print(describe_splits(_public_name(data.corpus), fold.name, labels, splits), flush=True)
     set_seed(training.seed)
@@ -148,12 +152,13 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         test=parts["test"],
         arguments=_asked_for(data, model_args, training),
         versions=library_versions(),
+        heard_before=None if heard is None else {title: dict(parts) for title, parts in heard.items()},
     )
     if trainer.is_world_process_zero():
         save_fold(fold, rows, folder / "fold.jsonl")
         write_jsonl(folder / "scores.jsonl", scores)
         write_json(folder / "results.json", _as_json(report))
-        write_text(folder / "README.md", str(model_card(report, training.hub_model_id or folder.name)))
+        write_text(folder / "README.md", str(model_card(report, training.hub_model_id or _place(folder))))
         if training.push_to_hub:
             trainer.push_with_card(partial(model_card, report))
     return TrainingResult(folder, report=report)
@@ -179,6 +184,8 @@ def load_with_features(
     places = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
     if data.speaker_pattern is not None:
         places["speaker_pattern"] = data.speaker_pattern
+    if data.skip_bad and "/" not in data.corpus:  # a copy's audio is only looked at when features are made
+        places["skip_bad"] = True
     if not data.streaming:
         rows = load_corpus(data.corpus, **places)
         return rows, cache_features(rows, extractor, skip_bad=data.skip_bad, device=device)
@@ -255,12 +262,13 @@ def make_model(
         network = SERForAudioClassification.from_pretrained(
             args.model_name_or_path,
             revision=args.model_revision,
-            ignore_mismatched_sizes=True,
-            class_weights=weights,
+            class_weights=None,
             dtype=torch.float32,
-            **names,
+            **asked_regularization(args),
         )
         loaded_arguments(args, network.config, extractor)  # refuses what the loaded model would not heed
+        set_labels(network, labels)
+        network.config.class_weights = weights
         return network.train()
     if args.stem_channels and extractor.streams[0] != "mel":  # their sizes cannot tell: DeepSpeech's may be 384 too
         raise ValueError(
@@ -394,7 +402,7 @@ def _asked_for(data: DataArguments, model: ModelArguments, training: SERTraining
         "scheme": data.scheme if data.folds_file is None else "file",
         "num_folds": data.num_folds,
         "fold": data.fold,
-        **vars(model),
+        **{name: value for name, value in vars(model).items() if name != "given"},
         "model_name_or_path": _public_name(model.model_name_or_path),
         "encoder": _public_name(model.encoder),
         **training_settings(training),
@@ -405,6 +413,12 @@ def _asked_for(data: DataArguments, model: ModelArguments, training: SERTraining
 def _public_name(name: str | None) -> str | None:
     """Name a folder without what lies above it, which is nobody's business; other names are kept."""
     return Path(name).resolve().name if name is not None and Path(name).is_dir() else name
+
+
+def _place(folder: Path) -> str:
+    """Where a card says that the model lies: as the user named it, but for what lies above it on this machine."""
+    outside = folder.is_absolute() or ".." in folder.parts
+    return f"path/to/{folder.resolve().name}" if outside else f"./{folder.as_posix()}"
 
 
 def _as_json(report: RunReport) -> dict[str, Any]:

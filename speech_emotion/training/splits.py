@@ -8,6 +8,7 @@ import datasets
 import numpy as np
 
 from dataset_scripts import Fold, check_classes, check_disjoint, load_fold, speaker_folds
+from dataset_scripts.recording_labels import house_label
 
 from .arguments import DataArguments
 from .clip_split import ClipSplit
@@ -47,8 +48,9 @@ def keep_labels(rows: datasets.Dataset, labels: Sequence[str] | None) -> tuple[d
     """
     column = np.array(rows["label"])
     present = sorted(set(column.tolist()))
-    wanted = list(labels) if labels else present
-    unknown = sorted(set(wanted) - set(present))
+    # A word such as angry is translated where clips are read, and so it is here.
+    wanted = [label if label in present else house_label(label) for label in labels] if labels else present
+    unknown = sorted(given for given, label in zip(labels or (), wanted, strict=False) if label not in present)
     if unknown:
         raise ValueError(f"The corpus has no clips labelled {', '.join(unknown)}; it has {', '.join(present)}.")
     if len(set(wanted)) != len(wanted) or len(wanted) < 2:

@@ -107,8 +107,8 @@ def test_k_folds_are_deterministic_whatever_the_order_of_rows() -> None:
 BAD = {
     "two speakers": (corpus(["m1", "m2"]), {}, r"at least 3 groups .* there are 2: m1; m2"),
     "unknown scheme": (corpus(["a", "b", "c"]), {"scheme": "random"}, "no scheme 'random'. Known schemes: leave-one"),
-    "no k": (corpus(["a", "b", "c"]), {"scheme": "k-fold"}, "k, here None, is needed by the scheme 'k-fold'"),
-    "k without k-fold": (corpus(["a", "b", "c"]), {"k": 3}, "k, here 3, is needed by .* and by no other"),
+    "no k": (corpus(["a", "b", "c"]), {"scheme": "k-fold"}, r"--num_folds .*, here None, is needed by the scheme"),
+    "k without k-fold": (corpus(["a", "b", "c"]), {"k": 3}, "here 3, is needed by .* and by no other"),
     "k of 2": (corpus(["a", "b", "c"]), {"scheme": "k-fold", "k": 2}, "k of at least 3 .* got k=2"),
     "k too large": (corpus(["a", "b", "c"]), {"scheme": "k-fold", "k": 4}, "number of speakers, here 3; got k=4"),
     "no session": (corpus(["a", "b", "c"]), {"scheme": "leave-one-session-out"}, "needs the session of every clip"),

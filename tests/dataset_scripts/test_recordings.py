@@ -6,6 +6,7 @@ from typing import Any
 
 import datasets
 import pytest
+import soundfile
 
 from dataset_scripts import load_corpus, speaker_folds
 from dataset_scripts.manifest import read_manifest
@@ -165,7 +166,7 @@ def test_bad_folders(tmp_path: Path) -> None:
         load_corpus("recordings")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match=r"no list and no \.wav"):
+    with pytest.raises(FileNotFoundError, match=r"no list and no \.aif, .*\.wav file"):
         load(tmp_path)
     clip = write_clip(tmp_path / "own/loose.wav")
     with pytest.raises(ValueError, match=r"are in no folder of an emotion: loose\.wav"):
@@ -185,3 +186,50 @@ def test_bad_patterns(tmp_path: Path, pattern: str, message: str) -> None:
     write_clip(tmp_path / "own/angry/s1.wav")
     with pytest.raises(ValueError, match=message):
         load(tmp_path / "own", speaker_pattern=pattern)
+
+
+def test_folders_that_are_no_emotions_are_refused(tmp_path: Path) -> None:
+    for name, message in (
+        ("train", r"the folder\(s\) test, train, which name splits and not emotions"),
+        ("anna", r"This looks like speaker/emotion/clip\.wav: emotions come first"),
+    ):
+        folder = tmp_path / name / "own"
+        other = "test" if name == "train" else "ben"
+        for first in (name, other):
+            for emotion in ("happy", "angry"):
+                write_clip(folder / first / emotion / "1.wav")
+        with pytest.raises(ValueError, match=message):
+            load(folder)
+
+
+@pytest.mark.filterwarnings("error")
+def test_every_format_that_can_be_decoded_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    samples, rate = soundfile.read(write_clip(folder / "angry" / "anna" / "1.wav"))
+    for name, form in (("2.mp3", "MP3"), ("3.aiff", "AIFF"), ("4.au", "AU"), ("5.flac", "FLAC"), ("6.ogg", "OGG")):
+        soundfile.write(folder / "angry" / "anna" / name, samples, rate, format=form)
+    rows = load(folder)
+    assert rows["file"][:] == [
+        f"angry/anna/{name}" for name in ("1.wav", "2.mp3", "3.aiff", "4.au", "5.flac", "6.ogg")
+    ]
+    assert min(rows["duration"][:]) > 0
+
+
+def test_files_that_cannot_be_read_are_left_out_only_if_asked(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    for speaker in ("anna", "ben"):
+        write_clip(folder / "angry" / speaker / "1.wav")
+    (folder / "angry" / "anna" / "2.wav").write_text("no sound")
+    (folder / "angry" / "anna" / "3.wav").touch()
+    with pytest.raises(ValueError, match=r"2 audio file\(s\) cannot be read: .*2\.wav \("):
+        load(folder)
+    for _ in range(2):  # built, then from the cache
+        with pytest.warns(UserWarning, match=r"2 audio file\(s\) cannot be read and are left out: angry/anna/2\.wav"):
+            rows = load(folder, skip_bad=True)
+        assert rows["id"][:] == ["angry/anna/1", "angry/ben/1"]
+    with pytest.raises(ValueError, match="cannot be read"):
+        load(folder)
+    for good in folder.rglob("1.wav"):
+        good.write_text("no sound either")
+    with pytest.raises(ValueError, match=r"4 audio file\(s\) cannot be read"):
+        load(folder, skip_bad=True)

@@ -331,3 +331,17 @@ def test_of_subfolders_only_the_encoders_are_pushed(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text('{"encoders": {"deepspeech": {}, "elsewhere": {}}}')
     encoder = {"deepspeech/config.json", "deepspeech/model.safetensors"}
     assert set(shared_files(tmp_path)) == own | encoder | {"preprocessor_config.json"}
+
+
+def test_a_finished_run_is_pushed_by_resuming_it(local_hub: LocalHub, corpus_dir: Path, tmp_path: Path) -> None:
+    words = shlex.split("--corpus polish --hidden_size 8 --dense_size 8 --use_cpu true --num_train_epochs 1")
+    places = ["--data_dir", corpus_dir, "--cache_dir", tmp_path / "cache", "--output_dir", tmp_path / "model"]
+    command = [sys.executable, PROJECT_ROOT / "train.py", *words, *places]
+    env = local_hub.env(tmp_path / "home") | {"PYTHONPATH": str(PROJECT_ROOT)}
+    run_command(command, env=env, cwd=tmp_path)
+    weights = (tmp_path / "model" / "model.safetensors").read_bytes()
+    later = ["--resume_from_checkpoint", "true", "--push_to_hub", "true", "--hub_model_id", "alice/later"]
+    run_command([*command, *later], env=env, cwd=tmp_path)
+    last = local_hub.commits("alice/later")[-1]
+    assert set(last.files) == MODEL | {"README.md", "results.json"}
+    assert last.files["model.safetensors"] == weights

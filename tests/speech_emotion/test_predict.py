@@ -1,9 +1,11 @@
 """`ser predict` and `ser demo` where no training is needed to tell."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from modeling_ser import SEREnsembleForAudioClassification
 from speech_emotion.cli import predict
@@ -59,3 +61,41 @@ def test_a_demo_takes_no_report_of_another_form(content: str, tmp_path: Path) ->
     (tmp_path / "model.safetensors").touch()
     (tmp_path / "results.json").write_text(content)
     assert earlier_run(tmp_path, 42, ["mel"]) is None
+
+
+def test_a_model_that_cannot_be_loaded_is_named_in_a_line(
+    ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = str(write_clips(tmp_path)[0])
+    pointer = shutil.copytree(ensemble, tmp_path / "pointer")
+    (pointer / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    cut = shutil.copytree(ensemble, tmp_path / "cut")
+    (cut / "model.safetensors").write_bytes((ensemble / "model.safetensors").read_bytes()[:-20])
+    other = shutil.copytree(ensemble, tmp_path / "other")
+    (other / "config.json").write_text(json.dumps({"model_type": "wav2vec2", "adapter_stride": 2}))
+    for folder, message in (
+        (pointer, "are damaged, or a pointer of git-lfs"),
+        (cut, "are damaged, or a pointer of git-lfs"),
+        (other, "a model of the type 'wav2vec2', not of a speech-emotion model"),
+    ):
+        assert ser(["predict", clip, "--model", str(folder)]) == 1
+        error = capsys.readouterr().err
+        assert message in error and str(folder) in error and "Traceback" not in error
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_named(
+    ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = str(write_clips(tmp_path)[0])
+    assert ser(["predict", clip, "--model", str(ensemble), "--device", "cuda:0"]) == 1
+    assert "error: There is no device cuda:0" in capsys.readouterr().err
+
+
+def test_options_may_be_spelled_either_way(ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = str(write_clips(tmp_path)[0])
+    for option in ("--batch_size", "--batch-size"):
+        assert ser(["predict", clip, "--model", str(ensemble), option, "2", f"{option}=3"]) == 0
+        assert Path(clip).name in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        ser(["predict", clip, "--model", str(ensemble), "--batch_sizes", "2"])

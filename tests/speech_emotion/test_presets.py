@@ -13,7 +13,7 @@ START = ["--corpus", "polish", "--use_cpu", "true", "--report_to", "none"]
 
 def values(words: list[str]) -> dict[str, object]:
     _, model, training = parse_arguments([*START, *words])
-    return {**{item.name: getattr(training, item.name) for item in fields(training)}, **vars(model)}
+    return {item.name: getattr(part, item.name) for part in (training, model) for item in fields(part)}
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ from safetensors.torch import load_file
 
 from speech_emotion.cli.main import main as ser
 from speech_emotion.cli.saved_model import load_saved
+from speech_emotion.training.heard_speakers import heard_speakers
 from speech_emotion.training.main import main as train
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_command, run_python_json
 from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
 
+TITLE = "Emotions in Polish speech"
 SMALL = "--corpus polish --hidden_size 8 --dense_size 8 --use_cpu true"
 
 
@@ -234,20 +237,43 @@ def test_fine_tuning_starts_from_a_saved_model_with_other_labels(
     finished: Path, corpus_dir: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "tuned"
-    more = (
-        f"--model_name_or_path {shlex.quote(str(finished))} --labels fear anger --num_train_epochs 1 --learning_rate 0"
-    )
+    model = f"--model_name_or_path {shlex.quote(str(finished))}"
+    more = f"{model} --labels fear anger --fold 1 --num_train_epochs 1 --learning_rate 0 --dropout 0.5"
     assert train(words(corpus_dir, cache_dir, folder, more)) == 0
     config = json.loads((folder / "config.json").read_text())
     assert config["id2label"] == {"0": "fear", "1": "anger"}
-    assert config["hidden_size"] == 8
+    assert (config["hidden_size"], config["dropout"]) == (8, 0.5)
     asked = json.loads((folder / "results.json").read_text())["arguments"]
     assert (asked["hidden_size"], asked["conv_kernel_size"]) == (8, config["conv_kernel_size"])
-    # Nothing is learned, so that all but the last layer, which is for other labels, is what was loaded.
+    heard = {TITLE: {"train": ["m1", "m4", "m5"], "validation": ["m3"]}}
+    assert json.loads((folder / "results.json").read_text())["heard_before"] == heard
+    assert "| speakers never seen in training | WA |" in (folder / "README.md").read_text()
+    # Nothing is learned: all is what was loaded, the last layer too, whose emotions stand in another order now.
     before, after = (load_file(run / "model.safetensors") for run in (finished, folder))
     kept = [name for name in before if "running" not in name and not name.startswith("classifier.out_proj")]
     assert {"ser.feature_mean", "ser.feature_std", "ser.streams.0.conv1.conv.weight"} <= set(kept) < set(before)
     assert all(torch.equal(before[name], after[name]) for name in kept)
+    for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
+        assert torch.equal(after[name], before[name][[1, 0]])  # of anger, fear, neutral
+
+
+def test_fine_tuning_is_not_tested_on_those_whom_the_model_has_heard(
+    finished: Path, corpus_dir: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = f"--model_name_or_path {shlex.quote(str(finished))} --num_train_epochs 1"
+    assert train(words(corpus_dir, cache_dir, tmp_path / "leak", f"{more} --fold 0")) == 1
+    assert f"was trained with speaker(s) m1 of {TITLE}, who are to test it here" in capsys.readouterr().err
+    assert not (tmp_path / "leak" / "config.json").exists()
+    unknown = shutil.copytree(finished, tmp_path / "unknown")
+    (unknown / "results.json").unlink()
+    folder = tmp_path / "tuned"
+    more = f"--model_name_or_path {shlex.quote(str(unknown))} --num_train_epochs 1 --fold 0"
+    assert train(words(corpus_dir, cache_dir, folder, more)) == 0
+    assert json.loads((folder / "results.json").read_text())["heard_before"] is None
+    card = (folder / "README.md").read_text()
+    assert "| speakers not in this training | WA |" in card and "had heard is not known" in card
+    # Nor does a model tuned from that one know.
+    assert heard_speakers(str(folder)) is None
 
 
 def test_fine_tuning_refuses_what_the_loaded_model_would_not_heed(
@@ -255,10 +281,11 @@ def test_fine_tuning_refuses_what_the_loaded_model_would_not_heed(
 ) -> None:
     for more, message in (
         ("--hidden_size 16", "hidden_size is asked to be 16, but the model to fine-tune has 8"),
-        ("--dynamic_range 60", "dynamic_range is asked to be 60.0, but the model to fine-tune has its own"),
+        ("--hidden_size 128", "hidden_size is asked to be 128, but the model to fine-tune has 8"),  # the default
+        ("--dynamic_range 60", "dynamic_range is asked to be 60.0, but the model to fine-tune has 0.0"),
         ("--encoder you/words", "encoder is asked to be 'you/words'"),
     ):
-        start = f"--model_name_or_path {shlex.quote(str(finished))} --num_train_epochs 1 {more}"
+        start = f"--model_name_or_path {shlex.quote(str(finished))} --num_train_epochs 1 --fold 1 {more}"
         assert train(words(corpus_dir, cache_dir, tmp_path / "tuned", start)) == 1
         assert message in capsys.readouterr().err
         assert not (tmp_path / "tuned" / "config.json").exists()
