@@ -14,7 +14,7 @@ def clip_durations(paths: Iterable[Path], skip_bad: bool = False) -> list[float 
 
     Args:
         paths: Audio files.
-        skip_bad: Whether files that cannot be read are none of an error.
+        skip_bad: Whether to pass over files that cannot be read.
 
     Returns:
         Durations in seconds, in the order given; ``None`` for those that cannot be read.
@@ -38,10 +38,9 @@ def clip_durations(paths: Iterable[Path], skip_bad: bool = False) -> list[float 
             broken.append(f"{path} (damaged: its header tells of {header.frames} samples)")
         else:
             durations[-1] = header.frames / header.samplerate
-    if broken:
-        told = (
-            f"{len(broken)} audio file(s) cannot be read: {', '.join(broken[:3])}{', …' if len(broken) > 3 else ''}."
+    if broken and (not skip_bad or len(broken) == len(durations)):
+        raise ValueError(
+            f"{len(broken)} audio file(s) cannot be read: {', '.join(broken[:3])}{', …' if len(broken) > 3 else ''}. "
+            "Copy them anew from where they came, or remove them."
         )
-        if not skip_bad or len(broken) == len(durations):
-            raise ValueError(f"{told} Copy them anew from where they came, or remove them.")
     return durations

@@ -242,9 +242,8 @@ def _read(source: Any, name: str, sampling_rate: int) -> tuple[np.ndarray, float
             found = {key: source[key] for key in ("array", "sampling_rate")}
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise TypeError(
-                f"{name}: cannot read audio from a {type(source).__name__} ({error}); of a data set give its column "
-                "of "
-                'audio, such as rows["audio"].'
+                f"{name}: cannot read audio from a {type(source).__name__} ({error}); of a data set "
+                'give its column of audio, such as rows["audio"].'
             ) from error
         return _read_mapping(found, name)
     raise TypeError(
