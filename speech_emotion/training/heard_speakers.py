@@ -79,9 +79,9 @@ def check_unheard(heard: Heard | None, title: str, validation: Sequence[str], te
         if known:
             raise ValueError(
                 f"{model} was trained with speaker(s) {', '.join(known)} of {title}, who are to {what} it here: the "
-                "figures would be worthless. Take the fold that it was trained with (its --fold, or its fold.jsonl "
-                "by --folds_file), another corpus, or another model to start from; others of the same name need "
-                "another name."
+                "figures would be worthless. Take the fold that it was trained with (its --fold, or its fold.jsonl by "
+                "--folds_file), another corpus, or another model to start from; if others have the same name, change "
+                "it."
             )
 
 
