@@ -21,6 +21,7 @@ def both(kernel_size: int, frames: int, needs: tuple[bool, bool] = (True, True))
     return found
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 @pytest.mark.parametrize("frames", [1, 2, 3, 11])
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5, 8])
 def test_result_and_gradients_are_torchs(kernel_size: int, frames: int) -> None:
