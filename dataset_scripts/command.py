@@ -15,7 +15,7 @@ from .corpus_push import push_corpus
 from .corpus_report import describe_corpus
 from .fold_files import save_fold
 from .folds import SCHEMES, speaker_folds
-from .recording_labels import house_label
+from .recording_labels import as_in_corpus
 from .registry import CORPORA, load_corpus, make_builder
 
 
@@ -132,13 +132,7 @@ def _check(args: argparse.Namespace) -> int:
 def _folds(args: argparse.Namespace) -> None:
     rows = load_corpus(args.corpus, *_place(args), **_options(args))
     if args.labels:
-        present = rows.unique("label")
-        wanted = [label if label in present else house_label(label) for label in args.labels]
-        unknown = sorted(given for given, label in zip(args.labels, wanted, strict=True) if label not in present)
-        if unknown:
-            raise ValueError(
-                f"The corpus has no clips labelled {', '.join(unknown)}; it has {', '.join(sorted(present))}"
-            )
+        wanted = as_in_corpus(args.labels, rows.unique("label"))
         rows = rows.filter(lambda label: label in wanted, input_columns="label")
     folds = speaker_folds(rows, args.scheme, args.k, args.seed)
     check_audio_disjoint(folds, rows)

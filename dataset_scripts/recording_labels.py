@@ -1,5 +1,7 @@
 """What people call emotions when they name folders, in the house vocabulary."""
 
+from collections.abc import Collection, Sequence
+
 from .labels import LABELS
 
 SYNONYMS = {
@@ -32,3 +34,29 @@ def house_label(name: str) -> str:
         ('anger', 'contempt')
     """
     return SYNONYMS.get(name.strip().lower(), name.strip())
+
+
+def as_in_corpus(labels: Sequence[str], present: Collection[str]) -> list[str]:
+    """Name emotions as a corpus does, where the user says them in other words.
+
+    Args:
+        labels: Emotions asked for, such as ``angry``.
+        present: Labels of the corpus.
+
+    Returns:
+        The corpus's labels, in the order asked for.
+
+    Raises:
+        ValueError: If the corpus has no clip of one, naming those that it has.
+
+    Example:
+        >>> as_in_corpus(["angry", "zeal"], {"anger", "zeal"})
+        ['anger', 'zeal']
+    """
+    found = [label if label in present else house_label(label) for label in labels]
+    unknown = sorted(given for given, label in zip(labels, found, strict=True) if label not in present)
+    if unknown:
+        raise ValueError(
+            f"The corpus has no clips labelled {', '.join(unknown)}; it has {', '.join(sorted(present))}."
+        )
+    return found

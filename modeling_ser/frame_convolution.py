@@ -38,6 +38,8 @@ class FrameConvolution(torch.autograd.Function):
     Both read the same (frames × K out_size) matrix of gradients, moved by L - j for each j. `out_size` being small
     beside `in_size`, that is cheap to write down, and each sum over all frames, or over all j, becomes one product.
     oneDNN's kernel for the first is far from what a product reaches: `python -m benchmarks.bench_frame_convolution`.
+
+    Source: ours; the gradients are the chain rule's.
     """
 
     @staticmethod

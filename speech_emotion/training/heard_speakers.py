@@ -46,7 +46,19 @@ def heard_speakers(model: str | None, revision: str | None = None) -> Heard | No
 
 
 def heard_after(before: Heard, report: Mapping[str, Any]) -> Heard:
-    """Add the speakers of a training to those heard before it."""
+    """Add the speakers of a training to those heard before it.
+
+    Args:
+        before: Whom the model had heard.
+        report: What `results.json` holds: `title`, and of `train` and `validation` the `speakers`.
+
+    Returns:
+        Whom it has heard now.
+
+    Example:
+        >>> heard_after({}, {"title": "EmoDB", "train": {"speakers": ["03"]}, "validation": {"speakers": ["08"]}})
+        {'EmoDB': {'train': ['03'], 'validation': ['08']}}
+    """
     known = before.get(report["title"], {})
     added = {part: sorted({*report[part]["speakers"], *known.get(part, ())}) for part in ("train", "validation")}
     return {**before, report["title"]: added}

@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 
 from dataset_scripts import Fold, check_classes, check_disjoint, load_fold, speaker_folds
-from dataset_scripts.recording_labels import house_label
+from dataset_scripts.recording_labels import as_in_corpus
 
 from .arguments import DataArguments
 from .clip_split import ClipSplit
@@ -48,11 +48,7 @@ def keep_labels(rows: datasets.Dataset, labels: Sequence[str] | None) -> tuple[d
     """
     column = np.array(rows["label"])
     present = sorted(set(column.tolist()))
-    # A word such as angry is translated where clips are read, and so it is here.
-    wanted = [label if label in present else house_label(label) for label in labels] if labels else present
-    unknown = sorted(given for given, label in zip(labels or (), wanted, strict=False) if label not in present)
-    if unknown:
-        raise ValueError(f"The corpus has no clips labelled {', '.join(unknown)}; it has {', '.join(present)}.")
+    wanted = as_in_corpus(labels, present) if labels else present
     if len(set(wanted)) != len(wanted) or len(wanted) < 2:
         raise ValueError(f"At least two different labels are needed, each once; these are {', '.join(wanted)}.")
     if wanted == present:
