@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 
 class MaskedBatchNorm(nn.Module):
@@ -12,7 +13,7 @@ class MaskedBatchNorm(nn.Module):
 
     With a mask m of ones and zeros, count n = Σ m, mean μ = Σ m x / n and variance σ² = Σ m (x - μ)² / n per channel.
     The deviations are summed after the mean is known, because Σ x² - n μ² cancels in float32. Under distributed
-    training Σ m x, n and Σ m (x - μ)² are summed over all processes through a differentiable all-reduce, so that 2
+    training Σ m x, n and Σ m (x - μ)² are summed over all processes, and so are the gradients through them, so that 2
     processes x 8 clips train as 1 x 16 (`torch.nn.SyncBatchNorm` refuses the CPU and knows no mask).
 
     Args:
@@ -49,48 +50,85 @@ class MaskedBatchNorm(nn.Module):
         """
         # Under autocast x may be half precision, whose sums over a batch lose digits.
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        if self.training:
-            mask = mask.to(wide.dtype)
-            places = tuple(range(x.dim() - 1))
-            real = mask.expand(*x.shape[:-1], 1).sum(dtype=wide.dtype).view(1)
-            total = torch.cat([(wide * mask).sum(dim=places), real])  # (channels + 1,)
-            total = sum_over_processes(total)
-            count = total[-1].clamp(min=1.0)
-            mean = total[:-1] / count  # (channels,)
-            var = sum_over_processes(((wide - mean).square() * mask).sum(dim=places)) / count  # (channels,)
-            with torch.no_grad():
-                unbiased = var * (count / (count - 1).clamp(min=1.0))
-                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        else:
-            mean, var = self.running_mean, self.running_var
-        # The mean is subtracted first: scaled apart, the two would cancel where it is large beside the deviation.
-        return ((wide - mean) * (self.weight * torch.rsqrt(var + self.eps)) + self.bias).to(x.dtype)
+        if not self.training:
+            # The mean is subtracted first: scaled apart, the two would cancel where it is large beside the deviation.
+            deviations = wide - self.running_mean
+            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+            return torch.addcmul(self.bias, deviations, scale).to(x.dtype)
+        y, mean, var, count = BatchNormalization.apply(wide, mask.to(wide.dtype), self.weight, self.bias, self.eps)
+        with torch.no_grad():
+            unbiased = var * (count / (count - 1).clamp(min=1.0))
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        return y.to(x.dtype)
 
 
-class SumOverProcesses(torch.autograd.Function):
-    """Σ over processes of a tensor. Each process's loss depends on the sum, so its gradient is the sum of theirs."""
+class BatchNormalization(torch.autograd.Function):
+    """Normalization by the statistics of the batch, whose gradients are written down instead of recorded.
+
+    What autograd would record of this arithmetic is a dozen tensors as large as the activations. With the mask m,
+    deviations d = m (x - μ), r = (σ² + ε)^-½, y = w r d + b and g = ∂loss / ∂y, all sums over all places:
+
+        ∂loss / ∂b = Σ g,   ∂loss / ∂w = r Σ g d
+        ∂loss / ∂x = m w r (g - Σ m g / n - r² d Σ g d / n)
+
+    The second term comes through μ, the third through σ², into which μ brings nothing further, as Σ d = 0. Where there
+    are several processes, the sums in ∂loss / ∂x run over all of them; ∂loss / ∂b and ∂loss / ∂w stay those of this
+    process's places: distributed training itself brings the gradients of parameters together.
+
+    Source: Ioffe and Szegedy, 2015, section 3; the mask is ours.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        """Sum the tensors, of one shape, of all processes."""
-        total = x.clone()
-        torch.distributed.all_reduce(total)
-        return total
+    def forward(
+        ctx: Any, x: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Normalize; `bias` where padded.
+
+        Args:
+            ctx: Keeps what the gradients are made of.
+            x: (…, channels).
+            mask: 1 for real places and 0 for padding, broadcast against `x`.
+            weight: Scales, (channels,).
+            bias: Shifts, (channels,).
+            eps: Added to the variance under the root.
+
+        Returns:
+            Normalized activations, of the shape of `x`; mean and variance, (channels,); number of real places, ().
+        """
+        places = tuple(range(x.dim() - 1))
+        real = mask.expand(*x.shape[:-1], 1).sum(dtype=x.dtype).view(1)
+        total = sum_over_processes(torch.cat([(x * mask).sum(dim=places), real]))  # (channels + 1,)
+        count = total[-1].clamp(min=1.0)
+        mean = total[:-1] / count  # (channels,)
+        deviations = (x - mean).mul_(mask)  # (…, channels)
+        var = sum_over_processes(deviations.square().sum(dim=places)) / count  # (channels,)
+        rate = torch.rsqrt(var + eps)  # r, (channels,)
+        ctx.save_for_backward(deviations, mask, weight, rate, count)
+        ctx.mark_non_differentiable(mean, var, count)
+        return torch.addcmul(bias, deviations, weight * rate), mean, var, count
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        """Sum the gradients of all processes."""
-        total = gradient.clone()
-        torch.distributed.all_reduce(total)
-        return total
+    @once_differentiable  # by autograd's rules a gradient of this gradient would be wrong, as it knows nothing of x
+    def backward(ctx: Any, gradient: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
+        """Turn the gradient of the activations into those of what they were and of scales and shifts."""
+        deviations, mask, weight, rate, count = ctx.saved_tensors
+        places = tuple(range(gradient.dim() - 1))
+        real = gradient * mask
+        through_var = (real * deviations).sum(dim=places)  # Σ g d, (channels,)
+        both = sum_over_processes(torch.stack([real.sum(dim=places), through_var])) / count  # (2, channels)
+        of_x = real.sub_(torch.addcmul(both[0], deviations, rate.square() * both[1])).mul_(mask).mul_(weight * rate)
+        return of_x, None, rate * through_var, gradient.sum(dim=places), None
 
 
 def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
-    """Sum a tensor over all training processes, with gradients; the tensor itself where there is one process."""
+    """Sum a tensor over all training processes; the tensor itself where there is one process."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return x
-    return SumOverProcesses.apply(x) if torch.distributed.get_world_size() > 1 else x
+    if torch.distributed.get_world_size() > 1:
+        x = x.clone()
+        torch.distributed.all_reduce(x)
+    return x
 
 
-__all__ = ["MaskedBatchNorm", "SumOverProcesses", "sum_over_processes"]
+__all__ = ["BatchNormalization", "MaskedBatchNorm", "sum_over_processes"]

@@ -71,6 +71,23 @@ def test_gradients(training: bool) -> None:
     assert torch.autograd.gradcheck(apply, tuple(value.requires_grad_() for value in inputs))
 
 
+def test_padding_takes_part_in_the_gradient_of_the_shift_alone() -> None:
+    # Where padded, training gives the shift itself, and a loss may well read it.
+    norm = MaskedBatchNorm(3).double()
+    features, mask = padded(random_clips([4, 1], size=3))
+    x = features.double().requires_grad_()
+    norm(x, mask.unsqueeze(-1).double())[mask == 0].sum().backward()
+    torch.testing.assert_close(norm.bias.grad, torch.full((3,), 3.0).double())
+    assert not x.grad.any() and not norm.weight.grad.any()
+
+
+def test_a_gradient_of_the_gradient_is_refused() -> None:
+    x = torch.randn(2, 4, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(MaskedBatchNorm(3)(x, torch.ones(2, 4, 1)).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
 def test_half_precision_sums_in_single_precision() -> None:
     ours, theirs = pair()
     clips = [clip + 30 for clip in random_clips([3000, 1000])]
