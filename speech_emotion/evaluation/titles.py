@@ -24,6 +24,7 @@ VARIANTS = {
     "focal": "focal loss",
     "ensemble": "downsampling + ensembling",
     "best": "best recipe",
+    "stem": "former best recipe",
     CONTROL: "labels permuted (control)",
 }
 

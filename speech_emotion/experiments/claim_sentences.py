@@ -67,7 +67,7 @@ def aim_sentences(conditions: Mapping[str, Sequence[SystemScores]]) -> list[str]
 
 def _claim(findings: Sequence[Finding]) -> str:
     claim = findings[0].comparison.claim
-    name = f"Claim {claim}" if claim[0].isdigit() else "Ours"
+    name = {"best": "Ours", "former": "Ours before"}.get(claim, f"Claim {claim}")
     text = f"- **{name}: {claim_outcome(findings)}.** {CLAIMS[claim]}"
     if len(findings) == 1:
         return f"{text} {_part(findings[0])}"

@@ -15,7 +15,7 @@ from .claim_tables import by_claim
 from .claims import Finding, evaluate_claims
 from .head_claim import head_sentence
 from .layer_section import layer_section
-from .planned_comparisons import BEST_NOTE, HISTORY, LEAST_SEEDS
+from .planned_comparisons import BEST_NOTE, HISTORY, LEAST_SEEDS, OURS
 from .reading_order import condition_title
 from .recomputing import commands, hours_text, settings_text
 from .report import read_results
@@ -61,7 +61,7 @@ def results_region(results: str | Path, folder: str = "results") -> str:
         return f"{lead}\n\n{NO_RESULTS}"
     rows = [row for name, systems in conditions.items() for row in _rows(name, systems, folder)]
     findings = evaluate_claims(conditions)
-    groups = {ours: [one for one in findings if (one.comparison.claim == "best") == ours] for ours in (False, True)}
+    groups = {ours: [one for one in findings if (one.comparison.claim in OURS) == ours] for ours in (False, True)}
     everything = [system for systems in conditions.values() for system in systems]
     layers = layer_section(results, folder)
     return "\n\n".join(
@@ -93,7 +93,9 @@ def _claims(findings: Sequence[Finding]) -> str:
             group[0].comparison.claim for group in groups if group not in run and group[0].comparison.family == family
         ]
         if rest:
-            what = "the comparison itself" if rest == ["best"] else f"claim{'s' * (len(rest) > 1)} {', '.join(rest)}"
+            ours = {"best": "the best recipe's comparisons", "former": "the former one's"}
+            names = [ours.get(claim, claim) for claim in rest]
+            what = " and ".join(names) if rest[0] in ours else f"claim{'s' * (len(rest) > 1)} {', '.join(names)}"
             lines.append(f"- Not run, for want of complete results on {family}: {what}.")
     return "\n".join(lines)
 

@@ -18,7 +18,15 @@ from speech_emotion.evaluation.titles import system_title
 from speech_emotion.experiments.claims import claim_outcome, evaluate_claims, judge
 from speech_emotion.experiments.neural_arguments import parse_overrides
 from speech_emotion.experiments.paper_figures import published_difference
-from speech_emotion.experiments.planned_comparisons import BEST, CLAIMS, LITTLE, PLANNED, Comparison
+from speech_emotion.experiments.planned_comparisons import (
+    BEST,
+    CLAIMS,
+    FORMER,
+    LITTLE,
+    OURS,
+    PLANNED,
+    Comparison,
+)
 from speech_emotion.experiments.recomputing import commands, settings_text
 from speech_emotion.experiments.registry import get_system
 from speech_emotion.experiments.report import write_report
@@ -274,10 +282,10 @@ def test_one_speaker_decides_nothing() -> None:
 
 
 def test_the_plan_is_whole() -> None:
-    assert {comparison.claim for comparison in PLANNED} == set(CLAIMS) == {"1", "2", "2b", "3", "4", "best"}
-    assert len({(one.family, one.name) for one in PLANNED}) == len(PLANNED) == 19
+    assert {comparison.claim for comparison in PLANNED} == set(CLAIMS) == {"1", "2", "2b", "3", "4", *OURS}
+    assert len({(one.family, one.name) for one in PLANNED}) == len(PLANNED) == 22
     assert {one.family for one in PLANNED} == {"acted corpora", "IEMOCAP"}
-    assert BEST == "model-1-best"
+    assert (BEST, FORMER) == ("model-3-best", "model-1-stem")
     for comparison in PLANNED:
         if comparison.paper_condition:
             names = (comparison.first, comparison.second, comparison.metric)
