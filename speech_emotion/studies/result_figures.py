@@ -13,6 +13,7 @@ from speech_emotion.evaluation.figures_training import average_curve, learning_c
 from speech_emotion.evaluation.fold_scores import FoldScores, read_fold_scores
 from speech_emotion.evaluation.speaker_bootstrap import Estimate, speaker_bootstrap
 from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
+from speech_emotion.experiments.reading_order import condition_title
 from speech_emotion.files import write_text
 
 # Panel, curve in it, key of an epoch in `about["curve"]`.
@@ -76,8 +77,9 @@ def draw_system(system: SystemScores, folder: Path, formats: Sequence[str]) -> l
     """
     folder.mkdir(parents=True, exist_ok=True)
     clips, labels = system.test, system.labels
-    title = f"{system.title}\n{system.corpus}"  # two lines: titles of variants are long
-    pooled = f"{title}, {len(system.planned_folds)} folds × {len(clips.seeds)} seed(s)"
+    title = f"{system.title}\n{condition_title(system.corpus)}"  # two lines: titles of variants are long
+    seeds = f"{len(clips.seeds)} seed{'s' * (len(clips.seeds) > 1)}"
+    pooled = f"{title}, {len(system.planned_folds)} folds × {seeds}"
     counts = clips.seed_counts().sum(axis=0)  # (true, predicted)
     truth = np.tile(clips.truth, len(clips.seeds))
     scores = clips.scores.reshape(-1, len(labels))  # (seeds × clips, classes)
@@ -120,7 +122,7 @@ def draw_ua(systems: Sequence[SystemScores], folder: Path, formats: Sequence[str
         [system.system, system.title, *(f"{value:.6f}" for value in column)]
         for (system, _), column in zip(found, values.T, strict=True)
     ]
-    title = f"{systems[0].corpus}: UA pooled over folds, mean over seeds, 95% interval over speakers"
+    title = f"{condition_title(systems[0].corpus)}: UA pooled over folds, mean over seeds, 95% interval over speakers"
     chance = 1 / len(systems[0].labels)
     return [
         _write_csv(folder / "ua.csv", ["system", "title", "ua", "low", "high"], rows),
