@@ -79,8 +79,8 @@ class Stretching:
     def _band_weights(self, warps: torch.Tensor) -> torch.Tensor:
         """Return what part of band b each band of the moved spectrum takes, (batch, b, bands), for each α, (batch,).
 
-        At most two parts of a column are not 0, but one product with all of them takes a third of the time of looking
-        up the two neighbors of every value.
+        At most two parts of a column are not 0, but on a CPU one product with all of them is faster than looking up
+        the two neighbors of every value.
         """
         places = torch.arange(self.num_mel_bins, device=warps.device) * warps[:, None]  # (batch, bands)
         before = places.floor().long().clamp(max=self.num_mel_bins - 1)
@@ -115,7 +115,7 @@ def stretch_frames(
     before = positions.floor().long().minimum(lengths - 1)  # (batch, frames)
     after = (before + 1).minimum(lengths - 1)
     weight = (positions - before).clamp(0, 1).to(features)[..., None]  # (batch, frames, 1)
-    # Whole frames are copied: `gather`, which could take each value from elsewhere, is many times as slow.
+    # Whole frames are copied: `gather`, which could take each value from elsewhere, is far slower.
     rows = torch.arange(features.shape[0], device=features.device)[:, None] * features.shape[1]  # (batch, 1)
     flat = features.flatten(0, 1)  # (batch * frames, features)
     first, second = (

@@ -7,9 +7,9 @@ from typing import Any
 PRESETS: dict[str, Mapping[str, Any]] = {
     # The paper's model, with our choice of what it leaves open: the fields' own defaults.
     "paper": {},
-    # What helped on validation speakers of EmoDB, RAVDESS and ASED. The last epoch is kept: one validation speaker has
-    # too few clips to tell epochs apart, and whichever is luckiest among dozens was no better on a speaker held out
-    # from the training ones than the last, when the rate has fallen to 0.
+    # What helped on some validation speakers of RAVDESS and ASED, and did no harm on EmoDB's. The last epoch is kept:
+    # one validation speaker has too few clips to tell epochs apart, and whichever is luckiest among dozens was no
+    # better on a speaker held out from the training ones than the last, when the rate has fallen to 0.
     "best": {
         "stem_channels": [8, 16, 32],
         "hidden_size": 64,

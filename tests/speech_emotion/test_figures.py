@@ -293,6 +293,7 @@ def test_results_become_figures_with_their_numbers(tmp_path: Path, capsys: pytes
     assert {name: title for name, title, *_ in rows} == titles
     for name, title in titles.items():
         assert title in (output / "emodb" / name / "confusion.svg").read_text()
+        assert "EmoDB, 3 folds × 2 seeds" in (output / "emodb" / name / "confusion.svg").read_text()
         assert title in (output / "emodb/ua.svg").read_text()
 
 

@@ -73,10 +73,19 @@ def test_claims_aims_and_commands_are_told(region: str) -> None:
     assert "- Not run, for want of complete results on acted corpora: claims 1, 2, 2b, 3, 4." in region
     assert re.search(r"- \*\*(Reached|Missed)(, provisionally)?\.\*\* Aim: UA of 83 % on EmoDB", region)
     assert "- **Not computed.** Aim: UA of 62 % on RAVDESS" in region
+    assert "former best recipe; it has" not in region
     assert "python cross_validate.py --corpora ravdess --systems model-1 --seeds 0\nmake report" in region
     assert (
         "Model-1 hears the words too" in region and "[EmoDB](results/emodb.md): 3 emotions, chance UA 33.3" in region
     )
+
+
+def test_what_the_former_recipe_missed_is_not_forgotten(tmp_path: Path) -> None:
+    region = results_region(save_all(all_folds("model-1-stem", (0, 1, 2), corpus="emodb"), tmp_path))
+    assert "- **Not computed.** Aim: UA of 83 % on EmoDB with Model-3 (fusion), best recipe." in region
+    found = re.search(r"- \*\*(\w+)\.\*\* Aim: UA of 83 % on EmoDB with Model-1 .*former best.* (\d+\.\d) ±", region)
+    assert found is not None
+    assert found[1] == ("Reached" if float(found[2]) >= 83 else "Missed")
 
 
 def test_the_claim_of_heads_is_told_from_their_study(results: Path, region: str, tmp_path: Path) -> None:
