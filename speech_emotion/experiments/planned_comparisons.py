@@ -23,9 +23,8 @@ HISTORY = (
     "outcome by the intervals: the family of Holm's correction was widened before any score was kept; “contradicted” "
     "was dropped from claim 5's rule when Models 1 to 3 had been computed on EmoDB and on a part of ASED, but no "
     "study of heads; and a new best recipe was added when the former one had been compared with openSMILE, to the "
-    "same family, in which the former stays. As Holm's correction then runs over more differences, the lead of "
-    "fusion over the linguistic model in claim 3, significant before, was not so any more when the new recipe had "
-    "its first results."
+    "same family, in which the former stays. As Holm's correction runs over three more differences since, the lead "
+    "of fusion over the linguistic model in claim 3, significant before, was not so any more."
 )
 BEST_NOTE = (
     "The best recipe was chosen on validation speakers of EmoDB, RAVDESS and ASED, each of whom is a test speaker of "
