@@ -49,7 +49,7 @@ bench: $(STAMP)  ## Run every benchmark and write benchmarks/RESULTS.md
 # torch's fused attention away on a CPU), and learn for 800 steps each: what 2 cores can do for every fold and seed.
 COMPACT := --set hidden_size=64 attention_dropout=0 learning_rate=0.002 max_steps=800
 HEAD_MODEL := --seed 0 --use_cpu true --hidden_size 64 --attention_dropout 0 --learning_rate 0.002 --max_steps 800 --overwrite_output_dir true
-COMPARE := $(PY) cross_validate.py --seeds 0 1 2 --workers 2
+COMPARE := $(PY) cross_validate.py --seeds 0 1 2 --workers 2 --threads 1
 CONDITIONS := emodb ravdess ased ased-common ased-own
 OF_OTHERS := satt-2017 yenigalla-2018-spectrogram yenigalla-2018-phonemes yenigalla-2018-combined lee-2015 lakomkin-2017
 

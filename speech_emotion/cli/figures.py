@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
+from speech_emotion.experiments.result_figures import draw_results
 from speech_emotion.files import write_json
 from speech_emotion.studies.clip_attention import clip_attention, draw_clip_attention
-from speech_emotion.studies.result_figures import draw_results
 
 from .entry import run_part
 from .saved_model import load_saved

@@ -16,7 +16,7 @@ from speech_emotion.evaluation import classification_metrics
 from speech_emotion.evaluation.fold_scores import FoldScores
 from speech_emotion.training.clip_split import ClipSplit
 from speech_emotion.training.feature_cache import cache_features
-from speech_emotion.training.provenance import library_versions
+from speech_emotion.training.provenance import corpus_title, library_versions
 from speech_emotion.training.splits import Splits, make_splits
 
 from .condition_data import ConditionData, fold_digest, read_condition
@@ -91,17 +91,25 @@ class FoldRunner:
         return keys
 
     def settings(self, key: FoldKey) -> dict[str, Any]:
-        """Return all that the scores of a fold depend on but its seed, as JSON gives it back."""
+        """Return all that the scores of a fold depend on but its seed, as JSON gives it back.
+
+        Raises:
+            ValueError: If the system knows speakers of the fold already.
+        """
         place = (key.condition, key.system, key.fold)
         if place not in self._settings:
             data, system = self.data(key.condition), self.system(key.system)
             (condition,) = (item for item in self.plan.conditions if item.name == key.condition)
+            fold = data.folds[key.fold]
+            speaker_of = dict(zip(*(data.rows[name][:] for name in ("id", "speaker")), strict=True))
+            parts = [sorted({speaker_of[clip] for clip in fold.splits[part]}) for part in ("validation", "test")]
+            system.check_fold(corpus_title(data.rows), *parts)
             settings = {
                 "system": system.settings(),
                 "features": _feature_settings(system.make_extractor()),
                 "condition": {name: getattr(condition, name) for name in CONDITION_SETTINGS},
                 "labels": data.labels,
-                "fold": fold_digest(data.folds[key.fold], data),
+                "fold": fold_digest(fold, data),
             }
             self._settings[place] = json.loads(json.dumps(settings))
         return self._settings[place]

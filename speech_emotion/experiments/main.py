@@ -21,8 +21,10 @@ from .conditions import Condition, get_condition, list_conditions, make_conditio
 from .cross_validation import CrossValidation, Stopped, cross_validate
 from .fold_plan import Plan
 from .neural_arguments import parse_overrides
+from .paper_figures import published_figures
 from .registry import list_systems
 from .report import write_report
+from .result_figures import draw_results
 from .worker_pool import FoldError
 
 COMPARED = ("truth", "predictions")
@@ -84,6 +86,7 @@ def get_parser(prog: str = "cross_validate.py") -> argparse.ArgumentParser:
         help=f"each clip's scores (default: {NAME} in the folder of scores)",
     )
     where.add_argument("--tables", type=Path, metavar="FOLDER", help="folder of the tables (default: that of scores)")
+    where.add_argument("--no-figures", action="store_true", help="draw none into the folder figures of the tables")
     where.add_argument("--overwrite", action="store_true", help="compute finished folds anew")
     how = parser.add_argument_group("how")
     how.add_argument("--workers", type=int, default=1, help="processes that compute folds side by side (default: 1)")
@@ -114,8 +117,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> 
             print(f"\n{summary(plan, result)}\n\nThe scores are in {plan.results}")
             print(f"Wrote {write_clip_lines(plan.results, args.scores_jsonl)}")
             names = [condition.name for condition in plan.conditions]
-            for path in write_report(plan.results, args.tables or plan.results, names):
+            tables = args.tables or plan.results
+            for path in write_report(plan.results, tables, names):
                 print(f"Wrote {path}")
+            if not args.no_figures:
+                _draw(plan.results, tables / "figures", names)
     except Stopped as stopped:
         print(f"{stopped}; the same command goes on with the folds that are not finished.", file=sys.stderr)
         return stopped.exit_code
@@ -181,8 +187,10 @@ def summary(plan: Plan, result: CrossValidation) -> str:
 
     Returns:
         A table: of each seed the test clips of all folds are taken together, and the figures are means over seeds.
+        Conditions of the paper have its figures beside ours.
     """
     table = []
+    published = {condition.name: published_figures(condition.name) for condition in plan.conditions}
     for condition in plan.conditions:
         for system in plan.systems:
             figures = []
@@ -193,8 +201,22 @@ def summary(plan: Plan, result: CrossValidation) -> str:
                 truth, guesses = (np.concatenate([getattr(fold, name) for fold in folds]) for name in COMPARED)
                 figures.append(classification_metrics(truth, guesses, len(folds[0].labels)))
             means = [f"{100 * np.mean([one[name] for one in figures]):.1f}%" for name in ("wa", "ua")]
-            table.append([condition.name, system, len(keys), len(plan.seeds), *means])
-    return text_table(["corpus", "system", "folds", "seeds", "test WA", "test UA"], table)
+            paper = [f"{100 * value:.1f}%" for value in published[condition.name].get(system, ())] or ["–", "–"]
+            table.append([condition.name, system, len(keys), len(plan.seeds), *means, *paper])
+    header = ["corpus", "system", "folds", "seeds", "test WA", "test UA", "paper's WA", "paper's UA"]
+    if not any(published.values()):
+        header, table = header[:-2], [row[:-2] for row in table]
+    return text_table(header, table)
+
+
+def _draw(results: Path, folder: Path, conditions: Sequence[str]) -> None:
+    try:
+        drawn = [path for name in conditions for path in draw_results(results, folder, name)]
+    except ModuleNotFoundError as error:  # scores and tables are whole without them
+        print(f"No figures were drawn: {error}")
+        return
+    if drawn:
+        print(f"Drew {sum(path.suffix != '.csv' for path in drawn)} figures into {folder}")
 
 
 def _natural(text: str) -> int:

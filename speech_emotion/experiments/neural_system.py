@@ -9,19 +9,23 @@ from transformers import set_seed
 from feature_extraction import SERFeatureExtractor
 from speech_emotion.training.augmentation import make_augmentations
 from speech_emotion.training.clip_split import ClipSplit
+from speech_emotion.training.fine_tuning import loaded_arguments
 from speech_emotion.training.run import make_extractor, make_model
 
 from .fold_results import switched_on
 from .fold_training import TrainedFold, subset, train_fold
 from .imbalance import oversample, undersample
 from .neural_arguments import check_overrides, model_arguments, training_arguments, training_record
+from .starting_model import StartingModel
 from .system import FoldOutcome, FoldTask, System
 
 Imbalance = Literal["none", "class-weights", "oversampling", "focal", "ensemble"]
 IMBALANCE = get_args(Imbalance)
 NUM_MEMBERS = 3
-# By the features' own settings and, what a preset says, field by field.
-TOLD_ELSEWHERE = ("encoder", "encoder_revision", "encoder_layer", "win_length", "preset")
+# By the features' own settings; what a preset says, field by field; a model to start from, by its weights.
+TOLD_ELSEWHERE = (
+    "encoder", "encoder_revision", "encoder_layer", "win_length", "preset", "model_name_or_path", "model_revision",
+)  # fmt: skip
 
 
 class NeuralSystem(System):
@@ -43,7 +47,9 @@ class NeuralSystem(System):
         streams: Feature streams of the extractor.
         fusion: How they are fused, `"frame"` or `"late"`.
         imbalance: One of the above.
-        overrides: Fields of `ModelArguments` or `SERTrainingArguments` that differ from their defaults.
+        overrides: Fields of `ModelArguments` or `SERTrainingArguments` that differ from their defaults. With
+            `model_name_or_path` every fold fine-tunes that model, which must be known to have heard nobody who
+            validates or tests it.
         encoder: Folder or id on the Hub of the encoder; `None` for the one that comes with the library.
 
     Raises:
@@ -73,6 +79,7 @@ class NeuralSystem(System):
         self.imbalance = imbalance
         self.model = model_arguments(self.overrides, **own)
         self._extractor: SERFeatureExtractor | None = None
+        self._start: StartingModel | None = None
 
     def make_extractor(self) -> SERFeatureExtractor:
         """Make the feature extractor, once; with an encoder, load it."""
@@ -80,14 +87,30 @@ class NeuralSystem(System):
             self._extractor = make_extractor(self.model)
         return self._extractor
 
+    def start(self) -> StartingModel | None:
+        """Return the saved model that every fold fine-tunes, read once; `None` where each begins anew."""
+        if self._start is None and self.model.model_name_or_path is not None:
+            self._start = StartingModel.read(self.model.model_name_or_path, self.model.model_revision)
+        return self._start
+
+    def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
+        """Refuse to fine-tune a model and then validate or test it on speakers it had heard before."""
+        if (start := self.start()) is not None:
+            start.check_fold(title, validation, test)
+
     def settings(self) -> dict[str, Any]:
-        """Return sizes, training and the way of meeting imbalance; of an encoder the features' settings tell."""
+        """Return sizes, training and the way of meeting imbalance; of an encoder the features' settings tell.
+
+        Of a model to fine-tune its weights tell, wherever they lie.
+        """
         model = switched_on({name: value for name, value in vars(self.model).items() if name not in TOLD_ELSEWHERE})
         members = {"num_members": NUM_MEMBERS} if self.imbalance == "ensemble" else {}
+        start = self.start()
         return {
             "kind": "neural",
             "imbalance": self.imbalance,
             **members,
+            **({} if start is None else {"starts_from": start.weights}),
             "model": model,
             "training": training_record(self.overrides),
         }
@@ -97,6 +120,8 @@ class NeuralSystem(System):
         trained = [self._train(task, *chances) for chances in self._chances(task)]
         validation, test = (np.mean([one.scores[part] for one in trained], axis=0) for part in (0, 1))
         about: dict[str, Any] = {"parameters": sum(one.parameters for one in trained)}
+        if (start := self.start()) is not None:
+            about["starts_from"] = start.public_name
         if len(trained) == 1:
             (one,) = trained
             about |= {"epochs": len(one.curve), "best_epoch": one.best_epoch, "curve": one.curve}
@@ -123,6 +148,9 @@ class NeuralSystem(System):
         arguments = training_arguments(self.overrides, seed, task.folder, task.device)
         set_seed(seed)
         network = make_model(self.model, task.labels, normalized_by, extractor)
+        model = self.model
+        if model.model_name_or_path is not None:
+            model = loaded_arguments(model, network.config, extractor)
         if self.imbalance == "focal":
             network.config.loss = "focal"  # read whenever a loss is computed
         splits = task.splits
@@ -135,7 +163,7 @@ class NeuralSystem(System):
             scored,
             extractor.feature_size,
             keep_best=self.overrides.get("load_best_model_at_end", True),
-            augmentations=make_augmentations(self.model, extractor, network),
+            augmentations=make_augmentations(model, extractor, network),
         )
 
 

@@ -46,6 +46,10 @@ class PermutedSystem(System):
         train, validation = (_permuted(part, seed) for part in (task.splits.train, task.splits.validation))
         return self.system.fit(replace(task, splits=replace(task.splits, train=train, validation=validation)))
 
+    def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
+        """Refuse what the system itself refuses."""
+        self.system.check_fold(title, validation, test)
+
     def settings(self) -> dict[str, Any]:
         """Return the system's settings, within those of a control."""
         return {"kind": "label-permutation", "anew_for": "each seed and fold", "system": self.system.settings()}

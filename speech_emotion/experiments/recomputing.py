@@ -114,6 +114,8 @@ def _settings_words(system: SystemScores) -> list[str]:
         return []
     usual = _usual_settings(name)
     given = overrides(settings, usual) if usual is not None else {}
+    if "starts_from" in about:
+        given["model_name_or_path"] = about["starts_from"]
     words = ["--set", *(f"{name}={value}" for name, value in given.items())] if given else []
     encoders = [name for name in (about.get("encoders") or {}).values() if name != SMALL_DEEPSPEECH]
     return words + [word for name in encoders for word in ("--encoder", name)]

@@ -95,6 +95,19 @@ class System(ABC):
             The scores.
         """
 
+    def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
+        """Refuse a fold whose speakers the system knows already; one that learns from its clips alone knows none.
+
+        Args:
+            title: Title of the corpus.
+            validation: Speakers of the validation clips.
+            test: Speakers of the test clips.
+
+        Raises:
+            ValueError: If it knows one of them, naming them.
+        """
+        return None
+
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return everything its results depend on, for JSON: a finished fold with other settings is not its own."""

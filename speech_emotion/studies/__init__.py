@@ -1,1 +1,1 @@
-"""Studies of what the models do: DeepSpeech's layers, the heads of the attention, and figures of finished runs."""
+"""Studies of what the models do: DeepSpeech's layers, and the heads of the attention."""

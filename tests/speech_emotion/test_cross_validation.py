@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation.fold_scores import FoldScores, read_fold_scores
+from speech_emotion.evaluation.system_scores import gather_systems
 from speech_emotion.experiments.fold_results import FoldKey, sole_computation
 from speech_emotion.experiments.main import main
+from speech_emotion.experiments.recomputing import commands
 from speech_emotion.training.main import main as train
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_command
 from tests.synthetic import write_polish
@@ -218,6 +221,60 @@ def test_a_damaged_file_is_computed_again(
     assert output.err.count("seed-0_fold-1.parquet is damaged and is computed again") == 1
     assert "3 of 4 folds are finished" in output.out and "all 1 done" in output.out
     assert_equal_results(tmp_path, whole)
+
+
+def test_every_fold_fine_tunes_a_model_that_has_heard_nobody_it_is_tested_on(
+    whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    small = "--hidden_size 8 --dense_size 8 --num_train_epochs 1 --use_cpu true"
+    run = tmp_path / "run"
+    assert train(shlex.split(f"--corpus polish {places} --fold 0 {small} --output_dir {run}")) == 0
+    capsys.readouterr()
+    results = tmp_path / "results"
+    command = words(places, results, "--seeds 0")
+    begin = command.index("--set")
+    command[begin + 1 : begin + 5] = [f"model_name_or_path={run}", "num_train_epochs=1"]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: run was trained with speaker(s) ") and "Traceback" not in error
+    assert "who are to " in error and list(results.glob("*/*/*.parquet")) == []
+
+    report = json.loads((run / "results.json").read_text())
+    (run / "results.json").unlink()
+    assert main(command) == 1
+    assert f"Nobody knows whom {run} has heard" in capsys.readouterr().err
+    report["title"] = "Another corpus"  # whose speakers only have the same names
+    (run / "results.json").write_text(json.dumps(report))
+    assert main(command) == 0
+    fold = FoldScores.load(results / "polish" / "model-1" / "seed-0_fold-1.parquet")
+    anew = FoldScores.load(whole / "polish" / "model-1" / "seed-0_fold-1.parquet")
+    assert not np.array_equal(fold.scores, anew.scores)
+    assert fold.about["starts_from"] == "run" and str(tmp_path) not in json.dumps(fold.about)
+    (line,) = commands(gather_systems(read_fold_scores(results)))
+    assert "--set num_train_epochs=1 model_name_or_path=run" in line
+
+    capsys.readouterr()
+    weights = load_file(run / "model.safetensors")
+    weights["classifier.out_proj.bias"] += 1
+    save_file(weights, run / "model.safetensors", {"format": "pt"})
+    assert main(command) == 1  # other weights under the same name
+    assert "system.starts_from is" in capsys.readouterr().err
+
+
+def test_figures_are_drawn_of_whole_seeds(places: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    small = "--set hidden_size=8 dense_size=8 num_train_epochs=1 --device cpu --threads 1"
+    command = f"--corpus polish --scheme k-fold --num_folds 3 --systems model-1 {small} {places} --results {tmp_path}"
+    assert main([*shlex.split(command), "--no-figures"]) == 0
+    assert "Drew" not in capsys.readouterr().out and not (tmp_path / "figures").exists()
+    tables = tmp_path / "tables"
+    assert main([*shlex.split(command), "--tables", str(tables)]) == 0
+    assert f"Drew 4 figures into {tables / 'figures'}" in capsys.readouterr().out
+    drawn = {path.relative_to(tables / "figures").as_posix() for path in tables.rglob("*.png")}
+    (corpus,) = {path.split("/")[0] for path in drawn}
+    assert drawn == {
+        f"{corpus}/ua.png",
+        *(f"{corpus}/model-1/{n}.png" for n in ("confusion", "curves", "reliability")),
+    }
 
 
 def test_results_of_other_settings_are_refused(

@@ -14,6 +14,7 @@ from speech_emotion.experiments.condition_data import ConditionData, fold_digest
 from speech_emotion.experiments.condition_parts import IMPROVISED, draw_in_proportion, part_of_corpus, restrict_fold
 from speech_emotion.experiments.conditions import Condition, get_condition, list_conditions, make_condition
 from speech_emotion.experiments.main import get_parser, main
+from speech_emotion.experiments.paper_figures import published_figures
 from tests.synthetic_corpora import write_clip, write_iemocap
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -140,13 +141,18 @@ def test_seeds_are_whole_numbers(word: str, capsys: pytest.CaptureFixture[str]) 
     assert f"--seeds: must be a whole number of at least 0, not {word}" in capsys.readouterr().err
 
 
-def test_iemocap_end_to_end(tmp_path: Path) -> None:
+def test_iemocap_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_iemocap(tmp_path / "IEMOCAP_full_release")
     for config, condition in (("improvised", "improvised"), ("scripted", "scripted"), ("all", "both")):
         command = f"--corpus iemocap --config {config} --systems model-1 --folds 0 --device cpu --threads 1"
         places = ["--data_dir", str(root), "--cache_dir", str(tmp_path / "cache"), "--results", str(tmp_path / "out")]
         small = ["--set", "hidden_size=8", "dense_size=8", "num_train_epochs=1"]
         assert main([*command.split(), *places, *small]) == 0
+        _, table, _ = capsys.readouterr().out.split("\n\n")
+        header, _, ours = table.splitlines()
+        assert header.endswith("paper's UA") and ours.split()[:2] == [f"iemocap-{condition}", "model-1"]
+        published = published_figures(f"iemocap-{condition}")["model-1"]
+        assert ours.split()[-2:] == [f"{100 * value:.1f}%" for value in published]
         (fold,) = read_fold_scores(tmp_path / "out", f"iemocap-{condition}")
         assert fold.labels == ["anger", "happiness", "neutral", "sadness"]
         assert fold.about["fold_name"] == "leave-one-session-out-Ses01" and fold.about["folds"] == 5

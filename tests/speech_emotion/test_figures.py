@@ -23,7 +23,7 @@ from speech_emotion.evaluation.figures_layers import activations_figure, layer_f
 from speech_emotion.evaluation.figures_scores import confusion_figure, reliability_figure, ua_figure
 from speech_emotion.evaluation.figures_training import average_curve, learning_curves_figure
 from speech_emotion.evaluation.fold_scores import FoldScores
-from speech_emotion.studies.result_figures import draw_results, training_runs
+from speech_emotion.experiments.result_figures import draw_results, training_runs
 
 LABELS = ["anger", "fear", "sadness"]
 COUNTS = np.array([[8, 1, 1], [0, 5, 0], [0, 0, 0]])

@@ -13,8 +13,9 @@ from speech_emotion.evaluation.figures_training import average_curve, learning_c
 from speech_emotion.evaluation.fold_scores import FoldScores, read_fold_scores
 from speech_emotion.evaluation.speaker_bootstrap import Estimate, speaker_bootstrap
 from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
-from speech_emotion.experiments.reading_order import condition_title
 from speech_emotion.files import write_text
+
+from .reading_order import condition_title
 
 # Panel, curve in it, key of an epoch in `about["curve"]`.
 CURVES = (
@@ -56,7 +57,6 @@ def draw_results(
     for name in sorted({entry.corpus for entry in entries}):
         systems = [one for one in gather_systems([e for e in entries if e.corpus == name]) if one.seeds]
         folder = Path(output_dir) / name
-        folder.mkdir(parents=True, exist_ok=True)
         for system in systems:
             written += draw_system(system, folder / system.system, formats)
         if systems:
