@@ -48,7 +48,7 @@ bench: $(STAMP)  ## Run every benchmark and write benchmarks/RESULTS.md
 # The paper's models in the tables are half as wide as the default, without dropout of attention weights (which keeps
 # torch's fused attention away on a CPU), and learn for 800 steps each: what 2 cores can do for every fold and seed.
 COMPACT := --set hidden_size=64 attention_dropout=0 learning_rate=0.002 max_steps=800
-HEAD_MODEL := --seed 0 --use_cpu true --hidden_size 64 --attention_dropout 0 --learning_rate 0.002 --max_steps 800 --overwrite_output_dir true
+HEAD_MODEL := --use_cpu true --hidden_size 64 --attention_dropout 0 --learning_rate 0.002 --max_steps 800 --overwrite_output_dir true
 COMPARE := $(PY) cross_validate.py --seeds 0 1 2 --workers 2 --threads 1
 CONDITIONS := emodb ravdess ased ased-common ased-own
 OF_OTHERS := satt-2017 yenigalla-2018-spectrogram yenigalla-2018-phonemes yenigalla-2018-combined lee-2015 lakomkin-2017
@@ -68,17 +68,18 @@ experiments: $(STAMP)  ## Compute the folds that results/ lacks (a day, on 2 cor
 	@$(MAKE) --no-print-directory heads layers
 	@exec $(PY) -m speech_emotion.cli report --readme README.md
 
-# Models of the first folds, and what becomes of them without one head or another.
-HEAD_FOLDS := 0 1 2
+# Every speaker is tested, two or four at a time, by a model of each seed; a model that is there is not trained again.
+HEAD_SEEDS := 0 1 2
 heads: $(STAMP)  ## Train models and drop each of their attention heads in turn
 	@$(WITH_DATA) set -e; \
-	for fold in $(HEAD_FOLDS); do \
-		$(PY) train.py --corpus emodb --fold $$fold --output_dir outputs/heads/emodb/fold-$$fold $(HEAD_MODEL); \
-		$(PY) train.py --corpus ravdess --scheme k-fold --num_folds 6 --fold $$fold \
-			--output_dir outputs/heads/ravdess/fold-$$fold $(HEAD_MODEL); \
-	done; \
-	for corpus in emodb ravdess; do \
-		$(PY) -m speech_emotion.cli study heads --model outputs/heads/$$corpus/fold-* --corpus $$corpus \
+	for study in emodb:5 ravdess:6; do \
+		corpus=$${study%:*}; folds=$${study#*:}; \
+		for seed in $(HEAD_SEEDS); do for fold in $$(seq 0 $$((folds - 1))); do \
+			run=outputs/heads/$$corpus/seed-$${seed}_fold-$$fold; \
+			[ -f $$run/results.json ] || $(PY) train.py --corpus $$corpus --scheme k-fold --num_folds $$folds \
+				--fold $$fold --seed $$seed --output_dir $$run $(HEAD_MODEL); \
+		done; done; \
+		$(PY) -m speech_emotion.cli study heads --model outputs/heads/$$corpus/seed-* --corpus $$corpus \
 			--output_dir results/heads/$$corpus; \
 	done
 

@@ -6,7 +6,8 @@ order of the heads, and a shuffle of the heads within clips says what agreement 
 
 Only the test clips of the model's own fold are used. Heads of two trainings have no common identity: permuting a
 model's heads, with their rows and columns of the matrices, gives the same function, and which head learns what is an
-accident of the seed. So across models not "head 2" is compared but the shape: the importances in falling order.
+accident of the seed. So across models not "head 2" is compared but the shape, the importances in falling order, and
+how far each model's test speakers agree: see `head_agreement`.
 """
 
 from pathlib import Path
@@ -26,6 +27,7 @@ from speech_emotion.training.collator import FeatureCollator
 from speech_emotion.training.run import load_with_features
 from speech_emotion.training.splits import keep_labels, make_splits
 
+from .head_agreement import HeadAgreement, pool_heads
 from .head_dropping import score_without_heads
 from .head_findings import HeadStudy, importance_table, summarize_heads
 from .rank_agreement import rank_shares
@@ -33,7 +35,9 @@ from .rank_agreement import rank_shares
 CLIPS_PER_BATCH = 16
 
 
-def run_head_study(models: list[str], data: DataArguments, output_dir: str | Path) -> list[HeadStudy]:
+def run_head_study(
+    models: list[str], data: DataArguments, output_dir: str | Path
+) -> tuple[list[HeadStudy], HeadAgreement | None]:
     """Study the heads of saved models, each on the test clips of its own fold, and write figures and numbers.
 
     Args:
@@ -42,7 +46,7 @@ def run_head_study(models: list[str], data: DataArguments, output_dir: str | Pat
         output_dir: Folder for `heads.json`, `importance.csv` and a figure of each model.
 
     Returns:
-        What was found of each model.
+        What was found of each model, and of all together; `None` if no model has two test speakers.
 
     Raises:
         ValueError: If a model has one head only, or corpus and fold do not fit.
@@ -55,7 +59,9 @@ def run_head_study(models: list[str], data: DataArguments, output_dir: str | Pat
     studies = [study_model(Path(model), data, name) for model, name in zip(models, names, strict=True)]
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "heads.json", [study.facts() for study in studies])
+    pooled = pool_heads(studies)
+    facts = {"pooled": None if pooled is None else pooled.facts(), "models": [study.facts() for study in studies]}
+    write_json(folder / "heads.json", facts)
     write_text(folder / "importance.csv", importance_table(studies))
     for study in studies:
         low, high = study.clips.chance_w
@@ -70,7 +76,7 @@ def run_head_study(models: list[str], data: DataArguments, output_dir: str | Pat
     if len(studies) > 1 and len({len(study.names) for study in studies}) == 1:
         profiles, chance = (np.stack([getattr(s, name) for s in studies]) for name in ("profile", "chance_profile"))
         save_figure(head_profile_figure(names, profiles, chance), folder / "profiles.png")
-    return studies
+    return studies, pooled
 
 
 def study_model(folder: Path, data: DataArguments, name: str) -> HeadStudy:

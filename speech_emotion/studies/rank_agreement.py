@@ -122,7 +122,7 @@ def rank_agreement(values: np.ndarray, permutations: int = PERMUTATIONS, seed: i
     return Agreement(
         raters=raters,
         kendall_w=w,
-        mean_spearman=_mean_spearman(ranks),
+        mean_spearman=_mean_spearman(values),
         friedman_chi2=float(chi2),
         friedman_p=float(stats.chi2.sf(chi2, items - 1)),
         chance_w=(float(low), float(high)),
@@ -179,11 +179,30 @@ def _concordance(sums: np.ndarray, ranks: np.ndarray) -> np.ndarray:
     return spread / largest if largest > 0 else np.zeros(spread.shape)
 
 
-def _mean_spearman(ranks: np.ndarray) -> float:
-    """Mean correlation of two raters' ranks; raters that hold all items equal are left out."""
+def unit_ranks(values: np.ndarray) -> np.ndarray:
+    """Center each rater's ranks and scale them to length 1, so that two raters' product is their rank correlation.
+
+    Args:
+        values: (raters, items).
+
+    Returns:
+        (raters, items); zeros for a rater that holds all items equal.
+
+    Example:
+        >>> first, second = unit_ranks(np.array([[0.1, 0.5, 0.3], [0.2, 0.9, 0.4]]))
+        >>> round(float(first @ second), 6)
+        1.0
+    """
+    ranks = importance_ranks(values)
     centered = ranks - ranks.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(centered, axis=1)
-    unit = centered[norm > 0] / norm[norm > 0, None]
+    norm = np.linalg.norm(centered, axis=1, keepdims=True)
+    return centered / np.where(norm > 0, norm, 1.0)
+
+
+def _mean_spearman(values: np.ndarray) -> float:
+    """Mean rank correlation of two raters; raters that hold all items equal are left out."""
+    unit = unit_ranks(values)
+    unit = unit[(unit != 0).any(axis=1)]
     number = len(unit)
     # Σ_{i≠j} u_i·u_j = |Σ_i u_i|² - n.
     return float((np.square(unit.sum(axis=0)).sum() - number) / (number * (number - 1))) if number > 1 else 0.0
@@ -197,4 +216,5 @@ __all__ = [
     "rank_shares",
     "shuffled_profile",
     "sorted_profile",
+    "unit_ranks",
 ]

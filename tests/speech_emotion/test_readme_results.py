@@ -90,25 +90,22 @@ def test_what_the_former_recipe_missed_is_not_forgotten(tmp_path: Path) -> None:
 
 def test_the_claim_of_heads_is_told_from_their_study(results: Path, region: str, tmp_path: Path) -> None:
     assert "- **Claim 5: not run.** Not all heads contribute equally" in region
-    for corpus, p_values in (("emodb", (0.01, 0.04)), ("ravdess", (0.01,))):
+    studies = {"emodb": [0.1, 0.05, 0.15], "ravdess": [0.031, 0.004, 0.058]}
+    for corpus, correlation in studies.items():
         folder = tmp_path / "heads" / corpus
         folder.mkdir(parents=True)
-        models = [{"agreement_of_clips": {"permutation_p": p, "kendall_w": p + 0.2}} for p in p_values]
-        (folder / "heads.json").write_text(json.dumps(models))
+        pooled = {"lead": [0.2, 0.1, 0.3], "correlation": correlation, "models": 6, "speakers": 24}
+        (folder / "heads.json").write_text(json.dumps({"pooled": pooled, "models": []}))
     text = head_sentence(tmp_path)
-    assert text.startswith("- **Claim 5: supported.** Not all heads")  # adjusted: 0.03, 0.04, 0.03
-    assert (
-        "  - RAVDESS: 1 of 1 models; Kendall's W of the clips, 1 for full agreement and near 0 by chance, from 0.21"
-        in text
-    )
-    assert "  - EmoDB: 2 of 2 models" in text and "from 0.21 to 0.24." in text
-    assert [judge_heads([{"agreement_of_clips": {"permutation_p": p}}] * 2) for p in (0.02, 0.03)] == [
-        "supported",
-        "not decided",
-    ]
-    (folder / "heads.json").write_text('[{"model": "a"}]')
-    with pytest.raises(ValueError, match=r"heads.json holds no study of heads"):
-        head_sentence(tmp_path)
+    assert text.startswith("- **Claim 5: supported.** Not all heads") and "(`make heads`)" in text
+    told = "+0.20 nats [+0.10, +0.30]; correlation +0.03 [+0.00, +0.06]; 6 models, 24 speakers."
+    assert f"\n  - RAVDESS: {told}\n  - EmoDB: " in text
+    unsure = {"lead": [0.2, -0.1, 0.3], "correlation": [0.1, 0.05, 0.2]}
+    assert judge_heads([pooled, unsure]) == "not decided" and judge_heads([pooled]) == "supported"
+    for damaged in ('[{"model": "a"}]', '{"pooled": null}', '{"pooled": {"lead": [1, 1, 1]}}'):
+        (folder / "heads.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"heads.json holds no study of heads"):
+            head_sentence(tmp_path)
 
 
 def test_the_layer_study_is_told_where_there_is_one(region: str, tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ from feature_extraction.speech_encoders import DeepSpeechEncoder, load_encoder
 from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation import classification_metrics
+from speech_emotion.studies.head_agreement import pool_heads
 from speech_emotion.studies.head_dropping import HeadScores, head_places, score_without_heads, without_head
-from speech_emotion.studies.head_findings import summarize_heads
+from speech_emotion.studies.head_findings import HeadStudy, summarize_heads
 from speech_emotion.studies.layer_activations import LAYERS, clip_statistics, layer_activations, resample_frames
 from speech_emotion.studies.layer_correlation import (
     CONDITIONS,
@@ -491,6 +492,40 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return root / "model", corpus, root / "cache"
 
 
+def test_models_together_say_whether_heads_matter_alike_to_others() -> None:
+    random = np.random.default_rng(3)
+
+    def study(strength: float, speakers: list[str]) -> HeadStudy:
+        """Head 2 of 3 counts for more in every clip, by `strength`; the rest is noise."""
+        people = [name for name in speakers for _ in range(40)]
+        importance = random.normal(size=(len(people), 3)) + strength * np.array([0, 1, 0])
+        dropped = np.stack([np.stack([-column, np.zeros(len(people))], axis=1) for column in importance.T])
+        scores = HeadScores(["1", "2", "3"], np.zeros(len(people), int), np.zeros((len(people), 2)), dropped)
+        return summarize_heads(scores, "run", [str(n) for n in range(len(people))], people, ["calm", "fear"])
+
+    def models(strength: float) -> list[HeadStudy]:
+        return [study(strength, [f"{fold}{letter}" for letter in "abc"]) for fold in range(4) for _ in range(2)]
+
+    unequal, alike = pool_heads(models(1.0)), pool_heads(models(0.0))
+    assert (unequal.models, unequal.speakers) == (8, 12)
+    assert unequal.lead[1] > 0.8 and unequal.lead[2] < 1.2 and unequal.correlation[1] > 0.15
+    assert alike.lead[1] < 0 < alike.lead[2] and alike.correlation[1] < 0 < alike.correlation[2]
+
+    # By hand: every pair of clips of two speakers of the one model, and the head that the other speaker ranks first.
+    one = study(0.5, ["s", "t"])
+    found = pool_heads([one, study(1.0, ["u"])])
+    first, second = one.importance[:40], one.importance[40:]
+    pairs = [stats.spearmanr(a, b).statistic for a in first for b in second]
+    assert found.models == 1 and found.speakers == 2
+    assert found.correlation[0] == pytest.approx(np.mean(pairs))
+    expected = []
+    for mine, others in ((first, second), (second, first)):
+        head, means = others.mean(axis=0).argmax(), mine.mean(axis=0)
+        expected.append(means[head] - np.delete(means, head).mean())
+    assert found.lead[0] == pytest.approx(np.mean(expected))
+    assert pool_heads([study(1.0, ["u"])]) is None
+
+
 def test_the_head_study_from_a_saved_run_to_files(
     run: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -502,7 +537,9 @@ def test_the_head_study_from_a_saved_run_to_files(
     assert "Kendall's W" in capsys.readouterr().out
     figures = {f"heads-model-{number}.{ending}" for number in (1, 2) for ending in ("png", "svg")}
     assert {path.name for path in output.iterdir()} == {"heads.json", "importance.csv", "profiles.png", *figures}
-    first, second = json.loads((output / "heads.json").read_text())
+    facts = json.loads((output / "heads.json").read_text())
+    first, second = facts["models"]
+    assert facts["pooled"] is None  # one test speaker each
     assert {**first, "model": None} == {**second, "model": None}
     report = json.loads((folder / "results.json").read_text())
     assert first["ua"] == pytest.approx(report["test"]["metrics"]["ua"])  # the run's own test clips
