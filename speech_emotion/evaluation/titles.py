@@ -1,7 +1,14 @@
 """What systems are called in tables."""
 
-# Of a system of others with fewer filters, cells or steps than the original, so that an epoch takes minutes at most.
+from collections.abc import Iterable
+
+# Of a system of others with fewer filters, cells or steps than the original.
 REDUCED = " (reduced)"
+REDUCED_NOTE = (
+    "Reduced: of a size whose epochs take seconds on one core. Yenigalla's convolutions move in steps of 4 where the "
+    "paper's move in steps of 1, with which an epoch of EmoDB takes more than 2 minutes "
+    "(`python -m benchmarks.bench_compared_epochs`); Satt's network has sizes of ours."
+)
 TITLES = {
     "model-1": "Model-1 (acoustic)",
     "model-2": "Model-2 (linguistic)",
@@ -29,6 +36,22 @@ VARIANTS = {
 }
 
 
+def reduced_note(titles: Iterable[str]) -> str:
+    """Return what is to be said of systems that are smaller than the original; empty if none of them is.
+
+    Args:
+        titles: Titles of systems.
+
+    Returns:
+        A sentence or nothing.
+
+    Example:
+        >>> reduced_note(["Model-1 (acoustic)"]), reduced_note(["Satt et al. 2017 (reduced)"])[:8]
+        ('', 'Reduced:')
+    """
+    return REDUCED_NOTE if any(REDUCED in title for title in titles) else ""
+
+
 def system_title(name: str) -> str:
     """Return what a system is called in tables.
 
@@ -51,4 +74,4 @@ def system_title(name: str) -> str:
     return name
 
 
-__all__ = ["CONTROL", "REDUCED", "TITLES", "VARIANTS", "system_title"]
+__all__ = ["CONTROL", "REDUCED", "TITLES", "VARIANTS", "reduced_note", "system_title"]

@@ -9,6 +9,7 @@ from speech_emotion.evaluation.seed_metrics import mean_sd, pooled_metrics
 from speech_emotion.evaluation.summary import speaker_interval
 from speech_emotion.evaluation.system_scores import SystemScores
 from speech_emotion.evaluation.tables import markdown_table
+from speech_emotion.evaluation.titles import reduced_note
 
 from .claim_sentences import aim_sentences, beside_sentence, claim_sentences
 from .claim_tables import by_claim
@@ -63,12 +64,13 @@ def results_region(results: str | Path, folder: str = "results") -> str:
     findings = evaluate_claims(conditions)
     groups = {ours: [one for one in findings if (one.comparison.claim in OURS) == ours] for ours in (False, True)}
     everything = [system for systems in conditions.values() for system in systems]
+    reduced = reduced_note(system.title for system in everything)
     layers = layer_section(results, folder)
     return "\n\n".join(
         [
             lead,
             markdown_table(HEADER, rows),
-            " ".join(filter(None, [NOTE.format(least=LEAST_SEEDS), settings_text(everything)])),
+            " ".join(filter(None, [NOTE.format(least=LEAST_SEEDS), reduced, settings_text(everything)])),
             "### The paper's claims",
             f"{CLAIMS_NOTE} [All figures]({folder}/claims.md).",
             "\n".join(filter(None, [_claims(groups[False]), head_sentence(results), beside_sentence(conditions)])),

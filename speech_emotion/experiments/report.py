@@ -10,6 +10,7 @@ from speech_emotion.evaluation.report_table import ReportTable
 from speech_emotion.evaluation.summary import averages_table, summarize_systems
 from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.tables import csv_table
+from speech_emotion.evaluation.titles import reduced_note
 from speech_emotion.files import write_text
 
 from .claim_sentences import beside_sentence
@@ -115,7 +116,7 @@ def _introduction(systems: Sequence[SystemScores]) -> str:
     )
     if len(speakers) < FEW_SPEAKERS:
         text += f" With {len(speakers)} speakers, intervals by resampling them are too narrow."
-    return text
+    return " ".join(filter(None, [text, reduced_note(system.title for system in complete)]))
 
 
 def _claims_introduction(findings: Sequence[Finding], left_out: Sequence[str]) -> str:
