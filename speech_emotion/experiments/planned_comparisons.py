@@ -20,11 +20,11 @@ LITTLE = 0.02
 # When all this was fixed, and what was changed afterwards; pages and README say it.
 HISTORY = (
     "Comparisons and rules were fixed before their results, but for these revisions: the family of Holm's correction "
-    "was widened before any score was kept; “contradicted” was dropped from claim 5's rule when Models 1 to 3 had been "
-    "computed on EmoDB and on a part of ASED, but no study of heads; a new best recipe was added when the former one "
-    "had been compared with openSMILE, to the same family, in which the former stays, so that Holm's correction has "
-    "run over three more differences since; and claim 5, not decided by the clips of three models of one seed on each "
-    "corpus, is judged by the speakers of all folds and three seeds since."
+    "was widened before any score was kept; “contradicted” was dropped from claim 5's rule when Models 1 to 3 had "
+    "been computed on EmoDB and on a part of ASED, but no study of heads; a new best recipe was added when the former "
+    "one had been compared with openSMILE, to the same family, in which the former stays, so that Holm's correction "
+    "has run over three more differences since; and claim 5, not decided by the clips of three models of one seed on "
+    "each corpus, is judged by the speakers of all folds and three seeds since."
 )
 BEST_NOTE = (
     "The best recipe was chosen on validation speakers of EmoDB, RAVDESS and ASED, each of whom is a test speaker of "
