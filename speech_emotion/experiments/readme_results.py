@@ -29,8 +29,9 @@ NOTE = (
     "No speaker is both trained on and tested. WA and UA: test clips of all folds pooled, mean ± SD over seeds; in "
     "brackets the 95 % interval of that mean, by 10,000 bootstrap resamples of the test speakers. Only seeds with all "
     "folds have a part in figures; what is **partial** lacks seeds or folds, or has fewer than {least} seeds. Hours: "
-    "of training and scoring, of all finished folds; features were computed before. Each corpus's page has F1, "
-    "recall, confusions, calibration, and figures by speaker, sex and fold."
+    "of training and scoring, of all finished folds; features were computed before, once, which takes minutes "
+    "(`python -m benchmarks.bench_corpus_features`). Each corpus's page has F1, recall, confusions, calibration, and "
+    "figures by speaker, sex and fold."
 )
 CLAIMS_NOTE = (
     f"{HISTORY} Differences are in points, their 95 % intervals over speakers; the interval alone decides: supported, "
