@@ -40,8 +40,8 @@ NOTE_CONTROL = (
     "on the true ones should be about that of chance, 100 % / classes."
 )
 NOTE_BEST = (
-    " “Best recipe”: settings found by hand on validation speakers of EmoDB, RAVDESS and ASED (the former ones on "
-    "those of EmoDB and RAVDESS), each of whom is a test speaker of another fold; on other corpora nothing was chosen."
+    " “Best recipe”: settings found by hand on validation speakers of EmoDB and RAVDESS (“recipe with functionals”: "
+    "and of ASED), each of whom is a test speaker of another fold; on other corpora nothing was chosen."
 )
 AVERAGED = [
     Column("system", "system"),
@@ -87,7 +87,7 @@ def summarize_systems(
     """Summarize gathered systems, in their order; see `summary_table`."""
     columns, rows = list(COLUMNS), [_row(system) for system in systems]
     names = [system.system for system in systems]
-    note = NOTE + NOTE_BEST * any(name.endswith(("-best", "-stem")) for name in names)
+    note = NOTE + NOTE_BEST * any(name.endswith(("-best", "-functionals")) for name in names)
     note += NOTE_CONTROL * any(name.endswith(f"-{CONTROL}") for name in names)
     if not published:
         return ReportTable("summary", "All systems", columns, rows, note)

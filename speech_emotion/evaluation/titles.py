@@ -31,7 +31,7 @@ VARIANTS = {
     "focal": "focal loss",
     "ensemble": "downsampling + ensembling",
     "best": "best recipe",
-    "stem": "former best recipe",
+    "functionals": "recipe with functionals",
     CONTROL: "labels permuted (control)",
 }
 

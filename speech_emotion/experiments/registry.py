@@ -30,7 +30,7 @@ MODELS: dict[str, tuple[tuple[str, ...], str]] = {  # streams, fusion
 }
 # What may follow a model's name: a way of meeting imbalance, as `NeuralSystem` knows them, and then a preset.
 IMBALANCE_SUFFIXES = {"none": "", **{way: f"-{way}" for way in ("class-weights", "oversampling", "focal", "ensemble")}}
-PRESET_SUFFIXES = {"": "", "best": "-best", "stem": "-stem"}
+PRESET_SUFFIXES = {"": "", "best": "-best", "functionals": "-functionals"}
 
 
 def list_systems() -> list[str]:

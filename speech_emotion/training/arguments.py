@@ -79,8 +79,8 @@ class ModelArguments:
         band_mask_size: The most bands of one run.
         stem_channels: Channels of the convolutions over frames and mel bands before the encoder; 0, or nothing, for
             none.
-        preset: What the defaults of all arguments are: `"paper"`, `"best"` or `"stem"`; see `presets.py`. An argument
-            that is given is taken as given.
+        preset: What the defaults of all arguments are: `"paper"`, `"best"` or `"functionals"`; see `presets.py`. An
+            argument that is given is taken as given.
     """
 
     # Names of the arguments that were given on a command line, be it with the default's value; no field.
@@ -122,7 +122,7 @@ class ModelArguments:
     time_mask_frames: int = field(default=20, metadata={"help": "SpecAugment: the most frames of one"})
     band_masks: int = field(default=0, metadata={"help": "SpecAugment: masks over mel bands"})
     band_mask_size: int = field(default=16, metadata={"help": "SpecAugment: the most bands of one"})
-    preset: Literal["paper", "best", "stem"] = field(
+    preset: Literal["paper", "best", "functionals"] = field(
         default="paper",
         metadata={"help": "defaults of all arguments: the paper's model, the best recipe so far, or the one before"},
     )

@@ -21,10 +21,10 @@ from speech_emotion.experiments.paper_figures import published_difference
 from speech_emotion.experiments.planned_comparisons import (
     BEST,
     CLAIMS,
-    FORMER,
     LITTLE,
     OURS,
     PLANNED,
+    SECOND,
     Comparison,
 )
 from speech_emotion.experiments.recomputing import commands, settings_text
@@ -285,7 +285,7 @@ def test_the_plan_is_whole() -> None:
     assert {comparison.claim for comparison in PLANNED} == set(CLAIMS) == {"1", "2", "2b", "3", "4", *OURS}
     assert len({(one.family, one.name) for one in PLANNED}) == len(PLANNED) == 22
     assert {one.family for one in PLANNED} == {"acted corpora", "IEMOCAP"}
-    assert (BEST, FORMER) == ("model-3-best", "model-1-stem")
+    assert (BEST, SECOND) == ("model-1-best", "model-3-functionals")
     for comparison in PLANNED:
         if comparison.paper_condition:
             names = (comparison.first, comparison.second, comparison.metric)
