@@ -30,6 +30,7 @@ TRANSFORMERS_KEYS = frozenset(
         "name_or_path",
         "num_labels",
         "output_attentions",
+        "quantization_config",
         "torch_dtype",
         "transformers_weights",
         "use_return_dict",

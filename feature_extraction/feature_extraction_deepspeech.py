@@ -113,7 +113,7 @@ class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
         audio: Any,
         sampling_rate: int | None = None,
         padding: bool | str = True,
-        return_attention_mask: bool = True,
+        return_attention_mask: bool | None = True,
         return_tensors: str | None = None,
         device: str | torch.device | None = None,
     ) -> BatchFeature:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
+from huggingface_hub import HfApi
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 
@@ -26,6 +27,8 @@ MEL = "mel"
 # What an encoder's entry may hold: where it is from, what is taken of it, and what saving adds to recognize it by.
 ENCODER_KEYS = ("name_or_path", "revision", "layer", "size", "digest", "bundled")
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
+# Of each file of a folder its inode, time in ns and size.
+Stamps = dict[str, tuple[int, int, int]]
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -104,8 +107,8 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         self.streams = tuple(streams)
         self.encoders = encoders
         self._networks: dict[str, SpeechEncoder] = {}
-        # Where each network was last saved: the next save links to those files instead of writing them again.
-        self._saved_networks: dict[str, Path] = {}
+        # Where each network was last saved, and as what: the next save links to those files while they are the same.
+        self._saved_networks: dict[str, tuple[Path, Stamps]] = {}
         self.num_mel_bins = num_mel_bins
         for stream, entry in self.encoders.items():
             if "digest" not in entry:  # not from a file: its size and weights are still to be found out
@@ -129,7 +132,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         padding: bool | str = True,
         max_length: int | None = None,
         truncation: bool = False,
-        return_attention_mask: bool = True,
+        return_attention_mask: bool | None = True,
         return_tensors: str | None = None,
         device: str | torch.device | None = None,
     ) -> BatchFeature:
@@ -144,7 +147,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
                 none, the result then holds lists with one array per clip.
             max_length: A number of frames.
             truncation: Cut clips longer than `max_length`, after the deltas have been taken.
-            return_attention_mask: Whether to return the mask.
+            return_attention_mask: Whether to return the mask; `None` is as true.
             return_tensors: "pt" for torch tensors; None or "np" for numpy arrays.
             device: Where to compute, and where the tensors of "pt" are; by default that of the first waveform.
 
@@ -299,7 +302,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
 
         Args:
             pretrained_model_name_or_path: A folder, or the id of a repository on the Hub.
-            kwargs: `revision`, `token`, `cache_dir` and so on, and settings to change.
+            kwargs: `revision`, `subfolder`, `token`, `cache_dir` and so on, and settings to change.
 
         Returns:
             The extractor; encoders that were bundled come from the same place, others from where their entry says.
@@ -315,7 +318,8 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
             if stream in extractor._networks:
                 continue
             if entry.get("bundled"):
-                place = {"name_or_path": str(pretrained_model_name_or_path), "subfolder": stream, **hub}
+                subfolder = "/".join(filter(None, [kwargs.get("subfolder"), stream]))
+                place = {"name_or_path": str(pretrained_model_name_or_path), "subfolder": subfolder, **hub}
             else:
                 place = {**hub, "revision": None, **_source(entry)}
             extractor._attach(stream, _load(**{**place, "layer": entry["layer"]}), extractor.sampling_rate)
@@ -339,13 +343,18 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
             bundle_encoders: Whether each encoder is saved too, in a subfolder named like its stream. Without, the
                 entry is written as a reference; only an id on the Hub with a revision can be one, a folder is always
                 bundled.
-            kwargs: As of transformers, for the push.
+            kwargs: As of transformers, for the push (`repo_id`, `commit_message`, `private`, `token`).
 
         Returns:
             The files written by transformers.
         """
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
+        message = kwargs.pop("commit_message", None)
+        if push_to_hub:  # not left to transformers, which would take the encoders for files that were there before
+            name = kwargs.pop("repo_id", folder.resolve().name)
+            repository = HfApi().create_repo(name, exist_ok=True, **kwargs).repo_id
+            before = self._get_files_timestamps(folder)
         kept = copy.deepcopy(self.encoders)
         try:
             for stream, entry in self.encoders.items():
@@ -355,16 +364,19 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
                     self._save_network(stream, folder / stream)
                     if not referable:  # a folder of this machine is nobody's business
                         entry.pop("name_or_path", None)
-            return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+            saved = super().save_pretrained(save_directory)
         finally:
             self.encoders = kept
+        if push_to_hub:
+            self._upload_modified_files(folder, repository, before, commit_message=message, token=kwargs.get("token"))
+        return saved
 
     def _save_network(self, stream: str, folder: Path) -> None:
         """Save a network, or link to where it was saved before; the folder appears whole or not at all."""
         work = Path(tempfile.mkdtemp(prefix=f".{stream}-", dir=folder.parent))
         try:
-            saved = self._saved_networks.get(stream)
-            if saved is not None and saved.is_dir():
+            saved, stamps = self._saved_networks.get(stream, (folder, {}))
+            if stamps and _stamps(saved) == stamps:  # nobody has saved something else there since
                 for file in saved.iterdir():
                     _link_or_copy(file, work / file.name)
             else:
@@ -375,7 +387,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
             work.replace(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        self._saved_networks[stream] = folder.resolve()
+        self._saved_networks[stream] = (folder.resolve(), _stamps(folder))
 
     def load_audio(self, source: Any) -> np.ndarray:
         """Decode a file, URL, bytes, array or audio value at the extractor's own rate.
@@ -410,8 +422,12 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         return settings
 
     def __getstate__(self) -> dict[str, Any]:
-        # Where the code was saved does not change the features: an extractor hashes the same before and after.
-        return {name: value for name, value in self.__dict__.items() if name != "auto_map"}
+        # Where it was saved does not change the features: an extractor hashes the same before and after.
+        return {name: value for name, value in self.__dict__.items() if name not in ("auto_map", "_saved_networks")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._saved_networks = {}
 
     @staticmethod
     def _pad_to(batch: BatchFeature, frames: int) -> BatchFeature:
@@ -470,6 +486,14 @@ def _load(**place: Any) -> "SpeechEncoder":
     from .speech_encoders import load_encoder
 
     return load_encoder(**place)
+
+
+def _stamps(folder: Path) -> Stamps:
+    """What tells the files of a folder from others that take their place; nothing if there is no folder."""
+    if not folder.is_dir():
+        return {}
+    found = {file.name: file.stat() for file in folder.iterdir()}
+    return {name: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in found.items()}
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -99,8 +99,13 @@ class SpeechEncoder:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save the network and its extractor so that `load_encoder(folder, …)` gives the same."""
-        self.model.save_pretrained(folder)
-        self.extractor.save_pretrained(folder)
+        kept = dict(vars(self.model.config))
+        try:
+            self.model.save_pretrained(folder)
+            self.extractor.save_pretrained(folder)
+        finally:  # saving notes the class and the type of numbers in it, and would change how the encoder hashes
+            vars(self.model.config).clear()
+            vars(self.model.config).update(kept)
 
 
 class DeepSpeechEncoder(SpeechEncoder):

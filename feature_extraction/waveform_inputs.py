@@ -116,21 +116,23 @@ def padded_batch(features: torch.Tensor, lengths: list[int]) -> BatchFeature:
 
 
 def in_form(
-    batch: BatchFeature, padding: bool | str, return_attention_mask: bool, return_tensors: str | None
+    batch: BatchFeature, padding: bool | str, return_attention_mask: bool | None, return_tensors: str | None
 ) -> BatchFeature:
     """Bring a padded batch of tensors into the form that was asked for.
 
     Args:
         batch: `input_features` and `attention_mask`, tensors.
         padding: False or "do_not_pad" for lists with one array per clip.
-        return_attention_mask: Whether to keep the mask.
+        return_attention_mask: Whether to keep the mask; `None`, as throughout transformers, for the extractor's own
+            choice, which is to keep it: without it padding would count as sound.
         return_tensors: "pt" for torch tensors, else numpy arrays.
 
     Returns:
         The batch in that form.
     """
     lengths = batch["attention_mask"].sum(dim=1).tolist()
-    kept = {name: value for name, value in batch.items() if return_attention_mask or name != "attention_mask"}
+    with_mask = return_attention_mask is None or return_attention_mask
+    kept = {name: value for name, value in batch.items() if with_mask or name != "attention_mask"}
     if return_tensors != "pt":
         kept = {name: value.cpu().numpy() for name, value in kept.items()}
     if padding in (False, "do_not_pad"):

@@ -5,25 +5,34 @@ from torch.nn import functional as F
 
 from .configuration_ser import SERConfig
 
+IGNORED = -100  # as throughout transformers: a label that does not count
+
 
 def classification_loss(logits: torch.Tensor, labels: torch.Tensor, config: SERConfig) -> torch.Tensor:
-    """Return the class-weighted loss Σ w_y · L / N, where L is a clip's cross entropy or focal loss.
+    """Return the loss of the kind of problem that the configuration names.
 
-    Dividing by the number of clips N, and not by Σ w as `torch.nn.functional.cross_entropy` does, makes the mean over
-    processes of their losses equal to the loss of the joint batch. With weights of mean 1 over the training clips
-    the two agree on average.
+    By `config.problem_type`:
+
+    - `None` or `"single_label_classification"`: the class-weighted loss Σ w_y · L / N, where L is a clip's cross
+      entropy or focal loss. Dividing by the number of clips N, and not by Σ w as `torch.nn.functional.cross_entropy`
+      does, makes the mean over processes of their losses equal to the loss of the joint batch. With weights of mean 1
+      over the training clips the two agree on average.
+    - `"multi_label_classification"`: the mean binary cross entropy of all labels of all clips.
+    - `"regression"`: the mean squared error of all values, for dimensions such as valence and arousal.
 
     Args:
         logits: (batch, num_labels).
-        labels: (batch,), in [0, num_labels).
-        config: The loss, class weights, and label smoothing or γ. As in PyTorch, each class's part of a smoothed
-            target carries that class's own weight.
+        labels: (batch,) integers in [0, num_labels), or -100 for a clip that does not count; for the two other kinds
+            of problem (batch, num_labels), each label's 0 or 1, or each value; of a single value also (batch,).
+        config: The kind of problem, loss, class weights, and label smoothing or γ. As in PyTorch, each class's part of
+            a smoothed target carries that class's own weight.
 
     Returns:
-        A scalar, in nats.
+        A scalar, in nats but for a regression.
 
     Raises:
-        ValueError: If the number of class weights is not the number of labels, or the focal loss is to smooth labels.
+        ValueError: If labels are not of the shape and type that the problem has, the number of class weights is not
+            the number of labels, or the focal loss is to smooth labels.
 
     Example:
         >>> logits, labels = torch.zeros(2, 4), torch.tensor([0, 3])
@@ -32,6 +41,15 @@ def classification_loss(logits: torch.Tensor, labels: torch.Tensor, config: SERC
         >>> classification_loss(logits, labels, SERConfig(num_labels=4, loss="focal"))  # (1 - 1/4)² ln 4
         tensor(0.7798)
     """
+    if config.problem_type in ("regression", "multi_label_classification"):
+        config.check_ranges()
+        return _loss_of_values(logits, labels, config)
+    if labels.shape != logits.shape[:1] or labels.is_floating_point():
+        raise ValueError(
+            f"labels must be (batch,) = ({len(logits)},) integers, the index of each clip's emotion, not "
+            f"{tuple(labels.shape)} of {labels.dtype}; for several at once, or for values, set config.problem_type."
+        )
+    counted = labels != IGNORED  # (batch,)
     weight = None
     if config.class_weights is not None:
         if len(config.class_weights) != logits.shape[-1]:
@@ -42,10 +60,23 @@ def classification_loss(logits: torch.Tensor, labels: torch.Tensor, config: SERC
         weight = logits.new_tensor(config.class_weights)
     if config.loss == "focal":
         config.check_ranges()  # a field may have been set since the configuration was made
-        total = focal_losses(logits, labels, config.focal_gamma, weight).sum()
+        losses = focal_losses(logits, labels.where(counted, 0), config.focal_gamma, weight)
+        total = losses.where(counted, 0.0).sum()
     else:
         total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=config.label_smoothing, reduction="sum")
-    return total / labels.numel()
+    return total / counted.sum()
+
+
+def _loss_of_values(logits: torch.Tensor, labels: torch.Tensor, config: SERConfig) -> torch.Tensor:
+    if labels.shape == logits.shape[:1] and logits.shape[-1] == 1:
+        labels = labels.unsqueeze(-1)  # (batch, 1)
+    if labels.shape != logits.shape:
+        raise ValueError(
+            f"labels must be (batch, num_labels) = {tuple(logits.shape)} for problem_type {config.problem_type!r}, "
+            f"not {tuple(labels.shape)}."
+        )
+    loss = F.mse_loss if config.problem_type == "regression" else F.binary_cross_entropy_with_logits
+    return loss(logits, labels.to(logits.dtype))
 
 
 def focal_losses(

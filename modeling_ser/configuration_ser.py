@@ -42,6 +42,7 @@ TRANSFORMERS_KEYS = frozenset(
         "name_or_path",
         "num_labels",
         "output_attentions",
+        "quantization_config",
         "torch_dtype",
         "transformers_weights",
         "use_return_dict",
@@ -139,7 +140,10 @@ class SERConfig(PreTrainedConfig):
         if self.custom_pipelines is None:
             self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)
         kwargs.setdefault("auto_map", code_references(self.num_members))
+        if self.id2label is None and self.label2id:
+            self.id2label = {index: label for label, index in self.label2id.items()}
         super().__post_init__(**kwargs)
+        self._name_labels()
         self.check_ranges()
 
     @classmethod
@@ -167,7 +171,14 @@ class SERConfig(PreTrainedConfig):
                 f"This is the configuration of a model of the type {kind!r}, not of a speech-emotion model of this "
                 f"library, whose type is {cls.model_type!r}; load it with its own classes."
             )
-        return super().from_dict(config_dict, **kwargs)
+        loaded = super().from_dict(config_dict, **kwargs)
+        config = loaded[0] if isinstance(loaded, tuple) else loaded  # with return_unused_kwargs
+        config._name_labels()  # transformers has just put the labels among `kwargs` in their place
+        return loaded
+
+    def _name_labels(self) -> None:
+        """Derive `label2id` from `id2label`: only one may have been given, or another one than the file has."""
+        self.label2id = {label: index for index, label in self.id2label.items()}
 
     def with_members(self, num_members: int) -> Self:
         """Return a copy for so many models, whose code references name the class that holds them.
@@ -221,6 +232,12 @@ class SERConfig(PreTrainedConfig):
             raise ValueError(
                 f"The focal loss knows one true class and no smoothed target: set label_smoothing to 0, not "
                 f"{self.label_smoothing}, or loss to 'cross_entropy'."
+            )
+        plain = self.loss == "cross_entropy" and not self.label_smoothing and self.class_weights is None
+        if self.problem_type in ("regression", "multi_label_classification") and not plain:
+            raise ValueError(
+                f"problem_type {self.problem_type!r} has a loss of its own: leave loss, label_smoothing and "
+                "class_weights at their defaults."
             )
         if self.fusion == "late" and not self.stream_sizes:
             raise ValueError("fusion='late' needs stream_sizes, the number of features of each stream.")

@@ -3,7 +3,32 @@
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
+
+
+class FrameConv1d(nn.Conv1d):
+    """`torch.nn.Conv1d` without a bias, for frames whose features lie side by side in memory.
+
+    Called as a module, so that what hangs on modules (hooks that bring weights from elsewhere, pruning, adapters)
+    works on it; its weight has the name and shape that it has in `torch.nn.Conv1d`.
+
+    Args:
+        in_size: Features per frame that come in.
+        out_size: Channels that go out.
+        kernel_size: Frames that a filter sees; stride 1 and zeros around keep the number of frames.
+
+    Example:
+        >>> FrameConv1d(384, 128, 5)(torch.randn(2, 9, 384)).shape
+        torch.Size([2, 9, 128])
+    """
+
+    def __init__(self, in_size: int, out_size: int, kernel_size: int) -> None:
+        super().__init__(in_size, out_size, kernel_size, padding="same", bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve frames, (batch, frames, in_size), into (batch, frames, out_size)."""
+        return convolve_frames(x, self.weight)
 
 
 def convolve_frames(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -20,8 +45,10 @@ def convolve_frames(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         >>> convolve_frames(torch.ones(1, 3, 2), torch.ones(1, 2, 3)).flatten().tolist()
         [4.0, 6.0, 4.0]
     """
-    # A GPU's library needs no help, and under autocast the products below would meet two dtypes.
-    if x.device.type == "cpu" and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
+    # A GPU's library needs no help, under autocast the products below would meet two dtypes, and compilers and
+    # tracers have a way back of their own: torch's inductor fails behind this one when the number of frames changes.
+    plain = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu")
+    if x.device.type == "cpu" and torch.is_grad_enabled() and not plain:
         return FrameConvolution.apply(x, weight)
     return _convolve(x, weight)
 
@@ -83,4 +110,4 @@ def _convolve(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return image.squeeze(2).transpose(1, 2)  # (batch, frames, out_size)
 
 
-__all__ = ["FrameConvolution", "convolve_frames"]
+__all__ = ["FrameConv1d", "FrameConvolution", "convolve_frames"]

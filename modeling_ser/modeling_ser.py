@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
-from .frame_convolution import convolve_frames
+from .frame_convolution import FrameConv1d
 from .masked_batch_norm import MaskedBatchNorm
 from .pooling import POOLINGS
 from .spectrogram_stem import SpectrogramStem, average_frames
@@ -47,7 +47,7 @@ class ConvLayer(nn.Module):
     def __init__(self, in_size: int, out_size: int, kernel_size: int) -> None:
         super().__init__()
         # The normalization subtracts the mean, so a bias here would be a parameter without effect.
-        self.conv = nn.Conv1d(in_size, out_size, kernel_size, padding="same", bias=False)
+        self.conv = FrameConv1d(in_size, out_size, kernel_size)
         self.norm = MaskedBatchNorm(out_size)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ class ConvLayer(nn.Module):
         """
         # A clip alone sees zeros beyond its end, which is what "same" padding gives; so padded frames must be zeros
         # too, those that come in and those that go out.
-        x = convolve_frames(x, self.conv.weight)  # (batch, frames, out_size)
+        x = self.conv(x)  # (batch, frames, out_size)
         return F.relu(self.norm(x, mask)) * mask
 
 
@@ -83,7 +83,7 @@ def eager_attention(
         query: (batch, heads, frames, head_size).
         key: (batch, heads, frames, head_size).
         value: (batch, heads, frames, head_size).
-        attention_mask: True where a key may be attended to, (batch, 1, frames, frames), or None for everywhere.
+        attention_mask: True where a key may be attended to, (batch, 1, 1, frames), or None for everywhere.
         scaling: 1 / √d_K.
         dropout: Probability of dropping a weight in training.
         kwargs: Ignored; transformers' other attention functions take more.
@@ -140,7 +140,8 @@ class SelfAttention(GradientCheckpointingLayer):
         key = self.key(encoded).view(split).transpose(1, 2)  # (batch, heads, frames, head_size)
         value = self.value(encoded).view(split).transpose(1, 2)  # (batch, heads, frames, head_size)
         if attention_mask is not None:
-            attention_mask = attention_mask[:, None, None, :].expand(-1, 1, frames, -1)  # (batch, 1, frames, frames)
+            # The same keys for every query: written out, (frames × frames) of them would be most of the memory.
+            attention_mask = attention_mask[:, None, None, :]  # (batch, 1, 1, frames)
         attend: Callable = eager_attention
         if not output_attentions:  # fused kernels never form the weights
             attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
@@ -298,6 +299,12 @@ class SERPreTrainedModel(PreTrainedModel):
                 sorted(info["missing_keys"]) or "nothing",
                 sorted(info["unexpected_keys"]) or "nothing",
             )
+        weights = model.config.class_weights
+        if mismatched and weights is not None and len(weights) != model.config.num_labels:
+            logger.warning("The class weights of %d labels are dropped with the old head.", len(weights))
+            for part in model.modules():
+                if isinstance(part, SERPreTrainedModel):
+                    part.config.class_weights = None
         return (model, info) if output_loading_info else model
 
     # Weights that may take another size with ignore_mismatched_sizes: a regular expression of their first letters.
@@ -503,7 +510,8 @@ class SERForAudioClassification(SERPreTrainedModel):
         Args:
             input_features: Features, (batch, frames, input_size).
             attention_mask: 1 for real frames and 0 for padding, (batch, frames); None when all are real.
-            labels: Index of each clip's emotion, (batch,), in [0, num_labels).
+            labels: Index of each clip's emotion, (batch,), in [0, num_labels), or -100 for a clip that does not count.
+                By `config.problem_type` also what `classification_loss` says.
             output_attentions: Whether to return the attention weights of every head.
             output_hidden_states: Whether to return E and C.
             return_dict: Whether to return an output object (the default) or a tuple.

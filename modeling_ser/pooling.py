@@ -42,7 +42,9 @@ class MeanPooling(nn.Module):
         Returns:
             Means, (batch, size); 0 for a clip without a real frame.
         """
-        return context.sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)  # (batch, size)
+        # In half precision the sum of a long clip would overflow.
+        total, frames = (x.sum(dim=1, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (context, mask))
+        return (total / frames.clamp(min=1.0)).to(context.dtype)  # (batch, size)
 
 
 class AttentionStatisticsPooling(nn.Module):

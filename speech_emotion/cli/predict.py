@@ -162,7 +162,8 @@ def run(args: argparse.Namespace) -> int:
         classifier = load_classifier(args.model, args.revision, args.device)
         results = list(classify(classifier, files, args.batch_size, args.skip_bad))
         if args.output and results:
-            write_text(args.output, as_csv(results, list(classifier.model.config.label2id)))
+            labels = classifier.model.config.id2label
+            write_text(args.output, as_csv(results, [labels[index] for index in sorted(labels)]))
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

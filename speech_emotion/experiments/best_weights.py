@@ -1,5 +1,6 @@
 """The best epoch's weights, kept in memory."""
 
+import operator
 from typing import Any
 
 import torch
@@ -8,24 +9,26 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 
 class BestWeights(TrainerCallback):
-    """Keeps the weights of the epoch with the best validation metric, and stops when it rises no more.
+    """Keeps the weights of the epoch with the best validation metric, and stops when it gets no better.
 
     The choice is that of `load_best_model_at_end` and `EarlyStoppingCallback`: an epoch is better if its metric is
-    strictly greater, of equal ones the first stays. But nothing is written to disk, where a checkpoint with its
-    optimizer takes longer than an epoch on a small corpus.
+    strictly greater (or less, of a loss), of equal ones the first stays. But nothing is written to disk, where a
+    checkpoint with its optimizer takes longer than an epoch on a small corpus.
 
     Args:
         model: The model in training, not wrapped.
-        metric: What `compute_metrics` calls it, such as `"ua"`; more of it is better.
+        metric: What `compute_metrics` calls it, such as `"ua"`, or `"loss"`; with or without `eval_` before it.
         patience: Evaluations without a better one after which training stops; 0 never stops early.
+        greater_is_better: Whether more of it is better.
 
     Attributes:
         best_epoch: The epoch chosen, counted from 1; 0 before the first evaluation.
         epochs: Epochs evaluated so far.
     """
 
-    def __init__(self, model: nn.Module, metric: str, patience: int = 0) -> None:
-        self.model, self.metric, self.patience = model, f"eval_{metric}", patience
+    def __init__(self, model: nn.Module, metric: str, patience: int = 0, greater_is_better: bool = True) -> None:
+        self.model, self.metric, self.patience = model, f"eval_{metric.removeprefix('eval_')}", patience
+        self.better = operator.gt if greater_is_better else operator.lt
         self.best: float | None = None
         self.best_epoch = self.epochs = 0
         self._weights: dict[str, torch.Tensor] = {}
@@ -41,7 +44,7 @@ class BestWeights(TrainerCallback):
         """Keep the weights if they are better, else count."""
         value = (metrics or {})[self.metric]
         self.epochs += 1
-        if self.best is None or value > self.best:
+        if self.best is None or self.better(value, self.best):
             self.best, self.best_epoch = value, self.epochs
             self._weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         elif self.patience and self.epochs - self.best_epoch >= self.patience:

@@ -62,7 +62,12 @@ def train_fold(
     Raises:
         FloatingPointError: If the loss is not finite.
     """
-    best = BestWeights(network, arguments.metric_for_best_model, arguments.early_stopping_patience)
+    best = BestWeights(
+        network,
+        arguments.metric_for_best_model,
+        arguments.early_stopping_patience,
+        greater_is_better=arguments.greater_is_better,
+    )
     trainer = SERTrainer(network, arguments, train, validation, feature_size=feature_size, callbacks=[best], **kwargs)
     trainer.remove_callback(EpochTableCallback)
     trainer.remove_callback(trainer.stop)  # a stopped fold is begun again: there is nothing to save

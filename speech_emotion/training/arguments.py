@@ -159,7 +159,9 @@ class SERTrainingArguments(TrainingArguments):
     save_total_limit: int | None = field(default=2, metadata={"help": "checkpoints to keep"})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "keep the best epoch"})
     metric_for_best_model: str | None = field(default="ua", metadata={"help": "what the best epoch is best in"})
-    greater_is_better: bool | None = field(default=True, metadata={"help": "whether more of it is better"})
+    greater_is_better: bool | None = field(
+        default=None, metadata={"help": "whether more of it is better (default: unless it is a loss)"}
+    )
     remove_unused_columns: bool = field(default=False, metadata={"help": "the collator takes what it needs"})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "hide losses that are not finite"})
     restore_callback_states_from_checkpoint: bool = field(

@@ -111,7 +111,7 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
         tokenizer=reader.tokenizer,
         augmentations=augmentations,
         processing_class=reader.extractor,
-        callbacks=[EarlyStoppingCallback(patience)] if patience else [],
+        callbacks=[EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else [],
     )
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.stop.stopped:

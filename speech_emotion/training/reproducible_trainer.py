@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from huggingface_hub import CommitInfo, HfApi, ModelCard
 from torch import nn
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, SequentialSampler
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -77,6 +77,7 @@ class ReproducibleTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         check_launch(args)
+        check_order(args)
         if args.label_smoothing_factor:
             raise ValueError(
                 "label_smoothing_factor would replace the model's own loss; leave it at 0. Models of emotions have a "
@@ -111,6 +112,13 @@ class ReproducibleTrainer(Trainer):
         joint_batch = self.args.train_batch_size * self.args.world_size
         self._train_sampler = LengthGroupedSampler(train_dataset.num_frames, joint_batch, seed)
         return self._train_sampler
+
+    def _get_eval_sampler(self, eval_dataset: ClipSplit | None) -> Sampler[int] | None:
+        # Whatever the arguments say: scores are told of the clips in the order of their data set. Several processes
+        # get theirs shared out by Accelerate, which brings them back into it.
+        if eval_dataset is None or self.args.world_size > 1:
+            return None
+        return SequentialSampler(eval_dataset)
 
     def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """Run one forward and backward pass, its dropout seeded by (seed, step, pass within the step, process)."""
@@ -256,6 +264,26 @@ class ReproducibleTrainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save model and feature extractor, with their code; pushing is `push_to_hub`'s work."""
         super().save_model(output_dir, _internal_call=True)
+
+
+def check_order(args: TrainingArguments) -> None:
+    """Refuse arguments that would leave clips out of an evaluation, or ask for another order than the trainer's own.
+
+    Args:
+        args: The arguments.
+
+    Raises:
+        ValueError: If there is one, naming it.
+    """
+    if args.train_sampling_strategy != "random":
+        raise ValueError(
+            f"train_sampling_strategy {args.train_sampling_strategy!r} is not heeded here: clips of like length "
+            "always come together, in an order that the seed decides. Leave it out."
+        )
+    if args.dataloader_drop_last:
+        raise ValueError("dataloader_drop_last would leave clips out of every evaluation, too. Leave it out.")
+    if args.prediction_loss_only:
+        raise ValueError("prediction_loss_only would leave an evaluation without scores to measure. Leave it out.")
 
 
 class MissedEvaluationCallback(TrainerCallback):

@@ -119,7 +119,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         feature_size=extractor.feature_size,
         processing_class=extractor,
         augmentations=make_augmentations(model_args, extractor, network),
-        callbacks=[EarlyStoppingCallback(patience)] if patience else [],
+        callbacks=[EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else [],
     )
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.stop.stopped:
@@ -130,7 +130,10 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
     parts, scores = {}, []
     for name, clips in (("validation", splits.validation), ("test", splits.test)):
         # Every process takes part; Trainer gathers all clips' logits, each once.
-        logits = torch.from_numpy(trainer.predict(clips).predictions)
+        output = trainer.predict(clips)
+        if output.label_ids.tolist() != list(clips.labels):
+            raise RuntimeError(f"The {name} clips came back from Trainer in another order than they went in.")
+        logits = torch.from_numpy(output.predictions)
         parts[name], clip_scores = report_split(name, clips, logits, labels)
         scores += clip_scores
     report = RunReport(

@@ -1,12 +1,14 @@
 """Streams of frozen encoders: their frames and times, batches, saving, bundling and references."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from datasets.fingerprint import Hasher
 from safetensors.torch import load_file, save_file
 from transformers import (
     HubertConfig,
@@ -24,6 +26,8 @@ from transformers import (
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
 from feature_extraction.speech_encoders import interpolate, load_encoder
+from tests.hub.local_hub import LocalHub
+from tests.subprocess_tools import run_python_json
 
 RATE = 16000
 LENGTHS = (5000, 300, 16000, 12345)
@@ -196,6 +200,53 @@ def test_checkpoints_share_one_copy_on_disk(encoders: dict[str, Path], tmp_path:
     weights[0].parent.rename(tmp_path / "gone")  # an old checkpoint is removed, the others stay whole
     extractor.save_pretrained(tmp_path / "checkpoint-4")
     SERFeatureExtractor.from_pretrained(tmp_path / "checkpoint-4")
+
+
+def test_a_network_is_not_linked_to_what_another_extractor_has_saved_since(
+    encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    first, second = (extractor_with(encoders["deepspeech"], layer=5), extractor_with(encoders["hubert"]))
+    first.save_pretrained(tmp_path / "run")
+    second.save_pretrained(tmp_path / "run")
+    first.save_pretrained(tmp_path / "again")
+    again = SERFeatureExtractor.from_pretrained(tmp_path / "again")
+    assert torch.equal(again.extract(CLIPS)["input_features"], first.extract(CLIPS)["input_features"])
+
+
+def test_an_extractor_is_found_in_a_subfolder_with_its_encoder(encoders: dict[str, Path], tmp_path: Path) -> None:
+    extractor_with(encoders["deepspeech"]).save_pretrained(tmp_path / "models" / "three")
+    for place in ({"subfolder": "models/three"}, {"subfolder": "models/three", "local_files_only": True}):
+        assert SERFeatureExtractor.from_pretrained(tmp_path, **place).streams == ("mel", "encoder")
+
+
+def test_saving_does_not_change_how_an_extractor_hashes(encoders: dict[str, Path], tmp_path: Path) -> None:
+    extractor = extractor_with(encoders["deepspeech"])
+    before = Hasher.hash(extractor)
+    for number in (1, 2):
+        extractor.save_pretrained(tmp_path / str(number))
+        assert Hasher.hash(extractor) == before
+    copy = pickle.loads(pickle.dumps(extractor))
+    copy.save_pretrained(tmp_path / "of the copy")
+    assert SERFeatureExtractor.from_pretrained(tmp_path / "of the copy").encoders.keys() == {"encoder"}
+
+
+def test_an_extractor_pushed_while_it_is_saved_takes_its_encoder_along(
+    encoders: dict[str, Path], local_hub: LocalHub, tmp_path: Path
+) -> None:
+    extractor_with(encoders["deepspeech"]).save_pretrained(tmp_path / "extractor")
+    code = """
+import json
+from feature_extraction import SERFeatureExtractor
+extractor = SERFeatureExtractor.from_pretrained("extractor")
+extractor.save_pretrained("saved", push_to_hub=True, repo_id="alice/pushed-while-saved", commit_message="both")
+extractor.save_pretrained("saved", push_to_hub=True, repo_id="alice/pushed-while-saved")
+again = SERFeatureExtractor.from_pretrained("alice/pushed-while-saved")
+print(json.dumps(again.encoders == extractor.encoders and again.streams == extractor.streams))
+"""
+    assert (
+        run_python_json(code, env=local_hub.env(tmp_path / "home", "alice"), cwd=tmp_path, with_project=True) is True
+    )
+    assert "encoder/model.safetensors" in local_hub.files("alice/pushed-while-saved")
 
 
 def test_an_encoder_that_changed_is_refused(encoders: dict[str, Path], tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ def test_clips_longer_than_the_length_need_truncation(extractor: SERFeatureExtra
 
 def test_no_mask(extractor: SERFeatureExtractor) -> None:
     for padding in (True, False):
+        unasked = extractor(CLIPS, sampling_rate=16000, padding=padding, return_attention_mask=None)
+        assert "attention_mask" in unasked  # None is "as the extractor does", throughout transformers
         batch = extractor(CLIPS, sampling_rate=16000, padding=padding, return_attention_mask=False)
         assert list(batch) == ["input_features"]
         assert [len(row) for row in batch["input_features"]] == ([41] * 5 if padding else FRAMES)

@@ -132,3 +132,41 @@ def test_smoothing_set_after_the_configuration_was_made_is_refused_too() -> None
     config.label_smoothing = 0.1
     with pytest.raises(ValueError, match="focal loss knows one true class"):
         classification_loss(torch.zeros(1, 3), torch.tensor([0]), config)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_a_clip_without_a_label_does_not_count(loss: str) -> None:
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(5))
+    config = small_config(loss=loss, class_weights=WEIGHTS)
+    found = classification_loss(logits, torch.tensor([1, -100, 2, -100]), config)
+    torch.testing.assert_close(found, classification_loss(logits[[0, 2]], torch.tensor([1, 2]), config))
+
+
+def test_values_and_several_labels_at_once_have_losses_of_their_own() -> None:
+    logits = torch.tensor([[0.0, 2.0, -1.0], [1.0, 0.0, 0.5]])
+    values = torch.tensor([[0.5, 2.0, 0.0], [1.0, 1.0, 0.5]])
+    model = enlivened(SERForAudioClassification(small_config(problem_type="regression")))
+    assert classification_loss(logits, values, model.config).item() == pytest.approx((0.25 + 1 + 1) / 6)
+    batch = padded(random_clips([4, 5]))
+    output = model(*batch, labels=values)
+    assert output.loss.item() == pytest.approx((output.logits - values).square().mean().item())
+    of_one = small_config(problem_type="regression", num_labels=1)
+    assert classification_loss(logits[:, :1], torch.tensor([1.0, 1.0]), of_one).item() == pytest.approx(0.5)
+
+    several = torch.tensor([[0, 1, 1], [0, 0, 0]])
+    found = classification_loss(logits, several, small_config(problem_type="multi_label_classification"))
+    terms = [math.log1p(math.exp(-z if y else z)) for z, y in zip(logits.flatten(), several.flatten(), strict=True)]
+    assert found.item() == pytest.approx(sum(terms) / 6)
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "labels", "message"),
+    [
+        (None, torch.full((2, 3), 1 / 3), r"labels must be \(batch,\) = \(2,\) integers"),
+        (None, torch.tensor([0.0, 1.0]), r"not \(2,\) of torch.float32"),
+        ("regression", torch.tensor([0.0, 1.0]), r"\(batch, num_labels\) = \(2, 3\) for problem_type 'regression'"),
+    ],
+)
+def test_labels_of_another_kind_are_refused(problem_type: str | None, labels: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        classification_loss(torch.zeros(2, 3), labels, small_config(problem_type=problem_type))

@@ -1,5 +1,7 @@
 """Gradient checkpointing, torch.compile and torch.export leave the scores as they are."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -59,6 +61,23 @@ def test_compiled_without_a_graph_break(fields: dict, training: bool) -> None:
             losses.append(loss.detach())
         gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
         results.append((losses, gradients, dict(model.named_buffers())))
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler for inductor")
+def test_compiled_by_inductor_for_clips_of_every_length() -> None:
+    torch.compiler.reset()
+    labels = torch.tensor([0, 1, 2, 1])
+    results = []
+    for compiled in (False, True):
+        model = enlivened(SERForAudioClassification(small_config(dropout=0, attention_dropout=0))).train()
+        run = torch.compile(model) if compiled else model
+        losses = []
+        for frames in (16, 32, 24):  # fixed at first, dynamic from the second on
+            loss = run(*padded(random_clips([5, 9, frames, 7])), labels=labels).loss
+            loss.backward()
+            losses.append(loss.detach())
+        results.append((losses, {name: parameter.grad for name, parameter in model.named_parameters()}))
     torch.testing.assert_close(*results)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import StrictDataclassFieldValidationError
 
+from feature_extraction import DeepSpeechConfig
 from modeling_ser import SERConfig
 
 DEFAULTS = {
@@ -47,6 +48,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"focal_gamma": -0.5}, "focal_gamma must be finite and at least 0, not -0.5"),
     ({"focal_gamma": float("inf")}, "focal_gamma must be finite"),
     ({"focal_gamma": float("nan")}, "focal_gamma must be finite"),
+    ({"problem_type": "regression", "loss": "focal"}, "problem_type 'regression' has a loss of its own"),
     ({"pooling": "max"}, "pooling must be 'mean' or 'attention_statistics' or 'functionals', not 'max'"),
     ({"stem_channels": [8, 0]}, r"stem_channels must be positive, not \[8, 0\]"),
     ({"stem_channels": [8], "stream_sizes": [184, 200]}, "for each of at least 2 bands; it has 184 features"),
@@ -209,3 +211,20 @@ def test_configurations_share_no_state() -> None:
     first.auto_map["AutoConfig"] = "other.Config"
     assert second.to_dict()["custom_pipelines"]["audio-classification"]["impl"] == "pipeline_ser.SERPipeline"
     assert SERConfig().auto_map["AutoConfig"] == "configuration_ser.SERConfig"
+
+
+def test_names_of_labels_agree_whichever_is_given(tmp_path: Path) -> None:
+    config = SERConfig(id2label={0: "anger", 1: "fear"})
+    assert config.label2id == {"anger": 0, "fear": 1}
+    assert SERConfig(label2id={"anger": 0, "fear": 1, "joy": 2}).id2label == {0: "anger", 1: "fear", 2: "joy"}
+    config.save_pretrained(tmp_path)
+    renamed = SERConfig.from_pretrained(tmp_path, id2label={0: "A", 1: "F"})
+    assert (renamed.id2label, renamed.label2id) == ({0: "A", 1: "F"}, {"A": 0, "F": 1})
+
+
+@pytest.mark.parametrize("kind", [SERConfig, DeepSpeechConfig])
+def test_how_weights_were_quantized_is_kept(kind: type, tmp_path: Path) -> None:
+    config = kind()
+    config.quantization_config = {"quant_method": "quanto", "weights": "int8"}
+    config.save_pretrained(tmp_path)
+    assert kind.from_pretrained(tmp_path).quantization_config == config.quantization_config

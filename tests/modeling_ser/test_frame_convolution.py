@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
-from modeling_ser.frame_convolution import FrameConvolution, convolve_frames
+from modeling_ser import SERForAudioClassification
+from modeling_ser.frame_convolution import FrameConv1d, FrameConvolution, convolve_frames
+from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
 
 
 def both(kernel_size: int, frames: int, needs: tuple[bool, bool] = (True, True)) -> list[list[torch.Tensor | None]]:
@@ -72,3 +76,28 @@ def test_functional_gradients_work() -> None:
     expected = weight.clone().requires_grad_()
     F.conv1d(x.transpose(1, 2), expected, padding="same").square().sum().backward()
     torch.testing.assert_close(found, expected.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_what_hangs_on_modules_works_on_the_convolutions() -> None:
+    model = enlivened(SERForAudioClassification(small_config()))
+    batch = padded(random_clips([5, 9]))
+    expected = model(*batch).logits
+    layers = [module for module in model.modules() if isinstance(module, FrameConv1d)]
+    assert len(layers) == 2 and all(isinstance(layer, torch.nn.Conv1d) for layer in layers)
+    seen = []
+    for layer in layers:
+        layer.register_forward_hook(lambda *_: seen.append("conv"))
+    torch.testing.assert_close(cpu_offload(model, execution_device="cpu")(*batch).logits, expected)
+    assert seen == ["conv", "conv"]
+
+
+def test_a_pruned_convolution_is_trained_on() -> None:
+    model = SERForAudioClassification(small_config()).train()
+    layer = model.ser.streams[0].conv1.conv
+    prune.random_unstructured(layer, "weight", amount=0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        model(*padded(random_clips([5, 9])), labels=torch.tensor([0, 1])).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert int((layer.weight == 0).sum()) == layer.weight.numel() // 2

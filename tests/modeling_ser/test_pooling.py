@@ -128,3 +128,9 @@ def test_dropout_of_the_encoder_is_what_the_attention_and_its_residual_read() ->
     assert torch.equal(encoded, context)
     assert (encoded == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
     assert encoded[encoded != 0].mean().item() == pytest.approx(10.0, abs=0.5)  # the kept ones are doubled
+
+
+def test_the_mean_of_a_long_clip_does_not_overflow_in_half_precision() -> None:
+    context = torch.full((1, 60_000, 2), 1.25, dtype=torch.float16)
+    pooled = MeanPooling(2)(context, torch.ones(1, 60_000, 1, dtype=torch.float16))
+    assert pooled.dtype == torch.float16 and (pooled == 1.25).all()

@@ -171,6 +171,15 @@ def test_another_number_of_labels_needs_leave(original: Path) -> None:
     assert (model.classifier.out_proj.bias == 0).all()
 
 
+def test_class_weights_go_with_the_head_they_belong_to(original: Path, warnings_logged: list[str]) -> None:
+    weights = {"class_weights": [0.5, 1.0, 1.5]}
+    kept = SERForAudioClassification.from_pretrained(original, **weights)
+    assert kept.config.class_weights == [0.5, 1.0, 1.5]
+    model = SERForAudioClassification.from_pretrained(original, num_labels=5, ignore_mismatched_sizes=True, **weights)
+    assert warnings_logged == ["The class weights of 3 labels are dropped with the old head."]
+    assert model(*padded(random_clips([4, 9])), labels=torch.tensor([4, 0])).loss > 0
+
+
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("field", ["dense_size", "hidden_size", "input_size"])
 def test_no_other_layer_may_differ_in_size(original: Path, field: str, strict: bool) -> None:

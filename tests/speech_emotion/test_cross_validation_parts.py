@@ -29,6 +29,7 @@ from speech_emotion.experiments.neural_arguments import parse_overrides, trainin
 from speech_emotion.experiments.neural_system import NUM_MEMBERS, NeuralSystem
 from speech_emotion.experiments.system import FoldTask
 from speech_emotion.experiments.worker_pool import Failure, Worker
+from speech_emotion.training.arguments import SERTrainingArguments
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.normalization import feature_statistics
 from speech_emotion.training.splits import Splits, balanced_weights, make_splits
@@ -96,6 +97,16 @@ def test_best_weights_choose_as_trainer_does() -> None:
     assert model.weight.item() == 2 and (best.best_epoch, best.epochs) == (2, 4)
     with pytest.raises(RuntimeError, match="at least one epoch"):
         BestWeights(model, "ua").restore()
+
+
+@pytest.mark.parametrize("metric", ["loss", "eval_loss"])
+def test_the_best_epoch_by_loss_has_the_least(metric: str) -> None:
+    arguments = SERTrainingArguments(metric_for_best_model=metric, use_cpu=True)
+    assert arguments.greater_is_better is False and SERTrainingArguments(use_cpu=True).greater_is_better is True
+    best = BestWeights(nn.Linear(1, 1), metric, greater_is_better=arguments.greater_is_better)
+    for loss in (1.2, 0.8, 0.9):
+        best.on_evaluate(None, None, TrainerControl(), metrics={"eval_loss": loss})
+    assert (best.best_epoch, best.best) == (2, 0.8)
 
 
 def test_mapped_features_are_those_of_the_cache(rows: datasets.Dataset) -> None:

@@ -21,6 +21,7 @@ from speech_emotion.training.collator import FeatureCollator
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.launch import LOCK_NAME, check_launch, find_checkpoint, prepare_folder, sole_training
 from speech_emotion.training.normalization import feature_statistics
+from speech_emotion.training.reproducible_trainer import check_order
 from speech_emotion.training.sampler import LengthGroupedSampler
 from speech_emotion.training.splits import balanced_weights, choose_fold, keep_labels, make_splits
 from speech_emotion.training.stop_signal import StopSignalCallback
@@ -305,6 +306,17 @@ def test_overwriting_removes_the_runs_checkpoints_alone(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
     assert prepare_folder(tmp_path, SERTrainingArguments(**arguments)) is None
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-best", "notes"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"train_sampling_strategy": "group_by_length"}, {"dataloader_drop_last": True}, {"prediction_loss_only": True}],
+    ids=lambda arguments: next(iter(arguments)),
+)
+def test_what_would_mix_up_or_lose_scores_is_refused(arguments: dict[str, object]) -> None:
+    check_order(SERTrainingArguments(use_cpu=True))
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        check_order(SERTrainingArguments(use_cpu=True, **arguments))
 
 
 def test_negative_patience_is_refused() -> None:
