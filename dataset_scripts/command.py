@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .audio_leaks import check_audio_disjoint
-from .corpus_audit import audit_corpus
+from .corpus_audit import Finding, audit_corpus
+from .corpus_checks import CountWarning, SpeakerWarning
 from .corpus_export import export_corpus
 from .corpus_push import push_corpus
 from .corpus_report import describe_corpus
@@ -118,10 +120,13 @@ def _describe(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it would say of the counts is among the findings
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         corpus = make_builder(args.corpus, *_place(args), **_options(args))
     findings = audit_corpus(corpus, args.threads)
+    # What a builder says of the counts is among the findings, and of speakers too.
+    told = (str(one.message) for one in caught if not issubclass(one.category, (CountWarning, SpeakerWarning)))
+    findings += [Finding("builder", False, message) for message in told]
     for finding in findings:
         print(f"{'SERIOUS' if finding.serious else 'note':<8}{finding.kind:<11}{finding.message}")
     serious = sum(finding.serious for finding in findings)
@@ -138,11 +143,17 @@ def _folds(args: argparse.Namespace) -> None:
     check_audio_disjoint(folds, rows)
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
-    for fold in folds:
-        path = folder / f"{fold.name}.jsonl"
+    for fold, name in zip(folds, _file_names([fold.name for fold in folds]), strict=True):
+        path = folder / f"{name}.jsonl"
         save_fold(fold, rows, path)
         sizes = ", ".join(f"{split} {len(ids)}" for split, ids in fold.splits.items())
         print(f"{path}: {sizes}")
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """Names of files for names of folds, which hold speakers' names: no path, and nothing that a system refuses."""
+    safe = [re.sub(r"[^\w.+-]+", "_", name) for name in names]
+    return [name if safe.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(safe)]
 
 
 def _export(args: argparse.Namespace) -> None:

@@ -29,8 +29,8 @@ class Finding:
     """Something a user of the corpus must know.
 
     Args:
-        kind: ``"count"``, ``"unreadable"``, ``"silent"``, ``"clipped"``, ``"duplicate"``, ``"length"``, ``"rate"`` or
-            ``"channels"``.
+        kind: ``"count"``, ``"speaker"``, ``"unreadable"``, ``"silent"``, ``"clipped"``, ``"duplicate"``, ``"length"``,
+            ``"rate"`` or ``"channels"``; ``"builder"`` for what a reader says of its files.
         serious: Whether figures from this copy would be wrong or not comparable; else it is only worth knowing.
         message: One sentence.
         clips: Ids of the clips concerned.
@@ -87,6 +87,7 @@ def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
         )
     readable = {clip_id: fact for clip_id, fact in facts.items() if fact.error is None}
     findings = [Finding("count", True, f"Not as published: {phrase}.") for phrase in count_differences(corpus)]
+    findings += _speakers(corpus)
     findings += _unreadable(facts)
     findings += _lengths(corpus, readable)
     findings += _duplicates(corpus, readable)
@@ -125,6 +126,14 @@ def _count_runs(full: np.ndarray) -> int:
     """Count the runs of at least ``CLIPPED_RUN`` true values in (samples,)."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], full, [False])).astype(np.int8)))
     return int((edges[1::2] - edges[::2] >= CLIPPED_RUN).sum())
+
+
+def _speakers(corpus: SpeechCorpus) -> list[Finding]:
+    unknown = tuple(clip["id"] for clip in corpus.clips if clip.get("speaker") is None)
+    if not unknown:
+        return []
+    message = f"The speakers of {len(unknown)} clip(s) are unknown, no folds can be made: {first_few(unknown)}."
+    return [Finding("speaker", True, message, unknown)]
 
 
 def _unreadable(facts: Mapping[str, ClipFacts]) -> list[Finding]:

@@ -40,6 +40,7 @@ fold = speaker_folds(rows, "k-fold", k=5)[0]
 {citation}
 """
 SHARED = "The licence allows copies to be shared under its terms."
+OWN = "Whether copies may be shared is for those to say who were recorded and who recorded them."
 NOT_SHARED = (
     "**This copy must not be passed on**: the licence does not allow it, or none is stated. It is for those who "
     "obtained the corpus from its authors."
@@ -77,7 +78,7 @@ def corpus_card(corpus: SpeechCorpus, rows: datasets.Dataset) -> str:
         description=rows.info.description,
         homepage=corpus.homepage or "none",
         license=corpus.license,
-        permission=SHARED if corpus.may_be_shared else NOT_SHARED,
+        permission=OWN if corpus.name == "recordings" else SHARED if corpus.may_be_shared else NOT_SHARED,
         report=describe_corpus(rows).as_markdown(),
         further=f"; and {further}" if further else "",
         traps=f"\n## Known oddities\n\n{traps}\n" if traps else "",

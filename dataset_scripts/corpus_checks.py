@@ -31,6 +31,14 @@ def check_ids(corpus: "SpeechCorpus") -> None:
         )
 
 
+class CountWarning(UserWarning):
+    """A corpus is not as large as published."""
+
+
+class SpeakerWarning(UserWarning):
+    """The speakers of some clips are unknown."""
+
+
 def check_counts(corpus: "SpeechCorpus") -> None:
     """Warn where a corpus is not as large as published.
 
@@ -45,6 +53,7 @@ def check_counts(corpus: "SpeechCorpus") -> None:
         f"{corpus.title}: there are {len(corpus.clips)} clips of {len(speakers_of(corpus))} speakers; published are "
         f"{published} clips of {corpus.published_speakers} speakers ({'; '.join(differences)}). "
         "Figures from it cannot be compared with published ones",
+        CountWarning,
         stacklevel=5,
     )
 

@@ -12,7 +12,6 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .corpus_base import SpeechCorpus
 from .corpus_card import corpus_card
 from .registry import load_corpus, make_builder
 from .shared_copy import FACTS
@@ -65,7 +64,7 @@ def export_corpus(
     rows = load_corpus(name, data_dir, config, cache_dir, **options)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        _write_shards(builder, rows, partial / "data", shard_megabytes << 20, progress)
+        _write_shards(rows, partial / "data", shard_megabytes << 20, progress)
         (partial / FACTS).write_text(json.dumps(_facts(rows.info), ensure_ascii=False, indent=2) + "\n", "utf-8")
         (partial / "README.md").write_text(corpus_card(builder, rows), encoding="utf-8")
         partial.chmod(0o777 & ~_umask())  # mkdtemp's folders are for their owner alone
@@ -76,14 +75,13 @@ def export_corpus(
 
 
 def _write_shards(
-    builder: SpeechCorpus,
     rows: datasets.Dataset,
     folder: Path,
     shard_bytes: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     folder.mkdir()
-    shards = list(_shards(builder, shard_bytes))
+    shards = list(_shards(rows, shard_bytes))
     # decode=False in the files too: without torchcodec, a streamed row of another kind cannot be read.
     schema = datasets.Features(rows.features | {"audio": datasets.Audio(decode=False)}).arrow_schema
     done = 0
@@ -96,16 +94,16 @@ def _write_shards(
             progress(done, len(rows))
 
 
-def _shards(builder: SpeechCorpus, shard_bytes: int) -> Iterator[tuple[int, int]]:
+def _shards(rows: datasets.Dataset, shard_bytes: int) -> Iterator[tuple[int, int]]:
     """Cut the clips into ranges of at most ``shard_bytes`` of audio, of one clip at least."""
     start, size = 0, 0
-    for index, clip in enumerate(builder.clips):
-        length = Path(clip["audio"]["path"]).stat().st_size
+    for index, audio in enumerate(rows["audio"]):  # not the builder's clips: bad ones may have been left out
+        length = Path(audio["path"]).stat().st_size
         if size + length > shard_bytes and index > start:
             yield start, index
             start, size = index, 0
         size += length
-    yield start, len(builder.clips)
+    yield start, len(rows)
 
 
 def _embed(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,11 @@ def push_corpus(
         )
         api = HfApi(token=token)
         api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        if private and not api.dataset_info(repo_id).private:  # it was there before
+            raise PermissionError(
+                f"{repo_id} exists and everyone can see it. Make it private first, take another name, or say that all "
+                "may see it (private=False, on a command line --public)"
+            )
         commit = api.upload_folder(
             repo_id=repo_id,
             repo_type="dataset",

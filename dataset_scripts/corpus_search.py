@@ -39,7 +39,9 @@ def find_clips(corpus: "type[SpeechCorpus]", folder: Path) -> tuple[Path, list[P
         raise NotADirectoryError(f"{corpus.title}: {folder} is a file. Pass as data_dir the folder that holds it")
     files = audio_files(folder)
     if corpus.passed_over:
-        files = [file for file in files if not re.fullmatch(corpus.passed_over, (folder / file).as_posix())]
+        # Below the folder, and with its own name, as what lies above is the user's: it may be called "dialog".
+        within = {file: Path("/", folder.name, file).as_posix() for file in files}
+        files = [file for file in files if not re.fullmatch(corpus.passed_over, within[file])]
     if not files:
         raise FileNotFoundError(
             f"{corpus.title}: no .wav, .flac or .ogg file in {folder}. "

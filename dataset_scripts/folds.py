@@ -7,6 +7,7 @@ from typing import Any, Literal
 from .confounding import check_confounding
 from .fold_balance import balanced_groups
 from .fold_rows import Clip, clips_by_id, natural_order
+from .names import name_key
 
 Scheme = Literal["leave-one-speaker-out", "leave-one-session-out", "k-fold"]
 SCHEMES = ("leave-one-speaker-out", "leave-one-session-out", "k-fold")
@@ -44,8 +45,9 @@ def speaker_folds(
     after the last one the first; all others train. So every clip is tested once, and never by a model that was trained
     or chosen on its speaker.
 
-    Where clips have sessions, ``"leave-one-speaker-out"`` validates on the other speakers of the tested one's session:
-    they share its dialogues and its recording, so they may not train.
+    Where clips have sessions, nobody trains who shares one with a speaker to be tested or to validate: they share its
+    dialogues and its recording. ``"leave-one-speaker-out"`` validates on those who share the tested one's, and
+    ``"k-fold"`` keeps them in one group.
 
     Args:
         rows: A ``datasets.Dataset`` or a list of dicts with ``id``, ``speaker`` and ``label``, and ``sex`` and
@@ -159,12 +161,26 @@ def _check_disjoint(fold: Fold, clips: Mapping[str, Clip]) -> None:
             split_of_id[clip_id] = split
             speaker = clips[clip_id].speaker
             # "Anna" and "anna " are one woman.
-            first, name = split_of_speaker.setdefault(speaker.strip().casefold(), (split, speaker))
+            first, name = split_of_speaker.setdefault(name_key(speaker), (split, speaker))
             if first != split:
                 who = f"speaker {speaker!r}" if name == speaker else f"speaker {name!r}, alias {speaker!r},"
                 raise ValueError(
                     f"Fold {fold.name!r}: the {who} is in {first} and in {split}, there with the clip "
                     f"{clip_id!r}. Figures on speakers seen in training are worthless: make folds by speaker"
+                )
+    _check_sessions(fold, clips)
+
+
+def _check_sessions(fold: Fold, clips: Mapping[str, Clip]) -> None:
+    session_of = {clips[clip_id].session: clip_id for clip_id in fold.train}
+    for split in ("validation", "test"):
+        for clip_id in fold.splits[split]:
+            session = clips[clip_id].session
+            if session is not None and session in session_of:
+                raise ValueError(
+                    f"Fold {fold.name!r}: the session {session!r} is in train, there with the clip "
+                    f"{session_of[session]!r}, and in {split}, with {clip_id!r}: whoever shares dialogues and "
+                    "recording with a tested speaker may not train. Make folds by session, or drop the column"
                 )
 
 
@@ -180,13 +196,60 @@ def _check_classes(fold: Fold, clips: Mapping[str, Clip]) -> None:
 
 
 def _k_fold(clips: Mapping[str, Clip], k: int, seed: int) -> tuple[list[str], list[list[str]]]:
-    speakers = {clip.speaker for clip in clips.values()}
-    if not 3 <= k <= len(speakers):
+    units = _linked_speakers(clips)
+    if not 3 <= k <= len(units):
+        linked = any(len(unit) > 1 for unit in units)
+        what = "groups of speakers who share no session" if linked else "speakers"
         raise ValueError(
-            f"k-fold needs a k of at least 3 (test, validation, training) and at most the number of speakers, "
-            f"here {len(speakers)}; got k={k}"
+            f"k-fold needs a k of at least 3 (test, validation, training) and at most the number of {what}, "
+            f"here {len(units)}; got k={k}"
         )
-    return [f"{k}-fold-{i}" for i in range(k)], balanced_groups(clips.values(), k, seed)
+    members = {unit[0]: unit for unit in units}
+    first_of = {speaker: unit[0] for unit in units for speaker in unit}
+    # Whoever shares a session is one speaker to the division, of no sex where there are both.
+    several = {unit[0] for unit in units if len(unit) > 1}
+    merged = (
+        clip._replace(speaker=first_of[clip.speaker], sex=None if first_of[clip.speaker] in several else clip.sex)
+        for clip in clips.values()
+    )
+    groups = balanced_groups(merged, k, seed)
+    return [f"{k}-fold-{i}" for i in range(k)], [
+        _sorted(speaker for first in group for speaker in members[first]) for group in groups
+    ]
+
+
+def _linked_speakers(clips: Mapping[str, Clip]) -> list[list[str]]:
+    """Group the speakers who are linked by sessions, be it over others; each alone where clips have no sessions.
+
+    Raises:
+        ValueError: If only some sessions are known, or they link all speakers.
+    """
+    _check_sessions_known(clips)
+    group_of = {clip.speaker: {clip.speaker} for clip in clips.values()}
+    first_in: dict[str, str] = {}
+    for clip in clips.values():
+        if clip.session is None:
+            continue
+        one, other = group_of[clip.speaker], group_of[first_in.setdefault(clip.session, clip.speaker)]
+        if one is not other:
+            one |= other
+            group_of.update(dict.fromkeys(one, one))
+    groups = {id(group): group for group in group_of.values()}
+    if len(groups) == 1 and len(group_of) > 1:
+        raise ValueError(
+            "The sessions link all speakers, so that nobody is left to train. If whoever shares one shares no "
+            "dialogues and no recording, drop the column session"
+        )
+    return sorted((_sorted(group) for group in groups.values()), key=lambda group: natural_order(group[0]))
+
+
+def _check_sessions_known(clips: Mapping[str, Clip]) -> None:
+    unknown = next((clip.id for clip in clips.values() if clip.session is None), None)
+    if unknown is not None and any(clip.session is not None for clip in clips.values()):
+        raise ValueError(
+            f"The session of {unknown!r} is unknown, those of other clips are known: whoever shares the tested "
+            "speaker's dialogues cannot be kept from training. Give every clip its session, or drop the column"
+        )
 
 
 def _by_session(clips: Mapping[str, Clip]) -> tuple[list[str], list[list[str]]]:
@@ -216,16 +279,8 @@ def _sessions(clips: Mapping[str, Clip]) -> dict[str, set[str]]:
 
 
 def _partners(clips: Mapping[str, Clip]) -> dict[str, set[str]] | None:
-    """Return the other speakers of each speaker's session; ``None`` where clips have no sessions."""
-    if all(clip.session is None for clip in clips.values()):
-        return None
-    unknown = next((clip.id for clip in clips.values() if clip.session is None), None)
-    if unknown is not None:
-        raise ValueError(
-            f"The session of {unknown!r} is unknown, those of other clips are known: whoever shares the tested "
-            "speaker's dialogues cannot be kept from training. Give every clip its session, or drop the column"
-        )
-    partners = {speaker: members - {speaker} for members in _sessions(clips).values() for speaker in members}
+    """Return the speakers linked to each by sessions; ``None`` where everybody is alone in theirs."""
+    partners = {speaker: set(unit) - {speaker} for unit in _linked_speakers(clips) for speaker in unit}
     alone = _sorted(speaker for speaker, others in partners.items() if not others)
     if alone and len(alone) < len(partners):
         raise ValueError(

@@ -39,6 +39,10 @@ def read_manifest(path: Path) -> list[dict[str, str | None]]:
     """
     try:
         rows = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}: {error}. A quotation mark is missing, perhaps: write one within a quoted field twice"
+        ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8") from error
     if not rows:
@@ -51,12 +55,17 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         header = file.readline()
         file.seek(0)
         delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
-        reader = csv.DictReader(file, delimiter=delimiter)
+        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
         for row in reader:
             if None in row or None in row.values():
                 raise ValueError(
                     f"{path}, line {reader.line_num}: expected {len(reader.fieldnames or [])} fields separated by "
                     f"{delimiter!r}. Put fields that hold {delimiter!r} in quotation marks"
+                )
+            if any("\n" in value or "\r" in value for value in row.values()):
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: a field goes on over the end of its line. A quotation mark is "
+                    "missing before, or one too many: write one within a quoted field twice"
                 )
             yield reader.line_num, row
 
@@ -76,7 +85,18 @@ def _read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _normalize(row: dict[str, Any], where: str) -> dict[str, str | None]:
-    named = {ALIASES.get(key, key): value for key, value in ((str(key).strip().lower(), row[key]) for key in row)}
+    named: dict[str, Any] = {}
+    source: dict[str, str] = {}
+    for key, value in row.items():
+        column = str(key).strip().lower()
+        name = ALIASES.get(column, column)
+        if value is None or not str(value).strip():
+            continue
+        if name in COLUMNS and named.get(name, value) != value:
+            raise ValueError(
+                f"{where}: the columns {source[name]!r} and {column!r} both say the {name}, and differ. Leave one out"
+            )
+        named[name], source[name] = value, column
     texts = {name: str(named[name]).strip() or None for name in COLUMNS if named.get(name) is not None}
     for column in ("file", "label"):
         if texts.get(column) is None:

@@ -122,4 +122,9 @@ def _read_table(path: Path) -> list[dict[str, str]]:
         missing = set(COLUMNS) - {(name or "").strip() for name in reader.fieldnames or []}
         if missing:
             raise ValueError(f"{path} has no column {', '.join(sorted(missing))}. Fetch it anew")
-        return [{str(name).strip(): (value or "").strip() for name, value in line.items()} for line in reader]
+        lines = []
+        for line in reader:
+            if None in line:
+                raise ValueError(f"{path}, line {reader.line_num}: more fields than columns. Fetch it anew")
+            lines.append({str(name).strip(): (value or "").strip() for name, value in line.items()})
+        return lines

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from .labels import LABELS
+from .names import name_key, spelled
 
 SYNONYMS = {
     "angry": "anger",
@@ -33,7 +34,7 @@ def house_label(name: str) -> str:
         >>> house_label("Angry"), house_label("contempt")
         ('anger', 'contempt')
     """
-    return SYNONYMS.get(name.strip().lower(), name.strip())
+    return SYNONYMS.get(name_key(name), spelled(name).strip())
 
 
 def as_in_corpus(labels: Sequence[str], present: Collection[str]) -> list[str]:

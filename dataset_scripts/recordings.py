@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 import datasets
 
 from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_checks import SpeakerWarning
 from .corpus_scan import RECORDED_SUFFIXES, audio_files
 from .corpus_search import first_few
 from .labels import LABELS
 from .manifest import NAMES, SUFFIXES, read_manifest
+from .names import name_key, spelled
 from .recording_labels import house_label
 
 # Folders of data sets that come divided already.
@@ -64,7 +66,7 @@ class Recordings(SpeechCorpus):
     labels: ClassVar[dict[str, str]] = {}
     kind = None
     language = None
-    helper_modules = ("manifest", "recording_labels")
+    helper_modules = ("manifest", "names", "recording_labels")
     extra_features: ClassVar[dict[str, Any]] = {"session": datasets.Value("string")}
 
     @classmethod
@@ -127,20 +129,24 @@ class Recordings(SpeechCorpus):
             All of them.
 
         Raises:
-            ValueError: If ``speaker_pattern`` is no regular expression with a group ``speaker``.
+            ValueError: If ``speaker_pattern`` is no regular expression with a group ``speaker``, or an emotion that is
+                not known is spelled in two ways.
         """
         pattern = _compile(self.config.speaker_pattern)
         nameless, foreign = [], set()
         for file in files:
             row = self._from_list(file) if self.manifest else self._from_folders(file)
-            match = pattern.search(file.as_posix()) if pattern else None
-            if match:
-                row["speaker"] = match["speaker"]
+            if pattern:  # a folder or column in its place might be no speaker at all
+                match = pattern.search(file.as_posix())
+                row["speaker"] = match["speaker"] if match else None
             if row["speaker"] is None:
                 nameless.append(file)
+            for name in ("speaker", "session", "native_label"):
+                row[name] = spelled(row[name]) if row.get(name) is not None else None
             if house_label(row["native_label"]) not in LABELS:
-                foreign.add(row["native_label"])
-            yield file, row
+                foreign.add(row["native_label"].strip())
+            yield file, {name: value for name, value in row.items() if value is not None or name != "session"}
+        self._check_spellings(foreign)
         if nameless:
             warnings.warn(
                 f"{self.title}: THE SPEAKERS OF {len(nameless)} RECORDING(S) ARE UNKNOWN, for example of "
@@ -148,6 +154,7 @@ class Recordings(SpeechCorpus):
                 "be worthless; no folds can be made. Add a column `speaker` or a folder for each speaker "
                 "(label/speaker/), or pass speaker_pattern"
                 + (f"; {self.config.speaker_pattern!r} matches no part of these paths" if pattern else ""),
+                SpeakerWarning,
                 stacklevel=6,
             )
         if foreign:
@@ -159,6 +166,16 @@ class Recordings(SpeechCorpus):
     def house_label(self, native_label: str | None, file: Path) -> str | None:
         """Translate a label of the user's where it is known; see ``recording_labels``."""
         return house_label(native_label)
+
+    def _check_spellings(self, names: Iterable[str]) -> None:
+        """Refuse labels that differ in case or spacing only: they would be learned as different emotions."""
+        spellings: dict[str, str] = {}
+        for name in sorted(names):
+            other = spellings.setdefault(name_key(name), name)
+            if other != name:
+                raise ValueError(
+                    f"{self.title}: {other!r} and {name!r} are one emotion in two spellings. Write it in one way"
+                )
 
     def _find_in_folders(self, folder: Path) -> list[Path]:
         files = audio_files(folder, RECORDED_SUFFIXES)
@@ -187,6 +204,13 @@ class Recordings(SpeechCorpus):
                 "emotion/speaker/clip.wav, or write a list"
             )
         second = sorted({file.parts[1] for file in files if len(file.parts) > 2})
+        parts = [name for name in second if name.lower() in SPLITS]
+        if parts:
+            raise ValueError(
+                f"{self.title}: the emotions' folders hold the folder(s) {', '.join(parts)}, which name splits and "
+                "would be taken for speakers. Who trains and who is tested is chosen by speaker here: put the "
+                "speakers' folders in their place, as emotion/speaker/clip.wav, or write a list"
+            )
         if not any(house_label(name) in LABELS for name in first) and any(
             house_label(name) in LABELS for name in second
         ):

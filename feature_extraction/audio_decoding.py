@@ -23,6 +23,7 @@ DOWNLOAD_SECONDS = 30.0
 DOWNLOAD_WAIT_SECONDS = 5.0
 DOWNLOAD_REDIRECTS = 5
 MOST_CHANNELS = 32
+LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; speech below the former is none any more
 
 _BLOCK_FRAMES = 1 << 18
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -77,6 +78,7 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
     name = describe_source(source)
     samples, rate = _read(source, name, sampling_rate)
     check_waveform(samples, name)
+    _check_rate(rate, name)
     if rate != sampling_rate:
         import soxr
 
@@ -300,6 +302,11 @@ def _check_rate(rate: Any, name: str) -> float:
         valid = False
     if not valid:
         raise ValueError(f"{name}: a sampling rate of {rate!r} Hz is impossible; give a positive number.")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:  # resampled from 1 Hz, a second of sound would be hours
+        raise ValueError(
+            f"{name}: a sampling rate of {rate} Hz is none of a recording ({LOWEST_RATE} to {HIGHEST_RATE} Hz); "
+            "correct it."
+        )
     return rate
 
 

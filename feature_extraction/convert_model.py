@@ -1,5 +1,6 @@
 """Released DeepSpeech models, in whatever container, become folders that `from_pretrained` loads. No TensorFlow."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -227,10 +228,25 @@ def _check_output(output_dir: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{output_dir}: exists already; pass overwrite=True to replace the model in it.")
     if output_dir.is_symlink() or not output_dir.is_dir():
         raise FileExistsError(f"{output_dir}: is not a folder; give another one.")
-    if any(output_dir.iterdir()) and not (output_dir / "config.json").is_file():
+    strangers = sorted(path.name for path in output_dir.iterdir() if path.is_dir() or not _is_ours(path))
+    if strangers or (any(output_dir.iterdir()) and not _is_deepspeech(output_dir / "config.json")):
+        what = f" ({', '.join(strangers[:3])})" if strangers else ""
         raise FileExistsError(
-            f"{output_dir}: holds something else than a model and is not replaced; give another one."
+            f"{output_dir}: holds something else than a converted model{what} and is not replaced; give another one."
         )
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is of a kind that a converted model consists of."""
+    return path.suffix in (".json", ".safetensors", ".py", ".md", ".txt") or path.name.startswith(".git")
+
+
+def _is_deepspeech(config: Path) -> bool:
+    try:
+        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return kind == DeepSpeechConfig.model_type
 
 
 __all__ = ["build_model", "complete_facts", "convert_deepspeech", "read_model"]

@@ -77,6 +77,7 @@ CLIPS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: {"array": np.zeros((40, 40)), "sampling_rate": RATE},
         "does not tell channels from samples",
     ),
+    "rate of one": (lambda folder: {"array": tone(), "sampling_rate": 1}, "a sampling rate of 1 Hz is none of a rec"),
     "rate of zero": (lambda folder: {"array": tone(), "sampling_rate": 0}, "a sampling rate of 0 Hz is impossible"),
     "no rate": (lambda folder: {"array": tone()}, 'no "sampling_rate"'),
     "words for samples": (lambda folder: {"array": ["a", "b"], "sampling_rate": RATE}, "are no audio"),

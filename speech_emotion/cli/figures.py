@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "ser figures") -> int:
 def _attention(args: argparse.Namespace) -> list[Path]:
     with figure_style():  # before the work, not after it: figures need matplotlib
         pass
+    _check_numbers(Path(args.output).with_suffix(".json"))
     model, extractor = load_saved(args.model, args.revision)
     found = clip_attention(model, extractor, args.file)
     path = save_figure(draw_clip_attention(found, Path(args.file).name), args.output)
@@ -69,6 +70,12 @@ def _attention(args: argparse.Namespace) -> list[Path]:
         "attention_received": dict(zip(found.head_names, found.received.tolist(), strict=True)),
     }
     return [path, write_json(path.with_suffix(".json"), numbers)]
+
+
+def _check_numbers(path: Path) -> None:
+    """Refuse to replace a file of something else by the figure's numbers, which stand beside it."""
+    if path.is_file() and "attention_received" not in path.read_text(encoding="utf-8", errors="replace"):
+        raise FileExistsError(f"{path} is something else than a figure's numbers; give --output another name.")
 
 
 def _results(args: argparse.Namespace) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from dataset_scripts.corpus_scan import audio_files
 from modeling_ser import SERPipeline
 from speech_emotion.evaluation import text_table
 from speech_emotion.files import write_text
@@ -59,7 +60,7 @@ def find_files(names: Iterable[str]) -> list[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            found = [path / file for file in audio_files(path, SUFFIXES)]  # as corpora are read: no hidden files
             if not found:
                 raise FileNotFoundError(f"The folder {name} holds no audio file ({', '.join(SUFFIXES)}).")
             files += found
@@ -123,8 +124,14 @@ def as_csv(results: list[tuple[Path, list[dict[str, Any]]]], labels: list[str]) 
     writer.writerow(["file", "prediction", *labels])
     for file, scores in results:
         by_label = {entry["label"]: entry["score"] for entry in scores}
-        writer.writerow([file, scores[0]["label"], *(f"{by_label[label]:.6f}" for label in labels)])
+        writer.writerow([_cell(file), scores[0]["label"], *(f"{by_label[label]:.6f}" for label in labels)])
     return text.getvalue()
+
+
+def _cell(file: Path) -> str:
+    """A file's name that no spreadsheet takes for a formula, and that can be written whatever its bytes are."""
+    name = str(file).encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 def check_folder_of(path: str) -> None:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from transformers import SequenceFeatureExtractor
 
 from dataset_scripts.audio_leaks import digest_of
+from dataset_scripts.corpus_search import first_few
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,11 @@ def cache_features(
     )
     if not len(cached):
         raise ValueError(f"None of the {rows.num_rows} clips can be used; the messages above say why.")
+    if len(cached) < rows.num_rows:  # each time, though the reasons are told only when the features are made
+        missing = sorted(set(rows["id"][:]) - set(cached["id"][:]))
+        logger.warning(
+            "%d of %d clips cannot be used and are left out: %s", len(missing), rows.num_rows, first_few(missing)
+        )
     return cached.with_format("numpy")
 
 

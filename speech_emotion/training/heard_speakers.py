@@ -6,6 +6,8 @@ from typing import Any
 
 from transformers.utils import cached_file
 
+from dataset_scripts.names import name_key
+
 # By title of a corpus, who taught the model (`train`) and who chose its epoch (`validation`).
 Heard = Mapping[str, Mapping[str, Sequence[str]]]
 
@@ -85,9 +87,9 @@ def check_unheard(heard: Heard | None, title: str, validation: Sequence[str], te
         ValueError: you/emotions was trained with speaker(s) 03 of EmoDB, who are to test it here: ...
     """
     of_corpus = (heard or {}).get(title, {})
-    taught, chose = (set(of_corpus.get(part, ())) for part in ("train", "validation"))
+    taught, chose = (set(map(name_key, of_corpus.get(part, ()))) for part in ("train", "validation"))
     for what, speakers, heard_ones in (("validate", validation, taught), ("test", test, taught | chose)):
-        known = sorted(heard_ones.intersection(speakers))
+        known = sorted(speaker for speaker in set(speakers) if name_key(speaker) in heard_ones)
         if known:
             raise ValueError(
                 f"{model} was trained with speaker(s) {', '.join(known)} of {title}, who are to {what} it here: the "

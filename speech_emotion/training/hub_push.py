@@ -2,11 +2,13 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .stop_signal import StopSignalCallback
@@ -16,6 +18,8 @@ logger = logging.getLogger(__name__)
 # Weights, configurations, code and cards: all that loading needs. Everything else stays: optimizer states and training
 # arguments are pickles, the trainer's state names paths of this machine, caches and audio are nobody's business.
 SHARED_SUFFIXES = (".safetensors", ".json", ".py", ".md")
+# What a finished run says of its weights.
+TOLD = ("README.md", "results.json")
 KEPT_BACK = ("stages.json", "trainer_state.json")
 
 
@@ -61,6 +65,7 @@ def push_folder(
     message: str,
     revision: str | None = None,
     in_background: bool = False,
+    removed: Sequence[str] = (),
 ) -> "CommitInfo | Future[CommitInfo]":
     """Upload a saved model in one commit.
 
@@ -73,6 +78,7 @@ def push_folder(
         message: Title of the commit.
         revision: Branch to commit to; `None` for main.
         in_background: Whether to return at once with a future of the commit.
+        removed: Files of the repository that go with this commit, unless the folder has them.
 
     Returns:
         The commit, or its future.
@@ -81,10 +87,11 @@ def push_folder(
         FileNotFoundError: If the folder holds no saved model.
         huggingface_hub.errors.HfHubHTTPError: If the Hub refuses.
     """
-    operations = [
-        CommitOperationAdd(path_in_repo=name, path_or_fileobj=path.read_bytes())
-        for name, path in shared_files(folder).items()
+    files = shared_files(folder)
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        CommitOperationAdd(path_in_repo=name, path_or_fileobj=path.read_bytes()) for name, path in files.items()
     ]
+    operations += [CommitOperationDelete(path_in_repo=name) for name in removed if name not in files]
     return api.create_commit(
         repo_id, operations, commit_message=message, revision=revision, run_as_future=in_background
     )
@@ -94,7 +101,8 @@ class HubPushCallback(TrainerCallback):
     """Pushes every saved checkpoint, one commit each, so that every commit loads.
 
     Trainer's own push leaves out the code, skips a save while another travels, and uploads pickles. A push that fails
-    is reported and does not stop the training: the next checkpoint, or the final push, brings the same files.
+    is reported and does not stop the training: the next checkpoint, or the final push, brings the same files. Card and
+    results of an earlier run go with the first checkpoint: they would speak of other weights, and of other speakers.
 
     Args:
         repo_id: The repository, `user/name`; it must exist.
@@ -130,8 +138,20 @@ class HubPushCallback(TrainerCallback):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         message = f"Training in progress, step {state.global_step}"
         self.wait()
-        future = push_folder(self.api, self.repo_id, folder, message, self.revision, in_background=True)
+        try:
+            stale = self._told_of_other_weights()
+        except (HfHubHTTPError, OSError) as error:
+            logger.error("The push %r to %s failed and is left out: %s", message, self.repo_id, error)
+            return
+        future = push_folder(self.api, self.repo_id, folder, message, self.revision, True, stale)
         self._running = (message, future)
+
+    def _told_of_other_weights(self) -> list[str]:
+        try:
+            present = self.api.list_repo_files(self.repo_id, revision=self.revision)
+        except RevisionNotFoundError:  # a branch that the push is to make
+            return []
+        return [name for name in TOLD if name in present]
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

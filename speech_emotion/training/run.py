@@ -126,6 +126,9 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         return TrainingResult(folder, stopped=True)
 
     trainer.leave_mixed_precision()
+    if trainer.is_world_process_zero():  # an earlier run's, which would speak of the new weights
+        for name in ("results.json", "scores.jsonl", "fold.jsonl", "README.md"):
+            (folder / name).unlink(missing_ok=True)
     trainer.save_model()
     parts, scores = {}, []
     for name, clips in (("validation", splits.validation), ("test", splits.test)):

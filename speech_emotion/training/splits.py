@@ -12,6 +12,7 @@ from dataset_scripts.recording_labels import as_in_corpus
 
 from .arguments import DataArguments
 from .clip_split import ClipSplit
+from .provenance import corpus_title
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ def keep_labels(rows: datasets.Dataset, labels: Sequence[str] | None) -> tuple[d
     Raises:
         ValueError: If an emotion is unknown or named twice, or fewer than two are kept.
     """
+    if None in rows.unique("label"):
+        raise ValueError(f"{corpus_title(rows)} has clips without an emotion; take a corpus of emotions.")
     column = np.array(rows["label"])
     present = sorted(set(column.tolist()))
     wanted = as_in_corpus(labels, present) if labels else present

@@ -69,6 +69,30 @@ def test_folds_that_leak_are_not_written(place: list[str], tmp_path: Path, capsy
     assert not (tmp_path / "folds").exists()
 
 
+def test_check_tells_what_a_reader_has_to_say_of_its_files(tmp_path: Path, capsys: Capture) -> None:
+    for number, name in enumerate(("angry/s1", "contempt/s2", "sad/s3")):
+        write_clip(tmp_path / "own" / f"{name}.wav", seconds=0.1 + 0.01 * number)
+    words = ["check", "recordings", "--data_dir", str(tmp_path / "own"), "--cache_dir", str(tmp_path / "cache")]
+    assert main(words) == 1
+    out = capsys.readouterr().out
+    assert "SERIOUS speaker    The speakers of 3 clip(s) are unknown, no folds can be made: angry/s1" in out
+    assert "note    builder    Own recordings: contempt is none of" in out and "1 serious finding(s)" in out
+
+
+def test_names_of_speakers_are_no_paths(tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "own"
+    speakers = ("../../up", "a/b", "a:b")
+    for number, (emotion, speaker) in enumerate((e, s) for e in ("angry", "sad") for s in range(3)):
+        write_clip(folder / f"{emotion}{speaker}.wav", seconds=0.1 + 0.01 * number)
+    lines = [f"{emotion}{s}.wav,{emotion},{speakers[s]}" for emotion in ("angry", "sad") for s in range(3)]
+    (folder / "metadata.csv").write_text("\n".join(["file,label,speaker", *lines]), encoding="utf-8")
+    place = ["recordings", "--data_dir", str(folder), "--cache_dir", str(tmp_path / "cache")]
+    assert main(["folds", *place, "--output", str(tmp_path / "out" / "folds")]) == 0
+    written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.jsonl"))
+    assert len(written) == 3 and all(name.startswith("folds/leave-one-speaker-out-") for name in written)
+    assert all(name.count("/") == 1 and ":" not in name for name in written)
+
+
 def test_export_and_describe_the_copy(place: list[str], tmp_path: Path, capsys: Capture) -> None:
     copy = str(tmp_path / "copy")
     assert main(["export", *place[:1], copy, *place[1:]]) == 0

@@ -256,3 +256,14 @@ def test_a_killed_build_is_made_good_by_the_next(emodb: Path, tmp_path: Path) ->
 def test_facts_are_plain_json(emodb: Path, tmp_path: Path) -> None:
     facts = json.loads((export("emodb", emodb, tmp_path / "copy") / "corpus.json").read_text(encoding="utf-8"))
     assert set(facts) == {"description", "homepage", "license", "citation"}
+
+
+def test_a_copy_without_the_bad_files_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    for speaker in ("anna", "ben", "cleo"):
+        write_clip(folder / "angry" / speaker / "1.wav")
+    (folder / "angry" / "anna" / "2.wav").write_text("no sound")
+    with pytest.warns(UserWarning, match="left out"):
+        copy = export_corpus("recordings", tmp_path / "copy", folder, cache_dir=tmp_path / "cache", skip_bad=True)
+    rows = load_corpus(str(copy), cache_dir=tmp_path / "cache")
+    assert sorted(rows["id"][:]) == ["angry/anna/1", "angry/ben/1", "angry/cleo/1"]

@@ -233,3 +233,52 @@ def test_files_that_cannot_be_read_are_left_out_only_if_asked(tmp_path: Path) ->
         good.write_text("no sound either")
     with pytest.raises(ValueError, match=r"4 audio file\(s\) cannot be read"):
         load(folder, skip_bad=True)
+
+
+def test_a_clip_that_the_pattern_does_not_name_has_no_speaker(tmp_path: Path) -> None:
+    for name in ("angry/monday/s01_1", "sad/monday/s01_2", "angry/monday/S02_1"):
+        write_clip(tmp_path / "own" / f"{name}.wav")
+    with pytest.warns(UserWarning, match=r"THE SPEAKERS OF 1 RECORDING.*angry/monday/S02_1.wav"):
+        rows = load(tmp_path / "own", speaker_pattern=r"(?P<speaker>s\d+)_")
+    assert dict(zip(rows["id"][:], rows["speaker"][:], strict=True))["angry/monday/S02_1"] is None  # and not "monday"
+    with pytest.raises(ValueError, match="speaker of clip 'angry/monday/S02_1' is unknown"):
+        speaker_folds(rows)
+
+
+def test_splits_are_no_speakers(tmp_path: Path) -> None:
+    for name in ("angry/train/anna/1", "angry/test/anna/2", "sad/dev/cleo/1"):
+        write_clip(tmp_path / "own" / f"{name}.wav")
+    with pytest.raises(ValueError, match=r"hold the folder.s. dev, test, train, which name splits and would be taken"):
+        load(tmp_path / "own")
+
+
+def test_names_that_look_the_same_are_the_same(tmp_path: Path) -> None:
+    lines = [("1.wav", "Angry", "Zo\u00eb", ""), ("2.wav", "sad", "Zoe\u0308", ""), ("3.wav", "sad", "Bo", "")]
+    assert set(load(write_list(tmp_path / "own", lines=lines).parent)["speaker"][:]) == {"Zo\u00eb", "Bo"}
+
+
+@pytest.mark.filterwarnings("ignore:.*kept as it is")
+def test_one_emotion_in_two_spellings_is_refused(tmp_path: Path) -> None:
+    lines = [("1.wav", "Contempt", "A", ""), ("2.wav", "contempt", "B", ""), ("3.wav", "sad", "C", "")]
+    with pytest.raises(ValueError, match="'Contempt' and 'contempt' are one emotion in two spellings"):
+        load(write_list(tmp_path / "own", lines=lines).parent)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('file,label,transcript\na.wav,anger,"Come here\nb.wav,joy,hello\n', "a quotation mark|Quotation mark|quot"),
+        ('file,label,transcript\na.wav,anger,"Come here\nb.wav,joy,hello"\n', "goes on over the end of its line"),
+        ("file,label,speaker,speaker_id\na.wav,anger,anna,17\n", "'speaker' and 'speaker_id' both say the speaker"),
+        ("file,emotion,label\na.wav,anger,3\n", "'emotion' and 'label' both say the label"),
+    ],
+)
+def test_lists_that_would_be_misread(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "metadata.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_manifest(tmp_path / "metadata.csv")
+
+
+def test_an_empty_column_of_the_same_meaning_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("file,label,speaker,speaker_id\na.wav,anger,anna,\n", encoding="utf-8")
+    assert read_manifest(tmp_path / "metadata.csv")[0]["speaker"] == "anna"

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from dataset_scripts import speaker_folds
+from dataset_scripts import Fold, check_disjoint, speaker_folds
 
 Row = dict[str, Any]
 
@@ -41,7 +41,7 @@ def test_sessions_of_one_speaker_are_like_none() -> None:
     [
         ({"1": ("a", "b"), "2": ("c",)}, "c is alone in a session, others are not"),
         ({"1": ("a", "b"), None: ("c", "d")}, "session of 'c-anger' is unknown, those of other clips are known"),
-        ({"1": ("a", "b"), "2": ("b", "c")}, "speaker 'b' is in the sessions '1' and '2'"),
+        ({"1": ("a", "b"), "2": ("b", "c")}, "The sessions link all speakers"),
     ],
 )
 def test_sessions_that_allow_no_leave_one_speaker_out(
@@ -64,3 +64,42 @@ def test_half_of_the_speakers_in_one_class_is_the_limit() -> None:
 def test_a_corpus_of_one_class_is_not_confounded() -> None:
     rows = [{"id": s, "speaker": s, "label": "fear"} for s in "abc"]
     assert len(speaker_folds(rows)) == 3
+
+
+def unique(rows: list[Row]) -> list[Row]:
+    return [row | {"id": f"{row['id']}-{row['session']}"} for row in rows]
+
+
+def test_whoever_is_linked_by_sessions_is_kept_together() -> None:
+    rows = unique(rows_of({"1": ("a", "b"), "2": ("b", "c"), "3": ("d", "e"), "4": ("f", "g"), "5": ("h", "i")}))
+    (first, *_) = speaker_folds(rows)
+    assert (members(first.test), members(first.validation)) == ({"a"}, {"b", "c"})
+    folds = speaker_folds(rows, "k-fold", k=4)
+    tested = [members(fold.test) for fold in folds]
+    assert sorted(map(sorted, tested)) == [["a", "b", "c"], ["d", "e"], ["f", "g"], ["h", "i"]]
+    assert sorted(clip for fold in folds for clip in fold.test) == sorted(row["id"] for row in rows)
+    with pytest.raises(ValueError, match="number of groups of speakers who share no session, here 4; got k=5"):
+        speaker_folds(rows, "k-fold", k=5)
+
+
+def test_days_of_one_speaker_each_are_like_no_sessions() -> None:
+    rows = unique(rows_of({"a1": ("a",), "a2": ("a",), "b1": ("b",), "c1": ("c",)}))
+    assert members(speaker_folds(rows)[0].validation) == {"b"}
+    with pytest.raises(ValueError, match="speaker 'a' is in the sessions 'a1' and 'a2'"):
+        speaker_folds(rows, "leave-one-session-out")
+
+
+def test_a_fold_whose_training_shares_a_session_with_the_test_is_refused() -> None:
+    rows = rows_of({"1": ("a", "b"), "2": ("c", "d")})
+    ids = {name: tuple(row["id"] for row in rows if row["speaker"] == name) for name in "abcd"}
+    check_disjoint(Fold(ids["c"] + ids["d"], ids["a"], ids["b"]), rows)
+    with pytest.raises(ValueError, match=r"the session '1' is in train, .* and in test"):
+        check_disjoint(Fold(ids["a"], ids["c"], ids["b"]), rows)
+
+
+def test_two_spellings_of_a_speakers_name_are_one_speaker() -> None:
+    rows = rows_of({None: ("Zo\u00eb", "Zoe\u0308", "Ann  Lee", "ann lee", "Bo")})
+    ids = {row["speaker"]: row["id"] for row in rows}
+    for one, other in (("Zo\u00eb", "Zoe\u0308"), ("Ann  Lee", "ann lee")):
+        with pytest.raises(ValueError, match="alias"):
+            check_disjoint(Fold((ids[one],), (ids["Bo"],), (ids[other],)), rows)

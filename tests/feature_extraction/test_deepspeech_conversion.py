@@ -248,9 +248,14 @@ def test_folders_that_hold_something_else_are_never_replaced(tmp_path: Path) -> 
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")
     (tmp_path / "file").write_text("")
-    for name in ("thesis", "file"):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "config.json").write_text('{"name": "my web app"}')
+    convert_deepspeech(source, tmp_path / "mixed")
+    (tmp_path / "mixed" / "checkpoint-4").mkdir()
+    for name in ("thesis", "file", "app", "mixed"):
         with pytest.raises(FileExistsError):
             convert_deepspeech(source, tmp_path / name, overwrite=True)
+    assert (tmp_path / "app" / "config.json").is_file() and (tmp_path / "mixed" / "checkpoint-4").is_dir()
     assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "years of work"
 
 

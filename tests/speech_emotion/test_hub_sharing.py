@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import CommitOperationDelete
 
 from speech_emotion.training.hub_push import HubPushCallback, push_folder, shared_files
 from tests.hub.local_hub import HubCommit, LocalHub
@@ -269,6 +270,9 @@ class Api:
     def __init__(self, error: Exception | None = None) -> None:
         self.error, self.titles = error, []
 
+    def list_repo_files(self, repo_id: str, revision: str | None = None) -> list[str]:
+        return ["README.md", "config.json", "model.safetensors", "results.json"]
+
     def create_commit(self, repo_id: str, operations: list[Any], commit_message: str, **kwargs: Any) -> Any:
         self.titles.append(commit_message)
         return SimpleNamespace(exception=lambda: self.error)
@@ -319,6 +323,22 @@ def test_files_are_read_before_the_commit_travels(checkpoint: Path) -> None:
     (checkpoint / "checkpoint-4" / "config.json").write_text("changed")
     content = {operation.path_in_repo: operation.path_or_fileobj for operation in kept}
     assert content["config.json"] == b"{}"
+
+
+def test_what_is_said_of_other_weights_goes_with_the_first_checkpoint(checkpoint: Path) -> None:
+    kept: list[Any] = []
+
+    class Watched(Api):
+        def create_commit(self, repo_id: str, operations: list[Any], commit_message: str, **kwargs: Any) -> Any:
+            kept.extend(operations)
+            return super().create_commit(repo_id, operations, commit_message)
+
+    callback = HubPushCallback(REPO)
+    callback.api = Watched()
+    state = SimpleNamespace(is_world_process_zero=True, global_step=4)
+    callback.on_save(SimpleNamespace(output_dir=str(checkpoint)), state, None)
+    removed = {operation.path_in_repo for operation in kept if isinstance(operation, CommitOperationDelete)}
+    assert removed == {"README.md", "results.json"}
 
 
 def test_of_subfolders_only_the_encoders_are_pushed(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """`ser predict` and `ser demo` where no training is needed to tell."""
 
+import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +13,8 @@ from modeling_ser import SEREnsembleForAudioClassification
 from speech_emotion.cli import predict
 from speech_emotion.cli.demo import earlier_run
 from speech_emotion.cli.main import main as ser
+from speech_emotion.cli.predict import as_csv, find_files
+from speech_emotion.files import write_text
 from tests.modeling_ser.small_pipeline import CLIPS, LABELS, small_classifier, write_clips
 
 
@@ -99,3 +103,22 @@ def test_options_may_be_spelled_either_way(ensemble: Path, tmp_path: Path, capsy
         assert Path(clip).name in capsys.readouterr().out
     with pytest.raises(SystemExit):
         ser(["predict", clip, "--model", str(ensemble), "--batch_sizes", "2"])
+
+
+def test_names_of_files_are_no_formulas_and_can_always_be_written(tmp_path: Path) -> None:
+    scores = [{"label": "joy", "score": 0.75}, {"label": "fear", "score": 0.25}]
+    names = ["a.wav", "=1+1.wav", "-x.wav", "na\udce9ve.wav"]
+    text = as_csv([(Path(name), scores) for name in names], ["fear", "joy"])
+    files = [row["file"] for row in csv.DictReader(io.StringIO(text))]
+    assert files == ["a.wav", "./=1+1.wav", "./-x.wav", "na\\udce9ve.wav"]
+    write_text(tmp_path / "scores.csv", text)
+
+
+def test_of_a_folder_the_files_are_those_that_a_corpus_would_have(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("in/a.wav", "in/._a.wav", "elsewhere/b.WAV"):
+        (tmp_path / name).touch()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    found = [path.relative_to(tmp_path).as_posix() for path in find_files([str(tmp_path / "in")])]
+    assert found == ["in/a.wav", "in/link/b.WAV"]

@@ -195,6 +195,9 @@ def test_a_bad_clip_is_named_and_skipped_only_if_asked(tmp_path: Path, caplog: p
     assert len(kept) == len(rows) - 1
     assert "m2.a_tak_1" not in kept["id"][:]
     assert "Skipped: Clip 'm2.a_tak_1'" in caplog.text
+    caplog.clear()  # found in the cache, it is told of all the same
+    assert len(cache_features(rows, SERFeatureExtractor(), skip_bad=True)) == len(kept)
+    assert f"1 of {len(rows)} clips cannot be used and are left out: m2.a_tak_1" in caplog.text
     splits = make_splits(rows, kept, speaker_folds(rows)[0], ["anger", "fear", "neutral"])
     assert sum(len(clips) for _, clips in splits.items()) == len(rows) - 1
 
