@@ -75,9 +75,11 @@ def fill_card(
         The card.
     """
     name = repo_id.split("/")[-1]
+    base = report.arguments.get("model_name_or_path")  # whose corpora may bind these weights, too
     data = ModelCardData(
         language=report.language,
-        license=HUB_LICENSES.get(report.corpus_license.split(";")[0], "other"),
+        license="other" if base else HUB_LICENSES.get(report.corpus_license.split(";")[0], "other"),
+        base_model=base if "/" in str(base) else None,
         library_name="transformers",
         pipeline_tag=task,
         tags=[tag, LIBRARY, task],

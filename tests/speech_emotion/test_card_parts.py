@@ -30,6 +30,13 @@ def test_the_hub_is_told_the_corpuss_license(corpus: str, license_id: str) -> No
     assert model_card(report, "you/emotions").data.license == license_id
 
 
+@pytest.mark.parametrize(("start", "base"), [("you/first", "you/first"), ("a-folder", None)])
+def test_a_fine_tuned_models_licence_is_that_of_no_single_corpus(start: str, base: str | None) -> None:
+    report = replace(report_of(model_name_or_path=start), corpus_license=CORPORA["crema_d"].license)
+    data = model_card(report, "you/emotions").data
+    assert (data.license, data.base_model) == ("other", base)
+
+
 def text_of(**arguments: object) -> str:
     return " ".join(model_card(report_of(**arguments), "you/emotions").text.split())
 
