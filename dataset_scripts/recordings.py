@@ -196,21 +196,15 @@ class Recordings(SpeechCorpus):
     def _check_layout(self, folder: Path, files: Sequence[Path]) -> None:
         """Refuse folders that are something else than emotions, which would be learned as if they were."""
         first = sorted({file.parts[0] for file in files})
-        parts = [name for name in first if name.lower() in SPLITS]
-        if parts:
-            raise ValueError(
-                f"{self.title}: {folder} has the folder(s) {', '.join(parts)}, which name splits and not emotions. "
-                "Who trains and who is tested is chosen by speaker here: put the emotions' folders side by side, as "
-                "emotion/speaker/clip.wav, or write a list"
-            )
         second = sorted({file.parts[1] for file in files if len(file.parts) > 2})
-        parts = [name for name in second if name.lower() in SPLITS]
-        if parts:
-            raise ValueError(
-                f"{self.title}: the emotions' folders hold the folder(s) {', '.join(parts)}, which name splits and "
-                "would be taken for speakers. Who trains and who is tested is chosen by speaker here: put the "
-                "speakers' folders in their place, as emotion/speaker/clip.wav, or write a list"
-            )
+        for names, what in ((first, "emotions"), (second, "speakers")):
+            parts = [name for name in names if name.lower() in SPLITS]
+            if parts:
+                raise ValueError(
+                    f"{self.title}: {folder} has the folder(s) {', '.join(parts)} where {what} are expected. They "
+                    "name splits, and who trains and who is tested is chosen by speaker here: put the clips into "
+                    "folders as emotion/speaker/clip.wav, or write a list"
+                )
         if not any(house_label(name) in LABELS for name in first) and any(
             house_label(name) in LABELS for name in second
         ):

@@ -190,7 +190,7 @@ def test_bad_patterns(tmp_path: Path, pattern: str, message: str) -> None:
 
 def test_folders_that_are_no_emotions_are_refused(tmp_path: Path) -> None:
     for name, message in (
-        ("train", r"the folder\(s\) test, train, which name splits and not emotions"),
+        ("train", r"the folder\(s\) test, train where emotions are expected"),
         ("anna", r"This looks like speaker/emotion/clip\.wav: emotions come first"),
     ):
         folder = tmp_path / name / "own"
@@ -248,7 +248,7 @@ def test_a_clip_that_the_pattern_does_not_name_has_no_speaker(tmp_path: Path) ->
 def test_splits_are_no_speakers(tmp_path: Path) -> None:
     for name in ("angry/train/anna/1", "angry/test/anna/2", "sad/dev/cleo/1"):
         write_clip(tmp_path / "own" / f"{name}.wav")
-    with pytest.raises(ValueError, match=r"hold the folder.s. dev, test, train, which name splits and would be taken"):
+    with pytest.raises(ValueError, match=r"has the folder.s. dev, test, train where speakers are expected"):
         load(tmp_path / "own")
 
 

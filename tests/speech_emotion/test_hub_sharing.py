@@ -268,13 +268,14 @@ class Api:
     """Stands in for the client: notes commits, or refuses them."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.error, self.titles = error, []
+        self.error, self.titles, self.operations = error, [], []
 
     def list_repo_files(self, repo_id: str, revision: str | None = None) -> list[str]:
         return ["README.md", "config.json", "model.safetensors", "results.json"]
 
     def create_commit(self, repo_id: str, operations: list[Any], commit_message: str, **kwargs: Any) -> Any:
         self.titles.append(commit_message)
+        self.operations += operations
         return SimpleNamespace(exception=lambda: self.error)
 
 
@@ -312,32 +313,19 @@ def test_a_push_that_fails_is_reported_and_training_goes_on(
 
 
 def test_files_are_read_before_the_commit_travels(checkpoint: Path) -> None:
-    kept: list[Any] = []
-
-    class Slow(Api):
-        def create_commit(self, repo_id: str, operations: list[Any], commit_message: str, **kwargs: Any) -> Any:
-            kept.extend(operations)
-            return super().create_commit(repo_id, operations, commit_message)
-
-    push_folder(Slow(), REPO, checkpoint / "checkpoint-4", "x", in_background=True)
+    api = Api()
+    push_folder(api, REPO, checkpoint / "checkpoint-4", "x", in_background=True)
     (checkpoint / "checkpoint-4" / "config.json").write_text("changed")
-    content = {operation.path_in_repo: operation.path_or_fileobj for operation in kept}
+    content = {operation.path_in_repo: operation.path_or_fileobj for operation in api.operations}
     assert content["config.json"] == b"{}"
 
 
 def test_what_is_said_of_other_weights_goes_with_the_first_checkpoint(checkpoint: Path) -> None:
-    kept: list[Any] = []
-
-    class Watched(Api):
-        def create_commit(self, repo_id: str, operations: list[Any], commit_message: str, **kwargs: Any) -> Any:
-            kept.extend(operations)
-            return super().create_commit(repo_id, operations, commit_message)
-
     callback = HubPushCallback(REPO)
-    callback.api = Watched()
+    callback.api = api = Api()
     state = SimpleNamespace(is_world_process_zero=True, global_step=4)
     callback.on_save(SimpleNamespace(output_dir=str(checkpoint)), state, None)
-    removed = {operation.path_in_repo for operation in kept if isinstance(operation, CommitOperationDelete)}
+    removed = {one.path_in_repo for one in api.operations if isinstance(one, CommitOperationDelete)}
     assert removed == {"README.md", "results.json"}
 
 
