@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= dev
+# Processes that run the tests, each on one thread; what a file's tests share is made once, so files stay together.
+TEST_WORKERS ?= 2
 # The release that constraints.txt is made with; a plain CPU build stands for all of its builds.
 TORCH ?= 2.13.0
 
@@ -32,7 +34,7 @@ demo: $(STAMP)  ## Train on real speech, save, and classify an unseen speaker's 
 	@$(WITH_DATA) exec $(PY) -m speech_emotion.cli demo
 
 test: $(STAMP)  ## Run the tests and the examples in the docstrings
-	@$(WITH_DATA) exec $(PY) -m pytest
+	@$(WITH_DATA) exec $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 lint: $(STAMP)  ## Check style and formatting
 	@$(PY) -m ruff check .
