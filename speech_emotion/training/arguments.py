@@ -124,7 +124,7 @@ class ModelArguments:
     band_mask_size: int = field(default=16, metadata={"help": "SpecAugment: the most bands of one"})
     preset: Literal["paper", "best", "functionals"] = field(
         default="paper",
-        metadata={"help": "defaults of all arguments: the paper's model, the best recipe so far, or the one before"},
+        metadata={"help": "defaults of all arguments: the paper's model, the best recipe so far, or a second one"},
     )
 
     def __post_init__(self) -> None:
