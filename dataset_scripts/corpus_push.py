@@ -45,7 +45,8 @@ def push_corpus(
         Hash of the commit, to pin ``repo_id@hash`` by.
 
     Raises:
-        PermissionError: If the licence does not allow copies; nothing is then sent.
+        PermissionError: If the licence does not allow copies, or the copy is to be private and everyone can see the
+            repository that is there; nothing is then sent.
         ValueError: If the corpus is not as it should be.
         FileNotFoundError: If the corpus is not there.
     """

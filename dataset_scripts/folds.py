@@ -60,8 +60,9 @@ def speaker_folds(
         Folds in the order of their test groups, each checked by ``check_disjoint`` and ``check_classes``.
 
     Raises:
-        ValueError: If a speaker or session is unknown, there are fewer than 3 groups, a speaker is in two sessions, a
-            class to be tested has no training clip, or most speakers have but one class.
+        ValueError: If a speaker or session is unknown, there are fewer than 3 groups, sessions link all speakers or,
+            where they are to be left out, share one, a class to be tested has no training clip, or most speakers have
+            but one class.
 
     Example:
         >>> rows = [{"id": f"{s}{e}", "speaker": s, "label": e} for s in ("m1", "m2", "m3") for e in ("anger", "fear")]
@@ -117,7 +118,8 @@ def check_disjoint(fold: Fold, rows: Iterable[Mapping[str, Any]]) -> None:
         rows: The corpus it is a fold of, as for ``speaker_folds``; the fold need not use all of it.
 
     Raises:
-        ValueError: If a split is empty, an id is unknown or occurs twice, or a speaker is in two splits.
+        ValueError: If a split is empty, an id is unknown or occurs twice, a speaker is in two splits, or a session is
+            in the training clips and in another split.
 
     Example:
         >>> rows = [{"id": i, "speaker": s, "label": "fear"} for i, s in (("a", "m1"), ("b", "m2"), ("c", "m1"))]

@@ -35,7 +35,8 @@ def read_manifest(path: Path) -> list[dict[str, str | None]]:
         One mapping for each recording; what is empty is ``None``.
 
     Raises:
-        ValueError: If the file is no such list, or a row lacks its file or label.
+        ValueError: If the file is no such list, a row lacks its file or label, two columns say the same thing
+            differently, or a field goes on over the end of its line.
     """
     try:
         rows = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))

@@ -66,7 +66,8 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
         IsADirectoryError: The path is a folder.
         ConnectionError: The download failed.
         TimeoutError: The download took too long.
-        ValueError: The source is empty, truncated, no audio, too large, or holds no finite samples.
+        ValueError: The source is empty, truncated, no audio, too large, at a rate outside 1 to 768 kHz, or holds no
+            finite samples.
         TypeError: The source is of a type not listed above.
 
     Example:

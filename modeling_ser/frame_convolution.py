@@ -18,6 +18,8 @@ class FrameConv1d(nn.Conv1d):
         out_size: Channels that go out.
         kernel_size: Frames that a filter sees; stride 1 and zeros around keep the number of frames.
 
+    Source: slides, "Proposed architecture", Encoder: the convolution of `ConvLayer`.
+
     Example:
         >>> FrameConv1d(384, 128, 5)(torch.randn(2, 9, 384)).shape
         torch.Size([2, 9, 128])

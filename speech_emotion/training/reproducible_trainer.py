@@ -61,7 +61,8 @@ class ReproducibleTrainer(Trainer):
 
     Raises:
         RuntimeError: If the launch would not do what was asked for.
-        ValueError: If the arguments ask for what the model's configuration decides.
+        ValueError: If the arguments ask for what the model's configuration decides, or would mix up or leave out
+            clips of an evaluation (`check_order`).
     """
 
     def __init__(
