@@ -7,7 +7,7 @@ import torch
 
 from feature_extraction.speech_encoders import DeepSpeechEncoder, load_encoder
 from speech_emotion.training.arguments import ModelArguments
-from speech_emotion.training.run import make_extractor
+from speech_emotion.training.building import make_extractor
 
 # The coefficients that enter the network stand before its six layers, for comparison.
 LAYERS = ("MFCC", "1", "2", "3", "4", "5", "6")

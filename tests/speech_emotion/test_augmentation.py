@@ -14,8 +14,8 @@ from speech_emotion.training import ModelArguments, SERTrainer, SERTrainingArgum
 from speech_emotion.training.augmentation import make_augmentations, mel_bands
 from speech_emotion.training.augmentation_masking import SpecAugment
 from speech_emotion.training.augmentation_stretching import Stretching, stretch_frames
+from speech_emotion.training.building import make_extractor, make_model
 from speech_emotion.training.feature_cache import cache_features
-from speech_emotion.training.run import make_extractor, make_model
 from speech_emotion.training.splits import Splits, make_splits
 from tests.speech_emotion.interrupted_runs import SignalAt, assert_equal_checkpoints, last_checkpoint
 from tests.synthetic import write_polish

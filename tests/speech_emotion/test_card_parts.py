@@ -10,7 +10,7 @@ from speech_emotion.training.card import ENCODER, model_card
 from speech_emotion.training.card_parts import TrainingReport
 from speech_emotion.training.ctc_arguments import CTCModelArguments
 from speech_emotion.training.ctc_card import GroupErrors, RecognitionReport, SpokenSplit, recognizer_card
-from speech_emotion.training.run import describe_architecture
+from speech_emotion.training.descriptions import describe_architecture
 
 from .test_card_results import report_of
 

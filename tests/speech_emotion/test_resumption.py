@@ -12,8 +12,8 @@ from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from dataset_scripts import load_corpus, speaker_folds
 from feature_extraction import SERFeatureExtractor
 from speech_emotion.training import SERTrainer, SERTrainingArguments, parse_arguments
+from speech_emotion.training.building import make_model
 from speech_emotion.training.feature_cache import cache_features
-from speech_emotion.training.run import make_model
 from speech_emotion.training.splits import Splits, make_splits
 from tests.speech_emotion.interrupted_runs import (
     EvaluationSteps,
