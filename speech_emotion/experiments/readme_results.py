@@ -1,12 +1,10 @@
-"""The results as the README shows them: one table, the claims in sentences, and how to compute it all."""
+"""The results as the README shows them: systems by corpora, the claims in sentences, and how to compute it all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from speech_emotion.evaluation.count_metrics import CountMetric, ua, wa
-from speech_emotion.evaluation.report_table import MISSING, format_cell
+from speech_emotion.evaluation.report_table import format_cell
 from speech_emotion.evaluation.seed_metrics import mean_sd, pooled_metrics
-from speech_emotion.evaluation.summary import speaker_interval
 from speech_emotion.evaluation.system_scores import SystemScores
 from speech_emotion.evaluation.tables import markdown_table
 from speech_emotion.evaluation.titles import reduced_note
@@ -17,30 +15,31 @@ from .claims import Finding, evaluate_claims
 from .head_claim import head_sentence
 from .layer_section import layer_section
 from .planned_comparisons import BEST_NOTE, HISTORY, LEAST_SEEDS, OURS
-from .reading_order import condition_title
+from .reading_order import condition_title, system_order
 from .recomputing import commands, hours_text, settings_text
 from .report import read_results
 
 REGION = "results"
 NO_RESULTS = "No fold has been computed yet."
-HEADER = ("corpus", "system", "WA, %", "UA, %", "seeds", "folds", "hours")
-FIGURES: dict[str, CountMetric] = {"wa": wa, "ua": ua}
-NOTE = (
-    "No speaker is both trained on and tested. WA and UA: test clips of all folds pooled, mean ± SD over seeds; in "
-    "brackets the 95 % interval of that mean, by 10,000 bootstrap resamples of the test speakers. Only seeds with all "
-    "folds have a part in figures; what is **partial** lacks seeds or folds, or has fewer than {least} seeds. Hours: "
-    "of training and scoring, of all finished folds; features were computed before, once, which takes minutes "
-    "(`python -m benchmarks.bench_corpus_features`). Each corpus's page has F1, recall, confusions, calibration, and "
-    "figures by speaker, sex and fold."
+PARTIAL = "**partial**"
+LEAD = "UA, and WA in brackets, in %: mean ± SD over seeds. No speaker is both trained on and tested."
+NOTES = (
+    "Test clips of all folds are pooled, once per seed. Only seeds with all folds have a part in figures; what is "
+    f"{PARTIAL} lacks seeds or folds, or has fewer than {LEAST_SEEDS} seeds.",
+    "The page of each corpus, behind its name, has the 95 % intervals over speakers, F1, recall, confusions, "
+    "calibration, figures by speaker, sex and fold, and the hours of training and scoring. Features were computed "
+    "before, once, which takes minutes (`python -m benchmarks.bench_corpus_features`).",
 )
-CLAIMS_NOTE = (
-    f"{HISTORY} Differences are in points, their 95 % intervals over speakers; the interval alone decides: supported, "
-    "contradicted, or not decided. It is of these trainings (the spread over seeds is left out), is not corrected "
-    "for several comparisons, and is too narrow where speakers are few, such as EmoDB's ten. p: Wilcoxon over the "
-    "speakers' own figures, each speaker weighing alike, after Holm's correction over all differences planned on "
-    "EmoDB, RAVDESS and ASED. ASED stands for the paper's IEMOCAP. Model-1 hears the words too: its spectrogram "
-    "holds them, so that claims 2 and 2b compare two ways of hearing words. Models 2 and 3 have the small DeepSpeech "
-    "of this library, not the paper's."
+CLAIMS_NOTES = (
+    "Differences are in points, with 95 % intervals by 10,000 bootstrap resamples of the speakers. The interval alone "
+    "decides: supported, contradicted, or not decided. It is of these trainings (the spread over seeds is left out), "
+    "is not corrected for several comparisons, and is too narrow where speakers are few, such as EmoDB's ten.",
+    "p: Wilcoxon over the speakers' own figures, each speaker weighing alike, after Holm's correction over all "
+    "differences planned on EmoDB, RAVDESS and ASED.",
+    "ASED stands for the paper's IEMOCAP. Model-1 hears the words too: its spectrogram holds them, so that claims 2 "
+    "and 2b compare two ways of hearing words. Models 2 and 3 have the small DeepSpeech of this library, not the "
+    "paper's.",
+    HISTORY,
 )
 
 
@@ -61,7 +60,6 @@ def results_region(results: str | Path, folder: str = "results") -> str:
     lead = "<!-- Written by `make report` from the score files. Change neither a figure nor a word by hand. -->"
     if not conditions:
         return f"{lead}\n\n{NO_RESULTS}"
-    rows = [row for name, systems in conditions.items() for row in _rows(name, systems, folder)]
     findings = evaluate_claims(conditions)
     groups = {ours: [one for one in findings if (one.comparison.claim in OURS) == ours] for ours in (False, True)}
     everything = [system for systems in conditions.values() for system in systems]
@@ -70,11 +68,13 @@ def results_region(results: str | Path, folder: str = "results") -> str:
     return "\n\n".join(
         [
             lead,
-            markdown_table(HEADER, rows),
-            " ".join(filter(None, [NOTE.format(least=LEAST_SEEDS), reduced, settings_text(everything)])),
+            LEAD,
+            _overview(conditions, folder),
+            _listed(*NOTES, reduced, settings_text(everything)),
             "### The paper's claims",
-            f"{CLAIMS_NOTE} [All figures]({folder}/claims.md).",
             "\n".join(filter(None, [_claims(groups[False]), head_sentence(results), beside_sentence(conditions)])),
+            f"How they are judged ([all figures]({folder}/claims.md)):",
+            _listed(*CLAIMS_NOTES),
             "### Against openSMILE, and what was aimed at",
             BEST_NOTE,
             "\n".join([_claims(groups[True]), *aim_sentences(conditions)]),
@@ -103,31 +103,33 @@ def _claims(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _rows(name: str, systems: Sequence[SystemScores], folder: str) -> list[list[str]]:
-    """The rows of a condition; its first says which it is, how many emotions it has, and what chance gives."""
-    labels = len(systems[0].labels)
-    title = f"[{condition_title(name)}]({folder}/{name}.md): {labels} emotions, chance UA {100 / labels:.1f}"
-    return [[title if not place else "", *_row(system)] for place, system in enumerate(systems)]
+def _listed(*sentences: str) -> str:
+    """A list of those that say something."""
+    return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
-def _row(system: SystemScores) -> list[str]:
-    planned = max(len(system.planned_seeds), LEAST_SEEDS)
-    seeds = f"{len(system.seeds)} of {planned}"
-    figures = [_figure(system, name) if system.seeds else MISSING for name in FIGURES]
-    return [
-        system.title,
-        *figures,
-        seeds if len(system.seeds) == planned else f"**partial**: {seeds}",
-        f"{len(system.parts)} of {planned * len(system.planned_folds)}",
-        format_cell(system.hours, "hours"),
+def _overview(conditions: Mapping[str, Sequence[SystemScores]], folder: str) -> str:
+    """A table of systems by corpora, with a first row of what guessing would give."""
+    found = {system.system: system for systems in conditions.values() for system in systems}
+    columns = [{system.system: system for system in systems} for systems in conditions.values()]
+    header = ["system", *(f"[{condition_title(name)}]({folder}/{name}.md)" for name in conditions)]
+    sizes = [len(systems[0].labels) for systems in conditions.values()]
+    chance = ["chance", *(f"{100 / labels:.1f}, {labels} emotions" for labels in sizes)]
+    rows = [
+        [one.title, *(_cell(column[one.system]) if one.system in column else "" for column in columns)]
+        for one in system_order(found.values())
     ]
+    return markdown_table(header, [chance, *rows])
 
 
-def _figure(system: SystemScores, name: str) -> str:
-    """Such as "59.4 ± 2.1 [50.7, 68.6]"."""
-    text = format_cell(mean_sd(pooled_metrics(system.test)[name]), "percent")
-    interval = speaker_interval(system, FIGURES[name])
-    return text if interval is None else f"{text} {format_cell(interval, 'percent')}"
+def _cell(system: SystemScores) -> str:
+    """Such as "59.4 ± 2.1 (60.2 ± 1.8)", and whether seeds or folds are still to come."""
+    if not system.seeds:
+        return PARTIAL
+    metrics = pooled_metrics(system.test)
+    ua, wa = (format_cell(mean_sd(metrics[name]), "percent") for name in ("ua", "wa"))
+    whole = len(system.seeds) == max(len(system.planned_seeds), LEAST_SEEDS)
+    return f"{ua} ({wa})" + ("" if whole else f", {PARTIAL}")
 
 
 __all__ = ["NO_RESULTS", "REGION", "results_region"]
