@@ -20,7 +20,7 @@ from speech_emotion.training.card import RunReport
 from .fold_results import differences, switched_on
 from .neural_system import TOLD_ELSEWHERE
 from .reading_order import condition_title
-from .recomputing import commands
+from .recomputing import USUAL_LAYER, commands
 from .report import read_results
 
 REGION = "cross-validation"
@@ -118,10 +118,29 @@ def recipe_differences(arguments: Mapping[str, Any], about: Mapping[str, Any]) -
     run = dict(arguments)
     if "world_size" in run:
         run["per_device_train_batch_size"] *= run["world_size"]
-    shared = {name: run[name] for name in settings["training"] if name in run}
+    shared = {name: run[name] for name in settings["training"] if name in run and name != "load_best_model_at_end"}
     yield from differences({name: settings["training"][name] for name in shared}, shared)
-    encoders = about.get("encoders") or {}
-    yield from differences(encoders, {stream: run.get("encoder") or SMALL_DEEPSPEECH for stream in encoders})
+    # The best epoch is kept by default, in both.
+    kept = [record.get("load_best_model_at_end", True) for record in (settings["training"], run)]
+    yield from differences(kept[0], kept[1], "load_best_model_at_end")
+    starts = about.get("starts_from"), run.get("model_name_or_path")
+    yield from differences(*starts, "model_name_or_path")
+    if starts == (None, None):  # else the features are those of the model that both began with
+        yield from _feature_differences(run, about)
+
+
+def _feature_differences(run: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
+    features = about.get("settings", {}).get("features") or {}
+    names = about.get("encoders") or {}
+    yield from differences(names, {stream: run.get("encoder") or SMALL_DEEPSPEECH for stream in names})
+    if "win_length" in features and "win_length" in run:
+        yield from differences(features["win_length"], run["win_length"], "win_length")
+    for stream, entry in (features.get("encoders") or {}).items():
+        layer = run.get("encoder_layer")
+        if layer is None and names.get(stream) == SMALL_DEEPSPEECH:
+            layer = USUAL_LAYER
+        if layer is not None:
+            yield from differences(entry["layer"], layer, "encoder_layer")
 
 
 __all__ = ["card_section", "fill_card", "recipe_differences"]

@@ -48,10 +48,9 @@ CLAIMS_NOTE = (
     "A claim is supported if all its comparisons are, and contradicted if one is. ASED stands for IEMOCAP: the two "
     "sentences said in every emotion (common sentences) for improvised speech, the five that each emotion has for "
     "itself (own sentences) for scripted speech, all sentences for both, and four emotions in the proportions "
-    "of improvised IEMOCAP (imbalanced) for claim 4. It is acted speech, and Amharic, and Models 2 and 3 hear it "
-    "through a small DeepSpeech that learned from 2.3 hours of English. Model-1 hears the words too: its mel "
-    "spectrogram holds them, so that where the words give the emotion away, as in the own sentences, the acoustic "
-    "model can learn them, and claims 2 and 2b compare two ways of hearing words."
+    "of improvised IEMOCAP (imbalanced) for claim 4. It is acted speech, and Amharic. Model-1 hears the words too: "
+    "its mel spectrogram holds them, so that where the words give the emotion away, as in the own sentences, the "
+    "acoustic model can learn them, and claims 2 and 2b compare two ways of hearing words."
 )
 
 

@@ -13,7 +13,9 @@ from speech_emotion.evaluation.speaker_bootstrap import Estimate, speaker_bootst
 from speech_emotion.evaluation.system_scores import SystemScores, check_same_clips, find_system
 from speech_emotion.evaluation.titles import system_title
 
-from .planned_comparisons import LITTLE, PLANNED, Comparison, Expected
+from .fold_results import differences
+from .named_settings import NAMED
+from .planned_comparisons import LITTLE, OURS, PLANNED, Comparison, Expected
 
 Outcome = Literal["supported", "contradicted", "not decided", "not run"]
 
@@ -126,6 +128,26 @@ def claim_outcome(findings: Sequence[Finding]) -> Outcome:
     return next(outcome for outcome in order if outcome in outcomes)
 
 
+def recipe_difference(first: SystemScores, second: SystemScores) -> str:
+    """Say how two systems were trained differently, apart from what makes them different systems.
+
+    Args:
+        first: Of this project's models; of others there is nothing to compare.
+        second: Another of them.
+
+    Returns:
+        Phrases, the first's value `there` and the second's `here`; empty if a claim can be tested by them.
+    """
+    records = []
+    for system in (first, second):
+        settings = next(iter(system.parts.values())).about.get("settings", {}).get("system")
+        if not isinstance(settings, Mapping) or settings.get("kind") != "neural":
+            return ""
+        model = {name: value for name, value in settings["model"].items() if name not in NAMED}
+        records.append({"model": model, "training": settings["training"]})
+    return "; ".join(differences(*records))
+
+
 def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding:
     names = (comparison.first, comparison.second)
     first, second = (find_system(systems, name) for name in names)
@@ -133,6 +155,9 @@ def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding
     if first is None or second is None:
         return Finding(comparison, "not run", f"no complete seed of {', nor of '.join(map(system_title, lacking))}")
     check_same_clips(first, second)
+    otherwise = recipe_difference(first, second)
+    if comparison.claim not in OURS and otherwise:
+        return Finding(comparison, "not run", f"trained otherwise: {otherwise}")
     if None in first.test.speakers or len(set(first.test.speakers)) < 2:
         return Finding(comparison, "not run", "fewer than 2 known speakers")
     metric = COUNT_METRICS[comparison.metric]
@@ -152,4 +177,4 @@ def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding
     )
 
 
-__all__ = ["Finding", "Outcome", "claim_outcome", "evaluate_claims", "judge"]
+__all__ = ["Finding", "Outcome", "claim_outcome", "evaluate_claims", "judge", "recipe_difference"]

@@ -32,8 +32,10 @@ def head_sentence(results: str | Path) -> str:
     studies = {corpus: pooled for corpus, pooled in found.items() if pooled is not None}
     if not studies:
         return f"- **Claim 5: not run.** {CLAIM} (`make heads`)"
+    missing = [condition_title(corpus) for corpus in CORPORA if corpus not in studies]
+    outcome = "not run" if missing else judge_heads(list(studies.values()))
     lines = [
-        f"- **Claim 5: {judge_heads(list(studies.values()))}.** {CLAIM} Each head of a model is dropped in turn; its "
+        f"- **Claim 5: {outcome}.** {CLAIM} Each head of a model is dropped in turn; its "
         "importance for a clip is the fall of the true emotion's log-probability. Unequal: the head that counts most "
         "for a model's other test speakers counts more than the mean of the rest, by so many nats (by chance 0). The "
         "same across clips: two clips of different speakers rank a model's heads alike, by so large a correlation (by "
@@ -47,6 +49,7 @@ def head_sentence(results: str | Path) -> str:
             f"  - {condition_title(corpus)}: {lead}; correlation {correlation}; {pooled['models']} models, "
             f"{pooled['speakers']} speakers."
         )
+    lines += [f"  - {corpus}: not studied." for corpus in missing]
     return "\n".join(lines)
 
 

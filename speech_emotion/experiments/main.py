@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,12 +23,12 @@ from .cross_validation import CrossValidation, Stopped, cross_validate
 from .fold_plan import Plan
 from .neural_arguments import parse_overrides
 from .paper_figures import published_figures
-from .registry import list_systems
+from .registry import COMPARED, WITH_ENCODER, list_systems
 from .report import write_report
 from .result_figures import draw_results
 from .worker_pool import FoldError
 
-COMPARED = ("truth", "predictions")
+CLASSES = ("truth", "predictions")
 EXAMPLES = """\
 examples:
   python cross_validate.py --corpora emodb ravdess --systems model-1 model-1-ensemble --seeds 0 1 2 --workers 2
@@ -163,6 +164,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     for option, values in named.items():
         if len(set(values)) < len(values):
             raise ValueError(f"{option} names something twice: {' '.join(map(str, values))}.")
+    _check_heeded(args)
     return Plan(
         conditions=conditions,
         systems=tuple(args.systems),
@@ -198,7 +200,7 @@ def summary(plan: Plan, result: CrossValidation) -> str:
                 whole = (condition.name, system, seed)
                 keys = [key for key in result.keys if (key.condition, key.system, key.seed) == whole]
                 folds = [FoldScores.load(key.path(plan.results)).select("test") for key in keys]
-                truth, guesses = (np.concatenate([getattr(fold, name) for fold in folds]) for name in COMPARED)
+                truth, guesses = (np.concatenate([getattr(fold, name) for fold in folds]) for name in CLASSES)
                 figures.append(classification_metrics(truth, guesses, len(folds[0].labels)))
             means = [f"{100 * np.mean([one[name] for one in figures]):.1f}%" for name in ("wa", "ua")]
             paper = [f"{100 * value:.1f}%" for value in published[condition.name].get(system, ())] or ["–", "–"]
@@ -207,6 +209,17 @@ def summary(plan: Plan, result: CrossValidation) -> str:
     if not any(published.values()):
         header, table = header[:-2], [row[:-2] for row in table]
     return text_table(header, table)
+
+
+def _check_heeded(args: argparse.Namespace) -> None:
+    """Refuse an option that no system heeds, and say which systems do not heed it."""
+    heed = {"--set": (), "--encoder": WITH_ENCODER}
+    for option, given in (("--set", bool(args.set)), ("--encoder", args.encoder is not None)):
+        deaf = [name for name in args.systems if name in COMPARED and name not in heed[option]]
+        if given and len(deaf) == len(args.systems):
+            raise ValueError(f"{option} is for the paper's models; {', '.join(deaf)} would not heed it.")
+        if given and deaf:
+            warnings.warn(f"{option} is for the paper's models and not heeded by {', '.join(deaf)}.", stacklevel=2)
 
 
 def _draw(results: Path, folder: Path, conditions: Sequence[str]) -> None:

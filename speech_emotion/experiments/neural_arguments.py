@@ -10,6 +10,8 @@ from transformers import HfArgumentParser
 from speech_emotion.training.arguments import ModelArguments, SERTrainingArguments
 from speech_emotion.training.provenance import training_settings
 
+from .named_settings import NAMED
+
 # What the cross-validation itself decides.
 DECIDED = (
     "data_seed", "ddp_backend", "eval_strategy", "hub_model_id", "logging_strategy",
@@ -58,12 +60,14 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
         overrides: Values by field.
 
     Raises:
-        ValueError: If a field is unknown or decided by the cross-validation.
+        ValueError: If a field is unknown, decided by the cross-validation or told by the system's name.
     """
     known = {item.name for kind in (ModelArguments, SERTrainingArguments) for item in fields(kind)}
     for name in overrides:
         if name in DECIDED:
             raise ValueError(f"{name} is decided by the cross-validation and cannot be set.")
+        if name in NAMED:
+            raise ValueError(f"{name} belongs to the name of a system and cannot be set; choose {NAMED[name]}.")
         if name not in known:
             raise ValueError(
                 f"There is no setting {name!r}; `train.py --help` lists the settings of model and training."
@@ -89,7 +93,8 @@ def training_arguments(
 ) -> SERTrainingArguments:
     """Return the arguments of a training: `train.py`'s defaults, evaluated after every epoch, nothing saved.
 
-    The batch is shared out among the processes of a distributed launch: 2 processes train as 1 does.
+    The batch is shared out among the processes of a distributed launch: 2 processes train as 1 does, but for the last
+    batch of an epoch, which Accelerate fills up with clips of its first where it is not whole.
 
     Args:
         overrides: Values by field; those of the model are passed over.
@@ -139,7 +144,10 @@ def training_record(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """
     arguments = training_arguments(overrides)
     record = training_settings(arguments) | {name: getattr(arguments, name) for name in FURTHER_SETTINGS}
-    record["per_device_train_batch_size"] *= record.pop("world_size")
+    processes = record.pop("world_size")
+    record["per_device_train_batch_size"] *= processes
+    if processes > 1:  # which fill up an epoch's last batch
+        record["processes"] = processes
     record.pop("seed")
     others = {name: value for name, value in overrides.items() if hasattr(arguments, name) and name not in record}
     return record | others

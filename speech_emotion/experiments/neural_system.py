@@ -90,7 +90,14 @@ class NeuralSystem(System):
     def start(self) -> StartingModel | None:
         """Return the saved model that every fold fine-tunes, read once; `None` where each begins anew."""
         if self._start is None and self.model.model_name_or_path is not None:
-            self._start = StartingModel.read(self.model.model_name_or_path, self.model.model_revision)
+            start = StartingModel.read(self.model.model_name_or_path, self.model.model_revision)
+            found, own = (start.streams, start.fusion), (tuple(self.model.streams), self.model.fusion)
+            if found != own:
+                raise ValueError(
+                    f"{self.name} reads {' + '.join(own[0])} with the fusion {own[1]!r}, but {start.public_name}, the "
+                    f"model to start from, {' + '.join(found[0])} with {found[1]!r}. Choose the system that it is."
+                )
+            self._start = start
         return self._start
 
     def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from .head_claim import head_sentence
 from .layer_section import layer_section
 from .planned_comparisons import BEST_NOTE, HISTORY, LEAST_SEEDS, OURS
 from .reading_order import condition_title, system_order
-from .recomputing import commands, hours_text, settings_text
+from .recomputing import commands, encoders_note, hours_text, settings_text
 from .report import read_results
 
 REGION = "results"
@@ -37,8 +37,7 @@ CLAIMS_NOTES = (
     "p: Wilcoxon over the speakers' own figures, each speaker weighing alike, after Holm's correction over all "
     "differences planned on EmoDB, RAVDESS and ASED.",
     "ASED stands for the paper's IEMOCAP. Model-1 hears the words too: its spectrogram holds them, so that claims 2 "
-    "and 2b compare two ways of hearing words. Models 2 and 3 have the small DeepSpeech of this library, not the "
-    "paper's.",
+    "and 2b compare two ways of hearing words.",
     HISTORY,
 )
 
@@ -74,7 +73,7 @@ def results_region(results: str | Path, folder: str = "results") -> str:
             "### The paper's claims",
             "\n".join(filter(None, [_claims(groups[False]), head_sentence(results), beside_sentence(conditions)])),
             f"How they are judged ([all figures]({folder}/claims.md)):",
-            _listed(*CLAIMS_NOTES),
+            _listed(*CLAIMS_NOTES[:-1], encoders_note(everything), CLAIMS_NOTES[-1]),
             "### Against openSMILE, and what was aimed at",
             BEST_NOTE,
             "\n".join([_claims(groups[True]), *aim_sentences(conditions)]),

@@ -9,6 +9,9 @@ from speech_emotion.evaluation.system_scores import SystemScores
 from speech_emotion.evaluation.titles import CONTROL
 from speech_emotion.pretrained import SMALL_DEEPSPEECH
 
+# Of a DeepSpeech, where nothing else is asked for.
+USUAL_LAYER = 5
+
 
 def commands(systems: Sequence[SystemScores]) -> list[str]:
     """Return the commands that compute the scores of some systems.
@@ -53,6 +56,27 @@ def settings_text(systems: Sequence[SystemScores]) -> str:
     return " ".join(f"Trained with `{words}`: {'; '.join(titles)}." for words, titles in titles_of.items())
 
 
+def encoders_note(systems: Sequence[SystemScores]) -> str:
+    """Say through which networks Models 2 and 3 hear words.
+
+    Args:
+        systems: Gathered from the score files.
+
+    Returns:
+        A sentence; empty if there are none of these models.
+    """
+    abouts = [part.about for system in systems for part in system.parts.values()]
+    names = sorted({name for about in abouts for name in (about.get("encoders") or {}).values()})
+    if not names:
+        return ""
+    if names == [SMALL_DEEPSPEECH]:
+        return (
+            "Models 2 and 3 hear through the small DeepSpeech of this library, which learned from 2.3 hours of "
+            "English, not the paper's."
+        )
+    return f"Models 2 and 3 hear through {' or '.join(names)}."
+
+
 def hours_text(systems: Sequence[SystemScores]) -> str:
     """Say how long the computing of some systems took.
 
@@ -80,7 +104,8 @@ def overrides(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str
         usual: Those that the system has by itself.
 
     Returns:
-        Values by field, as `--set` takes them; lists, which it does not take, are left out.
+        Values by field, as `--set` takes them; lists of several, which it does not take, are left out, and so is the
+        number of processes.
 
     Example:
         >>> there = {"model": {"hidden_size": 64}, "training": {"max_steps": 800}}
@@ -92,7 +117,11 @@ def overrides(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str
         there, here = settings[part], usual[part]
         for name in dict.fromkeys([*here, *there]):
             value = there.get(name, "none" if isinstance(here.get(name), str) else 0)
-            if value != here.get(name) and not isinstance(value, list | tuple):
+            if value == here.get(name) or name == "processes":
+                continue
+            if isinstance(value, list | tuple) and len(value) == 1:
+                (value,) = value
+            if not isinstance(value, list | tuple):
                 short = f"{value:g}" if isinstance(value, float) else str(value)
                 found[name] = short if short == str(value) or float(short) == value else str(value)
     return found
@@ -110,15 +139,35 @@ def _settings_words(system: SystemScores) -> list[str]:
     settings, name = about.get("settings", {}).get("system"), system.system
     if isinstance(settings, Mapping) and settings.get("kind") == "label-permutation":  # a control, and what it is of
         settings, name = settings["system"], name.removesuffix(f"-{CONTROL}")
-    if not isinstance(settings, Mapping) or settings.get("kind") != "neural":
+    if not isinstance(settings, Mapping):
         return []
+    if settings.get("kind") != "neural":  # of others' systems one takes an encoder
+        start = settings.get("recognizer", {}).get("weights", SMALL_DEEPSPEECH)
+        return [] if start == SMALL_DEEPSPEECH else ["--encoder", start]
     usual = _usual_settings(name)
     given = overrides(settings, usual) if usual is not None else {}
-    if "starts_from" in about:
+    encoders = {}
+    if "starts_from" in about:  # a model that brings its features with it
         given["model_name_or_path"] = about["starts_from"]
+    else:
+        encoders = about.get("encoders") or {}
+        given |= _features_words(about["settings"].get("features") or {}, encoders)
     words = ["--set", *(f"{name}={value}" for name, value in given.items())] if given else []
-    encoders = [name for name in (about.get("encoders") or {}).values() if name != SMALL_DEEPSPEECH]
-    return words + [word for name in encoders for word in ("--encoder", name)]
+    return words + [word for name in encoders.values() if name != SMALL_DEEPSPEECH for word in ("--encoder", name)]
+
+
+def _features_words(features: Mapping[str, Any], encoders: Mapping[str, str]) -> dict[str, str]:
+    """Find what `--set` has to say of features: their window, and the layer of an encoder."""
+    from speech_emotion.training.arguments import ModelArguments
+
+    said = {}
+    if features.get("win_length", ModelArguments.win_length) != ModelArguments.win_length:
+        said["win_length"] = str(features["win_length"])
+    for stream, entry in (features.get("encoders") or {}).items():
+        # Which layer is the usual one depends on the kind of network: of the small DeepSpeech it is known.
+        if encoders.get(stream) != SMALL_DEEPSPEECH or entry["layer"] != USUAL_LAYER:
+            said["encoder_layer"] = str(entry["layer"])
+    return said
 
 
 @cache
@@ -129,4 +178,4 @@ def _usual_settings(name: str) -> Mapping[str, Any] | None:
     return get_system(name).settings() if name in list_systems() else None
 
 
-__all__ = ["commands", "hours_text", "overrides", "settings_text"]
+__all__ = ["USUAL_LAYER", "commands", "encoders_note", "hours_text", "overrides", "settings_text"]

@@ -19,6 +19,8 @@ COMPARED: dict[str, str] = {
     "lee-2015": "systems_compared_lee:make_system",
     "lakomkin-2017": "systems_compared_lakomkin:make_system",
 }
+# Those of COMPARED whose maker takes an encoder, too, as the paper's models do.
+WITH_ENCODER = ("lakomkin-2017",)
 # Which extra of the distribution brings a package that is not there.
 EXTRAS = {"opensmile": "bench", "matplotlib": "plots", "tflite": "convert"}
 
@@ -51,7 +53,8 @@ def get_system(
     Args:
         name: One of `list_systems()`; or one with "-permuted" after it, its control: see `PermutedSystem`.
         overrides: For the paper's models: fields of `ModelArguments` or `SERTrainingArguments`, over the preset's.
-        encoder: For the paper's models: folder or id on the Hub of the encoder of "deepspeech".
+        encoder: For the paper's models, and that of Lakomkin et al.: folder or id on the Hub of the encoder of
+            "deepspeech".
         preset: For the paper's models: name of a preset; `None` for the one that the name's suffix says.
 
     Returns:
@@ -69,7 +72,8 @@ def get_system(
     if name in COMPARED:
         module, _, attribute = COMPARED[name].partition(":")
         try:
-            return getattr(importlib.import_module(f"{__package__}.{module}"), attribute)(name)
+            make = getattr(importlib.import_module(f"{__package__}.{module}"), attribute)
+            return make(name, encoder) if encoder is not None and name in WITH_ENCODER else make(name)
         except ModuleNotFoundError as error:
             raise _explained(error, name) from error
     if name not in _neural_names():
@@ -121,4 +125,4 @@ def _explained(error: ModuleNotFoundError, name: str) -> ModuleNotFoundError:
     return ModuleNotFoundError(message, name=missing)
 
 
-__all__ = ["COMPARED", "get_system", "list_systems"]
+__all__ = ["COMPARED", "WITH_ENCODER", "get_system", "list_systems"]

@@ -20,7 +20,7 @@ from .head_claim import head_sentence
 from .paper_figures import published_figures
 from .planned_comparisons import BEST_NOTE, HISTORY
 from .reading_order import CONDITION_TITLES, condition_order, condition_title, system_order
-from .recomputing import commands, hours_text, settings_text
+from .recomputing import commands, encoders_note, hours_text, settings_text
 from .report_sections import Section, system_sections
 
 CLAIMS = "claims"
@@ -90,9 +90,11 @@ def write_report(results: Path, output: Path, corpora: list[str] | None = None) 
         written += _write(output, name, _introduction(systems), systems, sections)
     at_hand, left_out = families_at_hand(findings)
     everything = [system for systems in gathered.values() for system in systems]
-    sentences = "\n".join(filter(None, [head_sentence(results), beside_sentence(gathered)]))
     outcomes = Section("Outcomes", [claims_table(at_hand), comparison_table(at_hand)])
-    notes = f"## Beside the tables\n\n{sentences}\n\n## What was fixed, and when\n\n{HISTORY}\n\n{BEST_NOTE}"
+    sentences = "\n".join(filter(None, [head_sentence(results), beside_sentence(gathered)]))
+    heard = encoders_note(everything)
+    told = f"{sentences}\n\n{heard}" if heard else sentences
+    notes = f"## Beside the tables\n\n{told}\n\n## What was fixed, and when\n\n{HISTORY}\n\n{BEST_NOTE}"
     return written + _write(output, CLAIMS, _claims_introduction(at_hand, left_out), everything, [outcomes], notes)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from transformers.utils import cached_file
 
+from feature_extraction import SERFeatureExtractor
+from modeling_ser import SERConfig
 from speech_emotion.training.heard_speakers import Heard, check_unheard, heard_speakers
 
 WEIGHTS = "model.safetensors"
@@ -20,11 +22,15 @@ class StartingModel:
         public_name: Its id on the Hub, or its folder's name without what lies above it.
         weights: Hash of its weights, 16 hexadecimal digits: another model under the same name is another start.
         heard: Whom it has heard, as `heard_speakers` tells.
+        streams: Feature streams that it reads.
+        fusion: How it fuses them.
     """
 
     public_name: str
     weights: str
     heard: Heard
+    streams: tuple[str, ...]
+    fusion: str
 
     @classmethod
     def read(cls, name_or_path: str, revision: str | None = None) -> "StartingModel":
@@ -52,7 +58,9 @@ class StartingModel:
         with open(path, "rb") as weights:
             digest = hashlib.file_digest(weights, "sha256").hexdigest()[:16]
         name = Path(name_or_path).resolve().name if Path(name_or_path).is_dir() else name_or_path
-        return cls(name, digest, heard)
+        config = SERConfig.from_pretrained(name_or_path, revision=revision)
+        settings, _ = SERFeatureExtractor.get_feature_extractor_dict(name_or_path, revision=revision)
+        return cls(name, digest, heard, tuple(settings["streams"]), config.fusion)
 
     def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
         """Refuse a fold that would validate or test this model on speakers it has heard; see `check_unheard`."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers.utils import cached_file
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
 from modeling_ser.modeling_lakomkin import LakomkinConfig, LakomkinNetwork
@@ -40,7 +41,8 @@ class Lakomkin(NetworkSystem):
     Args:
         name: As of `System`.
         title: As of `System`.
-        pretrained: Folder of a DeepSpeech with 26 coefficients and the English alphabet, or `None` for none.
+        pretrained: Folder, or id on the Hub, of a DeepSpeech with 26 coefficients and the English alphabet; `None` for
+            none.
         config: Sizes of the emotion branch; what depends on the task or the recognizer is set.
         recipe: How to train.
         hidden_size: Units of a recognizer that starts from random weights.
@@ -57,7 +59,7 @@ class Lakomkin(NetworkSystem):
     ) -> None:
         default = Recipe(epochs=40, patience=8, learning_rate=3e-4)
         super().__init__(name, title, recipe or default)
-        self.pretrained = None if pretrained is None else Path(pretrained)
+        self.pretrained = None if pretrained is None else str(pretrained)
         self.config = config or LakomkinConfig()
         self.hidden_size = hidden_size
 
@@ -105,7 +107,7 @@ class Lakomkin(NetworkSystem):
     def train(self, task: FoldTask) -> tuple[nn.Module, list[Items], dict[str, Any]]:
         """Train both branches, and tell what the recognizer began with and had to learn from."""
         network, items, about = super().train(task)
-        about["recognizer_starts_from"] = "random weights" if self.pretrained is None else self.pretrained.name
+        about["recognizer_starts_from"] = "random weights" if self.pretrained is None else self._public_name
         about["transcribed_training_clips"] = sum(bool(letters) for letters in items[0].symbols)
         return network, items, about
 
@@ -113,13 +115,18 @@ class Lakomkin(NetworkSystem):
         """Return sizes, the weight of CTC and what the recognizer starts from."""
         start: dict[str, Any] = {"random_weights": self.hidden_size}
         if self.pretrained is not None:
-            start = {"weights": self.pretrained.name, "fingerprint": self._fingerprint}
+            start = {"weights": self._public_name, "fingerprint": self._fingerprint}
         return {"network": asdict(self.config), "ctc_weight": CTC_WEIGHT, "recognizer": start}
+
+    @property
+    def _public_name(self) -> str:
+        """An id on the Hub, or a folder's name without what lies above it."""
+        return Path(self.pretrained).resolve().name if Path(self.pretrained).is_dir() else self.pretrained
 
     @cached_property
     def _fingerprint(self) -> str:
         """A few digits that change when the weights do."""
-        with open(self.pretrained / "model.safetensors", "rb") as weights:
+        with open(cached_file(self.pretrained, "model.safetensors"), "rb") as weights:
             return hashlib.file_digest(weights, "sha256").hexdigest()[:16]
 
 
@@ -168,13 +175,15 @@ def lakomkin_2017(pretrained: str | Path | None = SMALL_DEEPSPEECH) -> System:
     return Lakomkin("lakomkin-2017", title + ("" if pretrained else " (recognizer from random weights)"), pretrained)
 
 
-def make_system(name: str) -> System:
+def make_system(name: str, encoder: str | None = None) -> System:
     """Make the system of a name, as the registry asks.
 
     Args:
         name: "lakomkin-2017".
+        encoder: Folder or id on the Hub of a DeepSpeech; `None` for the one that comes with the library.
     """
-    return {"lakomkin-2017": lakomkin_2017}[name]()
+    make = {"lakomkin-2017": lakomkin_2017}[name]
+    return make() if encoder is None else make(encoder)
 
 
 __all__ = ["Lakomkin", "lakomkin_2017", "letter_loss", "make_system"]

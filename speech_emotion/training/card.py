@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard
 from speech_emotion.evaluation import confusion_table
 
 from .card_parts import LIBRARY, TrainingReport, fill_card
+from .stages import describe_stages
 
 TEMPLATE = "model_card.md"
 TASK = "audio-classification"
@@ -47,6 +48,7 @@ class RunReport(TrainingReport):
         architecture: The network, in words.
         heard_before: For a model that was fine-tuned, whom it had heard before, by title of their corpus, as `train`
             and `validation`; `None` where that is not known.
+        stages: Where the training was resumed with other settings, as `record_stage` returns them.
 
     What else there is, is of `TrainingReport`.
     """
@@ -58,6 +60,7 @@ class RunReport(TrainingReport):
     test: SplitReport
     architecture: str = ENCODER
     heard_before: dict[str, dict[str, list[str]]] | None = field(default_factory=dict)
+    stages: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
@@ -166,6 +169,7 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
         validation_speakers=", ".join(report.validation.speakers),
         test_speakers=", ".join(report.test.speakers),
         features="; ".join(report.streams),
+        stages=" ".join(describe_stages(report.stages)),
     )
 
 

@@ -31,6 +31,7 @@ from .launch import check_launch, prepare_folder, sole_training
 from .normalization import feature_statistics
 from .provenance import corpus_title, library_versions, training_settings
 from .reproducible_trainer import Augmentation
+from .run_identity import clips_identity, features_identity, settle_identity
 from .splits import check_recordings
 from .stages import record_stage
 
@@ -97,6 +98,7 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
     if training.should_log:
         for name, split in clips.items():
             print(f"{name:<10} {_in_words(SpokenSplit(**describe_split(split, seconds)))}", flush=True)
+    settle_identity(folder, checkpoint, reader.identity(), training.process_index == 0)
     set_seed(training.seed)
     network, augmentations = make_recognizer(model_args, reader.tokenizer, clips["train"])
     stages = []
@@ -188,6 +190,15 @@ class ClipReader:
         check_recordings(self._recordings, self.fold.name)
         vocabulary = self.tokenizer.get_vocab()
         return make_transcribed_split(name, part, features, vocabulary, self.data.skip_bad)
+
+    def identity(self) -> dict[str, object]:
+        """Return what a run is of, and has to be when it is resumed."""
+        speakers = dict(zip(self.rows["id"], self.rows["speaker"], strict=True))
+        parts = {
+            name: clips_identity([(clip,) for clip in ids], [speakers[clip] for clip in ids])
+            for name, ids in self.fold.splits.items()
+        }
+        return {"corpus": corpus_title(self.rows), "features": features_identity(self.extractor), **parts}
 
 
 def make_recognizer(

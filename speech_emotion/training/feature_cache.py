@@ -49,7 +49,7 @@ def cache_features(
     """
     if not len(rows):
         raise ValueError("There are no clips to take features of.")
-    fingerprint = Hasher.hash([rows._fingerprint, *_state(extractor), skip_bad])
+    fingerprint = Hasher.hash([rows._fingerprint, *extractor_state(extractor), skip_bad])
     waiting = _clips_that_may_wait(max(rows["duration"]), extractor)
 
     def extract(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -121,7 +121,7 @@ def cache_streamed(
         generate,
         features=datasets.Features({**{name: rows.features[name] for name in columns}, **_feature_columns(extractor)}),
         cache_dir=cache_dir,
-        fingerprint=Hasher.hash([state, *_state(extractor), skip_bad]),
+        fingerprint=Hasher.hash([state, *extractor_state(extractor), skip_bad]),
         writer_batch_size=_clips_that_may_wait(LONGEST_SECONDS, extractor),
     )
     if not len(table):
@@ -132,7 +132,15 @@ def cache_streamed(
     return clips, table.select_columns(["id", *FEATURE_COLUMNS]).with_format("numpy")
 
 
-def _state(extractor: SequenceFeatureExtractor) -> list[object]:
+def extractor_state(extractor: SequenceFeatureExtractor) -> list[object]:
+    """List all that an extractor's features depend on: versions and settings, but not where its code was saved.
+
+    Args:
+        extractor: The extractor.
+
+    Returns:
+        What fingerprints are made of.
+    """
     settings = {name: value for name, value in extractor.to_dict().items() if name != "auto_map"}
     return [CACHE_VERSION, extractor.feature_extraction_version, settings]
 

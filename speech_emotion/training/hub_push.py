@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 SHARED_SUFFIXES = (".safetensors", ".json", ".py", ".md")
 # What a finished run says of its weights.
 TOLD = ("README.md", "results.json")
-KEPT_BACK = ("stages.json", "trainer_state.json")
+KEPT_BACK = ("run.json", "stages.json", "trainer_state.json")
 
 
 def shared_files(folder: str | Path) -> dict[str, Path]:

@@ -25,8 +25,10 @@ from .fine_tuning import loaded_arguments
 from .heard_speakers import check_unheard, heard_speakers
 from .launch import check_launch, prepare_folder, sole_training
 from .provenance import corpus_title, library_versions, training_settings
+from .run_identity import clips_identity, features_identity, settle_identity
 from .split_report import report_split, speakers_of
-from .splits import choose_fold, keep_labels, make_splits
+from .splits import Splits, choose_fold, keep_labels, make_splits
+from .stages import record_stage
 from .stream_state import stream_state
 from .trainer import SERTrainer
 
@@ -97,6 +99,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
     heard = heard_speakers(model_args.model_name_or_path, model_args.model_revision)
     validating, tested = speakers_of(splits.validation), speakers_of(splits.test)
     check_unheard(heard, corpus_title(rows), validating, tested, str(model_args.model_name_or_path))
+    settle_identity(folder, checkpoint, _identity(rows, labels, splits, extractor), training.process_index == 0)
     if training.should_log:
         print(describe_splits(public_name(data.corpus), fold.name, labels, splits), flush=True)
     set_seed(training.seed)
@@ -114,6 +117,9 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         augmentations=make_augmentations(model_args, extractor, network),
         callbacks=[EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else [],
     )
+    stages = []
+    if training.process_index == 0:
+        stages = record_stage(folder, checkpoint, _asked_for(data, model_args, training))
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.stop.stopped:
         return TrainingResult(folder, stopped=True)
@@ -151,6 +157,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         test=parts["test"],
         arguments=_asked_for(data, model_args, training),
         versions=library_versions(),
+        stages=stages,
         heard_before=None if heard is None else {title: dict(parts) for title, parts in heard.items()},
     )
     if trainer.is_world_process_zero():
@@ -197,6 +204,16 @@ def load_with_features(
     return cache_streamed(
         stream, stream_state(data.corpus), extractor, data.skip_bad, device=device, cache_dir=data.cache_dir
     )
+
+
+def _identity(
+    rows: datasets.Dataset, labels: list[str], splits: Splits, extractor: SERFeatureExtractor
+) -> dict[str, object]:
+    """What a run is of, and has to be when it is resumed."""
+    parts = {
+        name: clips_identity(list(zip(one.ids, one.labels, strict=True)), one.speakers) for name, one in splits.items()
+    }
+    return {"corpus": corpus_title(rows), "labels": labels, "features": features_identity(extractor), **parts}
 
 
 def _asked_for(data: DataArguments, model: ModelArguments, training: SERTrainingArguments) -> dict[str, object]:

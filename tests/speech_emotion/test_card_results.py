@@ -9,6 +9,7 @@ import pytest
 
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation.seed_metrics import mean_sd, pooled_metrics
+from speech_emotion.experiments.card_results import recipe_differences
 from speech_emotion.experiments.registry import get_system
 from speech_emotion.experiments.report import read_results
 from speech_emotion.training.arguments import ModelArguments, SERTrainingArguments
@@ -56,7 +57,9 @@ def write_run(folder: Path, report: RunReport) -> Path:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     entries = []
     for name in ("model-1", "model-1-ensemble"):
-        about = {"settings": {"system": get_system(name).settings()}, "encoders": {}}
+        system = get_system(name)
+        features = system.make_extractor().to_dict()
+        about = {"settings": {"system": system.settings(), "features": features}, "encoders": {}}
         entries += all_folds(name, (0, 1, 2), corpus="emodb", about=about)
     entries += all_folds("opensmile-compare-svm", corpus="emodb", about={"settings": {"system": {"kind": "svm"}}})
     entries += all_folds("model-2", corpus="emodb")[:-4]
@@ -99,6 +102,9 @@ def test_a_card_shows_its_recipes_cross_validation(results: Path, tmp_path: Path
         ({"hidden_size": 64}, "model-1", "otherwise (here): hidden_size is 128 there and 64 here"),
         ({"learning_rate": 0.1}, "model-1", "learning_rate is 0.001 there and 0.1 here"),
         ({"world_size": 2}, "model-1", "per_device_train_batch_size is 16 there and 32 here"),
+        ({"win_length": 2048}, "model-1", "win_length is 400 there and 2048 here"),
+        ({"model_name_or_path": "you/start"}, "model-1", "model_name_or_path is null there and \"you/start\" here"),
+        ({"load_best_model_at_end": False}, "model-1", "load_best_model_at_end is true there and false here"),
         ({}, "model-1-ensemble", "imbalance is \"ensemble\" there, which train.py does not have"),
         ({}, "opensmile-compare-svm", "not one of the models that train.py trains"),
         ({}, "model-2", "has no complete seed of model-2 on emodb; complete there: model-1, model-1-ensemble"),
@@ -112,6 +118,16 @@ def test_another_recipe_is_refused(
     code, error = show(run, system)
     assert code == 1 and message in error
     assert (run / "README.md").read_text() == before
+
+
+def test_another_layer_of_an_encoder_is_another_recipe() -> None:
+    system, run = get_system("model-2"), {"streams": ["deepspeech"], "encoder_layer": 2}
+    features = system.make_extractor().to_dict()
+    about = {"settings": {"system": system.settings(), "features": features}}
+    about["encoders"] = {"deepspeech": "deepspeech-small"}
+    assert list(recipe_differences(report_of(**run).arguments, about)) == ["encoder_layer is 5 there and 2 here"]
+    for layer in (None, 5):
+        assert not list(recipe_differences(report_of(**run | {"encoder_layer": layer}).arguments, about))
 
 
 def test_other_emotions_and_cards_without_a_place_are_refused(tmp_path: Path, show: Callable) -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation.fold_scores import FoldScores, read_fold_scores
 from speech_emotion.evaluation.system_scores import gather_systems
-from speech_emotion.experiments.fold_results import FoldKey, sole_computation
+from speech_emotion.experiments.fold_results import FoldKey, differences, sole_computation
 from speech_emotion.experiments.main import main
 from speech_emotion.experiments.recomputing import commands
 from speech_emotion.training.main import main as train
@@ -158,7 +158,9 @@ def test_processes_launched_together_train_each_fold_together(places: str, tmp_p
     (fold,) = read_fold_scores(tmp_path / "two")
     assert main(words(places, tmp_path / "one", more)) == 0
     (alone,) = read_fold_scores(tmp_path / "one")
-    assert fold.about["settings"] == alone.about["settings"]  # the batch is shared out: 2 × 8 clips
+    # The batch is shared out, 2 × 8 clips; that there are two processes is told.
+    asked = fold.about["settings"], alone.about["settings"]
+    assert list(differences(*asked)) == ["system.training.processes is 2 there and null here"]
     assert fold.clips == alone.clips
     np.testing.assert_allclose(fold.scores.astype(float), alone.scores.astype(float), atol=2e-3)
     refused = run_command([*command, "--workers", "2"], env=environment, cwd=tmp_path, check=False)
@@ -253,7 +255,13 @@ def test_every_fold_fine_tunes_a_model_that_has_heard_nobody_it_is_tested_on(
     (line,) = commands(gather_systems(read_fold_scores(results)))
     assert "--set num_train_epochs=1 model_name_or_path=run" in line
 
+    other = [word if word != "model-1" else "model-3" for word in command]
     capsys.readouterr()
+    assert main(other) == 1
+    told = capsys.readouterr().err
+    assert "model-3 reads mel + deepspeech with the fusion 'frame', but run, the model to start from, mel with" in told
+    assert not (results / "polish" / "model-3").exists()
+
     weights = load_file(run / "model.safetensors")
     weights["classifier.out_proj.bias"] += 1
     save_file(weights, run / "model.safetensors", {"format": "pt"})

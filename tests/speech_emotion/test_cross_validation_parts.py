@@ -24,8 +24,9 @@ from speech_emotion.experiments.fold_results import FoldKey, differences, sole_c
 from speech_emotion.experiments.fold_runner import FoldRunner
 from speech_emotion.experiments.fold_training import TrainedFold, subset
 from speech_emotion.experiments.imbalance import oversample, undersample
+from speech_emotion.experiments.main import get_parser, make_plan
 from speech_emotion.experiments.mapped_features import MappedFeatures
-from speech_emotion.experiments.neural_arguments import parse_overrides, training_arguments
+from speech_emotion.experiments.neural_arguments import parse_overrides, training_arguments, training_record
 from speech_emotion.experiments.neural_system import NUM_MEMBERS, NeuralSystem
 from speech_emotion.experiments.system import FoldTask
 from speech_emotion.experiments.worker_pool import Failure, Worker
@@ -215,10 +216,38 @@ def test_subset_keeps_what_belongs_together(splits: Splits) -> None:
 
 
 def test_settings_are_read_with_their_types() -> None:
-    found = parse_overrides(["dropout=0.1", "num_train_epochs=2", "class_weights=balanced"])
-    assert found == {"dropout": 0.1, "num_train_epochs": 2.0, "class_weights": "balanced"}
+    found = parse_overrides(["dropout=0.1", "num_train_epochs=2", "pooling=functionals"])
+    assert found == {"dropout": 0.1, "num_train_epochs": 2.0, "pooling": "functionals"}
     with pytest.raises(ValueError, match="'dropout' is no setting; write for example"):
         parse_overrides(["dropout"])
+
+
+@pytest.mark.parametrize("word", ["streams=deepspeech", "fusion=late", "class_weights=none", "loss=focal"])
+def test_what_a_systems_name_says_cannot_be_set(word: str) -> None:
+    with pytest.raises(ValueError, match="belongs to the name of a system and cannot be set; choose model-"):
+        parse_overrides([word])
+
+
+@pytest.mark.filterwarnings("default:.*not heeded by")
+def test_options_that_no_system_heeds_are_refused_and_others_told(recwarn: pytest.WarningsRecorder) -> None:
+    def plan(*words: str) -> Plan:
+        return make_plan(get_parser().parse_args(["--corpora", "emodb", *words]))
+
+    with pytest.raises(ValueError, match="--set is for the paper's models; satt-2017, lee-2015 would not heed it"):
+        plan("--systems", "satt-2017", "lee-2015", "--set", "max_steps=3")
+    with pytest.raises(ValueError, match="--encoder is for the paper's models; satt-2017 would not heed it"):
+        plan("--systems", "satt-2017", "--encoder", "words")
+    assert not recwarn.list
+    assert plan("--systems", "lakomkin-2017", "--encoder", "words").encoder == "words" and not recwarn.list
+    assert plan("--systems", "model-1", "satt-2017", "--set", "max_steps=3").overrides == {"max_steps": 3}
+    assert "--set is for the paper's models and not heeded by satt-2017." in str(recwarn.pop().message)
+
+
+def test_the_number_of_processes_is_told_where_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "processes" not in training_record({})
+    monkeypatch.setattr("speech_emotion.training.arguments.SERTrainingArguments.world_size", property(lambda _: 2))
+    record = training_record({})
+    assert (record["processes"], record["per_device_train_batch_size"]) == (2, 16)
 
 
 def test_the_batch_is_shared_out_among_processes(monkeypatch: pytest.MonkeyPatch) -> None:

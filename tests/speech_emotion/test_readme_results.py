@@ -107,6 +107,9 @@ def test_the_claim_of_heads_is_told_from_their_study(results: Path, region: str,
     assert text.startswith("- **Claim 5: supported.** Not all heads") and "(`make heads`)" in text
     told = "+0.20 nats [+0.10, +0.30]; correlation +0.03 [+0.00, +0.06]; 6 models, 24 speakers."
     assert f"\n  - RAVDESS: {told}\n  - EmoDB: " in text
+    (tmp_path / "heads" / "ravdess" / "heads.json").unlink()
+    text = head_sentence(tmp_path)
+    assert text.startswith("- **Claim 5: not run.** Not all heads") and "\n  - RAVDESS: not studied." in text
     unsure = {"lead": [0.2, -0.1, 0.3], "correlation": [0.1, 0.05, 0.2]}
     assert judge_heads([pooled, unsure]) == "not decided" and judge_heads([pooled]) == "supported"
     for damaged in ('[{"model": "a"}]', '{"pooled": null}', '{"pooled": {"lead": [1, 1, 1]}}'):

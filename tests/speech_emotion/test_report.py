@@ -15,7 +15,7 @@ from speech_emotion.evaluation.summary import summary_table
 from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.tables import csv_table, latex_escape, latex_table
 from speech_emotion.evaluation.titles import system_title
-from speech_emotion.experiments.claims import claim_outcome, evaluate_claims, judge
+from speech_emotion.experiments.claims import Finding, claim_outcome, evaluate_claims, judge
 from speech_emotion.experiments.neural_arguments import parse_overrides
 from speech_emotion.experiments.paper_figures import published_difference
 from speech_emotion.experiments.planned_comparisons import (
@@ -27,7 +27,7 @@ from speech_emotion.experiments.planned_comparisons import (
     SECOND,
     Comparison,
 )
-from speech_emotion.experiments.recomputing import commands, settings_text
+from speech_emotion.experiments.recomputing import commands, encoders_note, overrides, settings_text
 from speech_emotion.experiments.registry import get_system
 from speech_emotion.experiments.report import write_report
 
@@ -138,6 +138,53 @@ def test_commands_say_how_the_models_were_trained() -> None:
     words = compact.split()[1:]
     assert get_system("model-1", parse_overrides(words)).settings() == settings_of(systems["model-1"])
     assert settings_text([systems["plain"]]) == ""
+
+
+def test_commands_say_of_what_window_and_layer_features_were() -> None:
+    def command(features: dict[str, Any], **about: Any) -> str:
+        system = get_system("model-2").settings()
+        facts = {"settings": {"system": system, "features": features}, "encoders": {"deepspeech": "deepspeech-small"}}
+        return commands(gather_systems(all_folds("model-2", (0,), about=facts | about)))[0].partition(" --set ")[2]
+
+    usual = {"win_length": 400, "encoders": {"deepspeech": {"layer": 5}}}
+    assert command(usual) == ""
+    assert command(usual | {"win_length": 2048}) == "win_length=2048"
+    other = {"win_length": 400, "encoders": {"deepspeech": {"layer": 2}}}
+    assert command(other) == "encoder_layer=2"
+    words = {"encoders": {"deepspeech": "you/words"}}
+    assert command(usual, **words) == "encoder_layer=5 --encoder you/words"
+    # A model that folds start from brings features and encoder with it.
+    assert command(other, **words, starts_from="you/start") == "model_name_or_path=you/start"
+    assert overrides({"model": {"stem_channels": [16]}, "training": {}}, {"model": {}, "training": {}}) == {
+        "stem_channels": "16"
+    }
+
+
+def test_pages_say_which_network_hears_words() -> None:
+    def note(*names: str) -> str:
+        systems = []
+        for name in names:
+            about = {"encoders": {"deepspeech": name}}
+            systems += gather_systems(all_folds("model-2", (0,), corpus=name.replace("/", "-"), about=about))
+        return encoders_note(systems)
+
+    assert encoders_note(gather_systems(all_folds("model-1"))) == ""
+    assert note("deepspeech-small").endswith("learned from 2.3 hours of English, not the paper's.")
+    assert note("you/words", "deepspeech-0.4.1") == "Models 2 and 3 hear through deepspeech-0.4.1 or you/words."
+
+
+def test_a_claim_is_not_tested_by_systems_that_were_trained_otherwise() -> None:
+    def finding(**changes: int) -> Finding:
+        systems = []
+        for name, changed in (("model-1-ensemble", {}), ("model-1", changes)):
+            about = {"settings": {"system": get_system(name, changed).settings()}}
+            systems += gather_systems(all_folds(name, corpus="ased-imbalanced", about=about))
+        return next(one for one in evaluate_claims({"ased-imbalanced": systems}) if one.comparison.name == "4, UA")
+
+    assert finding().difference is not None
+    other = finding(hidden_size=64)
+    assert other.outcome == "not run" and other.difference is None
+    assert other.reason == "trained otherwise: model.hidden_size is 128 there and 64 here"
 
 
 def settings_of(system: SystemScores) -> dict[str, Any]:

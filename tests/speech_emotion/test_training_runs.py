@@ -213,6 +213,53 @@ def test_sigterm_exits_143_and_the_resumed_run_reports_the_same(
 
 
 @pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            "--fold 2",
+            "run with other train speakers: m1, m4, m5, not m1, m2, m5 and other validation speakers: m3, not",
+        ),
+        ("--fold 1 --labels neutral fear anger", "other labels: anger, fear, neutral, not neutral, fear, anger"),
+        ("--fold 1 --win_length 800", "is of a run with other features. Resume it with"),
+    ],
+    ids=["fold", "labels", "features"],
+)
+def test_a_run_of_something_else_is_not_resumed(
+    finished: Path,
+    corpus_dir: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    other: str,
+    message: str,
+) -> None:
+    run = tmp_path / "model"
+    shutil.copytree(finished, run)
+    before = (run / "results.json").read_bytes()
+    more = f"--num_train_epochs 4 {other} --resume_from_checkpoint true"
+    assert train(words(corpus_dir, cache_dir, run, more)) == 1
+    assert message in capsys.readouterr().err
+    assert (run / "results.json").read_bytes() == before
+    assert json.loads((run / "run.json").read_text())["test"]["speakers"] == ["m2"]
+
+
+def test_a_resumption_with_other_settings_is_told_on_the_card(
+    finished: Path, corpus_dir: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = tmp_path / "model"
+    shutil.copytree(finished, run)
+    more = "--num_train_epochs 4 --fold 1 --learning_rate 0.0005 --resume_from_checkpoint true"
+    assert train(words(corpus_dir, cache_dir, run, more)) == 0
+    results = json.loads((run / "results.json").read_text())
+    assert [stage["settings"]["learning_rate"] for stage in results["stages"]][1:] == [0.0005]
+    card = " ".join((run / "README.md").read_text().split())
+    assert "it was resumed with num_train_epochs 4.0 instead of 3.0, learning_rate 0.0005 instead of" in card
+    (run / "run.json").unlink()
+    assert train(words(corpus_dir, cache_dir, run, more)) == 1
+    assert "run.json, which says whom its run was trained with, is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("launcher", "message"),
     [
         ("-m accelerate.commands.launch --cpu --num_processes 2", "starts a single process"),

@@ -1,0 +1,109 @@
+"""A training that is resumed must be of the clips, labels and features that it began with."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import SequenceFeatureExtractor
+
+from speech_emotion.files import write_json
+
+from .feature_cache import extractor_state
+
+FILE_NAME = "run.json"
+
+
+def clips_identity(clips: Sequence[Sequence[Any]], speakers: Sequence[str]) -> dict[str, Any]:
+    """Describe a split so that another can be told from it.
+
+    Args:
+        clips: For each clip its id and whatever is learned of it, as JSON holds it.
+        speakers: Speaker of each clip.
+
+    Returns:
+        The names of its speakers, and a digest of its clips.
+
+    Example:
+        >>> clips_identity([("a", 0), ("b", 1)], ["m1", "m1"])["speakers"]
+        ['m1']
+    """
+    digest = hashlib.sha256(json.dumps([list(clip) for clip in clips]).encode()).hexdigest()
+    return {"speakers": sorted(set(speakers)), "clips": digest}
+
+
+def features_identity(extractor: SequenceFeatureExtractor) -> str:
+    """Return a digest of all that an extractor's features depend on.
+
+    Args:
+        extractor: The extractor.
+
+    Returns:
+        A hexadecimal number; the same before and after saving.
+    """
+    *versions, settings = extractor_state(extractor)
+    # Where an encoder lies says nothing of what it computes: its digest does.
+    encoders = {name: [entry["layer"], entry["digest"]] for name, entry in (settings.get("encoders") or {}).items()}
+    state = json.dumps([versions, settings | {"encoders": encoders}], sort_keys=True, default=str)
+    return hashlib.sha256(state.encode()).hexdigest()
+
+
+def settle_identity(folder: Path, checkpoint: Path | None, identity: Mapping[str, Any], write: bool = True) -> None:
+    """Write down at the beginning what a run is of, and refuse to resume a run of something else.
+
+    Otherwise a model that learned from one fold's speakers would be reported as tested on them.
+
+    Args:
+        folder: Folder of the run; the record is `run.json` in it.
+        checkpoint: The checkpoint that is resumed from, with the record of its run beside it; `None` at the beginning.
+        identity: What the run is of, by name, as JSON holds it.
+        write: Whether to write the record: on the first of several processes only.
+
+    Raises:
+        ValueError: If the checkpoint is of a run of something else, naming what differs.
+        FileNotFoundError: If the checkpoint's run has no record.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     settle_identity(Path(name), None, {"labels": ["anger", "fear"]})
+        ...     settle_identity(Path(name), Path(name, "checkpoint-9"), {"labels": ["fear", "anger"]})
+        Traceback (most recent call last):
+            ...
+        ValueError: ...checkpoint-9 is of a run with other labels: anger, fear, not fear, anger. Resume it ...
+    """
+    current = json.loads(json.dumps(dict(identity)))  # as it will be read back
+    if checkpoint is not None:
+        record = checkpoint.parent / FILE_NAME
+        if not record.is_file():
+            raise FileNotFoundError(
+                f"{checkpoint} cannot be resumed: {record}, which says whom its run was trained with, is missing."
+            )
+        earlier = json.loads(record.read_text(encoding="utf-8"))
+        different = [_difference(name, earlier.get(name), value) for name, value in current.items()]
+        if any(different):
+            raise ValueError(
+                f"{checkpoint} is of a run with {' and '.join(filter(None, different))}. Resume it with the arguments "
+                "that it began with, or start anew: --overwrite_output_dir true, or another --output_dir."
+            )
+    if write:
+        write_json(folder / FILE_NAME, current)
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """Say what an earlier run had otherwise; nothing if it is the same."""
+    if before == now:
+        return ""
+    if isinstance(before, dict) and isinstance(now, dict):
+        before, now = before.get("speakers"), now.get("speakers")
+        name = f"{name} clips" if before == now else f"{name} speakers"
+    told = before != now and name != "features" and before is not None
+    return f"other {name}" + (f": {_words(before)}, not {_words(now)}" if told else "")
+
+
+def _words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+__all__ = ["clips_identity", "features_identity", "settle_identity"]
