@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.utils import httpx  # its errors are those of a lost connection
+
 from .audio_leaks import check_audio_disjoint
 from .corpus_audit import Finding, audit_corpus
 from .corpus_checks import CountWarning, SpeakerWarning
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m dataset_scrip
         warnings.simplefilter("always", UserWarning)
         try:
             return args.run(args) or 0
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, httpx.HTTPError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
 

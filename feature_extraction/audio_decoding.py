@@ -26,6 +26,11 @@ MOST_CHANNELS = 32
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; speech below the former is none any more
 
 _BLOCK_FRAMES = 1 << 18
+# Full scale is 1. Sums of windows and resampling go somewhat beyond; samples of 16 bits that were not divided, far.
+PLAUSIBLE_PEAK = 8.0
+# The power of a window of larger samples would be no finite float32.
+LARGEST_PEAK = 1e15
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://)[^/]*@")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _CONVERT = "convert it first, for example with `ffmpeg -i <source> clip.wav`"
 
@@ -100,7 +105,8 @@ def check_waveform(samples: np.ndarray, name: str) -> None:
         name: What messages call it.
 
     Raises:
-        ValueError: It is not 1-D, is empty, or holds NaN or infinite samples.
+        ValueError: It is not 1-D, is empty, holds NaN or infinite samples, or such large ones that their energy would
+            not be finite.
 
     Example:
         >>> import numpy as np
@@ -123,6 +129,15 @@ def check_waveform(samples: np.ndarray, name: str) -> None:
             f"{name}: {len(bad)} of {len(samples)} samples {verb} NaN or infinite, the first at index {bad[0]}; "
             "repair or drop the clip."
         )
+    peak = float(max(samples.max(), -samples.min()))
+    if peak > LARGEST_PEAK:
+        raise ValueError(f"{name}: samples reach {peak:.3g}, which is no sound; read it with its true sample format.")
+    if peak > PLAUSIBLE_PEAK:
+        warnings.warn(
+            f"{name}: samples reach {peak:.5g}, and full scale is 1. They look like whole numbers turned into floats: "
+            "divide them by their full scale (32768 for 16 bits).",
+            stacklevel=3,
+        )
     if not samples.any():
         warnings.warn(
             f"{name}: digital silence, every sample is 0; what is said of it means nothing.",
@@ -138,8 +153,8 @@ def describe_source(source: Any) -> str:
         source: Anything that `load_audio` takes.
 
     Returns:
-        For example "speech.wav", "https://host/speech.wav" (without its query, which may hold a key), "bytes",
-        "array".
+        For example "speech.wav", "https://host/speech.wav" (without its query and user, which may hold a key or a
+        password), "bytes", "array".
 
     Example:
         >>> describe_source({"path": "speech.wav", "bytes": b"..."}), describe_source(b"...")
@@ -147,7 +162,7 @@ def describe_source(source: Any) -> str:
     """
     if isinstance(source, str | Path):
         text = str(source)
-        return text.split("?", 1)[0] if _SCHEME.match(text) else text or "empty path"
+        return _public_url(text) if _SCHEME.match(text) else text or "empty path"
     if isinstance(source, bytes | bytearray | memoryview):
         return "bytes"
     if isinstance(source, Mapping):
@@ -195,6 +210,11 @@ def to_float(samples: Any, name: str) -> np.ndarray:
         full_scale = 2.0 ** (8 * array.dtype.itemsize - 1)
         middle = full_scale if array.dtype.kind == "u" else 0.0
         return ((array - middle) / full_scale).astype(np.float32)
+    if array.dtype.kind in "OUST":
+        raise ValueError(
+            f"{name}: an array of {array.dtype} is no waveform; if it holds paths, give list(…) of it, else convert "
+            "it to float32."
+        )
     mend = "convert them to float32 or int16"
     if array.dtype.kind in "iu":
         mend += " (64-bit integers do not tell what full scale is)"
@@ -363,11 +383,16 @@ def _download(url: str, name: str) -> Iterator[bytes]:
     raise ConnectionError(f"{name}: more than {DOWNLOAD_REDIRECTS} redirects; give the file's final URL.")
 
 
+def _public_url(url: str) -> str:
+    """A URL without its query, and without the user and password before its host."""
+    return _USER.sub(r"\1", url.split("?", 1)[0])
+
+
 def _check_scheme(url: str, name: str) -> None:
     scheme = _SCHEME.match(url)
     if scheme is None or scheme[1].lower() not in ("http", "https"):
         raise ValueError(
-            f"{name}: audio is fetched over http and https only, not from {url.split('?', 1)[0]}; "
+            f"{name}: audio is fetched over http and https only, not from {_public_url(url)}; "
             "download the file and give its path."
         )
 

@@ -1,6 +1,8 @@
 """The feature extractor: waveforms in, one padded sequence of features and its mask out."""
 
 import copy
+import difflib
+import inspect
 import os
 import shutil
 import tempfile
@@ -324,6 +326,33 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
                 place = {**hub, "revision": None, **_source(entry)}
             extractor._attach(stream, _load(**{**place, "layer": entry["layer"]}), extractor.sampling_rate)
         return loaded
+
+    @classmethod
+    def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Self:
+        """Make an extractor of a dictionary.
+
+        Args:
+            feature_extractor_dict: What a `preprocessor_config.json` holds.
+            kwargs: Settings to change, also such as the file does not have, and `return_unused_kwargs`.
+
+        Returns:
+            The extractor.
+
+        Raises:
+            ValueError: If it is that of another kind of extractor, or a setting is misspelled.
+        """
+        kind = feature_extractor_dict.get("feature_extractor_type", cls.__name__)
+        if kind != cls.__name__:
+            raise ValueError(
+                f"These are the settings of a {kind}, not of a {cls.__name__}; load them with their own class."
+            )
+        own = [name for name in inspect.signature(SERFeatureExtractor).parameters if name != "kwargs"]
+        changed = {name: kwargs.pop(name) for name in own if name in kwargs}
+        for name in kwargs:  # what else there is belongs to transformers, which passes on much of its own
+            meant = difflib.get_close_matches(name, own, n=1, cutoff=0.85)
+            if meant and not kwargs.get("return_unused_kwargs"):
+                raise ValueError(f"{cls.__name__} has no setting {name!r}; {meant[0]!r} is meant, perhaps.")
+        return super().from_dict(feature_extractor_dict | changed, **kwargs)
 
     def save_pretrained(
         self,

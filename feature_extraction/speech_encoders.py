@@ -18,6 +18,8 @@ from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from .modeling_deepspeech import DeepSpeechModel
 
 DEEPSPEECH_LAYER = 5  # the paper's choice
+# Kinds whose frames are those of their convolutions, and the same whatever else is in the batch.
+WAVEFORM_MODELS = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 CLIPS_PER_PASS = 8  # what a pass keeps in memory is bounded by this many clips
 
 
@@ -184,10 +186,14 @@ class WaveformEncoder(SpeechEncoder):
             return_tensors="pt",
         ).to(device)
         lengths = inputs["attention_mask"].sum(dim=1)
-        frames = self.model._get_feat_extract_output_lengths(lengths).tolist()
+        # Not those of an adapter, which comes after the transformer's layers: hidden states are never cut by it.
+        adapter = {"add_adapter": False} if getattr(self.model.config, "add_adapter", False) else {}
+        frames = self.model._get_feat_extract_output_lengths(lengths, **adapter).tolist()
         if len(set(frames)) == 1:
             inputs.pop("attention_mask")
         states = self.model(**inputs, output_hidden_states=True).hidden_states[self.layer]  # (clips, frames, size)
+        if states.shape[1] != max(frames):
+            raise RuntimeError(f"{states.shape[1]} frames came where {max(frames)} were to come.")
         return [clip[:length] for clip, length in zip(states, frames, strict=True)]
 
 
@@ -229,8 +235,10 @@ class WhisperEncoder(SpeechEncoder):
             truncation=True,
             return_tensors="pt",
         )["input_features"].to(waveforms[0].device, self.model.dtype)
-        states = self.model(inputs, output_hidden_states=True).hidden_states[self.layer]  # (parts, frames, size)
-        readings = iter(states)
+        # A clip of ten minutes has twenty parts, and a pass keeps every layer's states until its end.
+        passes = inputs.split(CLIPS_PER_PASS)
+        states = [self.model(some, output_hidden_states=True).hidden_states[self.layer] for some in passes]
+        readings = iter(torch.cat(states))  # each (frames, size)
         return [torch.cat([next(readings)[: -(-len(part) // self.step)] for part in clip]) for clip in parts]
 
 
@@ -239,7 +247,7 @@ def load_encoder(name_or_path: str, layer: int | None = None, **hub: Any) -> Spe
 
     Args:
         name_or_path: A folder, or the id of a repository on the Hub, with a DeepSpeech model of this project, or any
-            of transformers' encoders: wav2vec 2.0, HuBERT, WavLM and their like, or Whisper.
+            of transformers' encoders of the kinds wav2vec 2.0, HuBERT, WavLM, UniSpeech and Whisper.
         layer: Whose activations are taken; `None` for DeepSpeech's fifth, else the last.
         hub: `revision`, `token`, `cache_dir`, `subfolder`, `local_files_only`, `force_download`.
 
@@ -256,16 +264,16 @@ def load_encoder(name_or_path: str, layer: int | None = None, **hub: Any) -> Spe
         model = DeepSpeechModel.from_pretrained(name_or_path, dtype=torch.float32, **hub)
         extractor = DeepSpeechFeatureExtractor.from_pretrained(name_or_path, **hub)
         return DeepSpeechEncoder(model, extractor, DEEPSPEECH_LAYER if layer is None else layer)
+    if kind not in ("whisper", *WAVEFORM_MODELS):
+        raise ValueError(
+            f"{name_or_path!r} is a {kind!r} model, which is not read here; choose DeepSpeech, wav2vec 2.0, HuBERT, "
+            "WavLM, UniSpeech or Whisper."
+        )
     model = AutoModel.from_pretrained(name_or_path, dtype=torch.float32, use_safetensors=True, **hub)
     extractor = AutoFeatureExtractor.from_pretrained(name_or_path, **hub)
     if kind == "whisper":
         model = model.get_encoder() if hasattr(model, "decoder") else model
         return WhisperEncoder(model, extractor, model.config.encoder_layers if layer is None else layer)
-    if not hasattr(model.config, "conv_kernel") or not hasattr(model, "_get_feat_extract_output_lengths"):
-        raise ValueError(
-            f"{name_or_path!r} is a {kind!r} model, which is not read here; choose DeepSpeech, wav2vec 2.0, HuBERT, "
-            "WavLM or Whisper."
-        )
     return WaveformEncoder(model, extractor, model.config.num_hidden_layers if layer is None else layer)
 
 

@@ -173,11 +173,22 @@ class SERConfig(PreTrainedConfig):
             )
         loaded = super().from_dict(config_dict, **kwargs)
         config = loaded[0] if isinstance(loaded, tuple) else loaded  # with return_unused_kwargs
-        config._name_labels()  # transformers has just put the labels among `kwargs` in their place
+        # transformers has just put the labels among `kwargs` in their place, one of the two names or both.
+        if kwargs.get("label2id") is not None and kwargs.get("id2label") is None:
+            config.id2label = {index: label for label, index in config.label2id.items()}
+        config._name_labels()
         return loaded
 
     def _name_labels(self) -> None:
-        """Derive `label2id` from `id2label`: only one may have been given, or another one than the file has."""
+        """Derive `label2id` from `id2label`: only one may have been given, or another one than the file has.
+
+        Raises:
+            ValueError: If the labels are not numbered from 0, or one is there twice.
+        """
+        labels = {int(index): label for index, label in self.id2label.items()}  # JSON's keys are strings
+        if sorted(labels) != list(range(len(labels))) or len(set(labels.values())) < len(labels):
+            raise ValueError(f"id2label must number different labels from 0, without a gap; it is {labels}.")
+        self.id2label = dict(sorted(labels.items()))
         self.label2id = {label: index for index, label in self.id2label.items()}
 
     def with_members(self, num_members: int) -> Self:

@@ -71,6 +71,8 @@ class FrameConvolution(torch.autograd.Function):
     Source: ours; the gradients are the chain rule's.
     """
 
+    generate_vmap_rule = True  # torch.func can map over it, as forward and backward are made of torch's operations
+
     @staticmethod
     def forward(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Convolve; arguments and result are those of `convolve_frames`."""
@@ -80,6 +82,15 @@ class FrameConvolution(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor], output: torch.Tensor) -> None:
         """Keep what the gradients are made of."""
         ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, of_x: torch.Tensor | None, of_weight: torch.Tensor | None) -> torch.Tensor:
+        """Turn directions of frames and filters into the result's: the convolution is linear in each."""
+        x, weight = ctx.saved_tensors
+        moves = [] if of_x is None else [_convolve(of_x, weight)]
+        moves += [] if of_weight is None else [_convolve(x, of_weight)]
+        return sum(moves[1:], moves[0])
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:

@@ -52,7 +52,8 @@ class SERPipeline(AudioClassificationPipeline):
         Args:
             inputs: A path (str or Path), a URL (http or https), the bytes of a file, a file object, a 1-D waveform
                 (numpy or torch, taken to be at the extractor's rate), a dictionary with `array` or `raw` and
-                `sampling_rate`, an audio value of `datasets`; or a list, an iterator or a column of these.
+                `sampling_rate`, an audio value of `datasets`; or a list, an iterator or a column of these, or paths in
+                a numpy array or pandas series.
             kwargs: `top_k`, `function_to_apply`, `batch_size`, `num_workers`: for this call.
 
         Returns:
@@ -67,6 +68,8 @@ class SERPipeline(AudioClassificationPipeline):
             return super().__call__(list(inputs), **kwargs) if len(inputs) else []
         if is_dataset_column(inputs, "Column"):  # one by one: all encoded clips together may outgrow the memory
             return list(super().__call__((clip for clip in inputs), **kwargs))
+        if is_list_of_paths(inputs):
+            return self(list(inputs), **kwargs)
         # A file object iterates too, over its lines.
         stream = isinstance(inputs, Iterator) and not hasattr(inputs, "read")
         if stream or is_dataset_column(inputs, "IterableColumn"):
@@ -106,7 +109,7 @@ class SERPipeline(AudioClassificationPipeline):
         waveforms = [row[:length] for row, length in zip(model_inputs["input_values"], lengths, strict=True)]
         features = self.feature_extractor.extract(waveforms, device=self.device)
         # Only what is returned is kept: postprocess reads nothing but the logits.
-        return SequenceClassifierOutput(logits=self.model(**features).logits)
+        return SequenceClassifierOutput(logits=self.model(**features, return_dict=True).logits)
 
     def postprocess(
         self, model_outputs: Mapping[str, torch.Tensor], top_k: int | None = None, function_to_apply: str | None = None
@@ -149,6 +152,24 @@ def is_dataset_column(inputs: Any, kind: str) -> bool:
         False
     """
     return type(inputs).__module__.startswith("datasets.") and type(inputs).__name__ == kind
+
+
+def is_list_of_paths(inputs: Any) -> bool:
+    """Tell whether the input is an array or a series of objects or text, and so of several clips.
+
+    Args:
+        inputs: Anything that the pipeline is given.
+
+    Returns:
+        Whether it is one; a waveform's samples are numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> is_list_of_paths(np.array(["a.wav", "b.wav"])), is_list_of_paths(np.zeros(16000))
+        (True, False)
+    """
+    kind = getattr(getattr(inputs, "dtype", None), "kind", None)  # torch's types have none
+    return kind in ("O", "U", "S", "T") and getattr(inputs, "ndim", 0) == 1
 
 
 __all__ = ["SERPipeline"]

@@ -80,7 +80,7 @@ CLIPS: dict[str, tuple[Callable[[Path], object], str]] = {
     "rate of one": (lambda folder: {"array": tone(), "sampling_rate": 1}, "a sampling rate of 1 Hz is none of a rec"),
     "rate of zero": (lambda folder: {"array": tone(), "sampling_rate": 0}, "a sampling rate of 0 Hz is impossible"),
     "no rate": (lambda folder: {"array": tone()}, 'no "sampling_rate"'),
-    "words for samples": (lambda folder: {"array": ["a", "b"], "sampling_rate": RATE}, "are no audio"),
+    "words for samples": (lambda folder: {"array": ["a", "b"], "sampling_rate": RATE}, "is no waveform"),
     "URL of another kind": (lambda folder: "ftp://example.org/clip.wav", "http and https only"),
     "a whole data set": (
         lambda folder: datasets.Dataset.from_dict({"id": ["a"]}),

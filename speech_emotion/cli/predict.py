@@ -19,7 +19,9 @@ from speech_emotion.progress import plain_warnings, quiet_unless_terminal
 
 from .saved_model import load_saved
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
+SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
+# Audio that libsndfile does not read, and so no part of this library.
+UNREAD_SUFFIXES = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".3gp", ".webm", ".mka", ".ac3")
 
 
 def load_classifier(model: str, revision: str | None = None, device: str | None = None) -> SERPipeline:
@@ -45,7 +47,7 @@ def load_classifier(model: str, revision: str | None = None, device: str | None 
 
 
 def find_files(names: Iterable[str]) -> list[Path]:
-    """Replace folders by the audio files below them.
+    """Replace folders by the audio files below them; what is audio but cannot be read is told on the standard error.
 
     Args:
         names: Files and folders.
@@ -64,6 +66,10 @@ def find_files(names: Iterable[str]) -> list[Path]:
             if not found:
                 raise FileNotFoundError(f"The folder {name} holds no audio file ({', '.join(SUFFIXES)}).")
             files += found
+            unread = audio_files(path, UNREAD_SUFFIXES)
+            if unread:
+                text = f"left out: {len(unread)} file(s) of {name} in formats that are not read here"
+                print(f"{text}, such as {_printable(unread[0])}; convert them, to .flac perhaps.", file=sys.stderr)
         elif path.exists():
             files.append(path)
         else:
@@ -128,9 +134,14 @@ def as_csv(results: list[tuple[Path, list[dict[str, Any]]]], labels: list[str]) 
     return text.getvalue()
 
 
+def _printable(file: Path) -> str:
+    """A file's name that can be written whatever its bytes are."""
+    return str(file).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _cell(file: Path) -> str:
-    """A file's name that no spreadsheet takes for a formula, and that can be written whatever its bytes are."""
-    name = str(file).encode("utf-8", "backslashreplace").decode("utf-8")
+    """A file's name that no spreadsheet takes for a formula."""
+    name = _printable(file)
     return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
@@ -171,15 +182,15 @@ def run(args: argparse.Namespace) -> int:
         if args.output and results:
             labels = classifier.model.config.id2label
             write_text(args.output, as_csv(results, [labels[index] for index in sorted(labels)]))
+        elif results:
+            rows = [[_printable(file), scores[0]["label"], f"{scores[0]['score']:.3f}"] for file, scores in results]
+            print(text_table(["file", "prediction", "score"], rows), flush=True)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if not results:
         print("error: none of the files can be used.", file=sys.stderr)
         return 1
-    if not args.output:
-        rows = [[file, scores[0]["label"], f"{scores[0]['score']:.3f}"] for file, scores in results]
-        print(text_table(["file", "prediction", "score"], rows))
     return 0
 
 

@@ -98,12 +98,8 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
     if training.should_log:
         for name, split in clips.items():
             print(f"{name:<10} {_in_words(SpokenSplit(**describe_split(split, seconds)))}", flush=True)
-    settle_identity(folder, checkpoint, reader.identity(), training.process_index == 0)
     set_seed(training.seed)
     network, augmentations = make_recognizer(model_args, reader.tokenizer, clips["train"])
-    stages = []
-    if training.process_index == 0:
-        stages = record_stage(folder, checkpoint, _asked_for(data, model_args, training))
     patience = training.early_stopping_patience
     trainer = CTCTrainer(
         network,
@@ -115,6 +111,10 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
         processing_class=reader.extractor,
         callbacks=[EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else [],
     )
+    settle_identity(folder, checkpoint, reader.identity(), training.process_index == 0)
+    stages = []
+    if training.process_index == 0:
+        stages = record_stage(folder, checkpoint, _asked_for(data, model_args, training))
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.stop.stopped:
         return CTCResult(folder, stopped=True)

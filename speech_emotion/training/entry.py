@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from huggingface_hub.utils import httpx  # its errors are those of a lost connection
 from transformers import HfArgumentParser, TrainingArguments
 
 from speech_emotion.progress import plain_warnings
@@ -75,7 +76,7 @@ def run_entry(
     try:
         data, model, training = parse(argv)
         result = train(data, model, training)
-    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+    except (ValueError, OSError, RuntimeError, FloatingPointError, httpx.HTTPError) as error:
         logger.debug("Where it happened:", exc_info=error)
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
+from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub.utils import httpx  # whichever version of it its sessions are made of
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .stop_signal import StopSignalCallback
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 SHARED_SUFFIXES = (".safetensors", ".json", ".py", ".md")
 # What a finished run says of its weights.
 TOLD = ("README.md", "results.json")
+# A lost connection, and what the Hub or its cache answers (an HfHubHTTPError is both an HTTPError and an OSError).
+NETWORK_ERRORS = (httpx.HTTPError, OSError)
 KEPT_BACK = ("run.json", "stages.json", "trainer_state.json")
 
 
@@ -140,7 +143,7 @@ class HubPushCallback(TrainerCallback):
         self.wait()
         try:
             stale = self._told_of_other_weights()
-        except (HfHubHTTPError, OSError) as error:
+        except NETWORK_ERRORS as error:
             logger.error("The push %r to %s failed and is left out: %s", message, self.repo_id, error)
             return
         future = push_folder(self.api, self.repo_id, folder, message, self.revision, True, stale)

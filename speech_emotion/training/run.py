@@ -99,7 +99,6 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
     heard = heard_speakers(model_args.model_name_or_path, model_args.model_revision)
     validating, tested = speakers_of(splits.validation), speakers_of(splits.test)
     check_unheard(heard, corpus_title(rows), validating, tested, str(model_args.model_name_or_path))
-    settle_identity(folder, checkpoint, _identity(rows, labels, splits, extractor), training.process_index == 0)
     if training.should_log:
         print(describe_splits(public_name(data.corpus), fold.name, labels, splits), flush=True)
     set_seed(training.seed)
@@ -117,6 +116,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         augmentations=make_augmentations(model_args, extractor, network),
         callbacks=[EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else [],
     )
+    settle_identity(folder, checkpoint, _identity(rows, labels, splits, extractor), training.process_index == 0)
     stages = []
     if training.process_index == 0:
         stages = record_stage(folder, checkpoint, _asked_for(data, model_args, training))

@@ -226,7 +226,7 @@ BAD_SOURCES = {
     "2-D without samples": ({"array": np.zeros((2, 0)), "sampling_rate": 16000}, ValueError, "channels from samples"),
     "3-D array": ({"array": np.zeros((1, 2, 400)), "sampling_rate": 16000}, ValueError, "channels from samples"),
     "ragged list": ({"array": [[0.1, 0.2], [0.1]], "sampling_rate": 16000}, ValueError, "ragged"),
-    "text array": ({"array": np.array(["a"]), "sampling_rate": 16000}, ValueError, "are no audio"),
+    "text array": ({"array": np.array(["a"]), "sampling_rate": 16000}, ValueError, "is no waveform"),
     "complex array": (np.zeros(9, np.complex64), ValueError, "complex64 are no audio"),
     "bool array": (np.zeros(9, bool), ValueError, "bool are no audio"),
     "64-bit integers": (np.zeros(9, np.int64), ValueError, "full scale"),

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from feature_extraction import audio_decoding
-from feature_extraction.audio_decoding import load_audio
+from feature_extraction.audio_decoding import describe_source, load_audio
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)).astype(np.float32)
 BUFFER = io.BytesIO()
@@ -163,3 +163,10 @@ def test_other_schemes_are_refused(scheme: str, tmp_path: Path) -> None:
     path.write_bytes(WAV)
     with pytest.raises(ValueError, match="http and https only"):
         load_audio(f"{scheme}://{path}")
+
+
+def test_passwords_in_urls_are_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert describe_source("http://me:se@cret@host/a.wav?key=1") == "http://host/a.wav"
+    assert describe_source("http://host/a@b.wav") == "http://host/a@b.wav"
+    with pytest.raises(ValueError, match=r"not from ftp://host/a\.wav"):
+        load_audio("ftp://me:secret@host/a.wav", 16000)

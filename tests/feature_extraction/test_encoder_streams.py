@@ -11,9 +11,13 @@ import torch
 from datasets.fingerprint import Hasher
 from safetensors.torch import load_file, save_file
 from transformers import (
+    Data2VecAudioConfig,
+    Data2VecAudioModel,
     HubertConfig,
     HubertModel,
     PreTrainedModel,
+    SEWConfig,
+    SEWModel,
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
@@ -277,6 +281,44 @@ def test_a_missing_bundled_encoder_is_an_error(encoders: dict[str, Path], tmp_pa
 def test_layers_that_do_not_exist_are_refused(more: dict[str, Any], message: str, encoders: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match=message):
         extractor_with(encoders["deepspeech"], **more)
+
+
+@pytest.mark.parametrize(("model", "config"), [(SEWModel, SEWConfig), (Data2VecAudioModel, Data2VecAudioConfig)])
+def test_encoders_whose_frames_are_not_those_of_their_convolutions_are_refused(
+    model: type, config: type, tmp_path: Path
+) -> None:
+    sizes = {**SMALL, "conv_stride": (5, 2, 2, 2, 2, 2, 2), "conv_kernel": (10, 3, 3, 3, 3, 2, 2)}
+    model(config(**sizes)).save_pretrained(tmp_path)
+    Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=f"is a '{config.model_type}' model, which is not read here; choose DeepSpeech"
+    ):
+        load_encoder(str(tmp_path))
+
+
+def test_an_adapter_behind_the_layers_cuts_no_frames(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    Wav2Vec2Model(Wav2Vec2Config(**SMALL, add_adapter=True, output_hidden_size=16)).save_pretrained(tmp_path)
+    Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    (frames,) = load_encoder(str(tmp_path))([torch.from_numpy(noise(RATE))])
+    assert frames.shape == (49, 16)
+
+
+def test_whisper_reads_a_bounded_number_of_parts_at_once(
+    encoders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder(str(encoders["whisper"]))
+    clip = torch.from_numpy(noise(20 * 40 * 320))
+    (expected,) = encoder([clip])
+    sizes, forward = [], encoder.model.forward
+
+    def note(inputs: torch.Tensor, **options: Any) -> Any:
+        sizes.append(len(inputs))
+        return forward(inputs, **options)
+
+    monkeypatch.setattr(encoder.model, "forward", note)
+    (frames,) = encoder([clip])
+    assert sizes == [8, 8, 4] and torch.equal(frames, expected) and frames.shape == (800, 16)
 
 
 def test_another_rate_is_refused(encoders: dict[str, Path]) -> None:

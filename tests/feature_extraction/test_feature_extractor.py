@@ -1,6 +1,7 @@
 """The feature extractor: its arguments, the forms of its output, and what it refuses."""
 
 import copy
+import json
 import os
 import pickle
 import warnings
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import Wav2Vec2FeatureExtractor
 
 from feature_extraction import SERFeatureExtractor
 from feature_extraction.audio_decoding import SilentClipWarning, warn_assumed_rate
@@ -241,7 +243,7 @@ BAD_CALLS = {
     "NaN": ((NAN,), {}, ValueError, "the waveform: 1 of 2 samples is NaN"),
     "NaN in a batch": (([noise(), NAN],), {}, ValueError, "waveform 1: 1 of 2"),
     "infinite": ((np.array([np.inf, 0, -np.inf]),), {}, ValueError, "2 of 3 samples are"),
-    "text array": ((np.array(["a"]),), {}, ValueError, "no audio"),
+    "text array": ((np.array(["a"]),), {}, ValueError, "is no waveform"),
     "64-bit integers": (([1, 2, 3],), {}, ValueError, "full scale"),
     "empty list": (([],), {}, ValueError, "empty list"),
     "path": (("clip.wav",), {}, TypeError, r"Cannot take features of a str.*extractor\.load_audio"),
@@ -390,3 +392,22 @@ def test_a_saved_extractor_works_without_the_project(extractor: SERFeatureExtrac
     waveform = extractor.load_audio({"array": clip, "sampling_rate": 32000})
     expected = extractor(waveform, sampling_rate=16000)["input_features"]
     np.testing.assert_allclose(np.load(tmp_path / "features.npy"), expected, atol=2e-5)
+
+
+def test_settings_are_changed_in_loading_also_where_the_file_has_none_of_them(tmp_path: Path) -> None:
+    SERFeatureExtractor().save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    settings.pop("clip_normalization")  # as of a file from before there was such a setting
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    changed = SERFeatureExtractor.from_pretrained(tmp_path, clip_normalization="band", num_mel_bins=64)
+    assert (changed.clip_normalization, changed.feature_size) == ("band", 192)
+    with pytest.raises(ValueError, match="no setting 'clip_normalisation'; 'clip_normalization' is meant, perhaps"):
+        SERFeatureExtractor.from_pretrained(tmp_path, clip_normalisation="band")
+    _, unused = SERFeatureExtractor.from_pretrained(tmp_path, spam=1, return_unused_kwargs=True)
+    assert unused["spam"] == 1
+
+
+def test_an_extractor_of_another_kind_is_named(tmp_path: Path) -> None:
+    Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="settings of a Wav2Vec2FeatureExtractor, not of a SERFeatureExtractor"):
+        SERFeatureExtractor.from_pretrained(tmp_path)

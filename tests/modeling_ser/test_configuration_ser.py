@@ -1,6 +1,7 @@
 """The configuration: defaults, ranges, and what a saved config.json says."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,19 @@ def test_how_weights_were_quantized_is_kept(kind: type, tmp_path: Path) -> None:
     config.quantization_config = {"quant_method": "quanto", "weights": "int8"}
     config.save_pretrained(tmp_path)
     assert kind.from_pretrained(tmp_path).quantization_config == config.quantization_config
+
+
+def test_names_of_labels_may_come_from_json_and_either_way_round(tmp_path: Path) -> None:
+    SERConfig(id2label={0: "anger", 1: "fear"}).save_pretrained(tmp_path)
+    config = SERConfig.from_pretrained(tmp_path, id2label={"1": "paura", "0": "ira"})
+    assert (config.id2label, config.label2id) == ({0: "ira", 1: "paura"}, {"ira": 0, "paura": 1})
+    config = SERConfig.from_pretrained(tmp_path, label2id={"paura": 1, "ira": 0})
+    assert (config.id2label, config.label2id) == ({0: "ira", 1: "paura"}, {"ira": 0, "paura": 1})
+
+
+@pytest.mark.parametrize("labels", [{1: "a", 2: "b"}, {0: "a", 2: "b"}, {0: "a", 1: "a"}])
+def test_labels_without_a_number_from_0_or_there_twice_are_refused(labels: dict[int, str], tmp_path: Path) -> None:
+    SERConfig(id2label={0: "anger", 1: "fear"}).save_pretrained(tmp_path)
+    for make in (SERConfig, partial(SERConfig.from_pretrained, tmp_path)):
+        with pytest.raises(ValueError, match="must number different labels from 0, without a gap"):
+            make(id2label=labels)

@@ -1,5 +1,7 @@
 """The convolution over frames against torch's own."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from accelerate import cpu_offload
@@ -59,6 +61,30 @@ def test_frames_that_are_a_view_of_others_do_as_well() -> None:
             F.conv1d(frames.transpose(1, 2), weight, padding="same").square().sum(), [weight]
         )
         torch.testing.assert_close(weight.grad, expected[0], rtol=1e-4, atol=1e-4)
+
+
+def test_functional_transforms_are_torchs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 5, 3, dtype=torch.float64, generator=generator)
+    weight = torch.randn(2, 3, 4, dtype=torch.float64, generator=generator)
+    directions = torch.randn_like(x), torch.randn_like(weight)
+    found = []
+    for convolve in (convolve_frames, lambda x, w: F.conv1d(x.transpose(1, 2), w, padding="same").transpose(1, 2)):
+
+        def loss(clip: torch.Tensor, filters: torch.Tensor, convolve: Callable = convolve) -> torch.Tensor:
+            return convolve(clip[None], filters).sin().sum()
+
+        found.append(
+            [
+                torch.func.vmap(torch.func.grad(loss, argnums=1), in_dims=(0, None))(x, weight),
+                torch.func.vmap(lambda clip, convolve=convolve: convolve(clip[None], weight))(x),
+                *torch.func.jvp(convolve, (x, weight), directions),
+                torch.func.jvp(lambda clip, convolve=convolve: convolve(clip, weight), (x,), directions[:1])[1],
+                torch.func.hessian(loss)(x[0], weight),
+            ]
+        )
+    for own, known in zip(*found, strict=True):
+        torch.testing.assert_close(own, known)
 
 
 def test_autocast_trains_in_half_precision() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pandas
 import pytest
 import torch
 from transformers import ASTConfig, ASTForAudioClassification, BatchFeature
@@ -269,3 +270,26 @@ class Decoder:
 
 def test_decoder_objects_of_datasets(classifier: SERPipeline) -> None:
     assert by_label(classifier(Decoder())) == pytest.approx(expected_of(classifier, CLIPS["angry"]), abs=1e-6)
+
+
+def test_paths_in_an_array_or_a_series_are_several_clips(classifier: SERPipeline, clips: list[Path]) -> None:
+    expected = classifier(clips)
+    names = [str(path) for path in clips]
+    for paths in (np.array(names), np.array(clips, dtype=object), pandas.Series(names), pandas.Series(clips)):
+        assert classifier(paths) == expected
+    with pytest.raises(ValueError, match=r"is no waveform; if it holds paths, give list\(…\) of it"):
+        classifier([np.array(names)])
+
+
+def test_a_model_that_returns_tuples_is_read_too(classifier: SERPipeline, clips: list[Path]) -> None:
+    expected = classifier(clips[0])
+    classifier.model.config.return_dict = False
+    assert classifier(clips[0]) == expected
+
+
+def test_samples_beyond_full_scale_are_told_or_refused(classifier: SERPipeline) -> None:
+    waveform = CLIPS["angry"]
+    with pytest.warns(UserWarning, match="whole numbers turned into floats: divide them by their full scale"):
+        classifier({"array": waveform * 32768, "sampling_rate": 16000})
+    with pytest.raises(ValueError, match=r"array: samples reach .*e\+1\d, which is no sound"):
+        classifier({"array": waveform * np.float32(1e19), "sampling_rate": 16000})

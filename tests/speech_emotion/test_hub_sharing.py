@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import CommitOperationDelete
+from huggingface_hub.utils import httpx
 
 from speech_emotion.training.hub_push import HubPushCallback, push_folder, shared_files
 from tests.hub.local_hub import HubCommit, LocalHub
@@ -310,6 +311,19 @@ def test_a_push_that_fails_is_reported_and_training_goes_on(
     callback.on_train_end(None, None, None)
     assert len(callback.api.titles) == 2
     assert caplog.text.count("the line is dead") == 2
+
+
+def test_a_lost_connection_stops_no_training(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def lost(*args: object, **options: object) -> None:
+        raise httpx.ConnectError("no route to the Hub")
+
+    callback = HubPushCallback(REPO)
+    callback.api = Api()
+    callback.api.list_repo_files = lost
+    state = SimpleNamespace(is_world_process_zero=True, global_step=4)
+    callback.on_save(SimpleNamespace(output_dir=str(checkpoint)), state, None)
+    callback.on_train_end(None, None, None)
+    assert callback.api.titles == [] and caplog.text.count("failed and is left out: no route to the Hub") == 1
 
 
 def test_files_are_read_before_the_commit_travels(checkpoint: Path) -> None:

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from speech_emotion.cli.main import main as ser
 from speech_emotion.cli.predict import as_csv, find_files
 from speech_emotion.files import write_text
 from tests.modeling_ser.small_pipeline import CLIPS, LABELS, small_classifier, write_clips
+from tests.subprocess_tools import PROJECT_ROOT, run_command
 
 
 @pytest.fixture
@@ -122,3 +125,20 @@ def test_of_a_folder_the_files_are_those_that_a_corpus_would_have(tmp_path: Path
     (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     found = [path.relative_to(tmp_path).as_posix() for path in find_files([str(tmp_path / "in")])]
     assert found == ["in/a.wav", "in/link/b.WAV"]
+
+
+def test_audio_that_cannot_be_read_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.wav", "b.m4a", "c.CAF", "d.wave", "e.M4A", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_files([str(tmp_path)])] == ["a.wav", "c.CAF", "d.wave"]
+    assert "left out: 2 file(s) of" in (error := capsys.readouterr().err) and "such as b.m4a; convert" in error
+
+
+def test_a_table_is_printed_whatever_bytes_names_have(ensemble: Path, tmp_path: Path) -> None:
+    clip = write_clips(tmp_path)[0]
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    clip.rename(odd)
+    command = [sys.executable, "-m", "speech_emotion.cli", "predict", str(odd), "--model", str(ensemble)]
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(PROJECT_ROOT)}
+    done = run_command(command, env=strict, cwd=tmp_path)
+    assert "caf\\udce9.wav" in done.stdout
