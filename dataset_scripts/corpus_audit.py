@@ -91,7 +91,7 @@ def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
     findings += _unreadable(facts)
     findings += _lengths(corpus, readable)
     findings += _duplicates(corpus, readable)
-    findings += _levels(readable)
+    findings += _levels(corpus, readable)
     findings += _formats(corpus, readable)
     return sorted(findings, key=lambda finding: not finding.serious)
 
@@ -187,12 +187,17 @@ def _duplicates(corpus: SpeechCorpus, facts: Mapping[str, ClipFacts]) -> list[Fi
     return findings
 
 
-def _levels(facts: Mapping[str, ClipFacts]) -> list[Finding]:
-    silent = tuple(clip_id for clip_id, fact in facts.items() if fact.peak < SILENT_PEAK)
+def _levels(corpus: SpeechCorpus, facts: Mapping[str, ClipFacts]) -> list[Finding]:
+    quiet = [clip_id for clip_id, fact in facts.items() if fact.peak < SILENT_PEAK]
+    published = tuple(clip_id for clip_id in quiet if clip_id.rpartition("/")[2] in corpus.known_silent)
+    silent = tuple(clip_id for clip_id in quiet if clip_id not in published)
     clipped = tuple(clip_id for clip_id, fact in facts.items() if fact.clipped_runs >= CLIPPED_RUNS)
     findings = []
     if silent:
         findings.append(Finding("silent", True, f"{len(silent)} clip(s) are silent: {first_few(silent)}.", silent))
+    if published:
+        text = f"{', '.join(published)} is silent, as it is published; leave it out of a training."
+        findings.append(Finding("silent", False, text, published))
     if clipped:
         findings.append(
             Finding(

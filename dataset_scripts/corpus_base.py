@@ -86,6 +86,8 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
     """Columns that not every corpus has."""
     traps: ClassVar[tuple[str, ...]] = ()
     """What is known to be odd about the published files, one sentence each, for reports and cards."""
+    known_silent: ClassVar[tuple[str, ...]] = ()
+    """Names, without folder and suffix, of published files that hold no sound."""
     levels: ClassVar[int] = 0
     """Folders between the corpus's root and a clip."""
     left_out: ClassVar[Mapping[str, str]] = {}

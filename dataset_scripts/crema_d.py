@@ -80,7 +80,11 @@ class CremaD(SpeechCorpus):
     language = "en"
     levels = 1
     extra_features: ClassVar[dict[str, Any]] = {"age": datasets.Value("int32"), "intensity": datasets.Value("string")}
-    traps = ("One name ends in X instead of XX (1040_ITH_SAD_X).",)
+    traps = (
+        "One name ends in X instead of XX (1040_ITH_SAD_X).",
+        "1076_MTI_SAD_XX is published without sound.",
+    )
+    known_silent = ("1076_MTI_SAD_XX",)
 
     @classmethod
     def parse(cls, path: Path) -> dict[str, Any] | None:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from .names import name_key
+
 
 class Clip(NamedTuple):
     """A row without its audio."""
@@ -23,7 +25,7 @@ def clips_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Clip]:
             and ``label``, and ``sex`` and ``session`` where known.
 
     Returns:
-        Clips by their ids, in the order of the rows.
+        Clips by their ids, in the order of the rows; a session is spelled as where it comes first.
 
     Raises:
         ValueError: If there are no rows, a column is missing, an id occurs twice, or an id, speaker or label is
@@ -33,6 +35,7 @@ def clips_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Clip]:
         names = rows.column_names or list(Clip._fields)
         rows = rows.select_columns([name for name in Clip._fields if name in names])
     clips: dict[str, Clip] = {}
+    sessions: dict[str, str] = {}
     for index, row in enumerate(rows):
         for column in ("id", "speaker", "label"):
             if column not in row:
@@ -45,7 +48,10 @@ def clips_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Clip]:
                 )
         if row["id"] in clips:
             raise ValueError(f"The clip id {row['id']!r} occurs more than once in the rows. Ids must be unique")
-        clips[row["id"]] = Clip(*(row.get(field) for field in Clip._fields))
+        clip = Clip(*(row.get(field) for field in Clip._fields))
+        if clip.session is not None:  # "Studio 1" and "studio 1" are one
+            clip = clip._replace(session=sessions.setdefault(name_key(str(clip.session)), clip.session))
+        clips[row["id"]] = clip
     if not clips:
         raise ValueError("There are no rows to make folds of")
     return clips

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ def read_manifest(path: Path) -> list[dict[str, str | None]]:
         One mapping for each recording; what is empty is ``None``.
 
     Raises:
-        ValueError: If the file is no such list, a row lacks its file or label, two columns say the same thing
-            differently, or a field goes on over the end of its line.
+        ValueError: If the file is no such list, a row lacks its file or label, a column is there twice or two say the
+            same thing differently, or a field goes on over the end of its line.
     """
     try:
         rows = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
@@ -57,6 +58,10 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         file.seek(0)
         delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        columns = Counter(str(name).strip().lower() for name in reader.fieldnames or [])
+        twice = [name for name, count in columns.items() if name and count > 1]
+        if twice:
+            raise ValueError(f"{path}: the column {twice[0]!r} is there {columns[twice[0]]} times. Leave one out")
         for row in reader:
             if None in row or None in row.values():
                 raise ValueError(

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import datasets
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
+FIELDS = ("description", "homepage", "license", "citation")
 FACTS = "corpus.json"
 """Beside the Parquet files: what a corpus is, where it comes from, its licence and citation."""
 
@@ -27,6 +33,7 @@ def load_shared_copy(
 
     Raises:
         FileNotFoundError: If there is no such folder or data set, or it is no such copy.
+        ValueError: If what it says of itself is damaged.
     """
     folder = Path(name).expanduser()
     revision = None
@@ -40,6 +47,7 @@ def load_shared_copy(
     else:
         source, _, revision = name.partition("@")
         facts = _fetch_facts(source, revision or None)
+    about = _read_facts(facts, name)
     rows = datasets.load_dataset(
         source,
         split="train",
@@ -47,15 +55,30 @@ def load_shared_copy(
         cache_dir=None if cache_dir is None else str(cache_dir),
         streaming=streaming,
     )
-    about = json.loads(Path(facts).read_text(encoding="utf-8"))
-    for field in ("description", "homepage", "license", "citation"):
+    for field in FIELDS:
         setattr(rows.info, field, about[field])
     return rows
+
+
+def _read_facts(path: str | Path, name: str) -> dict[str, str]:
+    """Read what is to be known of a copy, before its audio is loaded."""
+    try:
+        about = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"The {FACTS} of {name} is no JSON: {error}. Make the copy anew") from error
+    if not isinstance(about, dict) or not all(isinstance(about.get(field), str) for field in FIELDS):
+        raise ValueError(
+            f"The {FACTS} of {name} does not say {', '.join(FIELDS)}: it is no copy of a corpus that `export_corpus` "
+            "or `push_corpus` made"
+        )
+    return about
 
 
 def _fetch_facts(repo_id: str, revision: str | None) -> str:
     try:
         return hf_hub_download(repo_id, FACTS, repo_type="dataset", revision=revision)
+    except HFValidationError as error:  # such as ./folder
+        raise FileNotFoundError(f"There is no folder {repo_id}. Check its path, or give the id of a copy") from error
     except EntryNotFoundError as error:
         raise FileNotFoundError(
             f"The data set {repo_id} holds no {FACTS}: it is no copy of a corpus that `push_corpus` made, or there is "

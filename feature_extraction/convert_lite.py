@@ -15,6 +15,8 @@ from .tensorflow_lite import LiteModel, Operator, option
 
 # The schema's numbers of the operations that matter.
 ADD, FULLY_CONNECTED, LOGISTIC, TANH, SPLIT, MINIMUM = 0, 9, 14, 28, 49, 57
+# What a model with layer normalization holds besides; DeepSpeech 0.9 and Coqui STT can be trained so.
+NORMALIZING = {40: "MEAN", 41: "SUB", 42: "DIV", 75: "SQRT", 76: "RSQRT", 99: "SQUARED_DIFFERENCE"}
 LAYERS = ("1", "2", "3", "lstm", "5", "6")
 MFCC_OPTIONS = (
     "upper_frequency_limit",
@@ -39,6 +41,7 @@ def read_lite(buffer: memoryview) -> ModelFacts:
         ImportError: The package `tflite` is not installed.
     """
     model = LiteModel(buffer)
+    _check_plain(model)
     weights = _read_weights(model)
     check_weights(weights)
     _check_gates(model)
@@ -59,6 +62,16 @@ def read_lite(buffer: memoryview) -> ModelFacts:
         front_end=front_end,
         alphabet=_alphabet(model, outputs),
     )
+
+
+def _check_plain(model: LiteModel) -> None:
+    """Refuse layer normalization, which the network here does not have: without it, other values would come out."""
+    found = sorted({NORMALIZING[operator.code] for operator in model.operators if operator.code in NORMALIZING})
+    if found:
+        raise ModelFileError(
+            f"the model normalizes its layers ({', '.join(found)}), which is not supported; take a model that was "
+            "trained without --layer_norm"
+        )
 
 
 def _read_weights(model: LiteModel) -> dict[str, np.ndarray]:

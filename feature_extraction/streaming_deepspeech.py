@@ -38,7 +38,9 @@ class DeepSpeechStream:
         self.front_end = feature_extractor.front_end
         self.last_layer = last_layer
         self._fewest = feature_extractor.fewest_samples
-        self._tape = torch.zeros(0, dtype=torch.float64, device=model.device)  # from the next frame's start on
+        # Waveforms are summed in float64, which Apple's GPUs do not know.
+        self._device = torch.device("cpu") if model.device.type == "mps" else model.device
+        self._tape = torch.zeros(0, dtype=torch.float64, device=self._device)  # from the next frame's start on
         self._previous: torch.Tensor | None = None
         self._samples = self._frames = 0
         self._state: DeepSpeechState | None = None
@@ -58,7 +60,7 @@ class DeepSpeechStream:
         """
         if self._finished:
             raise ValueError("This utterance is finished; make a new DeepSpeechStream for the next.")
-        samples = torch.from_numpy(np.array(to_float(samples, "the chunk"))).to(self.model.device)
+        samples = torch.from_numpy(np.array(to_float(samples, "the chunk"))).to(self._device)
         if samples.dim() != 1 or not bool(samples.isfinite().all()):
             raise ValueError(f"A chunk must be finite samples of one channel, (samples,); got {tuple(samples.shape)}.")
         self._record(samples)
@@ -79,7 +81,7 @@ class DeepSpeechStream:
         if self._samples == 0:
             raise ValueError("No sample was fed; an utterance holds at least one.")
         if self._samples < self._fewest:
-            self._record(torch.zeros(self._fewest - self._samples, device=self.model.device))
+            self._record(torch.zeros(self._fewest - self._samples, device=self._device))
         self._finished = True
         return self._run(self.front_end.num_frames(self._samples) - self._frames, final=True)
 
@@ -95,7 +97,7 @@ class DeepSpeechStream:
         self._tape = self._tape[frames * self.front_end.hop_length :]
         self._frames += frames
         output = self.model(
-            features[None],
+            features[None].to(self.model.device),
             state=self._state,
             final=final,
             last_layer=self.last_layer,

@@ -165,7 +165,10 @@ class ClipReader:
         with training.main_process_first(local=False, desc="corpus"), warnings.catch_warnings():
             if not training.should_log:  # what there is to say of the corpus is said once
                 warnings.simplefilter("ignore")
-            self.rows = load_corpus(data.corpus, data_dir=data.data_dir, config=data.config, cache_dir=data.cache_dir)
+            places = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
+            if data.skip_bad and "/" not in data.corpus:  # a copy's audio is only looked at when features are made
+                places["skip_bad"] = True
+            self.rows = load_corpus(data.corpus, **places)
             self.fold: Fold = choose_transcribed_fold(self.rows, data)
         self._recordings: dict[str, list[tuple[str, str | None]]] = {}
 

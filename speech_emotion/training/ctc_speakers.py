@@ -14,7 +14,7 @@ from .ctc_arguments import CTCDataArguments
 CHILD, ADULT, ANY_AGE = "children", "adults", "all ages"
 ADULT_AGE = 16
 # What folds are made of; the audio stays on disk.
-COLUMNS = ("id", "speaker", "label", "sex", "age", "split")
+COLUMNS = ("id", "speaker", "label", "sex", "age", "session", "split")
 # Folds are files about labels; speech without emotions has none.
 NO_LABEL = "none"
 
@@ -41,7 +41,7 @@ def speaker_rows(rows: datasets.Dataset) -> list[dict[str, Any]]:
     """Read what is known of each clip's speaker.
 
     Args:
-        rows: Clips with `id` and `speaker`, and `sex`, `age`, `split` and `label` where known.
+        rows: Clips with `id` and `speaker`, and `sex`, `age`, `session`, `split` and `label` where known.
 
     Returns:
         For each clip a dictionary with all of these, `None` where unknown; a missing label is "none".

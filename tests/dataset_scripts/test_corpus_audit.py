@@ -166,3 +166,14 @@ def test_description_of_unknown_speakers() -> None:
     assert report.classes[0].label == "(none)"
     with pytest.raises(ValueError, match="no rows to describe"):
         describe_corpus([])
+
+
+def test_a_clip_that_is_published_without_sound_is_told_and_not_serious(
+    emodb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmoDB, "known_silent", (FIRST,))
+    digitally_silent(emodb)
+    (finding,) = [one for one in audit(emodb) if one.kind == "silent"]
+    assert not finding.serious and finding.message.endswith(
+        f"{FIRST} is silent, as it is published; leave it out of a training."
+    )

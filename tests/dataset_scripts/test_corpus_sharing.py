@@ -267,3 +267,16 @@ def test_a_copy_without_the_bad_files_is_whole(tmp_path: Path) -> None:
         copy = export_corpus("recordings", tmp_path / "copy", folder, cache_dir=tmp_path / "cache", skip_bad=True)
     rows = load_corpus(str(copy), cache_dir=tmp_path / "cache")
     assert sorted(rows["id"][:]) == ["angry/anna/1", "angry/ben/1", "angry/cleo/1"]
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', "[]", "no JSON"])
+def test_a_copy_that_does_not_say_what_it_is_is_refused(emodb: Path, tmp_path: Path, content: str) -> None:
+    folder = export("emodb", emodb, tmp_path / "copy")
+    (folder / "corpus.json").write_text(content)
+    with pytest.raises(ValueError, match=r"The corpus.json of .*copy (does not say|is no JSON)"):
+        load(folder, tmp_path / "cache")
+
+
+def test_a_copys_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"There is no folder \./nowhere"):
+        load("./nowhere", tmp_path)

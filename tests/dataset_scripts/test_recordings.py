@@ -271,6 +271,7 @@ def test_one_emotion_in_two_spellings_is_refused(tmp_path: Path) -> None:
         ('file,label,transcript\na.wav,anger,"Come here\nb.wav,joy,hello"\n', "goes on over the end of its line"),
         ("file,label,speaker,speaker_id\na.wav,anger,anna,17\n", "'speaker' and 'speaker_id' both say the speaker"),
         ("file,emotion,label\na.wav,anger,3\n", "'emotion' and 'label' both say the label"),
+        ("file,label,speaker,Speaker \na.wav,anger,anna,ben\n", "the column 'speaker' is there 2 times"),
     ],
 )
 def test_lists_that_would_be_misread(tmp_path: Path, text: str, message: str) -> None:
@@ -282,3 +283,19 @@ def test_lists_that_would_be_misread(tmp_path: Path, text: str, message: str) ->
 def test_an_empty_column_of_the_same_meaning_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("file,label,speaker,speaker_id\na.wav,anger,anna,\n", encoding="utf-8")
     assert read_manifest(tmp_path / "metadata.csv")[0]["speaker"] == "anna"
+
+
+@pytest.mark.parametrize("again", ["./a/1.wav", "../own/a/1.wav"])
+def test_a_file_named_in_two_ways_is_one_file(tmp_path: Path, again: str) -> None:
+    write_list(tmp_path / "own", lines=[*LINES, (again, "sad", "Bob", "m")])
+    with pytest.raises(ValueError, match=rf"lists a/1\.wav or {again} 2 times. Keep one line for each file"):
+        load(tmp_path / "own")
+
+
+@pytest.mark.filterwarnings("error")
+def test_ids_name_no_folder_above_the_clips(tmp_path: Path) -> None:
+    lines = [(str(tmp_path / "alice" / file), *rest) for file, *rest in LINES]
+    (tmp_path / "own").mkdir()
+    rows = load(write_list(tmp_path / "own", lines=lines))
+    assert rows["id"][:] == ["a/1", "a/2", "b/1", "b/2"]
+    assert str(tmp_path) not in "".join(rows["id"][:])

@@ -103,3 +103,19 @@ def test_two_spellings_of_a_speakers_name_are_one_speaker() -> None:
     for one, other in (("Zo\u00eb", "Zoe\u0308"), ("Ann  Lee", "ann lee")):
         with pytest.raises(ValueError, match="alias"):
             check_disjoint(Fold((ids[one],), (ids["Bo"],), (ids[other],)), rows)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "k"), [("leave-one-session-out", None), ("leave-one-speaker-out", None), ("k-fold", 3)]
+)
+def test_a_session_in_two_spellings_is_one(scheme: Any, k: int | None) -> None:
+    spellings = ("Studio 1", "studio  1", "S2", "s2", "S3", "s3 ")
+    rows = rows_of({session: (speaker,) for session, speaker in zip(spellings, "abcdef", strict=True)})
+    partners = {frozenset("ab"), frozenset("cd"), frozenset("ef")}
+    folds = speaker_folds(rows, scheme, k)
+    for fold in folds:
+        others = {one for pair in partners for one in pair if pair & members(fold.test)}
+        assert not others & members(fold.train)
+    loose = Fold(("a-anger",), ("c-anger",), ("b-anger",))
+    with pytest.raises(ValueError, match="the session 'Studio 1' is in train"):
+        check_disjoint(loose, rows)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from feature_extraction import convert_lite
 from feature_extraction.convert_alphabet import read_alphabet, unpack_alphabet
 from feature_extraction.convert_command import main
 from feature_extraction.convert_model import build_model, complete_facts, convert_deepspeech, read_model
@@ -21,6 +22,7 @@ from feature_extraction.convert_weights import VARIABLES, to_state_dict
 from feature_extraction.feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from feature_extraction.modeling_deepspeech import DeepSpeechForCTC, DeepSpeechModel
 from feature_extraction.tensorflow_file import ModelFileError
+from feature_extraction.tensorflow_lite import Operator
 from feature_extraction.tokenizer_deepspeech import ENGLISH
 from tests.feature_extraction.deepspeech_fixtures import (
     CHECKPOINTS,
@@ -389,3 +391,15 @@ assert "librosa" not in sys.modules and "tflite" not in sys.modules
 assert callable(feature_extraction.convert_deepspeech)
 """
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, timeout=120)
+
+
+def test_a_lite_model_that_normalizes_its_layers_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Normalizing(convert_lite.LiteModel):
+        def __init__(self, buffer: memoryview) -> None:
+            super().__init__(buffer)
+            extra = [Operator(code, "", [0], [0], b"") for code in (40, 99, 76, 0)]
+            self.operators = [*self.operators, *extra]
+
+    monkeypatch.setattr(convert_lite, "LiteModel", Normalizing)
+    with pytest.raises(ModelFileError, match=r"normalizes its layers \(MEAN, RSQRT, SQUARED_DIFFERENCE\)"):
+        read_model(write(tmp_path, INT8))

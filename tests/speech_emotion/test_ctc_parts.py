@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataset_scripts import load_corpus
+from dataset_scripts import load_corpus, save_fold
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
 from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
 from speech_emotion.evaluation import edit_distance, error_rates
@@ -148,6 +148,19 @@ def test_a_speaker_of_both_halves_is_caught(rows: datasets.Dataset) -> None:
         leaking[name] = next(row[name] for row in table if row["speaker"] == leaking["speaker"])
     with pytest.raises(ValueError, match=r"speaker '0001' is in (train|validation) and in test"):
         choose_transcribed_fold(datasets.Dataset.from_list(table), CTCDataArguments(validation_speakers=2))
+
+
+def test_a_tested_speakers_session_partner_may_not_train(rows: datasets.Dataset, tmp_path: Path) -> None:
+    table = [row | {"session": row["speaker"]} for row in speaker_rows(rows)]
+    fold = choose_transcribed_fold(datasets.Dataset.from_list(table), CTCDataArguments(validation_speakers=2))
+    file = tmp_path / "fold.jsonl"
+    save_fold(fold, table, file)
+    arguments = CTCDataArguments(folds_file=str(file))
+    assert choose_transcribed_fold(datasets.Dataset.from_list(table), arguments).splits == fold.splits
+    for row in table:
+        row["session"] = "all"
+    with pytest.raises(ValueError, match="the session 'all' is in train"):
+        choose_transcribed_fold(datasets.Dataset.from_list(table), arguments)
 
 
 def test_a_corpus_without_halves_asks_for_a_file_of_folds(rows: datasets.Dataset) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,6 +165,19 @@ def test_the_test_half_is_not_decoded_unless_asked_for(
     assert results["test"] is None
     assert "have not been read" in " ".join((tmp_path / "run" / "README.md").read_text().split())
     assert {tensor.dtype for tensor in load_file(tmp_path / "run" / "model.safetensors").values()} == {torch.float32}
+
+
+def test_a_file_that_is_no_audio_is_skipped_only_if_asked(
+    corpus_dir: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / "speechocean762"
+    shutil.copytree(corpus_dir, folder)
+    bad = sorted(folder.rglob("*.WAV"))[0]
+    bad.write_text("version https://git-lfs.github.com/spec/v1\n")
+    run = words(folder, tmp_path / "cache", tmp_path / "run", "--num_train_epochs 1")
+    assert train(run) == 1
+    assert bad.name in capsys.readouterr().err
+    assert train([*run, "--skip_bad", "true"]) == 0
 
 
 def test_a_stopped_run_exits_with_143_and_reports_nothing(
