@@ -17,7 +17,8 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 from transformers.feature_extraction_utils import BatchFeature
 
 from .audio_decoding import load_audio
-from .mel_deltas import CLIP_NORMALIZATIONS, log_mel_deltas
+from .extractor_settings import MEL, check_normalization, check_numbers, check_padding, check_streams
+from .mel_deltas import log_mel_deltas
 from .waveform_inputs import check_extra_settings, checked_waveforms, device_of, in_form, padded_batch, to_tensor
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 # To be raised whenever the same settings give other features: it enters the fingerprints of cached ones.
 FEATURE_EXTRACTION_VERSION = 1
-MEL = "mel"
-# What an encoder's entry may hold: where it is from, what is taken of it, and what saving adds to recognize it by.
-ENCODER_KEYS = ("name_or_path", "revision", "layer", "size", "digest", "bundled")
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
 # Of each file of a folder its inode, time in ns and size.
 Stamps = dict[str, tuple[int, int, int]]
@@ -93,8 +91,8 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         clip_normalization: str = "none",
         **kwargs: Any,
     ) -> None:
-        encoders = _check_streams(streams, encoders)
-        _check_numbers(
+        encoders = check_streams(streams, encoders)
+        check_numbers(
             sampling_rate=sampling_rate,
             n_fft=n_fft,
             win_length=win_length,
@@ -103,7 +101,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         )
         if feature_dtype not in DTYPES:
             raise ValueError(f"feature_dtype={feature_dtype!r}: choose one of {', '.join(DTYPES)}.")
-        _check_normalization(dynamic_range, clip_normalization)
+        check_normalization(dynamic_range, clip_normalization)
         check_extra_settings(kwargs, FEATURE_EXTRACTION_VERSION, "SERFeatureExtractor")
 
         self.streams = tuple(streams)
@@ -167,7 +165,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
             >>> extractor([0.5] * 4000, sampling_rate=16000)["input_features"].shape
             (1, 11, 384)
         """
-        limit = _check_padding(padding, max_length, truncation, return_tensors)
+        limit = check_padding(padding, max_length, truncation, return_tensors)
         waveforms = checked_waveforms(audio, sampling_rate, self.sampling_rate)
         device = device_of(audio) if device is None else device
         batch = self.extract(waveforms, device)
@@ -474,37 +472,6 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         )
 
 
-def _check_streams(
-    streams: Sequence[str], encoders: Mapping[str, Mapping[str, Any]] | None
-) -> dict[str, dict[str, Any]]:
-    """Check streams and entries against each other; return a copy of the entries."""
-    if isinstance(streams, str) or not streams or len(set(streams)) != len(streams):
-        raise ValueError(f'streams={streams!r}: give the streams once each in a tuple, for example ("mel",).')
-    entries = {name: dict(entry) for name, entry in (encoders or {}).items()}
-    for name in streams:
-        # Its name becomes a folder beside the model's own files.
-        if name != MEL and not (name.isidentifier() and not name.startswith("_")):
-            raise ValueError(f"streams={tuple(streams)!r}: {name!r} is no name; use letters, digits and _.")
-        if name != MEL and name not in entries:
-            raise ValueError(
-                f"The stream {name!r} needs an encoder: encoders={{{name!r}: {{'name_or_path': ..., 'layer': ...}}}}. "
-                f"Only {MEL!r} has none."
-            )
-    strangers = sorted(set(entries) - (set(streams) - {MEL}))
-    if strangers:
-        raise ValueError(f"encoders has an entry for {strangers[0]!r}, which is no stream of {tuple(streams)!r}.")
-    for name, entry in entries.items():
-        unknown = sorted(set(entry) - set(ENCODER_KEYS))
-        if unknown:
-            raise ValueError(
-                f"The entry of the encoder {name!r} has no {', '.join(map(repr, unknown))}; it has "
-                f"{', '.join(ENCODER_KEYS[:3])}."
-            )
-        if not entry.get("name_or_path") and not entry.get("bundled"):
-            raise ValueError(f"The entry of the encoder {name!r} lacks name_or_path, a folder or an id on the Hub.")
-    return entries
-
-
 def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What an entry says to `load_encoder`."""
     return {key: entry[key] for key in ("name_or_path", "revision", "layer") if entry.get(key) is not None}
@@ -530,40 +497,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without links
         shutil.copy2(source, target)
-
-
-def _check_numbers(*, n_fft: int, win_length: int, num_mel_bins: int, **others: int) -> None:
-    for name, value in {"n_fft": n_fft, "win_length": win_length, "num_mel_bins": num_mel_bins, **others}.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value!r}: must be a whole number of 1 or more.")
-    if n_fft % 2:
-        raise ValueError(f"n_fft={n_fft}: must be even.")
-    if win_length > n_fft:
-        raise ValueError(f"win_length={win_length}: the window must fit into the transform, n_fft={n_fft}.")
-    if num_mel_bins > n_fft // 2:
-        raise ValueError(
-            f"num_mel_bins={num_mel_bins}: more than the n_fft // 2 = {n_fft // 2} bins there are to share."
-        )
-
-
-def _check_normalization(dynamic_range: float | None, clip_normalization: str) -> None:
-    if clip_normalization not in CLIP_NORMALIZATIONS:
-        raise ValueError(f"clip_normalization={clip_normalization!r}: choose one of {', '.join(CLIP_NORMALIZATIONS)}.")
-    numeric = isinstance(dynamic_range, int | float) and not isinstance(dynamic_range, bool)
-    if dynamic_range is not None and not (numeric and 0 < dynamic_range < float("inf")):
-        raise ValueError(f"dynamic_range={dynamic_range!r}: must be a positive number of dB, or None for no floor.")
-
-
-def _check_padding(
-    padding: bool | str, max_length: int | None, truncation: bool, return_tensors: str | None
-) -> int | None:
-    """Check the formatting arguments; return the number of frames to pad to, if it is fixed."""
-    if padding not in (True, False, "longest", "max_length", "do_not_pad"):
-        raise ValueError(f'padding={padding!r}: choose True or "longest", "max_length", False or "do_not_pad".')
-    if return_tensors not in (None, "np", "pt"):
-        raise ValueError(f'return_tensors={return_tensors!r}: choose "pt", "np" or None.')
-    if max_length is None and (truncation or padding == "max_length"):
-        raise ValueError('truncation=True and padding="max_length" need max_length, a number of frames.')
-    if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
-        raise ValueError(f"max_length={max_length!r}: must be a number of frames, 1 or more.")
-    return max_length if padding == "max_length" else None

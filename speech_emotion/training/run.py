@@ -157,7 +157,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         test=parts["test"],
         arguments=_asked_for(data, model_args, training),
         versions=library_versions(),
-        stages=stages,
+        stages=stages if len(stages) > 1 else [],  # `arguments` tell of a single one
         heard_before=None if heard is None else {title: dict(parts) for title, parts in heard.items()},
     )
     if trainer.is_world_process_zero():

@@ -215,6 +215,7 @@ def test_a_copy_holds_the_code_and_points_to_it(answers: dict[str, Any], folder:
         "config.json",
         "configuration_deepspeech.py",
         "configuration_ser.py",
+        "extractor_settings.py",
         "feature_extraction_deepspeech.py",
         "feature_extraction_ser.py",
         "frame_convolution.py",

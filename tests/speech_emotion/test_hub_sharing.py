@@ -22,6 +22,7 @@ CODE = {
     "classification_loss.py",
     "configuration_deepspeech.py",
     "configuration_ser.py",
+    "extractor_settings.py",
     "feature_extraction_deepspeech.py",
     "feature_extraction_ser.py",
     "frame_convolution.py",

@@ -1,0 +1,133 @@
+"""Settings of the feature extractor, each checked before anything is computed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .mel_deltas import CLIP_NORMALIZATIONS
+
+MEL = "mel"
+# What an encoder's entry may hold: where it is from, what is taken of it, and what saving adds to recognize it by.
+ENCODER_KEYS = ("name_or_path", "revision", "layer", "size", "digest", "bundled")
+
+
+def check_streams(
+    streams: Sequence[str], encoders: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, dict[str, Any]]:
+    """Check streams and the entries of their encoders against each other.
+
+    Args:
+        streams: Names of the streams.
+        encoders: By stream its entry; `None` for none.
+
+    Returns:
+        A copy of the entries.
+
+    Raises:
+        ValueError: If a stream has no name or entry, or an entry no stream or unknown keys.
+
+    Example:
+        >>> check_streams(("mel", "words"), {"words": {"name_or_path": "you/words"}})
+        {'words': {'name_or_path': 'you/words'}}
+    """
+    if isinstance(streams, str) or not streams or len(set(streams)) != len(streams):
+        raise ValueError(f'streams={streams!r}: give the streams once each in a tuple, for example ("mel",).')
+    entries = {name: dict(entry) for name, entry in (encoders or {}).items()}
+    for name in streams:
+        # Its name becomes a folder beside the model's own files.
+        if name != MEL and not (name.isidentifier() and not name.startswith("_")):
+            raise ValueError(f"streams={tuple(streams)!r}: {name!r} is no name; use letters, digits and _.")
+        if name != MEL and name not in entries:
+            raise ValueError(
+                f"The stream {name!r} needs an encoder: encoders={{{name!r}: {{'name_or_path': ..., 'layer': ...}}}}. "
+                f"Only {MEL!r} has none."
+            )
+    strangers = sorted(set(entries) - (set(streams) - {MEL}))
+    if strangers:
+        raise ValueError(f"encoders has an entry for {strangers[0]!r}, which is no stream of {tuple(streams)!r}.")
+    for name, entry in entries.items():
+        unknown = sorted(set(entry) - set(ENCODER_KEYS))
+        if unknown:
+            raise ValueError(
+                f"The entry of the encoder {name!r} has no {', '.join(map(repr, unknown))}; it has "
+                f"{', '.join(ENCODER_KEYS[:3])}."
+            )
+        if not entry.get("name_or_path") and not entry.get("bundled"):
+            raise ValueError(f"The entry of the encoder {name!r} lacks name_or_path, a folder or an id on the Hub.")
+    return entries
+
+
+def check_numbers(*, n_fft: int, win_length: int, num_mel_bins: int, **others: int) -> None:
+    """Check the numbers that spectra depend on.
+
+    Args:
+        n_fft: Length of the transform, in samples.
+        win_length: Length of the window, in samples.
+        num_mel_bins: Number of mel filters.
+        others: Further numbers that must be whole and at least 1.
+
+    Raises:
+        ValueError: If one is no such number, or they do not fit each other.
+    """
+    for name, value in {"n_fft": n_fft, "win_length": win_length, "num_mel_bins": num_mel_bins, **others}.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r}: must be a whole number of 1 or more.")
+    if n_fft % 2:
+        raise ValueError(f"n_fft={n_fft}: must be even.")
+    if win_length > n_fft:
+        raise ValueError(f"win_length={win_length}: the window must fit into the transform, n_fft={n_fft}.")
+    if num_mel_bins > n_fft // 2:
+        raise ValueError(
+            f"num_mel_bins={num_mel_bins}: more than the n_fft // 2 = {n_fft // 2} bins there are to share."
+        )
+
+
+def check_normalization(dynamic_range: float | None, clip_normalization: str) -> None:
+    """Check what is done to a clip's log-mel energies.
+
+    Args:
+        dynamic_range: In dB, or `None` for no floor.
+        clip_normalization: What is subtracted.
+
+    Raises:
+        ValueError: If the range is no positive number, or the normalization unknown.
+    """
+    if clip_normalization not in CLIP_NORMALIZATIONS:
+        raise ValueError(f"clip_normalization={clip_normalization!r}: choose one of {', '.join(CLIP_NORMALIZATIONS)}.")
+    numeric = isinstance(dynamic_range, int | float) and not isinstance(dynamic_range, bool)
+    if dynamic_range is not None and not (numeric and 0 < dynamic_range < float("inf")):
+        raise ValueError(f"dynamic_range={dynamic_range!r}: must be a positive number of dB, or None for no floor.")
+
+
+def check_padding(
+    padding: bool | str, max_length: int | None, truncation: bool, return_tensors: str | None
+) -> int | None:
+    """Check how a batch is to be formed.
+
+    Args:
+        padding: As of `SERFeatureExtractor.__call__`, as all that follows.
+        max_length: A number of frames.
+        truncation: Whether longer clips are cut.
+        return_tensors: Kind of arrays.
+
+    Returns:
+        The number of frames to pad to, if it is fixed.
+
+    Raises:
+        ValueError: If one is unknown, or they contradict each other.
+
+    Example:
+        >>> check_padding("max_length", 80, True, "pt"), check_padding(True, None, False, None)
+        (80, None)
+    """
+    if padding not in (True, False, "longest", "max_length", "do_not_pad"):
+        raise ValueError(f'padding={padding!r}: choose True or "longest", "max_length", False or "do_not_pad".')
+    if return_tensors not in (None, "np", "pt"):
+        raise ValueError(f'return_tensors={return_tensors!r}: choose "pt", "np" or None.')
+    if max_length is None and (truncation or padding == "max_length"):
+        raise ValueError('truncation=True and padding="max_length" need max_length, a number of frames.')
+    if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
+        raise ValueError(f"max_length={max_length!r}: must be a number of frames, 1 or more.")
+    return max_length if padding == "max_length" else None
+
+
+__all__ = ["MEL", "check_normalization", "check_numbers", "check_padding", "check_streams"]
