@@ -19,8 +19,8 @@ class YenigallaConfig:
         num_frames: Frames of the spectrogram; shorter clips are padded, longer ones cut.
         kernel_sizes: Mel bands and frames that each of the parallel 2-D convolutions sees.
         num_filters: Filters of each of them. Ours.
-        stride: Bands and frames from one place of a convolution to the next: 1 in the paper. Ours: 4, for a sixteenth
-            of its work; neighboring places of kernels this large see nearly the same.
+        stride: Bands and frames from one place of a convolution to the next. Ours: 4, for a sixteenth of the work of
+            1; neighboring places of kernels this large see nearly the same.
         vocab_size: Phonemes, and whatever stands for those not known.
         embedding_size: Values of a phoneme.
         text_kernel_sizes: Phonemes that each of the 1-D convolutions sees.

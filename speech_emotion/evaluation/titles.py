@@ -5,9 +5,18 @@ from collections.abc import Iterable
 # Of a system of others with fewer filters, cells or steps than the original.
 REDUCED = " (reduced)"
 REDUCED_NOTE = (
-    "Reduced: of a size whose epochs take seconds on one core. Yenigalla's convolutions move in steps of 4 where the "
-    "paper's move in steps of 1, with which an epoch of EmoDB takes more than 2 minutes "
-    "(`python -m benchmarks.bench_compared_epochs`); Satt's network has sizes of ours."
+    "Reduced: of a size whose epochs take seconds on one core. Yenigalla's convolutions have 32 filters and move in "
+    "steps of 4; in steps of 1 an epoch of EmoDB takes more than 2 minutes (`python -m "
+    "benchmarks.bench_compared_epochs`). Satt's network has sizes of ours."
+)
+# Of a system of which only the outline is known here.
+READING = " (our reading)"
+READING_NOTE = (
+    "Our reading: of the paper only an outline was at hand; the docstrings say what is kept of it and what is ours."
+)
+PHONEMES_NOTE = (
+    "On EmoDB every sentence is said in every emotion, so that phonemes can tell nothing there, and add nothing to a "
+    "spectrogram."
 )
 TITLES = {
     "model-1": "Model-1 (acoustic)",
@@ -20,8 +29,8 @@ TITLES = {
     "yenigalla-2018-spectrogram": f"Yenigalla et al. 2018, spectrogram{REDUCED}",
     "yenigalla-2018-phonemes": "Yenigalla et al. 2018, phonemes",
     "yenigalla-2018-combined": f"Yenigalla et al. 2018, combined{REDUCED}",
-    "lee-2015": "Lee and Tashev 2015",
-    "lakomkin-2017": "Lakomkin et al. 2017",
+    "lee-2015": f"Lee and Tashev 2015{READING}",
+    "lakomkin-2017": f"Lakomkin et al. 2017{READING}",
 }
 CONTROL = "permuted"
 # What the name of a variant adds to that of its system.
@@ -36,20 +45,22 @@ VARIANTS = {
 }
 
 
-def reduced_note(titles: Iterable[str]) -> str:
-    """Return what is to be said of systems that are smaller than the original; empty if none of them is.
+def compared_note(titles: Iterable[str]) -> str:
+    """Return what is to be said of others' systems: which are smaller, of which little is known, which cannot work.
 
     Args:
         titles: Titles of systems.
 
     Returns:
-        A sentence or nothing.
+        Some sentences or nothing.
 
     Example:
-        >>> reduced_note(["Model-1 (acoustic)"]), reduced_note(["Satt et al. 2017 (reduced)"])[:8]
+        >>> compared_note(["Model-1 (acoustic)"]), compared_note(["Satt et al. 2017 (reduced)"])[:8]
         ('', 'Reduced:')
     """
-    return REDUCED_NOTE if any(REDUCED in title for title in titles) else ""
+    told = list(titles)
+    marks = {REDUCED: REDUCED_NOTE, READING: READING_NOTE, TITLES["yenigalla-2018-phonemes"]: PHONEMES_NOTE}
+    return " ".join(note for mark, note in marks.items() if any(mark in title for title in told))
 
 
 def system_title(name: str) -> str:
@@ -74,4 +85,4 @@ def system_title(name: str) -> str:
     return name
 
 
-__all__ = ["CONTROL", "REDUCED", "TITLES", "VARIANTS", "reduced_note", "system_title"]
+__all__ = ["CONTROL", "READING", "REDUCED", "TITLES", "VARIANTS", "compared_note", "system_title"]

@@ -50,7 +50,8 @@ CLAIMS_NOTE = (
     "itself (own sentences) for scripted speech, all sentences for both, and four emotions in the proportions "
     "of improvised IEMOCAP (imbalanced) for claim 4. It is acted speech, and Amharic. Model-1 hears the words too: "
     "its mel spectrogram holds them, so that where the words give the emotion away, as in the own sentences, the "
-    "acoustic model can learn them, and claims 2 and 2b compare two ways of hearing words."
+    "acoustic model can learn them; and Model-2 hears more than words in DeepSpeech's fifth layer. So claims 2 and 2b "
+    "compare two ways of hearing speech."
 )
 
 

@@ -7,9 +7,9 @@ from speech_emotion.evaluation.report_table import format_cell
 from speech_emotion.evaluation.seed_metrics import mean_sd, pooled_metrics
 from speech_emotion.evaluation.system_scores import SystemScores
 from speech_emotion.evaluation.tables import markdown_table
-from speech_emotion.evaluation.titles import reduced_note
+from speech_emotion.evaluation.titles import compared_note
 
-from .claim_sentences import aim_sentences, beside_sentence, claim_sentences
+from .claim_sentences import aim_sentences, beside_sentences, claim_sentences
 from .claim_tables import by_claim
 from .claims import Finding, evaluate_claims
 from .head_claim import head_sentence
@@ -23,6 +23,10 @@ REGION = "results"
 NO_RESULTS = "No fold has been computed yet."
 PARTIAL = "**partial**"
 LEAD = "UA, and WA in brackets, in %: mean ± SD over seeds. No speaker is both trained on and tested."
+WITHOUT_IEMOCAP = (
+    "IEMOCAP was not at hand: no figure of the paper's own tables is reproduced here, and its claims are tested on "
+    "other corpora that stand for it."
+)
 NOTES = (
     "Test clips of all folds are pooled, once per seed. Only seeds with all folds have a part in figures; what is "
     f"{PARTIAL} lacks seeds or folds, or has fewer than {LEAST_SEEDS} seeds.",
@@ -36,8 +40,9 @@ CLAIMS_NOTES = (
     "is not corrected for several comparisons, and is too narrow where speakers are few, such as EmoDB's ten.",
     "p: Wilcoxon over the speakers' own figures, each speaker weighing alike, after Holm's correction over all "
     "differences planned on EmoDB, RAVDESS and ASED.",
-    "ASED stands for the paper's IEMOCAP. Model-1 hears the words too: its spectrogram holds them, so that claims 2 "
-    "and 2b compare two ways of hearing words.",
+    "ASED stands for the paper's IEMOCAP. Model-1 hears the words too: its spectrogram holds them. And Model-2 hears "
+    "more than words: that DeepSpeech's fifth layer is linguistic is the paper's reading, not shown here. So claims 2 "
+    "and 2b compare two ways of hearing speech.",
     HISTORY,
 )
 
@@ -62,16 +67,16 @@ def results_region(results: str | Path, folder: str = "results") -> str:
     findings = evaluate_claims(conditions)
     groups = {ours: [one for one in findings if (one.comparison.claim in OURS) == ours] for ours in (False, True)}
     everything = [system for systems in conditions.values() for system in systems]
-    reduced = reduced_note(system.title for system in everything)
+    compared = compared_note(system.title for system in everything)
     layers = layer_section(results, folder)
     return "\n\n".join(
         [
             lead,
-            LEAD,
+            LEAD if any(name.startswith("iemocap") for name in conditions) else f"{LEAD} {WITHOUT_IEMOCAP}",
             _overview(conditions, folder),
-            _listed(*NOTES, reduced, settings_text(everything)),
+            _listed(*NOTES, compared, settings_text(everything)),
             "### The paper's claims",
-            "\n".join(filter(None, [_claims(groups[False]), head_sentence(results), beside_sentence(conditions)])),
+            "\n".join(filter(None, [_claims(groups[False]), head_sentence(results), *beside_sentences(conditions)])),
             f"How they are judged ([all figures]({folder}/claims.md)):",
             _listed(*CLAIMS_NOTES[:-1], encoders_note(everything), CLAIMS_NOTES[-1]),
             "### Against openSMILE, and what was aimed at",

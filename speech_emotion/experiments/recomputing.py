@@ -48,12 +48,16 @@ def settings_text(systems: Sequence[SystemScores]) -> str:
         A sentence for each set of settings; empty if all are the usual ones.
     """
     titles_of: dict[str, list[str]] = {}
+    usual_of: dict[str, str] = {}
     for system in systems:
         words = _settings_words(system)
         if words:
             titles = titles_of.setdefault(shlex.join(words), [])
             titles += [system.title] * (system.title not in titles)
-    return " ".join(f"Trained with `{words}`: {'; '.join(titles)}." for words, titles in titles_of.items())
+            usual_of.setdefault(shlex.join(words), _usual_words(system.system, words))
+    return " ".join(
+        f"Trained with `{words}`{usual_of[words]}: {'; '.join(titles)}." for words, titles in titles_of.items()
+    )
 
 
 def encoders_note(systems: Sequence[SystemScores]) -> str:
@@ -168,6 +172,17 @@ def _features_words(features: Mapping[str, Any], encoders: Mapping[str, str]) ->
         if encoders.get(stream) != SMALL_DEEPSPEECH or entry["layer"] != USUAL_LAYER:
             said["encoder_layer"] = str(entry["layer"])
     return said
+
+
+def _usual_words(name: str, words: Sequence[str]) -> str:
+    """What is trained with where nothing is said, for the settings that are."""
+    usual = _usual_settings(name.removesuffix(f"-{CONTROL}"))
+    if usual is None:
+        return ""
+    known = {**usual["training"], **usual["model"]}
+    names = [word.partition("=")[0] for word in words if "=" in word]
+    told = [f"{name}={known[name]:g}" for name in names if isinstance(known.get(name), int | float)]
+    return f", instead of `{' '.join(told)}`" if told else ""
 
 
 @cache

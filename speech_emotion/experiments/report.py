@@ -10,10 +10,10 @@ from speech_emotion.evaluation.report_table import ReportTable
 from speech_emotion.evaluation.summary import averages_table, summarize_systems
 from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.tables import csv_table
-from speech_emotion.evaluation.titles import reduced_note
+from speech_emotion.evaluation.titles import compared_note
 from speech_emotion.files import write_text
 
-from .claim_sentences import beside_sentence
+from .claim_sentences import beside_sentences
 from .claim_tables import claims_table, comparison_table, families_at_hand
 from .claims import Finding, evaluate_claims
 from .head_claim import head_sentence
@@ -21,6 +21,7 @@ from .paper_figures import published_figures
 from .planned_comparisons import BEST_NOTE, HISTORY
 from .reading_order import CONDITION_TITLES, condition_order, condition_title, system_order
 from .recomputing import commands, encoders_note, hours_text, settings_text
+from .references import references
 from .report_sections import Section, system_sections
 
 CLAIMS = "claims"
@@ -91,7 +92,7 @@ def write_report(results: Path, output: Path, corpora: list[str] | None = None) 
     at_hand, left_out = families_at_hand(findings)
     everything = [system for systems in gathered.values() for system in systems]
     outcomes = Section("Outcomes", [claims_table(at_hand), comparison_table(at_hand)])
-    sentences = "\n".join(filter(None, [head_sentence(results), beside_sentence(gathered)]))
+    sentences = "\n".join([head_sentence(results), *beside_sentences(gathered)])
     heard = encoders_note(everything)
     told = f"{sentences}\n\n{heard}" if heard else sentences
     notes = f"## Beside the tables\n\n{told}\n\n## What was fixed, and when\n\n{HISTORY}\n\n{BEST_NOTE}"
@@ -118,7 +119,7 @@ def _introduction(systems: Sequence[SystemScores]) -> str:
     )
     if len(speakers) < FEW_SPEAKERS:
         text += f" With {len(speakers)} speakers, intervals by resampling them are too narrow."
-    return " ".join(filter(None, [text, reduced_note(system.title for system in complete)]))
+    return " ".join(filter(None, [text, compared_note(system.title for system in complete)]))
 
 
 def _claims_introduction(findings: Sequence[Finding], left_out: Sequence[str]) -> str:
@@ -151,6 +152,9 @@ def _write(
         *([notes] if notes else []),
         f"## How to compute it\n\n{how}\n\n{told} `ser report` writes the tables from the score files.",
     ]
+    works = references(dict.fromkeys(system.corpus for system in systems), [system.system for system in systems])
+    if works:
+        blocks.append("\n".join(["## References\n", *(f"- {work}." for work in works)]))
     latex = [
         *(f"% {line}" for line in lines),
         "% needs \\usepackage{booktabs,longtable}\n",

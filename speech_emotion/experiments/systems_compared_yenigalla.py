@@ -29,7 +29,7 @@ class Yenigalla(NetworkSystem):
 
     Ours: 256 frames in 6 s make a hop of 375 samples, frames have 800, the logarithm is taken, shorter clips are
     padded with the training clips' mean and of longer ones the first 6 s are taken; kernels are bands × frames; the
-    convolutions move in steps of 4 instead of 1, a sixteenth of the work, and have 32 filters each, those over
+    convolutions move in steps of 4, a sixteenth of the work of steps of 1, and have 32 filters each, those over
     phonemes 64; the phonemes' dense layers and Adadelta are as the spectrogram's; the rate of dropout; cross entropy
     without weights. In place of the 47 phonemes are those that espeak-ng makes of the training clips' transcripts,
     and one number for all others. Transcripts are the corpus's own, not a recognizer's. Where every sentence is said

@@ -15,6 +15,9 @@ from .head_dropping import HeadScores
 from .rank_agreement import Agreement, rank_agreement, shuffled_profile, sorted_profile
 from .speaker_resampling import mean_over_speakers, numbered, speaker_counts, with_interval
 
+# Of fewer speakers, resampling them says nothing of others.
+LEAST_SPEAKERS = 5
+
 
 @dataclass(frozen=True)
 class HeadStudy:
@@ -98,7 +101,7 @@ def summarize_heads(
     importance = scores.importance  # (clips, heads)
     numbers, people = numbered(list(speakers))
     by_speaker = np.stack([importance[numbers == number].mean(axis=0) for number in range(len(people))])
-    several = len(people) > 1
+    several = len(people) >= LEAST_SPEAKERS
 
     def counts(log_probabilities: np.ndarray) -> np.ndarray:
         predictions = log_probabilities.argmax(axis=-1)
@@ -115,7 +118,7 @@ def summarize_heads(
         else:
             changes.append([float(ua(without.sum(axis=0)) - ua(full.sum(axis=0))), np.nan, np.nan])
     mean_importance = with_interval(by_speaker.mean(axis=0), resampled)
-    if not several:  # one speaker resampled is that speaker: no interval, not one of width 0
+    if not several:  # two speakers' interval would go from the one to the other, and one speaker's have no width
         mean_importance[1:] = np.nan
     return HeadStudy(
         model=name,
@@ -128,7 +131,7 @@ def summarize_heads(
         ua=float(ua(full.sum(axis=0))),
         ua_change=np.array(changes).T,
         clips=rank_agreement(importance, seed=seed),
-        speakers_agreement=rank_agreement(by_speaker, seed=seed) if several else None,
+        speakers_agreement=rank_agreement(by_speaker, seed=seed) if len(people) > 1 else None,
         profile=sorted_profile(importance),
         chance_profile=shuffled_profile(importance, seed=seed),
     )

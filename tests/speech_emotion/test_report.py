@@ -133,7 +133,10 @@ def test_commands_say_how_the_models_were_trained() -> None:
     )
     assert commands([systems["model-2"]]) == [f"{start} model-2 --seeds 0 1 {compact} --encoder deepspeech-0.4.1"]
     assert commands([systems["plain"]]) == [f"{start} plain --seeds 0 1"]
-    assert settings_text([systems["model-1"], systems["plain"]]) == f"Trained with `{compact}`: Model-1 (acoustic)."
+    assert settings_text([systems["model-1"], systems["plain"]]) == (
+        f"Trained with `{compact}`, instead of `hidden_size=128 attention_dropout=0.1 max_steps=-1`: "
+        "Model-1 (acoustic)."
+    )
     # The words give back the settings.
     words = compact.split()[1:]
     assert get_system("model-1", parse_overrides(words)).settings() == settings_of(systems["model-1"])

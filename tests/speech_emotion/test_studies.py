@@ -459,26 +459,28 @@ def hand_made_scores(speakers: int) -> tuple[HeadScores, list[str]]:
 
 
 def test_what_dropping_does_to_ua_and_importance() -> None:
-    scores, speakers = hand_made_scores(3)
-    found = summarize_heads(scores, "run", [str(n) for n in range(12)], speakers, ["calm", "fear"])
+    scores, speakers = hand_made_scores(5)
+    found = summarize_heads(scores, "run", [str(n) for n in range(20)], speakers, ["calm", "fear"])
     expected = (np.log(0.8 / 0.6) + np.log(0.8 / 0.4)) / 2
     np.testing.assert_allclose(found.mean_importance[0], [expected, 0])
     np.testing.assert_allclose(found.ua_change, [[-0.5, 0], [-0.5, 0], [-0.5, 0]])
     assert found.ua == 1
     assert found.clips.kendall_w == pytest.approx(1)
-    assert found.speakers_agreement.raters == 3
+    assert found.speakers_agreement.raters == 5
     facts = json.loads(json.dumps(found.facts(), allow_nan=False))
     assert facts["heads"][0]["ua_change"] == {"value": -0.5, "low": -0.5, "high": -0.5}
 
 
-def test_one_speaker_gives_no_interval() -> None:
-    scores, speakers = hand_made_scores(1)
-    found = summarize_heads(scores, "run", list("abcd"), speakers, ["calm", "fear"])
-    assert found.speakers_agreement is None
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_few_speakers_give_no_interval(number: int) -> None:
+    scores, speakers = hand_made_scores(number)
+    found = summarize_heads(scores, "run", [str(n) for n in range(4 * number)], speakers, ["calm", "fear"])
+    assert (found.speakers_agreement is None) == (number == 1)
+    assert found.ua_change[0].tolist() == [-0.5, 0]
     assert np.isnan(found.mean_importance[1:]).all() and np.isnan(found.ua_change[1:]).all()
     facts = json.loads(json.dumps(found.facts(), allow_nan=False))
     assert facts["heads"][0]["importance"]["low"] is None
-    assert facts["agreement_of_speakers"] is None
+    assert (facts["agreement_of_speakers"] is None) == (number == 1)
 
 
 @pytest.fixture(scope="module")
