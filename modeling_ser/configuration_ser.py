@@ -54,8 +54,8 @@ TRANSFORMERS_KEYS = frozenset(
 class SERConfig(PreTrainedConfig):
     """Shape and regularization of a speech-emotion model.
 
-    The paper fixes two Conv1d layers with batch normalization and ReLU, multi-head self-attention with a residual
-    connection, average pooling and two dense layers. It gives no sizes: those below are this project's defaults.
+    The paper's slides fix two Conv1d layers with batch normalization and ReLU, multi-head self-attention with a
+    residual connection, average pooling and two dense layers. They give no sizes: those below are this project's.
 
     Args:
         input_size: Features per frame: 384 for mel + Δ + ΔΔ (Model-1), 2048 for DeepSpeech's fifth layer (Model-2),
