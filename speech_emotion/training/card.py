@@ -48,7 +48,7 @@ class RunReport(TrainingReport):
         architecture: The network, in words.
         heard_before: For a model that was fine-tuned, whom it had heard before, by title of their corpus, as `train`
             and `validation`; `None` where that is not known.
-        stages: Of a training that was resumed with other settings, as `record_stage` returns them; else empty.
+        stages: Of a training that was resumed with other settings, as `stages_so_far` returns them; else empty.
 
     What else there is, is of `TrainingReport`.
     """

@@ -88,7 +88,7 @@ class RecognitionReport(TrainingReport):
         validation: What chose the epoch.
         test: What nothing was chosen by; `None` if it was not read.
         curve: For each evaluation the epoch and what was measured.
-        stages: Where the training was resumed with other settings, as `record_stage` returns them.
+        stages: Where the training was resumed with other settings, as `stages_so_far` returns them.
 
     What else there is, is of `TrainingReport`.
     """

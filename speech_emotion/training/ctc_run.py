@@ -31,9 +31,9 @@ from .launch import check_launch, prepare_folder, sole_training
 from .normalization import feature_statistics
 from .provenance import corpus_title, library_versions, training_settings
 from .reproducible_trainer import Augmentation
-from .run_identity import clips_identity, features_identity, settle_identity
+from .run_identity import check_identity, clips_identity, features_identity, restored_settings
 from .splits import check_recordings
-from .stages import record_stage
+from .stages import stages_so_far
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,11 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
         processing_class=reader.extractor,
         callbacks=[EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else [],
     )
-    settle_identity(folder, checkpoint, reader.identity(), training.process_index == 0)
-    stages = []
-    if training.process_index == 0:
-        stages = record_stage(folder, checkpoint, _asked_for(data, model_args, training))
+    identity = reader.identity() | restored_settings(training)
+    if checkpoint is not None:
+        check_identity(checkpoint, identity)
+    stages = stages_so_far(checkpoint, _asked_for(data, model_args, training))
+    trainer.records = {"run.json": identity, "stages.json": stages}
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.stop.stopped:
         return CTCResult(folder, stopped=True)
@@ -134,6 +135,8 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
         transcripts += transcript_rows(name, clips[name], texts)
     report = _report(data, model_args, training, reader.rows, fold, trainer, measured, clips["train"], seconds, stages)
     if trainer.is_world_process_zero():
+        for name in ("results.json", "transcripts.jsonl", "fold.jsonl", "README.md"):  # an earlier run's
+            (folder / name).unlink(missing_ok=True)
         save_recognizer(network, reader.extractor, reader.tokenizer, folder, training.half)
         save_fold(fold, speaker_rows(reader.rows), folder / "fold.jsonl")
         write_jsonl(folder / "transcripts.jsonl", sorted(transcripts, key=lambda row: (row["split"], row["id"])))

@@ -1,5 +1,6 @@
 """Launches that would silently do something else than was asked for, and trainings that would overwrite each other."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -92,7 +93,8 @@ def find_checkpoint(output_dir: str | Path, resume: str | bool | None) -> Path |
 
     Raises:
         FileNotFoundError: If what was asked for is not there or not whole.
-        FileExistsError: If the run's folder holds checkpoints and the training would start anew.
+        FileExistsError: If the run's folder holds checkpoints and the training would start anew, or others than those
+            that the chosen one came from.
     """
     whole = [path for path in _checkpoints(output_dir) if (path / "trainer_state.json").is_file()]
     if resume is None or resume is False:
@@ -108,7 +110,14 @@ def find_checkpoint(output_dir: str | Path, resume: str | bool | None) -> Path |
         return whole[-1]
     if not (Path(resume) / "trainer_state.json").is_file():
         raise FileNotFoundError(f"{resume} is not a whole checkpoint: it has no trainer_state.json.")
-    return Path(resume)
+    chosen = Path(resume)
+    for path in whole:
+        if _is_elsewhere_or_later(path, chosen):
+            raise FileExistsError(
+                f"{output_dir} holds {path.name}, which {chosen} did not come to. Remove it with "
+                "--overwrite_output_dir true, or choose another --output_dir."
+            )
+    return chosen
 
 
 def prepare_folder(folder: Path, training: SERTrainingArguments) -> Path | None:
@@ -116,7 +125,8 @@ def prepare_folder(folder: Path, training: SERTrainingArguments) -> Path | None:
 
     Args:
         folder: The run's folder.
-        training: The training arguments; with `overwrite_output_dir` the checkpoints of an earlier run are removed.
+        training: The training arguments; with `overwrite_output_dir` the checkpoints of an earlier run, or later ones
+            than that to resume from, are removed.
 
     Returns:
         The checkpoint, or `None` to start anew.
@@ -125,13 +135,24 @@ def prepare_folder(folder: Path, training: SERTrainingArguments) -> Path | None:
         FileNotFoundError: As `find_checkpoint`.
         FileExistsError: As `find_checkpoint`.
     """
-    if training.overwrite_output_dir and not training.resume_from_checkpoint:
+    resumed = training.resume_from_checkpoint
+    if training.overwrite_output_dir and resumed is not True:
         with training.main_process_first(local=False, desc="emptying the output folder"):
             if training.process_index == 0:
                 for path in _checkpoints(folder):
-                    shutil.rmtree(path)
-        return None
+                    if not resumed or _is_elsewhere_or_later(path, Path(resumed)):
+                        shutil.rmtree(path)
+        if not resumed:
+            return None
     return find_checkpoint(folder, training.resume_from_checkpoint)
+
+
+def _is_elsewhere_or_later(path: Path, chosen: Path) -> bool:
+    """Whether a checkpoint is none that the chosen one came from: of another run's folder, or of a later step."""
+    if path.resolve().parent != chosen.resolve().parent:
+        return True
+    step = json.loads((chosen / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+    return int(path.name.removeprefix("checkpoint-")) > step
 
 
 def _checkpoints(output_dir: str | Path) -> list[Path]:

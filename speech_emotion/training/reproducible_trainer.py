@@ -13,6 +13,7 @@ from huggingface_hub import CommitInfo, HfApi, ModelCard
 from torch import nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import (
+    EarlyStoppingCallback,
     PrinterCallback,
     ProgressCallback,
     Trainer,
@@ -21,9 +22,9 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
+from transformers.trainer_utils import HubStrategy, IntervalStrategy, SaveStrategy, TrainOutput
 
-from speech_emotion.files import write_text
+from speech_emotion.files import write_json, write_text
 
 from .clip_split import ClipSplit
 from .epoch_table import Column, EpochTableCallback
@@ -102,8 +103,13 @@ class ReproducibleTrainer(Trainer):
         self.remove_callback(ProgressCallback)
         self.add_callback(EpochTableCallback(columns))
         if args.push_to_hub and self.is_world_process_zero():
-            self.add_callback(HubPushCallback(self.hub_model_id, args.hub_token, args.hub_revision, self.stop))
+            if args.hub_revision:  # now, not after the training, if it cannot be made
+                HfApi(token=args.hub_token).create_branch(self.hub_model_id, branch=args.hub_revision, exist_ok=True)
+            if args.hub_strategy == HubStrategy.EVERY_SAVE:
+                self.add_callback(HubPushCallback(self.hub_model_id, args.hub_token, args.hub_revision, self.stop))
         self._seeded_step, self._micro_step = -1, 0
+        # What is saved beside the weights, in every checkpoint: by name of the file, what JSON holds.
+        self.records: dict[str, Any] = {}
 
     # Order and dropout -------------------------------------------------------------------------------------------
 
@@ -174,9 +180,10 @@ class ReproducibleTrainer(Trainer):
         step, state = self.state.global_step, self.state
         # Trainer takes the last step of all for the end of an epoch, even within one.
         at_epoch_end = step > 0 and (float(state.epoch).is_integer() or step >= state.max_steps)
+        delay = self.args.eval_delay
         due = {
-            IntervalStrategy.EPOCH: at_epoch_end,
-            IntervalStrategy.STEPS: step > 0 and bool(state.eval_steps) and step % state.eval_steps == 0,
+            IntervalStrategy.EPOCH: at_epoch_end and delay <= state.epoch,
+            IntervalStrategy.STEPS: step >= max(1, delay) and bool(state.eval_steps) and step % state.eval_steps == 0,
         }
         if not due.get(self.args.eval_strategy, False) or any(
             "eval_loss" in entry and entry["step"] == step for entry in state.log_history
@@ -192,6 +199,31 @@ class ReproducibleTrainer(Trainer):
             self._tr_loss, None, self.model_wrapped, None, self.state.epoch, None, time.time()
         )
 
+    def out_of_patience(self) -> bool:
+        """Tell whether the training resumed from had already been ended by early stopping."""
+        return any(
+            callback.early_stopping_patience_counter >= callback.early_stopping_patience
+            for callback in self.callback_handler.callbacks
+            if isinstance(callback, EarlyStoppingCallback)
+        )
+
+    def find_best_checkpoint(self) -> None:
+        """Find the best checkpoint where it lies now: its folder may have been moved since it was noted.
+
+        Raises:
+            FileNotFoundError: If it is gone, and the best model is to be kept.
+        """
+        noted = self.state.best_model_checkpoint
+        if noted is None or Path(noted).is_dir():
+            return
+        place = Path(self.args.output_dir) / Path(noted).name
+        if place.is_dir():
+            self.state.best_model_checkpoint = str(place)
+        elif self.args.load_best_model_at_end:
+            raise FileNotFoundError(
+                f"The best checkpoint so far, {place.name}, is not in {place.parent}. Bring it back, or start anew."
+            )
+
     def leave_mixed_precision(self) -> None:
         """Compute in float32 from here on, as whoever loads the saved model does, however it was trained."""
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
@@ -202,6 +234,8 @@ class ReproducibleTrainer(Trainer):
         super()._save(output_dir, state_dict)
         folder = Path(output_dir if output_dir is not None else self.args.output_dir)
         (folder / PICKLED_ARGUMENTS).unlink(missing_ok=True)
+        for name, record in self.records.items():
+            write_json(folder / name, record)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Do nothing: `HubPushCallback` pushes the checkpoint, with its code."""
@@ -281,6 +315,11 @@ def check_order(args: TrainingArguments) -> None:
             f"train_sampling_strategy {args.train_sampling_strategy!r} is not heeded here: clips of like length "
             "always come together, in an order that the seed decides. Leave it out."
         )
+    if args.push_to_hub and args.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
+        raise ValueError(
+            f"hub_strategy {HubStrategy(args.hub_strategy).value!r} would upload the state of the training, which is "
+            "pickled; choose every_save or end."
+        )
     if args.dataloader_drop_last:
         raise ValueError("dataloader_drop_last would leave clips out of every evaluation, too. Leave it out.")
     if args.prediction_loss_only:
@@ -300,8 +339,11 @@ class MissedEvaluationCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate before the first epoch, if an evaluation is missing at the step resumed from."""
+        """Evaluate before the first epoch, if the step resumed from lacks an evaluation; end what had ended."""
+        self.trainer.find_best_checkpoint()
         self.trainer.evaluate_if_missed()
+        if self.trainer.out_of_patience():
+            control.should_training_stop = True
 
 
 __all__ = ["Augmentation", "ReproducibleTrainer"]

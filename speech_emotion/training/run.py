@@ -9,6 +9,7 @@ from typing import Any
 import datasets
 import torch
 from transformers import EarlyStoppingCallback, set_seed
+from transformers.training_args import OptimizerNames
 
 from dataset_scripts import load_corpus, save_fold
 from feature_extraction import SERFeatureExtractor
@@ -22,15 +23,19 @@ from .card import RunReport, SplitReport, model_card
 from .descriptions import describe_architecture, describe_splits, describe_streams, place_on_card, public_name
 from .feature_cache import cache_features, cache_streamed
 from .fine_tuning import loaded_arguments
-from .heard_speakers import check_unheard, heard_speakers
+from .heard_speakers import Heard, check_unheard, heard_speakers
 from .launch import check_launch, prepare_folder, sole_training
 from .provenance import corpus_title, library_versions, training_settings
-from .run_identity import clips_identity, features_identity, settle_identity
+from .run_identity import check_identity, clips_identity, features_identity, restored_settings
 from .split_report import report_split, speakers_of
 from .splits import Splits, choose_fold, keep_labels, make_splits
-from .stages import record_stage
+from .stages import stages_so_far
 from .stream_state import stream_state
 from .trainer import SERTrainer
+
+FURTHER_SETTINGS = (
+    "data_seed", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "metric_for_best_model",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,10 +121,11 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         augmentations=make_augmentations(model_args, extractor, network),
         callbacks=[EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else [],
     )
-    settle_identity(folder, checkpoint, _identity(rows, labels, splits, extractor), training.process_index == 0)
-    stages = []
-    if training.process_index == 0:
-        stages = record_stage(folder, checkpoint, _asked_for(data, model_args, training))
+    identity = _identity(rows, labels, splits, extractor, model_args, heard) | restored_settings(training)
+    if checkpoint is not None:
+        check_identity(checkpoint, identity)
+    stages = stages_so_far(checkpoint, _asked_for(data, model_args, training))
+    trainer.records = {"run.json": identity, "stages.json": stages}
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.stop.stopped:
         return TrainingResult(folder, stopped=True)
@@ -207,13 +213,25 @@ def load_with_features(
 
 
 def _identity(
-    rows: datasets.Dataset, labels: list[str], splits: Splits, extractor: SERFeatureExtractor
+    rows: datasets.Dataset,
+    labels: list[str],
+    splits: Splits,
+    extractor: SERFeatureExtractor,
+    model: ModelArguments,
+    heard: Heard | None,
 ) -> dict[str, object]:
     """What a run is of, and has to be when it is resumed."""
     parts = {
         name: clips_identity(list(zip(one.ids, one.labels, strict=True)), one.speakers) for name, one in splits.items()
     }
-    return {"corpus": corpus_title(rows), "labels": labels, "features": features_identity(extractor), **parts}
+    return {
+        "corpus": corpus_title(rows),
+        "labels": labels,
+        "features": features_identity(extractor),
+        "model_name_or_path": public_name(model.model_name_or_path),
+        "speakers heard before": heard,
+        **parts,
+    }
 
 
 def _asked_for(data: DataArguments, model: ModelArguments, training: SERTrainingArguments) -> dict[str, object]:
@@ -230,6 +248,8 @@ def _asked_for(data: DataArguments, model: ModelArguments, training: SERTraining
         "encoder": public_name(model.encoder),
         **training_settings(training),
         "load_best_model_at_end": training.load_best_model_at_end,
+        **{name: getattr(training, name) for name in FURTHER_SETTINGS},
+        "optim": OptimizerNames(training.optim).value,
     }
 
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import SequenceFeatureExtractor
-
-from speech_emotion.files import write_json
+from transformers import SequenceFeatureExtractor, TrainingArguments
 
 from .feature_cache import extractor_state
 
 FILE_NAME = "run.json"
+# What `--save_only_model` leaves out, without which another training would go on.
+KEPT = (("optimizer.pt", "the optimizer's state"), ("scheduler.pt", "the schedule's state"))
+# What a checkpoint brings back whatever is asked for, so that a change of it would be claimed and not be made.
+RESTORED = ("learning_rate", "weight_decay", "early_stopping_patience")
 
 
 def clips_identity(clips: Sequence[Sequence[Any]], speakers: Sequence[str]) -> dict[str, Any]:
@@ -49,46 +51,53 @@ def features_identity(extractor: SequenceFeatureExtractor) -> str:
     return hashlib.sha256(state.encode()).hexdigest()
 
 
-def settle_identity(folder: Path, checkpoint: Path | None, identity: Mapping[str, Any], write: bool = True) -> None:
-    """Write down at the beginning what a run is of, and refuse to resume a run of something else.
+def restored_settings(training: TrainingArguments) -> dict[str, Any]:
+    """Return the settings that are those of the checkpoint when a training is resumed.
+
+    Args:
+        training: The training arguments.
+
+    Returns:
+        Values by name.
+    """
+    return {name: getattr(training, name) for name in RESTORED}
+
+
+def check_identity(checkpoint: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse to resume a run of something else.
 
     Otherwise a model that learned from one fold's speakers would be reported as tested on them.
 
     Args:
-        folder: Folder of the run; the record is `run.json` in it.
-        checkpoint: The checkpoint that is resumed from, with the record of its run beside it; `None` at the beginning.
+        checkpoint: The checkpoint that is resumed from, with the record of its run in it, `run.json`.
         identity: What the run is of, by name, as JSON holds it.
-        write: Whether to write the record: on the first of several processes only.
 
     Raises:
         ValueError: If the checkpoint is of a run of something else, naming what differs.
-        FileNotFoundError: If the checkpoint's run has no record.
+        FileNotFoundError: If the checkpoint has no record, or not all that a training goes on with.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as name:
-        ...     settle_identity(Path(name), None, {"labels": ["anger", "fear"]})
-        ...     settle_identity(Path(name), Path(name, "checkpoint-9"), {"labels": ["fear", "anger"]})
+        ...     for file in ("optimizer.pt", "scheduler.pt"):
+        ...         Path(name, file).touch()
+        ...     _ = Path(name, "run.json").write_text('{"labels": ["anger", "fear"]}')
+        ...     check_identity(Path(name), {"labels": ["fear", "anger"]})
         Traceback (most recent call last):
             ...
-        ValueError: ...checkpoint-9 is of a run with other labels: anger, fear, not fear, anger. Resume it ...
+        ValueError: ... is of a run with other labels: anger, fear, not fear, anger. Resume it ...
     """
+    for file, what in ((FILE_NAME, "which says whom its run was trained with"), *KEPT):
+        if not (checkpoint / file).is_file():
+            raise FileNotFoundError(f"{checkpoint} cannot be resumed: {file}, {what}, is missing.")
     current = json.loads(json.dumps(dict(identity)))  # as it will be read back
-    if checkpoint is not None:
-        record = checkpoint.parent / FILE_NAME
-        if not record.is_file():
-            raise FileNotFoundError(
-                f"{checkpoint} cannot be resumed: {record}, which says whom its run was trained with, is missing."
-            )
-        earlier = json.loads(record.read_text(encoding="utf-8"))
-        different = [_difference(name, earlier.get(name), value) for name, value in current.items()]
-        if any(different):
-            raise ValueError(
-                f"{checkpoint} is of a run with {' and '.join(filter(None, different))}. Resume it with the arguments "
-                "that it began with, or start anew: --overwrite_output_dir true, or another --output_dir."
-            )
-    if write:
-        write_json(folder / FILE_NAME, current)
+    earlier = json.loads((checkpoint / FILE_NAME).read_text(encoding="utf-8"))
+    different = [_difference(name, earlier.get(name), value) for name, value in current.items()]
+    if any(different):
+        raise ValueError(
+            f"{checkpoint} is of a run with {' and '.join(filter(None, different))}. Resume it with the arguments "
+            "that it began with, or start anew: --overwrite_output_dir true, or another --output_dir."
+        )
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
@@ -106,4 +115,4 @@ def _words(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-__all__ = ["clips_identity", "features_identity", "settle_identity"]
+__all__ = ["FILE_NAME", "check_identity", "clips_identity", "features_identity", "restored_settings"]

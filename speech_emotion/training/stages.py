@@ -6,17 +6,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from speech_emotion.files import write_json
-
 FILE_NAME = "stages.json"
 
 
-def record_stage(folder: Path, checkpoint: Path | None, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Write down what a run is trained with from here on.
+def stages_so_far(checkpoint: Path | None, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List what a run was, and from here on is, trained with.
 
     Args:
-        folder: Folder of the run; the record is `stages.json` in it.
-        checkpoint: The checkpoint that is resumed from; `None` at the beginning.
+        checkpoint: The checkpoint that is resumed from, with the stages before it in `stages.json`; `None` at the
+            beginning.
         settings: What the training is asked for now.
 
     Returns:
@@ -24,21 +22,17 @@ def record_stage(folder: Path, checkpoint: Path | None, settings: Mapping[str, A
         settings begins none.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     record_stage(Path(folder), None, {"dropout": 0.1})
+        >>> stages_so_far(None, {"dropout": 0.1})
         [{'epoch': 0.0, 'settings': {'dropout': 0.1}}]
     """
     stages, epoch = [], 0.0
     if checkpoint is not None:
         epoch = float(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["epoch"])
-        if (folder / FILE_NAME).is_file():
-            earlier = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-            stages = [stage for stage in earlier if stage["epoch"] < epoch]
+        if (checkpoint / FILE_NAME).is_file():
+            stages = json.loads((checkpoint / FILE_NAME).read_text(encoding="utf-8"))
     current = json.loads(json.dumps(dict(settings)))  # as it will be read back
     if not stages or stages[-1]["settings"] != current:
         stages.append({"epoch": epoch, "settings": current})
-    write_json(folder / FILE_NAME, stages)  # without the later stages of a run that goes on from before them
     return stages
 
 
@@ -67,4 +61,4 @@ def describe_stages(stages: list[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-__all__ = ["describe_stages", "record_stage"]
+__all__ = ["FILE_NAME", "describe_stages", "stages_so_far"]

@@ -368,3 +368,10 @@ def test_a_finished_run_is_pushed_by_resuming_it(local_hub: LocalHub, corpus_dir
     last = local_hub.commits("alice/later")[-1]
     assert set(last.files) == MODEL | {"README.md", "results.json"}
     assert last.files["model.safetensors"] == weights
+    # Once, at the end, and to a branch that is made for it.
+    later += ["--hub_strategy", "end", "--hub_revision", "next"]
+    before = len(local_hub.commits("alice/later"))
+    run_command([*command, *later], env=env, cwd=tmp_path)
+    assert len(local_hub.commits("alice/later")) == before
+    titles = [commit.title for commit in local_hub.commits("alice/later", "next")[before:]]
+    assert titles == ["End of training", "Model card"]

@@ -1,5 +1,6 @@
 """Sampler, statistics, class weights, splits, cache, launch checks: the parts of a training, one by one."""
 
+import json
 import os
 import shlex
 import signal
@@ -266,6 +267,34 @@ def test_only_whole_checkpoints_are_resumed(tmp_path: Path) -> None:
         find_checkpoint(tmp_path, str(tmp_path / "checkpoint-11"))
     with pytest.raises(FileExistsError, match="--resume_from_checkpoint true"):
         find_checkpoint(tmp_path, None)
+
+
+def test_a_run_goes_on_among_its_own_checkpoints_only(tmp_path: Path) -> None:
+    for run, steps in (("one", (9, 12)), ("other", (3,))):
+        for step in steps:
+            folder = tmp_path / run / f"checkpoint-{step}"
+            folder.mkdir(parents=True)
+            (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert find_checkpoint(one, str(one / "checkpoint-12")) == one / "checkpoint-12"
+    assert find_checkpoint(tmp_path / "new", str(one / "checkpoint-9")) == one / "checkpoint-9"
+    with pytest.raises(FileExistsError, match=r"holds checkpoint-12, which .*checkpoint-9 did not come to"):
+        find_checkpoint(one, str(one / "checkpoint-9"))
+    with pytest.raises(FileExistsError, match=r"holds checkpoint-3, which .*checkpoint-9 did not come to"):
+        find_checkpoint(other, str(one / "checkpoint-9"))
+    places = {"overwrite_output_dir": True, "resume_from_checkpoint": str(one / "checkpoint-9"), "use_cpu": True}
+    for run in (one, other):
+        assert prepare_folder(run, SERTrainingArguments(output_dir=str(run), **places)) == one / "checkpoint-9"
+    assert [path.name for path in one.iterdir()] == ["checkpoint-9"] and not list(other.iterdir())
+
+
+def test_ways_of_pushing_that_would_upload_pickles_are_refused() -> None:
+    arguments = {"use_cpu": True, "push_to_hub": True}
+    for strategy in ("every_save", "end"):
+        check_order(SERTrainingArguments(**arguments, hub_strategy=strategy))
+    for strategy in ("checkpoint", "all_checkpoints"):
+        with pytest.raises(ValueError, match=f"hub_strategy '{strategy}' would upload the state of the training"):
+            check_order(SERTrainingArguments(**arguments, hub_strategy=strategy))
 
 
 # Arguments and signals ---------------------------------------------------------------------------------------------

@@ -221,8 +221,9 @@ def test_sigterm_exits_143_and_the_resumed_run_reports_the_same(
         ),
         ("--fold 1 --labels neutral fear anger", "other labels: anger, fear, neutral, not neutral, fear, anger"),
         ("--fold 1 --win_length 800", "is of a run with other features. Resume it with"),
+        ("--fold 1 --learning_rate 0.5", "is of a run with other learning_rate: 0.001, not 0.5. Resume it with"),
     ],
-    ids=["fold", "labels", "features"],
+    ids=["fold", "labels", "features", "what a checkpoint brings back"],
 )
 def test_a_run_of_something_else_is_not_resumed(
     finished: Path,
@@ -241,22 +242,48 @@ def test_a_run_of_something_else_is_not_resumed(
     assert message in capsys.readouterr().err
     assert (run / "results.json").read_bytes() == before
     assert json.loads((run / "run.json").read_text())["test"]["speakers"] == ["m2"]
+    assert len(list(run.glob("checkpoint-*/run.json"))) == len(list(run.glob("checkpoint-*"))) > 0
 
 
 def test_a_resumption_with_other_settings_is_told_on_the_card(
     finished: Path, corpus_dir: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     run = tmp_path / "model"
-    shutil.copytree(finished, run)
-    more = "--num_train_epochs 4 --fold 1 --learning_rate 0.0005 --resume_from_checkpoint true"
+    shutil.copytree(finished, run)  # and so its best checkpoint is no longer where it was noted
+    more = "--num_train_epochs 4 --fold 1 --dropout 0.5 --resume_from_checkpoint true"
     assert train(words(corpus_dir, cache_dir, run, more)) == 0
     results = json.loads((run / "results.json").read_text())
-    assert [stage["settings"]["learning_rate"] for stage in results["stages"]][1:] == [0.0005]
+    assert [stage["settings"]["dropout"] for stage in results["stages"]] == [0.3, 0.5]
     card = " ".join((run / "README.md").read_text().split())
-    assert "it was resumed with num_train_epochs 4.0 instead of 3.0, learning_rate 0.0005 instead of" in card
-    (run / "run.json").unlink()
-    assert train(words(corpus_dir, cache_dir, run, more)) == 1
-    assert "run.json, which says whom its run was trained with, is missing" in capsys.readouterr().err
+    assert "After epoch 3 it was resumed with dropout 0.5 instead of 0.3, num_train_epochs 4.0 instead of 3.0." in card
+    for file, message in (("optimizer.pt", "optimizer.pt, the optimizer's state"), ("run.json", "whom its run was")):
+        for path in run.glob(f"checkpoint-*/{file}"):
+            path.unlink()
+        assert train(words(corpus_dir, cache_dir, run, more)) == 1
+        assert message in (error := capsys.readouterr().err) and "is missing" in error
+
+
+def test_a_checkpoint_kept_by_hand_remembers_whom_it_heard(
+    finished: Path, corpus_dir: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = tmp_path / "model"
+    shutil.copytree(finished, run)
+    (last,) = sorted(run.glob("checkpoint-27"))
+    last.rename(run / "checkpoint-best")
+    again = f"--num_train_epochs 4 --fold 0 --resume_from_checkpoint {shlex.quote(str(run / 'checkpoint-best'))}"
+    assert train(words(corpus_dir, cache_dir, tmp_path / "other", again)) == 1
+    assert "is of a run with other train speakers: m1, m4, m5, not m3, m4, m5" in capsys.readouterr().err
+
+
+def test_a_run_ended_by_early_stopping_stays_ended(corpus_dir: Path, cache_dir: Path, tmp_path: Path) -> None:
+    more = "--num_train_epochs 30 --early_stopping_patience 1 --learning_rate 1e-9"
+    assert train(words(corpus_dir, cache_dir, tmp_path, more)) == 0
+    before = json.loads((tmp_path / "results.json").read_text())
+    assert before["epochs"] < 30
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    assert train(words(corpus_dir, cache_dir, tmp_path, f"{more} --resume_from_checkpoint true")) == 0
+    after = json.loads((tmp_path / "results.json").read_text())
+    assert after == before and (tmp_path / "model.safetensors").read_bytes() == weights
 
 
 @pytest.mark.parametrize(
