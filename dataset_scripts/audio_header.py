@@ -41,6 +41,6 @@ def clip_durations(paths: Iterable[Path], skip_bad: bool = False) -> list[float 
     if broken and (not skip_bad or len(broken) == len(durations)):
         raise ValueError(
             f"{len(broken)} audio file(s) cannot be read: {', '.join(broken[:3])}{', …' if len(broken) > 3 else ''}. "
-            "Copy them anew from where they came, or remove them."
+            "Copy them anew from where they came, or remove them; a training leaves them out with --skip_bad true."
         )
     return durations

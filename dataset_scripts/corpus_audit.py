@@ -132,7 +132,10 @@ def _speakers(corpus: SpeechCorpus) -> list[Finding]:
     unknown = tuple(clip["id"] for clip in corpus.clips if clip.get("speaker") is None)
     if not unknown:
         return []
-    message = f"The speakers of {len(unknown)} clip(s) are unknown, no folds can be made: {first_few(unknown)}."
+    message = (
+        f"The speakers of {len(unknown)} clip(s) are unknown, no folds can be made: {first_few(unknown)}. Add a "
+        "column speaker, or a folder for each speaker (label/speaker/)."
+    )
     return [Finding("speaker", True, message, unknown)]
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 AUDIO_SUFFIXES = (".flac", ".ogg", ".wav")  # as corpora are published
 RECORDED_SUFFIXES = (".aif", ".aiff", ".au", ".flac", ".mp3", ".ogg", ".opus", ".wav")  # all that can be decoded
 
+# Audio that libsndfile does not read, and so no part of this library.
+UNREAD_SUFFIXES = (".3gp", ".aac", ".ac3", ".amr", ".m4a", ".mka", ".mp4", ".webm", ".wma")
+
 
 def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
     """List the audio files below a folder.

@@ -44,7 +44,8 @@ def clips_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Clip]:
                 name = f"clip {row['id']!r}" if column != "id" else f"row {index}"
                 raise ValueError(
                     f"The {column} of {name} is unknown, so nothing can keep its speaker out of the other splits. "
-                    "Give every clip an id, a speaker and a label, or leave it out"
+                    "Give every clip an id, a speaker and a label, or leave it out. Of recordings of your own the "
+                    "speaker is a column of the list, a folder (label/speaker/), or found by --speaker_pattern"
                 )
         if row["id"] in clips:
             raise ValueError(f"The clip id {row['id']!r} occurs more than once in the rows. Ids must be unique")

@@ -106,6 +106,9 @@ def _normalize(row: dict[str, Any], where: str) -> dict[str, str | None]:
     texts = {name: str(named[name]).strip() or None for name in COLUMNS if named.get(name) is not None}
     for column in ("file", "label"):
         if texts.get(column) is None:
+            names = [str(key).strip().lower() for key in row]
+            if column in (ALIASES.get(name, name) for name in names):
+                raise ValueError(f"{where}: the {column} is empty. Fill it in, or leave the line out")
             raise ValueError(
                 f"{where}: no {column}; the columns are {', '.join(map(str, row))}. Add a column {column!r}"
             )

@@ -13,7 +13,7 @@ import datasets
 
 from .corpus_base import CorpusConfig, SpeechCorpus
 from .corpus_checks import SpeakerWarning
-from .corpus_scan import RECORDED_SUFFIXES, audio_files
+from .corpus_scan import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files
 from .corpus_search import first_few
 from .labels import LABELS
 from .manifest import NAMES, SUFFIXES, read_manifest
@@ -113,6 +113,9 @@ class Recordings(SpeechCorpus):
             raise ValueError(f"{self.title}: {self.manifest} lists {file} {count} times. Keep one line for each file")
         absolute = [str(file.parent) for file in self.listed if file.is_absolute()]
         self.common = os.path.commonpath(absolute) if absolute else None
+        slashed = next((str(file) for file in self.listed if "\\" in str(file)), None)
+        if slashed and not (root / slashed).is_file() and (root / slashed.replace("\\", "/")).is_file():
+            raise FileNotFoundError(f"{self.title}: {self.manifest} names {slashed}. Write / instead of \\ in paths")
         missing = [file for file in self.listed if not (root / file).is_file()]
         if missing:
             raise FileNotFoundError(
@@ -185,11 +188,15 @@ class Recordings(SpeechCorpus):
 
     def _find_in_folders(self, folder: Path) -> list[Path]:
         files = audio_files(folder, RECORDED_SUFFIXES)
+        unread = audio_files(folder, UNREAD_SUFFIXES)
+        text = f"{len(unread)} file(s), such as {unread[0]}, are in formats that cannot be read" if unread else ""
         if not files:
             raise FileNotFoundError(
                 f"{self.title}: no list and no {', '.join(RECORDED_SUFFIXES)} file in {folder}. "
-                f"Lists are called {', '.join(NAMES)}"
+                f"Lists are called {', '.join(NAMES)}" + (f"; {text}: convert them, to .flac perhaps" if text else "")
             )
+        if text:
+            warnings.warn(f"{self.title}: {text}, and are left out. Convert them, to .flac perhaps", stacklevel=6)
         loose = [file for file in files if len(file.parts) == 1]
         if loose:
             raise ValueError(

@@ -79,7 +79,13 @@ def _check_numbers(path: Path) -> None:
 
 
 def _results(args: argparse.Namespace) -> list[Path]:
-    return draw_results(args.results, args.output, args.corpus, [f".{ending}" for ending in args.format])
+    drawn = draw_results(args.results, args.output, args.corpus, [f".{ending}" for ending in args.format])
+    if not drawn:
+        raise ValueError(
+            f"No system in {args.results} has a complete seed yet, and of others there are no figures. Compute the "
+            "folds that are missing: cross_validate.py with the same words goes on."
+        )
+    return drawn
 
 
 __all__ = ["get_parser", "main"]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from dataset_scripts.corpus_scan import audio_files
+from dataset_scripts.corpus_scan import UNREAD_SUFFIXES, audio_files
 from modeling_ser import SERPipeline
 from speech_emotion.evaluation import text_table
 from speech_emotion.files import write_text
@@ -20,8 +20,6 @@ from speech_emotion.progress import plain_warnings, quiet_unless_terminal
 from .saved_model import load_saved
 
 SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
-# Audio that libsndfile does not read, and so no part of this library.
-UNREAD_SUFFIXES = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".3gp", ".webm", ".mka", ".ac3")
 
 
 def load_classifier(model: str, revision: str | None = None, device: str | None = None) -> SERPipeline:
@@ -162,6 +160,28 @@ def check_folder_of(path: str) -> None:
         raise FileNotFoundError(f"There is no folder {file.parent} to write {file.name} into; make it first.")
 
 
+def check_output(path: str, files: Iterable[Path]) -> None:
+    """Check that a table would not replace something else, a recording for example.
+
+    Args:
+        path: The file to write.
+        files: The files that are read.
+
+    Raises:
+        ValueError: If it is one of these, or its name does not end as a table's.
+
+    Example:
+        >>> check_output("clips/1.flac", [])
+        Traceback (most recent call last):
+        ...
+        ValueError: --output clips/1.flac: the scores are written as CSV; give it a name that ends in .csv.
+    """
+    if Path(path).suffix.lower() != ".csv":
+        raise ValueError(f"--output {path}: the scores are written as CSV; give it a name that ends in .csv.")
+    if any(Path(path).resolve() == file.resolve() for file in files):
+        raise ValueError(f"--output {path} is one of the files to be read; give it another name.")
+
+
 def run(args: argparse.Namespace) -> int:
     """Run `ser predict`.
 
@@ -177,6 +197,8 @@ def run(args: argparse.Namespace) -> int:
         if args.output:  # before the work, not after it
             check_folder_of(args.output)
         files = find_files(args.files)
+        if args.output:
+            check_output(args.output, files)
         classifier = load_classifier(args.model, args.revision, args.device)
         results = list(classify(classifier, files, args.batch_size, args.skip_bad))
         if args.output and results:

@@ -1,5 +1,7 @@
 """A saved model and its feature extractor, by this library's own code: no remote code runs."""
 
+from pathlib import Path
+
 import torch
 
 from feature_extraction import SERFeatureExtractor
@@ -27,6 +29,10 @@ def load_saved(model: str, revision: str | None = None) -> tuple[Classifier, SER
         several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
     except ValueError as error:
         raise ValueError(f"{model}: {error}") from error
+    except OSError as error:
+        if Path(model).is_dir():
+            raise
+        raise FileNotFoundError(f"There is no folder {model}, and as an id on the Hub: {error}") from error
     kind = SEREnsembleForAudioClassification if several else SERForAudioClassification
     network = kind.from_pretrained(model, revision=revision, dtype=torch.float32)
     return network, SERFeatureExtractor.from_pretrained(model, revision=revision)

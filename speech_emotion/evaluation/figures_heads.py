@@ -75,7 +75,9 @@ def head_figure(
     ranks.set_xticks(places, names)
     ranks.set(xlabel="head", ylabel="clips (%)", ylim=(0, 100), title="rank of the head in a clip")
     handles, labels = ranks.get_legend_handles_labels()
-    ranks.legend(handles[::-1], labels[::-1], title="rank", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ranks.legend(
+        handles[::-1], labels[::-1], title="rank\n(1 matters most)", loc="center left", bbox_to_anchor=(1.0, 0.5)
+    )
     if title:
         fig.suptitle(title, fontsize=9.5)
     return fig

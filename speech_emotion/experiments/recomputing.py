@@ -32,8 +32,10 @@ def commands(systems: Sequence[SystemScores]) -> list[str]:
         conditions_of.setdefault((tuple(names), settings, seeds), []).append(condition)
     lines = []
     for (names, settings, seeds), conditions in conditions_of.items():
+        place = ["--data_dir", "my_recordings"] if "recordings" in conditions else []
         options = {"--corpora": conditions, "--systems": names, "--seeds": map(str, seeds)}
-        words = [word for option, values in options.items() for word in (option, *values)] + _threads(systems)
+        words = [word for option, values in options.items() for word in (option, *values)]
+        words += place + _threads(systems)
         lines.append(shlex.join(["python", "cross_validate.py", *words, *settings]))
     return lines
 

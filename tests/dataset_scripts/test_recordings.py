@@ -119,7 +119,7 @@ def test_a_changed_list_builds_the_table_anew(tmp_path: Path) -> None:
 
 BAD_LISTS = {
     "no column": ("file,mood\na.wav,sad\n", r"line 2: no label; the columns are file, mood"),
-    "no label": ("file,label\na.wav,\n", r"line 2: no label"),
+    "no label": ("file,label\na.wav,\n", r"line 2: the label is empty"),
     "too many fields": ("file,label\na.wav,sad,x\n", r"line 2: expected 2 fields separated by ','"),
     "too few fields": ("file,label\na.wav\n", r"line 2: expected 2 fields"),
     "no rows": ("file,label\n", "lists no recordings"),
@@ -299,3 +299,25 @@ def test_ids_name_no_folder_above_the_clips(tmp_path: Path) -> None:
     rows = load(write_list(tmp_path / "own", lines=lines))
     assert rows["id"][:] == ["a/1", "a/2", "b/1", "b/2"]
     assert str(tmp_path) not in "".join(rows["id"][:])
+
+
+def test_formats_that_cannot_be_read_are_told_of(tmp_path: Path) -> None:
+    write_clip(tmp_path / "own" / "angry" / "anna" / "1.wav")
+    (tmp_path / "own" / "angry" / "anna" / "2.m4a").touch()
+    with pytest.warns(
+        UserWarning, match=r"1 file\(s\), such as angry/anna/2\.m4a, are in formats that cannot be read"
+    ):
+        assert len(load(tmp_path / "own")) == 1
+    (tmp_path / "own" / "angry" / "anna" / "1.wav").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"angry/anna/2\.m4a, are in formats that cannot be read: convert them"
+    ):
+        load(tmp_path / "own")
+
+
+def test_paths_of_windows_are_told_how_to_be_written(tmp_path: Path) -> None:
+    folder = write_list(tmp_path / "own").parent
+    list_ = folder / "manifest.csv"
+    list_.write_text(list_.read_text().replace("a/1.wav", "a\\1.wav"))
+    with pytest.raises(FileNotFoundError, match=r"names a\\1\.wav\. Write / instead of \\ in paths"):
+        load(folder)

@@ -324,3 +324,11 @@ def test_the_machines_of_a_grid_are_no_epochs() -> None:
     grid = [{"kernel": "linear", "C": strength, "validation_ua": 0.5} for strength in (0.1, 1.0)]
     clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
     assert training_runs([FoldScores("emodb", "svm", 0, 0, ["a"], clips, [[1.0]], {"curve": grid})]) == {}
+
+
+def test_where_no_seed_is_whole_nothing_is_drawn_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_all(all_folds("model-1", (0,), corpus="emodb")[:2], tmp_path)
+    assert ser(["figures", "results", "--results", str(tmp_path), "--output", str(tmp_path / "figures")]) == 1
+    assert "has a complete seed yet" in capsys.readouterr().err

@@ -142,3 +142,24 @@ def test_a_table_is_printed_whatever_bytes_names_have(ensemble: Path, tmp_path: 
     strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(PROJECT_ROOT)}
     done = run_command(command, env=strict, cwd=tmp_path)
     assert "caf\\udce9.wav" in done.stdout
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_no_recording_is_written_over(
+    ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], linked: bool
+) -> None:
+    clip = write_clips(tmp_path)[0]
+    before, output = clip.read_bytes(), clip
+    if linked:
+        output = tmp_path / "scores.csv"
+        output.symlink_to(clip)
+    assert ser(["predict", str(clip), "--model", str(ensemble), "--output", str(output)]) == 1
+    error = capsys.readouterr().err
+    assert ("is one of the files to be read" if linked else "give it a name that ends in .csv") in error
+    assert clip.read_bytes() == before
+
+
+def test_a_folder_of_a_model_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = write_clips(tmp_path)[0]
+    assert ser(["predict", str(clip), "--model", str(tmp_path / "typo")]) == 1
+    assert f"There is no folder {tmp_path / 'typo'}, and as an id on the Hub" in capsys.readouterr().err
