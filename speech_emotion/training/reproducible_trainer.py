@@ -234,7 +234,7 @@ class ReproducibleTrainer(Trainer):
         super()._save(output_dir, state_dict)
         folder = Path(output_dir if output_dir is not None else self.args.output_dir)
         (folder / PICKLED_ARGUMENTS).unlink(missing_ok=True)
-        for name, record in self.records.items():
+        for name, record in self.records.items() if self.args.should_save else ():
             write_json(folder / name, record)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
