@@ -130,7 +130,9 @@ class FoldScores:
         """
         content = Path(path).read_bytes()  # an error of the system is raised as it is; what follows is of the content
         try:
-            table = pq.read_table(pa.BufferReader(content))
+            # Without Arrow's threads: where one outlives the reading, a program that ends then is aborted (apache/arrow,
+            # issue 34314), and these files are small.
+            table = pq.read_table(pa.BufferReader(content), use_threads=False, pre_buffer=False)
             written = table.schema.metadata[FACTS]
             facts = json.loads(written)
             clips = {name: table[name].to_pylist() for name in CLIP_COLUMNS}
