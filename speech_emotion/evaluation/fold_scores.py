@@ -130,8 +130,8 @@ class FoldScores:
         """
         content = Path(path).read_bytes()  # an error of the system is raised as it is; what follows is of the content
         try:
-            # Without Arrow's threads: where one outlives the reading, a program that ends then is aborted (apache/arrow,
-            # issue 34314), and these files are small.
+            # Without Arrow's threads: where one outlives the reading, a program that ends then is aborted (issue 34314
+            # of apache/arrow), and these files are small.
             table = pq.read_table(pa.BufferReader(content), use_threads=False, pre_buffer=False)
             written = table.schema.metadata[FACTS]
             facts = json.loads(written)
