@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 AUDIO_SUFFIXES = (".flac", ".ogg", ".wav")  # as corpora are published
-RECORDED_SUFFIXES = (".aif", ".aiff", ".au", ".flac", ".mp3", ".ogg", ".opus", ".wav")  # all that can be decoded
+RECORDED_SUFFIXES = (  # all that can be decoded
+    ".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav", ".wave",
+)  # fmt: skip
 
 # Audio that libsndfile does not read, and so no part of this library.
 UNREAD_SUFFIXES = (".3gp", ".aac", ".ac3", ".amr", ".m4a", ".mka", ".mp4", ".webm", ".wma")

@@ -11,15 +11,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from dataset_scripts.corpus_scan import UNREAD_SUFFIXES, audio_files
+from dataset_scripts.corpus_scan import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files
 from modeling_ser import SERPipeline
 from speech_emotion.evaluation import text_table
 from speech_emotion.files import write_text
 from speech_emotion.progress import plain_warnings, quiet_unless_terminal
 
 from .saved_model import load_saved
-
-SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 
 
 def load_classifier(model: str, revision: str | None = None, device: str | None = None) -> SERPipeline:
@@ -60,9 +58,11 @@ def find_files(names: Iterable[str]) -> list[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            found = [path / file for file in audio_files(path, SUFFIXES)]  # as corpora are read: no hidden files
+            found = [
+                path / file for file in audio_files(path, RECORDED_SUFFIXES)
+            ]  # as corpora are read: no hidden files
             if not found:
-                raise FileNotFoundError(f"The folder {name} holds no audio file ({', '.join(SUFFIXES)}).")
+                raise FileNotFoundError(f"The folder {name} holds no audio file ({', '.join(RECORDED_SUFFIXES)}).")
             files += found
             unread = audio_files(path, UNREAD_SUFFIXES)
             if unread:

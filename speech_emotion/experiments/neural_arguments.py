@@ -8,7 +8,7 @@ from typing import Any
 from transformers import HfArgumentParser
 
 from speech_emotion.training.arguments import ModelArguments, SERTrainingArguments
-from speech_emotion.training.provenance import training_settings
+from speech_emotion.training.provenance import FURTHER_SETTINGS, training_settings
 
 from .named_settings import NAMED
 
@@ -18,7 +18,6 @@ DECIDED = (
     "output_dir", "overwrite_output_dir", "preset", "push_to_hub", "report_to", "resume_from_checkpoint",
     "save_strategy", "seed", "use_cpu",
 )  # fmt: skip
-FURTHER_SETTINGS = ("adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "metric_for_best_model")
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from transformers.utils import cached_file
 
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig
+from speech_emotion.training.descriptions import public_name
 from speech_emotion.training.heard_speakers import Heard, check_unheard, heard_speakers
 
 WEIGHTS = "model.safetensors"
@@ -57,10 +57,9 @@ class StartingModel:
             )
         with open(path, "rb") as weights:
             digest = hashlib.file_digest(weights, "sha256").hexdigest()[:16]
-        name = Path(name_or_path).resolve().name if Path(name_or_path).is_dir() else name_or_path
         config = SERConfig.from_pretrained(name_or_path, revision=revision)
         settings, _ = SERFeatureExtractor.get_feature_extractor_dict(name_or_path, revision=revision)
-        return cls(name, digest, heard, tuple(settings["streams"]), config.fusion)
+        return cls(public_name(name_or_path), digest, heard, tuple(settings["streams"]), config.fusion)
 
     def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
         """Refuse a fold that would validate or test this model on speakers it has heard; see `check_unheard`."""

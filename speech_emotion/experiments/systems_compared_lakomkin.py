@@ -15,6 +15,7 @@ from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, Dee
 from modeling_ser.modeling_lakomkin import LakomkinConfig, LakomkinNetwork
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
 from speech_emotion.training.clip_split import ClipSplit
+from speech_emotion.training.descriptions import public_name
 
 from .compared_items import Items, Statistics
 from .compared_system import NetworkSystem
@@ -107,7 +108,7 @@ class Lakomkin(NetworkSystem):
     def train(self, task: FoldTask) -> tuple[nn.Module, list[Items], dict[str, Any]]:
         """Train both branches, and tell what the recognizer began with and had to learn from."""
         network, items, about = super().train(task)
-        about["recognizer_starts_from"] = "random weights" if self.pretrained is None else self._public_name
+        about["recognizer_starts_from"] = "random weights" if self.pretrained is None else public_name(self.pretrained)
         about["transcribed_training_clips"] = sum(bool(letters) for letters in items[0].symbols)
         return network, items, about
 
@@ -115,13 +116,8 @@ class Lakomkin(NetworkSystem):
         """Return sizes, the weight of CTC and what the recognizer starts from."""
         start: dict[str, Any] = {"random_weights": self.hidden_size}
         if self.pretrained is not None:
-            start = {"weights": self._public_name, "fingerprint": self._fingerprint}
+            start = {"weights": public_name(self.pretrained), "fingerprint": self._fingerprint}
         return {"network": asdict(self.config), "ctc_weight": CTC_WEIGHT, "recognizer": start}
-
-    @property
-    def _public_name(self) -> str:
-        """An id on the Hub, or a folder's name without what lies above it."""
-        return Path(self.pretrained).resolve().name if Path(self.pretrained).is_dir() else self.pretrained
 
     @cached_property
     def _fingerprint(self) -> str:

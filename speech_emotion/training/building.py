@@ -23,6 +23,10 @@ def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
 
     Returns:
         The extractor.
+
+    Raises:
+        ValueError: If streams, encoder and settings do not fit each other.
+        OSError: If there is no such model or encoder.
     """
     if args.model_name_or_path is None:
         return SERFeatureExtractor(

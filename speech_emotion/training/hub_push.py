@@ -152,7 +152,7 @@ class HubPushCallback(TrainerCallback):
     def _told_of_other_weights(self) -> list[str]:
         try:
             present = self.api.list_repo_files(self.repo_id, revision=self.revision)
-        except RevisionNotFoundError:  # a branch that the push is to make
+        except RevisionNotFoundError:  # a branch that is not there (any more): there is nothing on it
             return []
         return [name for name in TOLD if name in present]
 

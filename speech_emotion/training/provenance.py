@@ -8,6 +8,8 @@ from transformers import SchedulerType
 
 from .arguments import SERTrainingArguments
 
+# What hardly anybody changes, but results depend on.
+FURTHER_SETTINGS = ("adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "metric_for_best_model")
 LIBRARIES = ("modeling-ser", "transformers", "torch", "datasets", "accelerate")
 
 
@@ -54,4 +56,4 @@ def training_settings(training: SERTrainingArguments) -> dict[str, object]:
     return {name: getattr(training, name) for name in names} | {"lr_scheduler_type": schedule}
 
 
-__all__ = ["corpus_title", "library_versions", "training_settings"]
+__all__ = ["FURTHER_SETTINGS", "corpus_title", "library_versions", "training_settings"]

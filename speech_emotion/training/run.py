@@ -25,17 +25,13 @@ from .feature_cache import cache_features, cache_streamed
 from .fine_tuning import loaded_arguments
 from .heard_speakers import Heard, check_unheard, heard_speakers
 from .launch import check_launch, prepare_folder, sole_training
-from .provenance import corpus_title, library_versions, training_settings
+from .provenance import FURTHER_SETTINGS, corpus_title, library_versions, training_settings
 from .run_identity import check_identity, clips_identity, features_identity, restored_settings
 from .split_report import report_split, speakers_of
 from .splits import Splits, choose_fold, keep_labels, make_splits
 from .stages import stages_so_far
 from .stream_state import stream_state
 from .trainer import SERTrainer
-
-FURTHER_SETTINGS = (
-    "data_seed", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "metric_for_best_model",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -248,7 +244,7 @@ def _asked_for(data: DataArguments, model: ModelArguments, training: SERTraining
         "encoder": public_name(model.encoder),
         **training_settings(training),
         "load_best_model_at_end": training.load_best_model_at_end,
-        **{name: getattr(training, name) for name in FURTHER_SETTINGS},
+        **{name: getattr(training, name) for name in ("data_seed", *FURTHER_SETTINGS)},
         "optim": OptimizerNames(training.optim).value,
     }
 
