@@ -166,7 +166,7 @@ def test_bad_folders(tmp_path: Path) -> None:
         load_corpus("recordings")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match=r"no list and no \.aif, .*\.wav file"):
+    with pytest.raises(FileNotFoundError, match=r"no list and no \.aif, .*\.wav, \.wave file in"):
         load(tmp_path)
     clip = write_clip(tmp_path / "own/loose.wav")
     with pytest.raises(ValueError, match=r"are in no folder of an emotion: loose\.wav"):
