@@ -1,5 +1,6 @@
 """All files of one system on one corpus: which seeds are complete, and what is missing."""
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from typing import Any
 from .fold_scores import FoldScores
 from .pooled_clips import PooledClips, pool_folds
 from .titles import system_title
+
+# Among the settings of a file: digests of its own fold's clips, and what two files of one fold do that differ in it.
+OF_ONE_FOLD = {"fold": "divide the clips differently", "audio": "are of different recordings"}
 
 
 @dataclass(frozen=True)
@@ -178,27 +182,30 @@ def counted(word: str, numbers: Sequence[int]) -> str:
 
 
 def _check_same_folds(entries: Sequence[FoldScores]) -> None:
-    """Refuse files of which one fold number means several divisions of the clips, where the files tell."""
-    known: dict[int, tuple[str, FoldScores]] = {}
-    for entry in entries:
+    """Refuse files of which one fold number means several divisions of the clips, or several recordings.
+
+    Files that do not tell are taken.
+    """
+    known: dict[tuple[str, int], tuple[str, FoldScores]] = {}
+    for entry, (name, contrast) in itertools.product(entries, OF_ONE_FOLD.items()):
         settings = entry.about.get("settings")
-        digest = settings.get("fold") if isinstance(settings, dict) else None
+        digest = settings.get(name) if isinstance(settings, dict) else None
         if digest is None:
             continue
-        first, other = known.setdefault(entry.fold, (digest, entry))
+        first, other = known.setdefault((name, entry.fold), (digest, entry))
         if digest != first:
             raise ValueError(
                 f"{entry.corpus}: fold {entry.fold} of {other.system}, seed {other.seed}, and of {entry.system}, seed "
-                f"{entry.seed}, divide the clips differently, so they cannot be compared. Remove the files of the "
-                "outdated one and compute it again."
+                f"{entry.seed}, {contrast}, so they cannot be compared. Remove the files of the outdated one and "
+                "compute it again."
             )
 
 
 def _common_settings(part: FoldScores) -> str:
-    """What all folds of a system share: its settings but the entry `fold`, which tells one fold's clips."""
+    """What all folds of a system share: its settings but the entries that tell one fold's clips."""
     settings = part.about.get("settings")
     if isinstance(settings, dict):
-        settings = {name: value for name, value in settings.items() if name != "fold"}
+        settings = {name: value for name, value in settings.items() if name not in OF_ONE_FOLD}
     return json.dumps(settings, sort_keys=True)
 
 

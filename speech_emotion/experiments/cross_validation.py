@@ -96,6 +96,7 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
             pending = [key for key in keys if plan.overwrite or runner.finished(key) is None]
             for condition, system in dict.fromkeys((key.condition, key.system) for key in pending):
                 runner.features(condition, system)
+                runner.recordings(condition)  # the workers then find them hashed
         # Another command that finished a fold meanwhile would leave the processes with different lists, and each would
         # wait for the others in a fold of its own.
         (pending,) = broadcast_object_list([pending])

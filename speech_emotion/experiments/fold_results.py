@@ -13,6 +13,8 @@ import filelock
 from speech_emotion.evaluation.fold_scores import NAME, FoldScores
 
 LOCKS = ".locks"
+# Hashes among the settings of a fold, and what other ones mean.
+DIGESTS = {"fold": "its splits have other clips, speakers or labels", "audio": "its clips are other recordings"}
 
 
 @dataclass(frozen=True, order=True)
@@ -51,7 +53,8 @@ def find_finished(key: FoldKey, results: str | Path, settings: Mapping[str, Any]
         The scores; `None` if there are none, or with a warning if their file is damaged: then it is computed again.
 
     Raises:
-        ValueError: If they were made with other settings or on another fold, saying which and how to mend it.
+        ValueError: If they were made with other settings, on another fold or from other recordings, saying which and
+            how to mend it. What the recordings were is unknown of files that do not say it: those are taken.
     """
     path = key.path(results)
     if not path.is_file():
@@ -61,7 +64,10 @@ def find_finished(key: FoldKey, results: str | Path, settings: Mapping[str, Any]
     except (ValueError, OSError) as error:
         warnings.warn(f"{path} is damaged and is computed again: {error}", stacklevel=2)
         return None
-    changes = list(differences(scores.about.get("settings"), settings))
+    made_with = scores.about.get("settings")
+    if isinstance(made_with, Mapping) and "audio" not in made_with:
+        settings = {name: value for name, value in settings.items() if name != "audio"}
+    changes = list(_changes(made_with, settings))
     if changes:
         raise ValueError(
             f"{path} was made with something else than is asked for: {'; '.join(changes)}. Compute it anew with "
@@ -106,6 +112,18 @@ def differences(found: object, asked: object, name: str = "") -> Iterator[str]:
             yield from differences(found.get(key), asked.get(key), f"{name}.{key}" if name else str(key))
     elif found != asked:
         yield f"{name or 'the settings'} is {json.dumps(found)} there and {json.dumps(asked)} here"
+
+
+def _changes(found: object, asked: Mapping[str, Any]) -> Iterator[str]:
+    """Say where settings of a fold differ; hashes would tell nobody anything."""
+    if not isinstance(found, Mapping):
+        yield from differences(found, asked)
+        return
+    for name, meaning in DIGESTS.items():
+        if found.get(name) != asked.get(name):
+            yield meaning
+    rest = [{name: value for name, value in side.items() if name not in DIGESTS} for side in (found, asked)]
+    yield from differences(*rest)
 
 
 @contextmanager

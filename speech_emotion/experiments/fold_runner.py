@@ -19,6 +19,7 @@ from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.provenance import corpus_title, library_versions
 from speech_emotion.training.splits import Splits, make_splits
 
+from .audio_digest import audio_digest, recordings_of
 from .condition_data import ConditionData, fold_digest, read_condition
 from .fold_plan import FoldReport, Plan
 from .fold_results import FoldKey, find_finished, sole_computation, switched_on
@@ -41,6 +42,7 @@ class FoldRunner:
     def __init__(self, plan: Plan, quiet: bool = False) -> None:
         self.plan, self.quiet = plan, quiet
         self._data: dict[str, ConditionData] = {}
+        self._recordings: dict[str, dict[str, str | None]] = {}
         self._systems: dict[str, System] = {}
         self._features: dict[tuple[str, str], MappedFeatures] = {}
         self._settings: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -54,6 +56,13 @@ class FoldRunner:
                     warnings.simplefilter("ignore")
                 self._data[condition] = read_condition(found, self.plan.data_dir, self.plan.cache_dir)
         return self._data[condition]
+
+    def recordings(self, condition: str) -> dict[str, str | None]:
+        """Return the hash of each clip of a condition's corpus, computed once for all conditions of that corpus."""
+        corpus = self.data(condition).corpus
+        if corpus._fingerprint not in self._recordings:
+            self._recordings[corpus._fingerprint] = recordings_of(corpus)
+        return self._recordings[corpus._fingerprint]
 
     def system(self, name: str) -> System:
         """Return a system of the plan, made once."""
@@ -110,6 +119,7 @@ class FoldRunner:
                 "condition": {name: getattr(condition, name) for name in CONDITION_SETTINGS},
                 "labels": data.labels,
                 "fold": fold_digest(fold, data),
+                "audio": audio_digest(fold, self.recordings(key.condition)),
             }
             self._settings[place] = json.loads(json.dumps(settings))
         return self._settings[place]

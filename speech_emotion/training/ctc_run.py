@@ -198,10 +198,14 @@ class ClipReader:
         return make_transcribed_split(name, part, features, vocabulary, self.data.skip_bad)
 
     def identity(self) -> dict[str, object]:
-        """Return what a run is of, and has to be when it is resumed."""
-        speakers = dict(zip(self.rows["id"], self.rows["speaker"], strict=True))
+        """Return what a run is of, and has to be when it is resumed; of recordings those that were read."""
+        said = dict(zip(self.rows["id"], zip(self.rows["speaker"], self.rows["transcript"], strict=True), strict=True))
         parts = {
-            name: clips_identity([(clip,) for clip in ids], [speakers[clip] for clip in ids])
+            name: clips_identity(
+                [(clip, said[clip][1]) for clip in ids],
+                [said[clip][0] for clip in ids],
+                [recording for _, recording in self._recordings.get(name, [])],
+            )
             for name, ids in self.fold.splits.items()
         }
         return {"corpus": corpus_title(self.rows), "features": features_identity(self.extractor), **parts}

@@ -11,13 +11,13 @@ from datasets.fingerprint import Hasher
 from tqdm import tqdm
 from transformers import SequenceFeatureExtractor
 
-from dataset_scripts.audio_leaks import digest_of
+from dataset_scripts.audio_leaks import samples_digest
 from dataset_scripts.corpus_search import first_few
 
 logger = logging.getLogger(__name__)
 
 # Part of the fingerprint: raise it when the layout of the cached rows changes. The extractor has a version of its own.
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 FEATURE_COLUMNS = ("input_features", "num_frames", "recording")
 WAITING_BYTES = 64 * 2**20  # features held in memory before they are written
 CLIPS_PER_BATCH = 16
@@ -167,10 +167,10 @@ def _extract(
     clips: Sequence[Mapping[str, Any]], extractor: SequenceFeatureExtractor, skip_bad: bool, device: str | None
 ) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
     """Yield each usable clip with what is cached of it."""
-    usable, waveforms = [], []
+    usable, waveforms, recordings = [], [], []
     for clip in clips:
         try:
-            waveforms.append(extractor.load_audio(clip["audio"]))
+            waveform, recording = extractor.load_audio(clip["audio"]), samples_digest(clip["audio"])
         except (ValueError, OSError) as error:
             message = f"Clip {clip['id']!r} ({clip['file']}): {error}"
             if not skip_bad:
@@ -178,13 +178,15 @@ def _extract(
             logger.warning("Skipped: %s", message)
             continue
         usable.append(clip)
+        waveforms.append(waveform)
+        # Of the samples as they were recorded: what resampling rounds differs from one machine to another.
+        recordings.append(recording)
     if not usable:
         return
     features = extractor.extract(waveforms, device=device)
     lengths = features["attention_mask"].sum(dim=1).tolist()
     arrays = features["input_features"].cpu().numpy()  # (clips, frames, feature_size)
-    for clip, waveform, array, length in zip(usable, waveforms, arrays, lengths, strict=True):
-        recording = digest_of(waveform, extractor.sampling_rate)
+    for clip, recording, array, length in zip(usable, recordings, arrays, lengths, strict=True):
         yield clip, {"input_features": array[:length].reshape(-1), "num_frames": length, "recording": recording}
 
 

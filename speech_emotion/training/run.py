@@ -117,7 +117,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
         augmentations=make_augmentations(model_args, extractor, network),
         callbacks=[EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else [],
     )
-    identity = _identity(rows, labels, splits, extractor, model_args, heard) | restored_settings(training)
+    identity = _identity(rows, features, labels, splits, extractor, model_args, heard) | restored_settings(training)
     if checkpoint is not None:
         check_identity(checkpoint, identity)
     stages = stages_so_far(checkpoint, _asked_for(data, model_args, training))
@@ -210,6 +210,7 @@ def load_with_features(
 
 def _identity(
     rows: datasets.Dataset,
+    features: datasets.Dataset,
     labels: list[str],
     splits: Splits,
     extractor: SERFeatureExtractor,
@@ -217,8 +218,13 @@ def _identity(
     heard: Heard | None,
 ) -> dict[str, object]:
     """What a run is of, and has to be when it is resumed."""
+    plain = features.with_format(None)
+    recordings = dict(zip(plain["id"], plain["recording"], strict=True))
     parts = {
-        name: clips_identity(list(zip(one.ids, one.labels, strict=True)), one.speakers) for name, one in splits.items()
+        name: clips_identity(
+            list(zip(one.ids, one.labels, strict=True)), one.speakers, [recordings[clip] for clip in one.ids]
+        )
+        for name, one in splits.items()
     }
     return {
         "corpus": corpus_title(rows),

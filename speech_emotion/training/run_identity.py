@@ -17,22 +17,29 @@ KEPT = (("optimizer.pt", "the optimizer's state"), ("scheduler.pt", "the schedul
 RESTORED = ("learning_rate", "weight_decay", "early_stopping_patience")
 
 
-def clips_identity(clips: Sequence[Sequence[Any]], speakers: Sequence[str]) -> dict[str, Any]:
+def clips_identity(
+    clips: Sequence[Sequence[Any]], speakers: Sequence[str], recordings: Sequence[str | None]
+) -> dict[str, Any]:
     """Describe a split so that another can be told from it.
 
     Args:
         clips: For each clip its id and whatever is learned of it, as JSON holds it.
         speakers: Speaker of each clip.
+        recordings: Hash of each clip's samples, as features are cached with.
 
     Returns:
-        The names of its speakers, and a digest of its clips.
+        The names of its speakers, a digest of its clips, and one of what they sound like.
 
     Example:
-        >>> clips_identity([("a", 0), ("b", 1)], ["m1", "m1"])["speakers"]
-        ['m1']
+        >>> identity = clips_identity([("a", 0), ("b", 1)], ["m1", "m1"], ["1f", "2e"])
+        >>> identity["speakers"], list(identity)
+        (['m1'], ['speakers', 'clips', 'recordings'])
     """
-    digest = hashlib.sha256(json.dumps([list(clip) for clip in clips]).encode()).hexdigest()
-    return {"speakers": sorted(set(speakers)), "clips": digest}
+    return {
+        "speakers": sorted(set(speakers)),
+        "clips": _digest([list(clip) for clip in clips]),
+        "recordings": _digest(list(recordings)),
+    }
 
 
 def features_identity(extractor: SequenceFeatureExtractor) -> str:
@@ -104,11 +111,16 @@ def _difference(name: str, before: Any, now: Any) -> str:
     """Say what an earlier run had otherwise; nothing if it is the same."""
     if before == now:
         return ""
-    if isinstance(before, dict) and isinstance(now, dict):
-        before, now = before.get("speakers"), now.get("speakers")
-        name = f"{name} clips" if before == now else f"{name} speakers"
-    told = before != now and name != "features" and before is not None
+    if isinstance(before, dict) and isinstance(now, dict) and "speakers" in now:  # a split
+        part = next(part for part in now if before.get(part) != now[part])
+        name, before, now = f"{name} {part}", before.get(part), now[part]
+    hashed = name.endswith(("features", "clips", "recordings"))
+    told = before is not None and not hashed
     return f"other {name}" + (f": {_words(before)}, not {_words(now)}" if told else "")
+
+
+def _digest(values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _words(value: Any) -> str:

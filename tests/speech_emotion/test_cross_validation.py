@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -283,6 +284,27 @@ def test_figures_are_drawn_of_whole_seeds(places: str, tmp_path: Path, capsys: p
         f"{corpus}/ua.png",
         *(f"{corpus}/model-1/{n}.png" for n in ("confusion", "curves", "reliability")),
     }
+
+
+def test_results_of_other_recordings_are_refused(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    scores = FoldScores.load(whole / "polish" / "model-1" / "seed-0_fold-0.parquet")
+    scores.save(tmp_path / "results")
+    corpus = write_polish(tmp_path / "polish")
+    places = f"--data_dir {corpus} --cache_dir {tmp_path / 'cache'}"
+    command = words(places, tmp_path / "results", "--seeds 0 --folds 0")
+    assert main(command) == 0  # the same samples in other files
+    assert "1 of 1 folds are finished" in capsys.readouterr().out
+    path = next(corpus.rglob("*.wav"))
+    samples, rate = soundfile.read(path, dtype="int16")
+    samples[100] ^= 1
+    soundfile.write(path, samples, rate)
+    assert main(command) == 1
+    message = capsys.readouterr().err
+    assert "seed-0_fold-0.parquet was made with something else than is asked for: its clips are other recor" in message
+    del scores.about["settings"]["audio"]  # as files of before tell nothing of it
+    scores.save(tmp_path / "results")
+    assert main(command) == 0
+    assert "1 of 1 folds are finished" in capsys.readouterr().out
 
 
 def test_results_of_other_settings_are_refused(

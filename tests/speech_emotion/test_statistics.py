@@ -313,6 +313,11 @@ def test_files_that_contradict_each_other_are_refused() -> None:
     for second in ({"seed": 1}, {"system": "other"}):
         with pytest.raises(ValueError, match=r"fold 0 of .* divide the clips differently"):
             gather_systems([fold_scores(**divided[0]), fold_scores(**second, **divided[1])])
+    heard = [{"about": {"settings": settings}} for settings in ({"audio": "one"}, {"audio": "other"}, {})]
+    assert len(gather_systems([fold_scores(**heard[0]), fold_scores(system="other", **heard[2])])) == 2
+    for second in ({"seed": 1}, {"system": "other"}):
+        with pytest.raises(ValueError, match=r"fold 0 of .* are of different recordings"):
+            gather_systems([fold_scores(**heard[0]), fold_scores(**second, **heard[1])])
     same_speakers = fold_scores(fold=1)
     object.__setattr__(same_speakers, "fold", 0)
     with pytest.raises(ValueError, match="tested more than once"):

@@ -245,6 +245,21 @@ def test_a_run_of_something_else_is_not_resumed(
     assert len(list(run.glob("checkpoint-*/run.json"))) == len(list(run.glob("checkpoint-*"))) > 0
 
 
+def test_a_run_on_other_recordings_of_the_same_names_is_not_resumed(
+    finished: Path, corpus_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run, corpus = tmp_path / "model", tmp_path / "polish"
+    shutil.copytree(finished, run)
+    shutil.copytree(corpus_dir, corpus)
+    path = next(path for path in corpus.rglob("*.wav") if "m1" in path.name.lower() or "m1" in path.parent.name)
+    samples, rate = soundfile.read(path, dtype="int16")
+    samples[100] ^= 1
+    soundfile.write(path, samples, rate)
+    more = "--num_train_epochs 4 --fold 1 --resume_from_checkpoint true"
+    assert train(words(corpus, tmp_path / "cache", run, more)) == 1
+    assert "is of a run with other train recordings. Resume it with" in capsys.readouterr().err
+
+
 def test_a_resumption_with_other_settings_is_told_on_the_card(
     finished: Path, corpus_dir: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
