@@ -39,6 +39,7 @@ VARIANTS = {
     "oversampling": "oversampling",
     "focal": "focal loss",
     "ensemble": "downsampling + ensembling",
+    "average": "average of 3 networks",
     "best": "best recipe",
     "functionals": "recipe with functionals",
     CONTROL: "labels permuted (control)",

@@ -11,7 +11,7 @@ from speech_emotion.evaluation.titles import system_title
 from .claim_tables import by_claim, paper_difference
 from .claims import Finding, claim_outcome, evaluate_claims
 from .paper_figures import published_figures
-from .planned_comparisons import AIMS, BESIDE, BESIDE_4, BEST, CLAIMS, LEAST_SEEDS, SECOND
+from .planned_comparisons import AIMS, BESIDE, BESIDE_4, BEST, CLAIMS, LEAST_SEEDS, SECOND, THIRD
 from .reading_order import condition_title
 
 LEVEL = 0.05
@@ -100,12 +100,12 @@ def aim_sentences(conditions: Mapping[str, Sequence[SystemScores]]) -> list[str]
         conditions: By name of the condition, its systems.
 
     Returns:
-        Markdown, one item of a list per aim, and one more where the second recipe has been computed: what it missed
+        Markdown, one item of a list per aim, and one more for each later try that has been computed: what any missed
         is not forgotten.
     """
     sentences = []
     for condition, aim in AIMS.items():
-        for name in (BEST, SECOND):
+        for name in (BEST, SECOND, THIRD):
             system = find_system(conditions.get(condition, ()), name)
             if name == BEST or system is not None:
                 sentences.append(_aim(condition, aim, name, system))
@@ -114,7 +114,7 @@ def aim_sentences(conditions: Mapping[str, Sequence[SystemScores]]) -> list[str]
 
 def _claim(findings: Sequence[Finding]) -> str:
     claim = findings[0].comparison.claim
-    name = {"best": "Ours", "second": "Ours, second try"}.get(claim, f"Claim {claim}")
+    name = {"best": "Ours", "second": "Ours, second try", "third": "Ours, third try"}.get(claim, f"Claim {claim}")
     text = f"- **{name}: {claim_outcome(findings)}.** {CLAIMS[claim]}"
     if len(findings) == 1:
         return f"{text} {_part(findings[0])}"

@@ -19,8 +19,9 @@ from .neural_arguments import check_overrides, model_arguments, training_argumen
 from .starting_model import StartingModel
 from .system import FoldOutcome, FoldTask, System
 
-Imbalance = Literal["none", "class-weights", "oversampling", "focal", "ensemble"]
+Imbalance = Literal["none", "class-weights", "oversampling", "focal", "ensemble", "averaging"]
 IMBALANCE = get_args(Imbalance)
+OF_SEVERAL = ("ensemble", "averaging")  # ways by several networks
 NUM_MEMBERS = 3
 # By the features' own settings; what a preset says, field by field; a model to start from, by its weights.
 TOLD_ELSEWHERE = (
@@ -40,6 +41,8 @@ class NeuralSystem(System):
     - `"ensemble"`: the paper's "downsampling + ensembling": 3 networks, each trained on training clips of which every
       class was undersampled to the rarest, by a draw of its own; each with the normalization of its own clips and its
       epoch chosen on the validation clips; their probabilities are averaged.
+    - `"averaging"`: the same without undersampling, 3 networks of different seeds, each trained on all training clips.
+      What it gains owes nothing to the sizes of the classes, so that it is the control of "ensemble".
 
     Args:
         name: As of `System`.
@@ -111,7 +114,7 @@ class NeuralSystem(System):
         Of a model to fine-tune its weights tell, wherever they lie.
         """
         model = switched_on({name: value for name, value in vars(self.model).items() if name not in TOLD_ELSEWHERE})
-        members = {"num_members": NUM_MEMBERS} if self.imbalance == "ensemble" else {}
+        members = {"num_members": NUM_MEMBERS} if self.imbalance in OF_SEVERAL else {}
         start = self.start()
         return {
             "kind": "neural",
@@ -146,6 +149,8 @@ class NeuralSystem(System):
         if self.imbalance == "ensemble":
             parts = [subset(train, undersample(train.labels, (task.seed, member))) for member in range(NUM_MEMBERS)]
             return [(member_seed(task.seed, member), part, part) for member, part in enumerate(parts)]
+        if self.imbalance == "averaging":
+            return [(member_seed(task.seed, member), train, train) for member in range(NUM_MEMBERS)]
         if self.imbalance == "oversampling":  # a repeated clip tells nothing new of how features are distributed
             return [(task.seed, train, subset(train, oversample(train.labels, task.seed)))]
         return [(task.seed, train, train)]

@@ -5,9 +5,10 @@ from typing import Literal
 
 from speech_emotion.evaluation.titles import system_title
 
-# The system that stands for ours against others, and one that was to take its place; each fixed before its results.
-BEST, SECOND = "model-1-best", "model-3-functionals"
-OURS = ("best", "second")  # the claims about them, which are none of the paper's
+# The system that stands for ours against others, one that was to take its place, and three networks of the first;
+# each fixed before its results.
+BEST, SECOND, THIRD = "model-1-best", "model-3-functionals", "model-1-best-average"
+OURS = ("best", "second", "third")  # the claims about them, which are none of the paper's
 BASELINE = "opensmile-compare-svm"
 ACTED, IEMOCAP = "acted corpora", "IEMOCAP"
 # What the project aimed at: UA of BEST on a condition, chosen before any of it was computed.
@@ -22,9 +23,10 @@ HISTORY = (
     "Comparisons and rules were fixed before their results, but for these revisions: the family of Holm's correction "
     "was widened before any score was kept; “contradicted” was dropped from claim 5's rule when Models 1 to 3 had "
     "been computed on EmoDB and on a part of ASED, but no study of heads; the comparison of a second recipe was added "
-    "to the family when the best recipe had been compared with openSMILE, so that Holm's correction has run over "
-    "three more differences since; and claim 5, not decided by the clips of three models of one seed on each corpus, "
-    "is judged by the speakers of all folds and three seeds since."
+    "to the family when the best recipe had been compared with openSMILE, and that of an average of three networks "
+    "when both had been, so that Holm's correction has run over three and then six more differences since; and "
+    "claim 5, not decided by the clips of three models of one seed on each corpus, is judged by the speakers of all "
+    "folds and three seeds since."
 )
 BEST_NOTE = (
     "The best recipe was chosen on validation speakers of EmoDB and RAVDESS, each of whom is a test speaker of "
@@ -32,7 +34,10 @@ BEST_NOTE = (
     "enough, a second one, which pools by functionals, was chosen to take its place, by one seed on validation "
     "speakers of three folds of EmoDB and one each of RAVDESS and ASED. Over all folds it did worse than the first on "
     "RAVDESS's validation speakers and no better on EmoDB's (seed 0), so that the first is the best recipe again; "
-    "what the second gave stays told. openSMILE's C is chosen within each fold."
+    "what the second gave stays told. The third try is the best recipe again, three networks of it averaged, because "
+    "the average of the scores of three seeds was better on validation speakers: 73 instead of 69 % on EmoDB, 63 "
+    "instead of 60 % on RAVDESS, 75 instead of 73 % on ASED. It is three times as large and as slow. openSMILE's C is "
+    "chosen within each fold."
 )
 
 Expected = Literal["higher", "lower", "little"]
@@ -74,6 +79,7 @@ CLAIMS = {
     "4": "Downsampling + ensembling trades WA for UA.",
     "best": f"The system chosen beforehand, {system_title(BEST)}, leads {system_title(BASELINE)}.",
     "second": f"The system that was to take its place, {system_title(SECOND)}, leads {system_title(BASELINE)}.",
+    "third": f"{system_title(THIRD)}, leads {system_title(BASELINE)}.",
 }
 
 
@@ -111,7 +117,7 @@ PLANNED: tuple[Comparison, ...] = (
     *paper_claims(IEMOCAP, "iemocap-improvised", "iemocap-scripted", "iemocap-both", "iemocap-improvised"),
     *(
         Comparison(f"{claim} on {condition}", claim, ACTED, condition, system, BASELINE, "ua", "higher")
-        for claim, system in zip(OURS, (BEST, SECOND), strict=True)
+        for claim, system in zip(OURS, (BEST, SECOND, THIRD), strict=True)
         for condition in ("emodb", "ravdess", "ased")
     ),
 )
@@ -143,6 +149,7 @@ __all__ = [
     "OURS",
     "PLANNED",
     "SECOND",
+    "THIRD",
     "Comparison",
     "Expected",
     "paper_claims",

@@ -31,7 +31,11 @@ MODELS: dict[str, tuple[tuple[str, ...], str]] = {  # streams, fusion
     "model-3-late": (("mel", "deepspeech"), "late"),
 }
 # What may follow a model's name: a way of meeting imbalance, as `NeuralSystem` knows them, and then a preset.
-IMBALANCE_SUFFIXES = {"none": "", **{way: f"-{way}" for way in ("class-weights", "oversampling", "focal", "ensemble")}}
+IMBALANCE_SUFFIXES = {
+    "none": "",
+    **{way: f"-{way}" for way in ("class-weights", "oversampling", "focal", "ensemble")},
+    "averaging": "-average",
+}
 PRESET_SUFFIXES = {"": "", "best": "-best", "functionals": "-functionals"}
 
 

@@ -141,7 +141,7 @@ def test_the_last_epoch_is_kept_where_the_best_is_not_asked_for(splits: Splits, 
         assert np.mean(recalls) == pytest.approx(uas[epoch])
 
 
-@pytest.mark.parametrize("imbalance", ["none", "class-weights", "oversampling", "focal", "ensemble"])
+@pytest.mark.parametrize("imbalance", ["none", "class-weights", "oversampling", "focal", "ensemble", "averaging"])
 def test_every_way_of_meeting_imbalance(
     rows: datasets.Dataset, splits: Splits, tmp_path: Path, imbalance: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,7 +171,7 @@ def test_every_way_of_meeting_imbalance(
     assert outcome.validation.shape == (12, 3) and outcome.test.shape == (12, 3)
     assert np.allclose(outcome.test.sum(axis=1), 1)
     sizes = Counter(uneven.train.labels)
-    assert len(seen) == (NUM_MEMBERS if imbalance == "ensemble" else 1)
+    assert len(seen) == (NUM_MEMBERS if imbalance in ("ensemble", "averaging") else 1)
     learned = [Counter(part.labels) for _, _, part in seen]
     expected = {"ensemble": min(sizes.values()), "oversampling": max(sizes.values())}.get(imbalance)
     for counts in learned:
