@@ -7,7 +7,7 @@ from speech_emotion.evaluation.titles import system_title
 
 # The system that stands for ours against others, one that was to take its place, and three networks of the first;
 # each fixed before its results.
-BEST, SECOND, THIRD = "model-1-best", "model-3-functionals", "model-1-best-average"
+BEST, SECOND, THIRD = "model-1-best", "model-3-functionals", "model-1-average-best"
 OURS = ("best", "second", "third")  # the claims about them, which are none of the paper's
 BASELINE = "opensmile-compare-svm"
 ACTED, IEMOCAP = "acted corpora", "IEMOCAP"
