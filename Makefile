@@ -64,6 +64,7 @@ experiments: $(STAMP)  ## Compute the folds that results/ lacks (a day, on 2 cor
 	$(COMPARE) --corpora $(CONDITIONS) --systems model-1-ensemble model-2-ensemble model-3-ensemble $(COMPACT); \
 	$(COMPARE) --corpora ased-common ased-own --systems opensmile-compare-svm; \
 	$(COMPARE) --corpora emodb --systems model-1-permuted $(COMPACT); \
+	$(COMPARE) --corpora ased-own ased-common emodb --systems model-2-shuffled $(COMPACT); \
 	$(COMPARE) --corpora ased-imbalanced $(COMPACT) \
 		--systems model-3 model-3-late model-1-class-weights model-1-oversampling model-1-focal; \
 	$(COMPARE) --corpora emodb --systems model-3-late opensmile-egemaps-svm $(OF_OTHERS) $(COMPACT)

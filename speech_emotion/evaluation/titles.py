@@ -32,7 +32,7 @@ TITLES = {
     "lee-2015": f"Lee and Tashev 2015{READING}",
     "lakomkin-2017": f"Lakomkin et al. 2017{READING}",
 }
-CONTROL = "permuted"
+CONTROL, SHUFFLED = "permuted", "shuffled"
 # What the name of a variant adds to that of its system.
 VARIANTS = {
     "class-weights": "class weights",
@@ -42,6 +42,7 @@ VARIANTS = {
     "average": "average of 3 networks",
     "best": "best recipe",
     "functionals": "recipe with functionals",
+    SHUFFLED: "DeepSpeech's weights shuffled (control)",
     CONTROL: "labels permuted (control)",
 }
 
@@ -86,4 +87,4 @@ def system_title(name: str) -> str:
     return name
 
 
-__all__ = ["CONTROL", "READING", "REDUCED", "TITLES", "VARIANTS", "compared_note", "system_title"]
+__all__ = ["CONTROL", "READING", "REDUCED", "SHUFFLED", "TITLES", "VARIANTS", "compared_note", "system_title"]

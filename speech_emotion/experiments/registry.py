@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from speech_emotion.evaluation.titles import CONTROL, system_title
+from speech_emotion.evaluation.titles import CONTROL, SHUFFLED, system_title
 
 from .system import System
 
@@ -36,17 +36,21 @@ IMBALANCE_SUFFIXES = {
     **{way: f"-{way}" for way in ("class-weights", "oversampling", "focal", "ensemble")},
     "averaging": "-average",
 }
+# Models whose DeepSpeech may be shuffled, as a control: see `ShuffledEncoderSystem`.
+HEARING = ("model-2", "model-3")
 PRESET_SUFFIXES = {"": "", "best": "-best", "functionals": "-functionals"}
 
 
 def list_systems() -> list[str]:
     """Return the names of all systems: each model, with each way of meeting imbalance and preset, and the compared.
 
+    Last of the models are those with a shuffled DeepSpeech.
+
     Example:
         >>> [name for name in list_systems() if name.startswith("model-2")][:3]
         ['model-2', 'model-2-class-weights', 'model-2-oversampling']
     """
-    return [*_neural_names(), *COMPARED]
+    return [*_neural_names(), *(f"{name}-{SHUFFLED}" for name in HEARING), *COMPARED]
 
 
 def get_system(
@@ -80,6 +84,13 @@ def get_system(
             return make(name, encoder) if encoder is not None and name in WITH_ENCODER else make(name)
         except ModuleNotFoundError as error:
             raise _explained(error, name) from error
+    base = name.removesuffix(f"-{SHUFFLED}")
+    if base != name and base in HEARING:
+        from .shuffled_encoder import ShuffledEncoderSystem
+
+        streams, fusion = MODELS[base]
+        own = _preset(preset or "", streams, "none") | dict(overrides or {})
+        return ShuffledEncoderSystem(base, system_title(base), streams, fusion, "none", own, encoder)
     if name not in _neural_names():
         raise ValueError(f"There is no system {name!r}. Known ones: {', '.join(list_systems())}.")
     from .neural_system import NeuralSystem

@@ -265,10 +265,30 @@ def test_systems_by_name() -> None:
         "model-3-late-ensemble", "Model-3 (late fusion), downsampling + ensembling",
     )  # fmt: skip
     assert (system.model.fusion, system.model.streams, system.imbalance) == ("late", ["mel", "deepspeech"], "ensemble")
+    assert (
+        registry.get_system("model-1-average-best").title == "Model-1 (acoustic), average of 3 networks, best recipe"
+    )
     assert registry.get_system("model-1-class-weights").model.class_weights == "balanced"
     assert registry.get_system("model-1", {"dropout": 0.5}).settings()["model"]["dropout"] == 0.5
     with pytest.raises(ValueError, match="There is no system 'model-4'"):
         registry.get_system("model-4")
+
+
+def test_a_shuffled_deepspeech_is_another_and_the_same_each_time() -> None:
+    trained, control, again = (
+        registry.get_system(name, {"hidden_size": 8}) for name in ("model-2", "model-2-shuffled", "model-2-shuffled")
+    )
+    assert control.title == "Model-2 (linguistic), DeepSpeech's weights shuffled (control)"
+    entries = [system.make_extractor().to_dict()["encoders"]["deepspeech"] for system in (trained, control, again)]
+    assert entries[1] == entries[2] and entries[1]["name_or_path"] == "deepspeech-small"
+    assert entries[0]["digest"] != entries[1]["digest"] and entries[0]["size"] == entries[1]["size"]
+    own = control.settings()
+    assert own.pop("encoder_weights") == {"shuffled_with_seed": 0} and own == trained.settings()
+    sound = [np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)]
+    features = [system.make_extractor().extract(sound)["input_features"] for system in (trained, control)]
+    assert not torch.allclose(*features, atol=0.1) and 0.1 < features[1].std() / features[0].std() < 10
+    with pytest.raises(ValueError, match="model-2-shuffled shuffles the DeepSpeech that comes with the library"):
+        registry.get_system("model-2-shuffled", encoder="other")
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

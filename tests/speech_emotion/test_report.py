@@ -15,6 +15,7 @@ from speech_emotion.evaluation.summary import summary_table
 from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.tables import csv_table, latex_escape, latex_table
 from speech_emotion.evaluation.titles import system_title
+from speech_emotion.experiments.claim_sentences import beside_sentences
 from speech_emotion.experiments.claims import Finding, claim_outcome, evaluate_claims, judge
 from speech_emotion.experiments.neural_arguments import parse_overrides
 from speech_emotion.experiments.paper_figures import published_difference
@@ -332,9 +333,35 @@ def test_one_speaker_decides_nothing() -> None:
     assert (finding.outcome, finding.reason) == ("not run", "fewer than 2 known speakers")
 
 
+def test_controls_are_told_beside_the_claims_that_they_are_of() -> None:
+    entries = {
+        "emodb": ["yenigalla-2018-phonemes", "model-2"],
+        "ased": ["model-1", "model-1-ensemble"],
+    }
+    text = "\n".join(beside_sentences(_simulated(entries)))
+    assert "A control, such as an untrained DeepSpeech, was not run." in text
+    assert "What downsampling does and what averaging three networks does is not separated." in text
+
+    entries["emodb"].append("model-2-shuffled")
+    entries["ased-imbalanced"] = ["model-1", "model-1-average", "model-1-ensemble"]
+    of_2, of_4 = beside_sentences(_simulated(entries))
+    what = "Model-2 (linguistic) − Model-2 (linguistic), DeepSpeech's weights shuffled (control) on EmoDB"
+    assert re.search(re.escape(what) + r" [+−]\d+\.\d points \[", of_2) and "not run" not in of_2
+    average = "Model-1 (acoustic), average of 3 networks"
+    assert f"on ASED, imbalanced: {average} − Model-1 (acoustic): UA " in of_4 and "not separated" not in of_4
+    assert of_4.count(f"Model-1 (acoustic), downsampling + ensembling − {average}: ") == 2  # UA and WA
+
+
+def _simulated(names: dict[str, list[str]]) -> dict[str, list[SystemScores]]:
+    return {
+        corpus: gather_systems([entry for name in systems for entry in all_folds(name, corpus=corpus)])
+        for corpus, systems in names.items()
+    }
+
+
 def test_the_plan_is_whole() -> None:
     assert {comparison.claim for comparison in PLANNED} == set(CLAIMS) == {"1", "2", "2b", "3", "4", *OURS}
-    assert len({(one.family, one.name) for one in PLANNED}) == len(PLANNED) == 22
+    assert len({(one.family, one.name) for one in PLANNED}) == len(PLANNED) == 25
     assert {one.family for one in PLANNED} == {"acted corpora", "IEMOCAP"}
     assert (BEST, SECOND, THIRD) == ("model-1-best", "model-3-functionals", "model-1-average-best")
     for comparison in PLANNED:
