@@ -20,6 +20,10 @@ CLIPPED_LEVEL = 0.999
 CLIPPED_RUN = 3
 """So many successive samples at full scale, several times in a clip, are no chance."""
 CLIPPED_RUNS = 3
+LEAST_SPEAKERS = 3
+"""One to test, one to validate, one to train."""
+FEW_CLIPS = 10
+"""An emotion with fewer is hardly learned, and its recall moves by more than ten points with each clip."""
 SAME_LENGTH = 0.05
 """Seconds by which a re-encoded copy may differ from the published length."""
 
@@ -29,8 +33,9 @@ class Finding:
     """Something a user of the corpus must know.
 
     Args:
-        kind: ``"count"``, ``"speaker"``, ``"unreadable"``, ``"silent"``, ``"clipped"``, ``"duplicate"``, ``"length"``,
-            ``"rate"`` or ``"channels"``; ``"builder"`` for what a reader says of its files.
+        kind: ``"count"``, ``"speaker"``, ``"label"``, ``"unreadable"``, ``"silent"``, ``"clipped"``,
+            ``"duplicate"``, ``"length"``, ``"rate"`` or ``"channels"``; ``"builder"`` for what a reader says of its
+            files.
         serious: Whether figures from this copy would be wrong or not comparable; else it is only worth knowing.
         message: One sentence.
         clips: Ids of the clips concerned.
@@ -88,6 +93,7 @@ def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
     readable = {clip_id: fact for clip_id, fact in facts.items() if fact.error is None}
     findings = [Finding("count", True, f"Not as published: {phrase}.") for phrase in count_differences(corpus)]
     findings += _speakers(corpus)
+    findings += _fewness(corpus)
     findings += _unreadable(facts)
     findings += _lengths(corpus, readable)
     findings += _duplicates(corpus, readable)
@@ -137,6 +143,41 @@ def _speakers(corpus: SpeechCorpus) -> list[Finding]:
         "column speaker, or a folder for each speaker (label/speaker/)."
     )
     return [Finding("speaker", True, message, unknown)]
+
+
+def _fewness(corpus: SpeechCorpus) -> list[Finding]:
+    """What own recordings are too few for; a published corpus is as it is."""
+    if corpus.published_counts():
+        return []
+    findings = []
+    known = [clip for clip in corpus.clips if clip.get("speaker") is not None]
+    speakers = {clip["speaker"] for clip in known}
+    if speakers and len(speakers) < LEAST_SPEAKERS:
+        message = (
+            f"There are {len(speakers)} speaker(s), {first_few(sorted(speakers))}; a training wants at least "
+            f"{LEAST_SPEAKERS}, one to learn from, one to choose by and one to be tested on."
+        )
+        findings.append(Finding("speaker", True, message))
+    clips_of: dict[str, list[str]] = defaultdict(list)
+    speakers_of: dict[str, set[str]] = defaultdict(set)
+    for clip in known:
+        if clip["label"] is not None:
+            clips_of[clip["label"]].append(clip["id"])
+            speakers_of[clip["label"]].add(clip["speaker"])
+    if len(clips_of) == 1:
+        findings.append(Finding("label", True, f"All clips are of one emotion, {next(iter(clips_of))}: add others."))
+    for label, ids in sorted(clips_of.items()):
+        if len(speakers_of[label]) == 1 and len(speakers) > 1:
+            (only,) = speakers_of[label]
+            message = (
+                f"Only {only} says {label}: nobody else is there to learn it from when {only} is tested. Record more "
+                "speakers, or leave it out (--labels)."
+            )
+            findings.append(Finding("label", True, message, tuple(ids)))
+        elif len(ids) < FEW_CLIPS:
+            message = f"There are only {len(ids)} clips of {label}: {first_few(ids)}."
+            findings.append(Finding("label", False, message, tuple(ids)))
+    return findings
 
 
 def _unreadable(facts: Mapping[str, ClipFacts]) -> list[Finding]:

@@ -1,3 +1,4 @@
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,38 @@ def test_a_repetition_of_the_same_speaker_and_label_is_only_worth_knowing(emodb:
     (duplicate,) = [finding for finding in audit(emodb) if finding.kind == "duplicate"]
     assert not duplicate.serious
     assert duplicate.clips == ("03a01Wa", "03a01Wb")
+
+
+@pytest.mark.parametrize(
+    ("clips", "expected"),
+    [
+        ({"angry/anna": 12, "sad/anna": 12}, [("speaker", True, "There are 1 speaker(s), anna; a training wants at")]),
+        (
+            {"angry/anna": 4, "angry/ben": 4, "angry/cara": 4},
+            [("label", True, "All clips are of one emotion, anger: add others.")],
+        ),
+        (
+            {"angry/anna": 4, "angry/ben": 4, "angry/cara": 4, "sad/ben": 12, "calm/cara": 2, "calm/anna": 2},
+            [
+                ("label", True, "Only ben says sadness: nobody else"),
+                ("label", False, "There are only 4 clips of calm: "),
+            ],
+        ),
+        ({f"{emotion}/{name}": 4 for emotion in ("angry", "sad") for name in ("anna", "ben", "cara")}, []),
+    ],
+    ids=["one speaker", "one emotion", "rare emotions", "enough"],
+)
+def test_own_recordings_that_are_too_few_are_told(
+    tmp_path: Path, clips: dict[str, int], expected: list[tuple[str, bool, str]]
+) -> None:
+    own, lengths = tmp_path / "own", itertools.count(1)
+    for folder, count in clips.items():
+        for number in range(count):  # no two alike
+            write_clip(own / folder / f"{number}.wav", seconds=0.1 + next(lengths) / 1000)
+    findings = audit(own, "recordings")
+    assert [(one.kind, one.serious) for one in findings] == [(kind, serious) for kind, serious, _ in expected]
+    for finding, (_, _, message) in zip(findings, expected, strict=True):
+        assert finding.message.startswith(message)
 
 
 def test_the_odd_rate_in_tess_is_told(tmp_path: Path) -> None:
