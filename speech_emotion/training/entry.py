@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx  # its errors are those of a lost connection
 from transformers import HfArgumentParser, TrainingArguments
 
@@ -78,7 +79,7 @@ def run_entry(
         result = train(data, model, training)
     except (ValueError, OSError, RuntimeError, FloatingPointError, httpx.HTTPError) as error:
         logger.debug("Where it happened:", exc_info=error)
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}{_way_out(error)}", file=sys.stderr)
         return 1
     if result.stopped:
         if training.process_index == 0:
@@ -87,6 +88,15 @@ def run_entry(
     if training.process_index == 0:
         print(f"\n{summary(result.report)}\n\nSaved in {result.output_dir}")
     return 0
+
+
+def _way_out(error: Exception) -> str:
+    """What to do about a refusal by the Hub, which tells only that it refuses."""
+    if isinstance(error, HfHubHTTPError) and error.response is not None and error.response.status_code in (401, 403):
+        return (
+            "\nLog in with `hf auth login` as somebody who may read or write there; for pushing, --hub_token does too."
+        )
+    return ""
 
 
 __all__ = ["parse_words", "run_entry"]

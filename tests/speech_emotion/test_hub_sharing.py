@@ -190,15 +190,19 @@ def test_a_stranger_saves_and_loads_again(run: Path, local_hub: LocalHub, tmp_pa
     assert outcome["pooled"] == [1, 8]
 
 
-def test_another_user_cannot_be_pushed_to(local_hub: LocalHub, corpus_dir: Path, tmp_path: Path, run: Path) -> None:
+@pytest.mark.parametrize("user", ["mallory", None])
+def test_another_user_cannot_be_pushed_to(
+    user: str | None, local_hub: LocalHub, corpus_dir: Path, tmp_path: Path, run: Path
+) -> None:
     words = "--corpus polish --hidden_size 8 --use_cpu true --num_train_epochs 1 --push_to_hub true"
     places = ["--data_dir", corpus_dir, "--output_dir", tmp_path / "model", "--hub_model_id", REPO]
-    env = local_hub.env(tmp_path / "home", user="mallory") | {"PYTHONPATH": str(PROJECT_ROOT)}
+    env = local_hub.env(tmp_path / "home", user=user) | {"PYTHONPATH": str(PROJECT_ROOT)}
     command = [sys.executable, PROJECT_ROOT / "train.py", *shlex.split(words), *places]
     before = len(local_hub.commits(REPO))
     done = run_command(command, env=env, cwd=tmp_path, check=False)
     assert done.returncode == 1
-    assert "403" in done.stderr or "rights" in done.stderr
+    assert "403" in done.stderr or "401" in done.stderr or "rights" in done.stderr
+    assert "Log in with `hf auth login` as somebody who may read or write there" in done.stderr
     assert len(local_hub.commits(REPO)) == before
 
 
