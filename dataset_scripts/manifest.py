@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-NAMES = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix in (".csv", ".tsv", ".jsonl"))
-SUFFIXES = (".csv", ".tsv", ".jsonl")
+STEMS, SUFFIXES = ("manifest", "metadata"), (".csv", ".tsv", ".jsonl")
+NAMES = tuple(f"{stem}{suffix}" for stem in STEMS for suffix in SUFFIXES)
+# What other programs keep tables in.
+OTHER_TABLES = (".json", ".ods", ".parquet", ".txt", ".xls", ".xlsx")
 # Other names that people and other tools give to the same columns.
 ALIASES = {
     "path": "file",

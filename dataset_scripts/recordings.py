@@ -16,7 +16,7 @@ from .corpus_checks import SpeakerWarning
 from .corpus_scan import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files
 from .corpus_search import first_few
 from .labels import LABELS
-from .manifest import NAMES, SUFFIXES, read_manifest
+from .manifest import NAMES, OTHER_TABLES, STEMS, SUFFIXES, read_manifest
 from .names import name_key, spelled
 from .recording_labels import house_label
 
@@ -100,6 +100,7 @@ class Recordings(SpeechCorpus):
             raise ValueError(f"{self.title}: {first_few(lists)} are all lists. Pass as data_dir the one to be used")
         self.manifest = lists[0] if lists else None
         if self.manifest is None:
+            self._check_for_unread_lists(folder)
             return folder, self._find_in_folders(folder)
         root = self.manifest.parent
         rows = read_manifest(self.manifest)
@@ -123,6 +124,13 @@ class Recordings(SpeechCorpus):
                 "Paths are relative to the list; correct them"
             )
         return root, list(self.listed)
+
+    def _check_for_unread_lists(self, folder: Path) -> None:
+        """Refuse a list that would be passed over, and speakers and labels taken from folders instead."""
+        for path in sorted(folder.iterdir()):
+            if path.stem.lower() in STEMS and path.suffix.lower() in (*SUFFIXES, *OTHER_TABLES):
+                name = f"{path.stem.lower()}.csv"
+                raise ValueError(f"{self.title}: {path} is no list that is read. Save it as {name}, or take it away")
 
     def annotation_files(self) -> list[Path]:
         """Return the list, if there is one."""

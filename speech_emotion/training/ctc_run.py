@@ -31,9 +31,9 @@ from .launch import check_launch, prepare_folder, sole_training
 from .normalization import feature_statistics
 from .provenance import corpus_title, library_versions, training_settings
 from .reproducible_trainer import Augmentation
-from .run_identity import check_identity, clips_identity, features_identity, restored_settings
+from .run_identity import RUN_FILE, check_identity, clips_identity, features_identity, restored_settings
 from .splits import check_recordings
-from .stages import stages_so_far
+from .stages import STAGES_FILE, stages_so_far
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
     if checkpoint is not None:
         check_identity(checkpoint, identity)
     stages = stages_so_far(checkpoint, _asked_for(data, model_args, training))
-    trainer.records = {"run.json": identity, "stages.json": stages}
+    trainer.records = {RUN_FILE: identity, STAGES_FILE: stages}
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.stop.stopped:
         return CTCResult(folder, stopped=True)

@@ -12,6 +12,8 @@ from huggingface_hub.errors import RevisionNotFoundError
 from huggingface_hub.utils import httpx  # whichever version of it its sessions are made of
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .run_identity import RUN_FILE
+from .stages import STAGES_FILE
 from .stop_signal import StopSignalCallback
 
 logger = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ SHARED_SUFFIXES = (".safetensors", ".json", ".py", ".md")
 TOLD = ("README.md", "results.json")
 # A lost connection, and what the Hub or its cache answers (an HfHubHTTPError is both an HTTPError and an OSError).
 NETWORK_ERRORS = (httpx.HTTPError, OSError)
-KEPT_BACK = ("run.json", "stages.json", "trainer_state.json")
+KEPT_BACK = (RUN_FILE, STAGES_FILE, "trainer_state.json")
 
 
 def shared_files(folder: str | Path) -> dict[str, Path]:

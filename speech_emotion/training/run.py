@@ -26,10 +26,10 @@ from .fine_tuning import loaded_arguments
 from .heard_speakers import Heard, check_unheard, heard_speakers
 from .launch import check_launch, prepare_folder, sole_training
 from .provenance import FURTHER_SETTINGS, corpus_title, library_versions, training_settings
-from .run_identity import check_identity, clips_identity, features_identity, restored_settings
+from .run_identity import RUN_FILE, check_identity, clips_identity, features_identity, restored_settings
 from .split_report import report_split, speakers_of
 from .splits import Splits, choose_fold, keep_labels, make_splits
-from .stages import stages_so_far
+from .stages import STAGES_FILE, stages_so_far
 from .stream_state import stream_state
 from .trainer import SERTrainer
 
@@ -121,7 +121,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
     if checkpoint is not None:
         check_identity(checkpoint, identity)
     stages = stages_so_far(checkpoint, _asked_for(data, model_args, training))
-    trainer.records = {"run.json": identity, "stages.json": stages}
+    trainer.records = {RUN_FILE: identity, STAGES_FILE: stages}
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.stop.stopped:
         return TrainingResult(folder, stopped=True)

@@ -10,7 +10,7 @@ from transformers import SequenceFeatureExtractor, TrainingArguments
 
 from .feature_cache import extractor_state
 
-FILE_NAME = "run.json"
+RUN_FILE = "run.json"
 # What `--save_only_model` leaves out, without which another training would go on.
 KEPT = (("optimizer.pt", "the optimizer's state"), ("scheduler.pt", "the schedule's state"))
 # What a checkpoint brings back whatever is asked for, so that a change of it would be claimed and not be made.
@@ -94,11 +94,11 @@ def check_identity(checkpoint: Path, identity: Mapping[str, Any]) -> None:
             ...
         ValueError: ... is of a run with other labels: anger, fear, not fear, anger. Resume it ...
     """
-    for file, what in ((FILE_NAME, "which says whom its run was trained with"), *KEPT):
+    for file, what in ((RUN_FILE, "which says whom its run was trained with"), *KEPT):
         if not (checkpoint / file).is_file():
             raise FileNotFoundError(f"{checkpoint} cannot be resumed: {file}, {what}, is missing.")
     current = json.loads(json.dumps(dict(identity)))  # as it will be read back
-    earlier = json.loads((checkpoint / FILE_NAME).read_text(encoding="utf-8"))
+    earlier = json.loads((checkpoint / RUN_FILE).read_text(encoding="utf-8"))
     different = [_difference(name, earlier.get(name), value) for name, value in current.items()]
     if any(different):
         raise ValueError(
@@ -127,4 +127,4 @@ def _words(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-__all__ = ["FILE_NAME", "check_identity", "clips_identity", "features_identity", "restored_settings"]
+__all__ = ["RUN_FILE", "check_identity", "clips_identity", "features_identity", "restored_settings"]

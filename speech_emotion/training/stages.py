@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-FILE_NAME = "stages.json"
+STAGES_FILE = "stages.json"
 
 
 def stages_so_far(checkpoint: Path | None, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -28,8 +28,8 @@ def stages_so_far(checkpoint: Path | None, settings: Mapping[str, Any]) -> list[
     stages, epoch = [], 0.0
     if checkpoint is not None:
         epoch = float(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["epoch"])
-        if (checkpoint / FILE_NAME).is_file():
-            stages = json.loads((checkpoint / FILE_NAME).read_text(encoding="utf-8"))
+        if (checkpoint / STAGES_FILE).is_file():
+            stages = json.loads((checkpoint / STAGES_FILE).read_text(encoding="utf-8"))
     current = json.loads(json.dumps(dict(settings)))  # as it will be read back
     if not stages or stages[-1]["settings"] != current:
         stages.append({"epoch": epoch, "settings": current})
@@ -61,4 +61,4 @@ def describe_stages(stages: list[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-__all__ = ["FILE_NAME", "describe_stages", "stages_so_far"]
+__all__ = ["STAGES_FILE", "describe_stages", "stages_so_far"]

@@ -168,6 +168,14 @@ def test_bad_folders(tmp_path: Path) -> None:
         load(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match=r"no list and no \.aif, .*\.wav, \.wave file in"):
         load(tmp_path)
+    for name in ("metadata.xlsx", "Manifest.CSV"):
+        write_clip(tmp_path / "listed/angry/anna/1.wav")
+        (tmp_path / "listed" / name).touch()
+        with pytest.raises(
+            ValueError, match=rf"{name} is no list that is read\. Save it as m\w+\.csv, or take it away"
+        ):
+            load(tmp_path / "listed")
+        (tmp_path / "listed" / name).unlink()
     clip = write_clip(tmp_path / "own/loose.wav")
     with pytest.raises(ValueError, match=r"are in no folder of an emotion: loose\.wav"):
         load(tmp_path / "own")

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from speech_emotion.training.stages import FILE_NAME, describe_stages, stages_so_far
+from speech_emotion.training.stages import STAGES_FILE, describe_stages, stages_so_far
 
 
 def checkpoint(folder: Path, epoch: float, stages: list[dict[str, Any]]) -> Path:
     path = folder / f"checkpoint-{round(100 * epoch)}"
     path.mkdir()
     (path / "trainer_state.json").write_text(json.dumps({"epoch": epoch}))
-    (path / FILE_NAME).write_text(json.dumps(stages))
+    (path / STAGES_FILE).write_text(json.dumps(stages))
     return path
 
 
