@@ -36,7 +36,7 @@ def draw_results(
     Args:
         results: Folder of results, `<results>/<corpus>/<system>/seed-S_fold-K.parquet`.
         output_dir: Folder of the figures: `<corpus>/<system>/confusion.png` and so on, and `<corpus>/ua.png`; beside
-            each the numbers as CSV.
+            each the numbers as CSV. Of a corpus with one speaker there is no `ua.png`.
         corpus: The one wanted; `None` for all.
         formats: Endings of the figures' files.
 
@@ -59,7 +59,7 @@ def draw_results(
         folder = Path(output_dir) / name
         for system in systems:
             written += draw_system(system, folder / system.system, formats)
-        if systems:
+        if systems and len(set(systems[0].test.speakers)) > 1:  # of one speaker there is no interval
             written += draw_ua(systems, folder, formats)
     return written
 
@@ -116,16 +116,23 @@ def draw_ua(systems: Sequence[SystemScores], folder: Path, formats: Sequence[str
         (system, speaker_bootstrap(system.test.speaker_counts()[1])) for system in systems
     ]
     found.sort(key=lambda pair: -pair[1].value)
-    titles, estimates = [system.title for system, _ in found], [estimate for _, estimate in found]
+    estimates = [estimate for _, estimate in found]
+    # A system that lacks seeds is not hidden, but must not pass for a whole one.
+    titles = [
+        f"{system.title} ({len(system.seeds)} of {len(system.planned_seeds)} seeds)"
+        if system.missing
+        else system.title
+        for system, _ in found
+    ]
     values = np.array([[one.value, one.low, one.high] for one in estimates]).T  # (3, systems)
     rows = [
-        [system.system, system.title, *(f"{value:.6f}" for value in column)]
+        [system.system, system.title, *(f"{value:.6f}" for value in column), len(system.seeds)]
         for (system, _), column in zip(found, values.T, strict=True)
     ]
     title = f"{condition_title(systems[0].corpus)}: UA pooled over folds, mean over seeds, 95% interval over speakers"
     chance = 1 / len(systems[0].labels)
     return [
-        _write_csv(folder / "ua.csv", ["system", "title", "ua", "low", "high"], rows),
+        _write_csv(folder / "ua.csv", ["system", "title", "ua", "low", "high", "seeds"], rows),
         *_save(ua_figure(titles, *values, chance=chance, title=title), folder / "ua", formats),
     ]
 

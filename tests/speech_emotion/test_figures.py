@@ -290,7 +290,7 @@ def test_results_become_figures_with_their_numbers(tmp_path: Path, capsys: pytes
     assert curves[4] == "train_loss,4,0.250000,0.000000,3"
     rows = [line.split(",") for line in (output / "emodb/ua.csv").read_text().splitlines()[1:]]
     assert float(rows[0][2]) >= float(rows[1][2])
-    assert all(float(low) <= float(value) <= float(high) for _, _, value, low, high in rows)
+    assert all(float(low) <= float(value) <= float(high) for _, _, value, low, high, _ in rows)
     titles = {"model-1": "Model-1 (acoustic)", "model-2": "Model-2 (linguistic)"}
     assert {name: title for name, title, *_ in rows} == titles
     for name, title in titles.items():
@@ -308,6 +308,18 @@ def test_seeds_that_are_not_complete_are_left_out(tmp_path: Path) -> None:
     assert not any("model-2" in str(file) for file in files)
     counts = (tmp_path / "figures/emodb/model-1/confusion.csv").read_text().splitlines()[1:]
     assert sum(int(number) for line in counts for number in line.split(",")[1:]) == 36
+    drawn = draw_results(results, tmp_path / "figures", formats=(".svg",))
+    assert "Model-1 (acoustic) (1 of 2 seeds)" in (tmp_path / "figures/emodb/ua.svg").read_text()
+    assert (tmp_path / "figures/emodb/ua.csv").read_text().splitlines()[1].endswith(",1")
+    assert tmp_path / "figures/emodb/ua.svg" in drawn
+
+
+def test_of_one_speaker_there_is_no_interval_and_no_figure_of_it(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results")
+    for path in results.rglob("*_fold-[12].parquet"):
+        path.unlink()
+    drawn = {path.name for path in draw_results(results, tmp_path / "figures")}
+    assert "confusion.png" in drawn and "ua.png" not in drawn
 
 
 def test_no_results_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
