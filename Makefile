@@ -59,7 +59,8 @@ experiments: $(STAMP)  ## Compute the folds that results/ lacks (a day, on 2 cor
 	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS),bench]"
 	@$(WITH_DATA) set -e; \
 	$(COMPARE) --corpora $(CONDITIONS) --systems model-1 model-2 model-3 $(COMPACT); \
-	$(COMPARE) --corpora emodb ravdess ased --systems model-1-best opensmile-compare-svm model-3-functionals model-1-average-best; \
+	$(COMPARE) --corpora emodb ravdess ased --systems model-1-best opensmile-compare-svm model-3-functionals; \
+	$(COMPARE) --corpora ravdess --systems model-1-average-best; \
 	$(COMPARE) --corpora ased-imbalanced --systems model-1 model-1-ensemble model-1-average $(COMPACT); \
 	$(COMPARE) --corpora $(CONDITIONS) --systems model-1-ensemble model-2-ensemble model-3-ensemble $(COMPACT); \
 	$(COMPARE) --corpora ased-common ased-own --systems opensmile-compare-svm; \
