@@ -32,12 +32,13 @@ BEST_NOTE = (
     "The best recipe was chosen on validation speakers of EmoDB and RAVDESS, each of whom is a test speaker of "
     "another fold, so that it, though no weight, has met them. As its results on the test speakers were not good "
     "enough, a second one, which pools by functionals, was chosen to take its place, by one seed on validation "
-    "speakers of three folds of EmoDB and one each of RAVDESS and ASED. Over all folds it did worse than the first on "
-    "RAVDESS's validation speakers, no better on EmoDB's and better on ASED's, which have no aim, so that the first "
-    "is the best recipe again; what the second gave stays told. The third try is the best recipe again, three networks "
-    "of it averaged, because the average of the scores of three seeds was better on validation speakers: 73 instead of "
-    "69 % on EmoDB, 63 instead of 60 % on RAVDESS, 75 instead of 73 % on ASED. It takes three times as long, and was "
-    "planned on RAVDESS only, where the aim was near. openSMILE's C is chosen within each fold."
+    "speakers of three folds of EmoDB and one each of RAVDESS and ASED. Over all folds it did worse than the "
+    "first on RAVDESS's validation speakers, no better on EmoDB's and better on ASED's, which have no aim, so "
+    "that the first is the best recipe again; what the second gave stays told. The third try is the best recipe "
+    "again, three networks of it averaged, because the average of the scores of three seeds was better on "
+    "validation speakers: 73 instead of 69 % on EmoDB, 63 instead of 60 % on RAVDESS, 75 instead of 73 % on ASED. "
+    "It takes three times as long, and was planned on RAVDESS only, where the aim was near. openSMILE's C is "
+    "chosen within each fold."
 )
 
 Expected = Literal["higher", "lower", "little"]
