@@ -149,10 +149,11 @@ def _fewness(corpus: SpeechCorpus) -> list[Finding]:
     """What own recordings are too few for; a published corpus is as it is."""
     if corpus.published_counts():
         return []
+    if any(clip.get("speaker") is None for clip in corpus.clips):  # then nothing is known of who says what
+        return []
     findings = []
-    known = [clip for clip in corpus.clips if clip.get("speaker") is not None]
-    speakers = {clip["speaker"] for clip in known}
-    if speakers and len(speakers) < LEAST_SPEAKERS:
+    speakers = {clip["speaker"] for clip in corpus.clips}
+    if len(speakers) < LEAST_SPEAKERS:
         message = (
             f"There are {len(speakers)} speaker(s), {first_few(sorted(speakers))}; a training wants at least "
             f"{LEAST_SPEAKERS}, one to learn from, one to choose by and one to be tested on."
@@ -160,18 +161,18 @@ def _fewness(corpus: SpeechCorpus) -> list[Finding]:
         findings.append(Finding("speaker", True, message))
     clips_of: dict[str, list[str]] = defaultdict(list)
     speakers_of: dict[str, set[str]] = defaultdict(set)
-    for clip in known:
+    for clip in corpus.clips:
         if clip["label"] is not None:
             clips_of[clip["label"]].append(clip["id"])
             speakers_of[clip["label"]].add(clip["speaker"])
     if len(clips_of) == 1:
         findings.append(Finding("label", True, f"All clips are of one emotion, {next(iter(clips_of))}: add others."))
     for label, ids in sorted(clips_of.items()):
-        if len(speakers_of[label]) == 1 and len(speakers) > 1:
-            (only,) = speakers_of[label]
+        if len(speakers_of[label]) < LEAST_SPEAKERS <= len(speakers):
+            few = " and ".join(sorted(speakers_of[label]))
             message = (
-                f"Only {only} says {label}: nobody else is there to learn it from when {only} is tested. Record more "
-                "speakers, or leave it out (--labels)."
+                f"Of {label} there are clips of {few} only: where they are tested or validate, nobody is left to "
+                "learn it from. Record more speakers, or leave it out (--labels)."
             )
             findings.append(Finding("label", True, message, tuple(ids)))
         elif len(ids) < FEW_CLIPS:

@@ -10,7 +10,7 @@ from typing import Any
 STEMS, SUFFIXES = ("manifest", "metadata"), (".csv", ".tsv", ".jsonl")
 NAMES = tuple(f"{stem}{suffix}" for stem in STEMS for suffix in SUFFIXES)
 # What other programs keep tables in.
-OTHER_TABLES = (".json", ".ods", ".parquet", ".txt", ".xls", ".xlsx")
+OTHER_TABLES = (".ods", ".parquet", ".xls", ".xlsx")
 # Other names that people and other tools give to the same columns.
 ALIASES = {
     "path": "file",

@@ -128,9 +128,12 @@ class Recordings(SpeechCorpus):
     def _check_for_unread_lists(self, folder: Path) -> None:
         """Refuse a list that would be passed over, and speakers and labels taken from folders instead."""
         for path in sorted(folder.iterdir()):
-            if path.stem.lower() in STEMS and path.suffix.lower() in (*SUFFIXES, *OTHER_TABLES):
-                name = f"{path.stem.lower()}.csv"
-                raise ValueError(f"{self.title}: {path} is no list that is read. Save it as {name}, or take it away")
+            name = path.name.lower()
+            if name in NAMES:
+                raise ValueError(f"{self.title}: {path} is not read under this name. Rename it to {name}")
+            if path.stem.lower() in STEMS and name.endswith(OTHER_TABLES):
+                mend = f"Save it as {path.stem.lower()}.csv, or take it away"
+                raise ValueError(f"{self.title}: {path} is no list that is read. {mend}")
 
     def annotation_files(self) -> list[Path]:
         """Return the list, if there is one."""

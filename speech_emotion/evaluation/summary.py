@@ -8,7 +8,7 @@ from .report_table import Cell, Column, Interval, Name, ReportTable
 from .seed_metrics import fold_metrics, mean_sd, pooled_metrics
 from .speaker_bootstrap import speaker_bootstrap
 from .system_scores import SystemScores, gather_systems
-from .titles import CONTROL, REDUCED, system_title
+from .titles import CONTROL, REDUCED, SHUFFLED, system_title
 
 COLUMNS = [
     Column("system", "system"),
@@ -38,6 +38,14 @@ NOTE_PUBLISHED = (
 NOTE_CONTROL = (
     " “Labels permuted”: a control, not a competitor. It learned from labels permuted within speakers, so that its UA "
     "on the true ones should be about that of chance, 100 % / classes."
+)
+NOTE_SHUFFLED = (
+    " “Weights shuffled”: a control, not a competitor. Its DeepSpeech has lost all that it learned from speech, so "
+    "that what it reaches owes nothing to words."
+)
+NOTE_AVERAGE = (
+    " “Average of 3 networks”: the ensemble without downsampling, three networks that each learned from all training "
+    "clips."
 )
 NOTE_BEST = (
     " “Best recipe”: settings found by hand on validation speakers of EmoDB and RAVDESS (“recipe with functionals”: "
@@ -89,6 +97,8 @@ def summarize_systems(
     names = [system.system for system in systems]
     note = NOTE + NOTE_BEST * any(name.endswith(("-best", "-functionals")) for name in names)
     note += NOTE_CONTROL * any(name.endswith(f"-{CONTROL}") for name in names)
+    note += NOTE_SHUFFLED * any(f"-{SHUFFLED}" in name for name in names)
+    note += NOTE_AVERAGE * any("-average" in name for name in names)
     if not published:
         return ReportTable("summary", "All systems", columns, rows, note)
     rows = [[*row, *published.get(system.system, (None, None))] for row, system in zip(rows, systems, strict=True)]

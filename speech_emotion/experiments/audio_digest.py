@@ -9,15 +9,15 @@ import datasets
 from datasets.fingerprint import Hasher
 
 from dataset_scripts import Fold
-from dataset_scripts.audio_leaks import samples_digest
+from dataset_scripts.audio_leaks import recording_digest
 
-# Part of the fingerprint: raise it when `samples_digest` hashes otherwise.
-DIGEST_VERSION = 1
+# Part of the fingerprint: raise it when `recording_digest` hashes otherwise.
+DIGEST_VERSION = 2
 CLIPS_PER_BATCH = 100
 
 
 def recordings_of(corpus: datasets.Dataset) -> dict[str, str | None]:
-    """Hash the samples of every clip, or find them hashed in the cache of `datasets`.
+    """Hash every clip, its samples or its file, or find them hashed in the cache of `datasets`.
 
     Unlike the hash in the feature cache this one asks for no features, so that a finished comparison is recognized
     where its systems' features are not there.
@@ -26,7 +26,7 @@ def recordings_of(corpus: datasets.Dataset) -> dict[str, str | None]:
         corpus: Clips, with `id`, `audio` and `file`.
 
     Returns:
-        Hash of each clip by its id, as of `samples_digest`; `None` for silence.
+        Hash of each clip by its id, as of `recording_digest`; `None` for silence.
 
     Raises:
         ValueError: If a clip cannot be decoded, naming it.
@@ -68,7 +68,7 @@ def _hash_clips(batch: Mapping[str, list[Any]]) -> dict[str, list[str | None]]:
     recordings = []
     for clip, audio, file in zip(batch["id"], batch["audio"], batch["file"], strict=True):
         try:
-            recordings.append(samples_digest(audio))
+            recordings.append(recording_digest(audio))
         except (ValueError, OSError) as error:
             raise type(error)(f"Clip {clip!r} ({file}): {error}") from error
     return {"recording": recordings}

@@ -112,6 +112,8 @@ def recipe_differences(arguments: Mapping[str, Any], about: Mapping[str, Any]) -
         return
     if settings["imbalance"] not in ONE_NETWORK:
         yield f"imbalance is {json.dumps(settings['imbalance'])} there, which train.py does not have"
+    if "encoder_weights" in settings:
+        yield "its encoder's weights are shuffled there, which train.py does not do"
     names = {field.name for field in fields(ModelArguments)} - set(TOLD_ELSEWHERE)
     model = switched_on({name: value for name, value in arguments.items() if name in names})
     yield from differences(settings["model"], model)

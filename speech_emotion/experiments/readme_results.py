@@ -100,9 +100,8 @@ def _claims(findings: Sequence[Finding]) -> str:
             group[0].comparison.claim for group in groups if group not in run and group[0].comparison.family == family
         ]
         if rest:
-            ours = {"best": "the best recipe's comparisons", "second": "the second one's"}
-            names = [ours.get(claim, claim) for claim in rest]
-            what = " and ".join(names) if rest[0] in ours else f"claim{'s' * (len(rest) > 1)} {', '.join(names)}"
+            names = [f"“{OURS[claim]}”" if claim in OURS else claim for claim in rest]
+            what = " and ".join(names) if rest[0] in OURS else f"claim{'s' * (len(rest) > 1)} {', '.join(names)}"
             lines.append(f"- Not run, for want of complete results on {family}: {what}.")
     return "\n".join(lines)
 

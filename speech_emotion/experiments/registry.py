@@ -37,7 +37,7 @@ IMBALANCE_SUFFIXES = {
     "averaging": "-average",
 }
 # Models whose DeepSpeech may be shuffled, as a control: see `ShuffledEncoderSystem`.
-HEARING = ("model-2", "model-3")
+SHUFFLABLE = ("model-2", "model-3")
 PRESET_SUFFIXES = {"": "", "best": "-best", "functionals": "-functionals"}
 
 
@@ -50,7 +50,7 @@ def list_systems() -> list[str]:
         >>> [name for name in list_systems() if name.startswith("model-2")][:3]
         ['model-2', 'model-2-class-weights', 'model-2-oversampling']
     """
-    return [*_neural_names(), *(f"{name}-{SHUFFLED}" for name in HEARING), *COMPARED]
+    return [*_neural_names(), *(f"{name}-{SHUFFLED}" for name in SHUFFLABLE), *COMPARED]
 
 
 def get_system(
@@ -85,7 +85,7 @@ def get_system(
         except ModuleNotFoundError as error:
             raise _explained(error, name) from error
     base = name.removesuffix(f"-{SHUFFLED}")
-    if base != name and base in HEARING:
+    if base != name and base in SHUFFLABLE:
         from .shuffled_encoder import ShuffledEncoderSystem
 
         streams, fusion = MODELS[base]

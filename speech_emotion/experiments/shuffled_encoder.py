@@ -18,9 +18,13 @@ SEED = 0
 class ShuffledEncoderSystem(NeuralSystem):
     """Model-2 or Model-3 with a DeepSpeech whose weights are shuffled, each tensor's among themselves.
 
-    Sizes, features and the distribution of every layer's weights stay, so that activations have the scale that they
-    had; what was learned from speech is gone. What is left is a fixed random function of the MFCCs around a frame and
-    before it. Where a model does as well with it as with the trained network, that it does well is not due to words.
+    Sizes, features and the distribution of every tensor's values stay; what was learned from speech is gone, and so is
+    the scaling of the MFCCs that the first layer holds, so that activations have another scale than before (the model
+    normalizes its features anyway). What is left is a fixed random function of the MFCCs around a frame and before it.
+    Where a model does as well with it as with the trained network, that it does well is not due to words.
+
+    All seeds and folds share one shuffle: features are computed once. Another shuffle gives other figures, by some
+    points.
 
     Args:
         name: Name of the system, such as "model-2".
@@ -39,7 +43,9 @@ class ShuffledEncoderSystem(NeuralSystem):
     def __init__(self, name: str, title: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(f"{name}-{SHUFFLED}", f"{title}, {VARIANTS[SHUFFLED]}", *args, **kwargs)
         if self.model.encoder is not None or self.model.model_name_or_path is not None:
-            raise ValueError(f"{self.name} shuffles the DeepSpeech that comes with the library; leave --encoder out.")
+            raise ValueError(
+                f"{self.name} shuffles the DeepSpeech that comes with the library, and takes no other model."
+            )
 
     def make_extractor(self) -> SERFeatureExtractor:
         """Make the feature extractor with the shuffled network, once."""

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -170,7 +171,9 @@ def _extract(
     usable, waveforms, recordings = [], [], []
     for clip in clips:
         try:
-            waveform, recording = extractor.load_audio(clip["audio"]), samples_digest(clip["audio"])
+            waveform = extractor.load_audio(clip["audio"])
+            with warnings.catch_warnings(action="ignore"):  # it has just been decoded, and warned of
+                recording = samples_digest(clip["audio"])
         except (ValueError, OSError) as error:
             message = f"Clip {clip['id']!r} ({clip['file']}): {error}"
             if not skip_bad:

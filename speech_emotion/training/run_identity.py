@@ -51,10 +51,10 @@ def features_identity(extractor: SequenceFeatureExtractor) -> str:
     Returns:
         A hexadecimal number; the same before and after saving.
     """
-    *versions, settings = extractor_state(extractor)
+    _, version, settings = extractor_state(extractor)  # how the cache lays them out says nothing of the features
     # Where an encoder lies says nothing of what it computes: its digest does.
     encoders = {name: [entry["layer"], entry["digest"]] for name, entry in (settings.get("encoders") or {}).items()}
-    state = json.dumps([versions, settings | {"encoders": encoders}], sort_keys=True, default=str)
+    state = json.dumps([version, settings | {"encoders": encoders}], sort_keys=True, default=str)
     return hashlib.sha256(state.encode()).hexdigest()
 
 
@@ -101,9 +101,12 @@ def check_identity(checkpoint: Path, identity: Mapping[str, Any]) -> None:
     earlier = json.loads((checkpoint / RUN_FILE).read_text(encoding="utf-8"))
     different = [_difference(name, earlier.get(name), value) for name, value in current.items()]
     if any(different):
+        # Of what is stored exactly, samples are the same everywhere.
+        decoded = any(phrase.endswith("recordings") for phrase in different)
+        lossy = " (or Opus, Vorbis or MP3 that another machine decoded a little otherwise)" if decoded else ""
         raise ValueError(
-            f"{checkpoint} is of a run with {' and '.join(filter(None, different))}. Resume it with the arguments "
-            "that it began with, or start anew: --overwrite_output_dir true, or another --output_dir."
+            f"{checkpoint} is of a run with {' and '.join(filter(None, different))}{lossy}. Resume it with the "
+            "arguments that it began with, or start anew: --overwrite_output_dir true, or another --output_dir."
         )
 
 
@@ -112,8 +115,10 @@ def _difference(name: str, before: Any, now: Any) -> str:
     if before == now:
         return ""
     if isinstance(before, dict) and isinstance(now, dict) and "speakers" in now:  # a split
-        part = next(part for part in now if before.get(part) != now[part])
-        name, before, now = f"{name} {part}", before.get(part), now[part]
+        changed = [part for part in now if part in before and before[part] != now[part]]  # what both tell of
+        if not changed:
+            return ""
+        name, before, now = f"{name} {changed[0]}", before[changed[0]], now[changed[0]]
     hashed = name.endswith(("features", "clips", "recordings"))
     told = before is not None and not hashed
     return f"other {name}" + (f": {_words(before)}, not {_words(now)}" if told else "")

@@ -1,5 +1,6 @@
 """A recording or a speaker in two splits, in each of the ways in which a user could get there."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from dataset_scripts import (
     save_fold,
     speaker_folds,
 )
+from dataset_scripts.audio_leaks import recording_digest, samples_digest
 from tests.synthetic_corpora import write_clip
 
 Rows = list[dict[str, Any]]
@@ -159,3 +161,19 @@ def test_a_list_that_calls_one_speaker_two(tmp_path: Path) -> None:
     rows = load(folder)
     with pytest.raises(ValueError, match="are the same recording"):
         check_audio_disjoint(Fold(("x",), ("angry/s2/s2angry",), ("angry/s1/s1angry",)), rows)
+
+
+@pytest.mark.filterwarnings("ignore:.*digital silence:UserWarning")
+def test_a_recording_is_known_by_its_samples_or_where_they_depend_on_the_decoder_by_its_file(tmp_path: Path) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, 4000)
+    files = [tmp_path / name for name in ("a.wav", "b.flac", "c.ogg", "d.ogg")]
+    for file in files[:3]:
+        soundfile.write(file, np.round(wave * 2**15) / 2**15, 16000)
+    files[3].write_bytes(files[2].read_bytes())
+    by_path = [recording_digest({"path": str(file), "bytes": None}) for file in files]
+    by_bytes = [recording_digest({"path": None, "bytes": file.read_bytes()}) for file in files]
+    assert by_path == by_bytes and by_path[0] == by_path[1] != by_path[2] == by_path[3]
+    assert by_path[0] == samples_digest({"path": str(files[0]), "bytes": None})
+    assert by_path[2] == hashlib.sha256(files[2].read_bytes()).hexdigest()
+    soundfile.write(files[0], np.zeros(4000), 16000)
+    assert recording_digest({"path": str(files[0]), "bytes": None}) is None

@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,14 +40,14 @@ def test_describe(place: list[str], capsys: Capture) -> None:
 
 def test_check_tells_by_its_code(tmp_path: Path, capsys: Capture) -> None:
     folder = tmp_path / "own"
-    for speaker in ("s1", "s2"):
-        write_clip(folder / "angry" / speaker / f"{speaker}.wav")
+    for emotion, speaker, take in itertools.product(("angry", "sad"), ("s1", "s2", "s3"), range(4)):
+        write_clip(folder / emotion / speaker / f"{emotion}{speaker}{take}.wav")
     words = ["check", "recordings", "--data_dir", str(folder), "--cache_dir", str(tmp_path / "cache")]
     assert main(words) == 0
-    assert capsys.readouterr().out == "Own recordings: 2 clips decoded, 0 serious finding(s)\n"
-    (folder / "angry/s2/s2.wav").write_bytes((folder / "angry/s1/s1.wav").read_bytes())
+    assert capsys.readouterr().out == "Own recordings: 24 clips decoded, 0 serious finding(s)\n"
+    (folder / "angry/s2/angrys20.wav").write_bytes((folder / "angry/s1/angrys10.wav").read_bytes())
     assert main(words) == 1
-    assert "SERIOUS duplicate  angry/s1/s1, angry/s2/s2 are the same recording" in capsys.readouterr().out
+    assert "SERIOUS duplicate  angry/s1/angrys10, angry/s2/angrys20 are the same recording" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:.*published are:UserWarning")

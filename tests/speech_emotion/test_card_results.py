@@ -128,6 +128,9 @@ def test_another_layer_of_an_encoder_is_another_recipe() -> None:
     assert list(recipe_differences(report_of(**run).arguments, about)) == ["encoder_layer is 5 there and 2 here"]
     for layer in (None, 5):
         assert not list(recipe_differences(report_of(**run | {"encoder_layer": layer}).arguments, about))
+    about["settings"]["system"] = get_system("model-2-shuffled").settings()
+    (told,) = recipe_differences(report_of(**run | {"encoder_layer": 5}).arguments, about)
+    assert told == "its encoder's weights are shuffled there, which train.py does not do"
 
 
 def test_other_emotions_and_cards_without_a_place_are_refused(tmp_path: Path, show: Callable) -> None:

@@ -182,7 +182,7 @@ def test_every_way_of_meeting_imbalance(
         assert network.config.class_weights == weights
     for _, normalized_by, part in seen:
         assert normalized_by is (part if imbalance == "ensemble" else uneven.train)
-    if imbalance == "ensemble":
+    if imbalance in ("ensemble", "averaging"):
         assert len({seed for seed, _, _ in seen}) == NUM_MEMBERS
         assert len(outcome.about["best_epoch"]) == NUM_MEMBERS
     again = NeuralSystem("x", "X", ["mel"], imbalance=imbalance, overrides=SMALL).fit(task(rows, uneven, tmp_path))
@@ -286,7 +286,7 @@ def test_a_shuffled_deepspeech_is_another_and_the_same_each_time() -> None:
     assert own.pop("encoder_weights") == {"shuffled_with_seed": 0} and own == trained.settings()
     sound = [np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)]
     features = [system.make_extractor().extract(sound)["input_features"] for system in (trained, control)]
-    assert not torch.allclose(*features, atol=0.1) and 0.1 < features[1].std() / features[0].std() < 10
+    assert not torch.allclose(*features, atol=0.1) and features[1].std() > 0.01
     with pytest.raises(ValueError, match="model-2-shuffled shuffles the DeepSpeech that comes with the library"):
         registry.get_system("model-2-shuffled", encoder="other")
 
