@@ -130,9 +130,9 @@ class FoldScores:
         """
         content = Path(path).read_bytes()  # an error of the system is raised as it is; what follows is of the content
         try:
-            # Without Arrow's threads: where one outlives the reading, a program that ends then is aborted (issue 34314
-            # of apache/arrow), and these files are small.
-            table = pq.read_table(pa.BufferReader(content), use_threads=False, pre_buffer=False)
+            # Without Arrow's threads: one that is alive when a program ends can abort it (issue 34314 of
+            # apache/arrow). `pq.read_table` starts one whatever it is asked.
+            table = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
             written = table.schema.metadata[FACTS]
             facts = json.loads(written)
             clips = {name: table[name].to_pylist() for name in CLIP_COLUMNS}

@@ -18,6 +18,7 @@ from speech_emotion.evaluation.permutation import permutation_control, permute_l
 from speech_emotion.evaluation.seed_metrics import fold_metrics, mean_sd, pooled_metrics
 from speech_emotion.evaluation.speaker_bootstrap import speaker_bootstrap, speaker_bootstrap_difference
 from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
+from tests.subprocess_tools import offline_environment, run_python
 
 from .simulated_scores import all_folds, fold_scores
 
@@ -322,6 +323,20 @@ def test_files_that_contradict_each_other_are_refused() -> None:
     object.__setattr__(same_speakers, "fold", 0)
     with pytest.raises(ValueError, match="tested more than once"):
         _ = gather_systems([fold_scores(fold=1), same_speakers])[0].test
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_reading_leaves_no_thread_of_arrow_behind(tmp_path: Path) -> None:
+    path = fold_scores().save(tmp_path)
+    code = f"""
+        import os
+        from speech_emotion.evaluation.fold_scores import FoldScores
+        before = len(os.listdir("/proc/self/task"))
+        FoldScores.load({str(path)!r})
+        print(len(os.listdir("/proc/self/task")) - before)
+    """
+    done = run_python(code, env=offline_environment(tmp_path), cwd=tmp_path, with_project=True)
+    assert done.stdout.strip() == "0"  # one that is alive at the end can abort the program
 
 
 def test_a_damaged_file_is_named_wherever_the_damage_is(tmp_path: Path) -> None:
