@@ -71,7 +71,11 @@ class Recordings(SpeechCorpus):
 
     @classmethod
     def default_data_dir(cls, cache_dir: str | os.PathLike[str] | None = None) -> Path:
-        """Refuse: nobody but the user knows where the recordings are."""
+        """Refuse: nobody but the user knows where the recordings are.
+
+        Raises:
+            FileNotFoundError: Always.
+        """
         raise FileNotFoundError(
             f"{cls.title}: no folder was named. Pass as data_dir a list of the recordings, or a folder with a folder "
             "for each emotion"

@@ -47,9 +47,8 @@ def convolve_frames(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """
     # Features side by side are, to a convolution over images of height 1, the layout "channels last": `conv1d` would
     # copy them into another one, and back, at a third more time on a CPU.
-    image = F.conv2d(
-        x.transpose(1, 2).unsqueeze(2), weight.unsqueeze(2), padding="same"
-    )  # (batch, out_size, 1, frames)
+    image = x.transpose(1, 2).unsqueeze(2)  # (batch, in_size, 1, frames)
+    image = F.conv2d(image, weight.unsqueeze(2), padding="same")  # (batch, out_size, 1, frames)
     return image.squeeze(2).transpose(1, 2)  # (batch, frames, out_size)
 
 

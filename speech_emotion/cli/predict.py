@@ -58,9 +58,8 @@ def find_files(names: Iterable[str]) -> list[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            found = [
-                path / file for file in audio_files(path, RECORDED_SUFFIXES)
-            ]  # as corpora are read: no hidden files
+            # As corpora are read: no hidden files.
+            found = [path / file for file in audio_files(path, RECORDED_SUFFIXES)]
             if not found:
                 raise FileNotFoundError(f"The folder {name} holds no audio file ({', '.join(RECORDED_SUFFIXES)}).")
             files += found

@@ -58,7 +58,7 @@ class FoldRunner:
         return self._data[condition]
 
     def recordings(self, condition: str) -> dict[str, str | None]:
-        """Return the hash of each clip of a condition's corpus, computed once for all conditions of that corpus."""
+        """Return the hash of each clip of a condition's corpus, computed once; errors are `recordings_of`'s."""
         corpus = self.data(condition).corpus
         if corpus._fingerprint not in self._recordings:
             self._recordings[corpus._fingerprint] = recordings_of(corpus)
@@ -103,7 +103,8 @@ class FoldRunner:
         """Return all that the scores of a fold depend on but its seed, as JSON gives it back.
 
         Raises:
-            ValueError: If the system knows speakers of the fold already.
+            ValueError: If the system knows speakers of the fold already, or a clip cannot be decoded.
+            FileNotFoundError: If a clip's file is missing.
         """
         place = (key.condition, key.system, key.fold)
         if place not in self._settings:

@@ -91,7 +91,11 @@ class NeuralSystem(System):
         return self._extractor
 
     def start(self) -> StartingModel | None:
-        """Return the saved model that every fold fine-tunes, read once; `None` where each begins anew."""
+        """Return the saved model that every fold fine-tunes, read once; `None` where each begins anew.
+
+        Raises:
+            ValueError: If it reads other streams, or fuses them otherwise.
+        """
         if self._start is None and self.model.model_name_or_path is not None:
             start = StartingModel.read(self.model.model_name_or_path, self.model.model_revision)
             found, own = (start.streams, start.fusion), (tuple(self.model.streams), self.model.fusion)

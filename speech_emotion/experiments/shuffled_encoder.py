@@ -1,5 +1,6 @@
 """A control of what DeepSpeech learned: the same network with its weights shuffled, which knows no letter."""
 
+import copy
 import tempfile
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
 from speech_emotion.evaluation.titles import SHUFFLED, VARIANTS
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
+from speech_emotion.training.building import make_extractor
 
 from .neural_system import NeuralSystem
 
@@ -56,11 +58,13 @@ class ShuffledEncoderSystem(NeuralSystem):
             with tempfile.TemporaryDirectory(prefix="ser-shuffled-") as folder:
                 network.save_pretrained(folder)
                 DeepSpeechFeatureExtractor.from_pretrained(trained).save_pretrained(folder)
-                self.model.encoder = folder
-                extractor = super().make_extractor()
-                self.model.encoder = None
-            for entry in extractor.encoders.values():  # what it was made of, not where it lay: that enters the cache's
-                entry["name_or_path"] = SMALL_DEEPSPEECH  # name, as the hash of the shuffled weights does
+                shuffled = copy.copy(self.model)
+                shuffled.encoder = folder
+                extractor = make_extractor(shuffled)
+            # What it was made of, not where it lay: the cache's name has it in it, and the hash of its weights.
+            for entry in extractor.encoders.values():
+                entry["name_or_path"] = SMALL_DEEPSPEECH
+            self._extractor = extractor
         return self._extractor
 
     def settings(self) -> dict[str, Any]:

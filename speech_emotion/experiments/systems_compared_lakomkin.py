@@ -84,7 +84,11 @@ class Lakomkin(NetworkSystem):
         return Items(clips, statistics, [encode_letters(transcripts[clip]) for clip in clips.ids])
 
     def make_network(self, task: FoldTask) -> nn.Module:
-        """Make both branches."""
+        """Make both branches.
+
+        Raises:
+            ValueError: If the recognizer has another alphabet.
+        """
         if self.pretrained is None:
             recognizer = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=self.hidden_size))
         else:
