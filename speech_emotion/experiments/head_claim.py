@@ -88,8 +88,8 @@ def _in_plain_words(studies: dict[str, dict[str, Any]]) -> str:
             f"the true emotion's mean log-probability for {helped}"
         )
     text = (
-        f"As `make heads` trains them, all of these are Model-1. Of its heads, {'; '.join(told)}: importances are of scores as they are, and an "
-        "overconfident model gains when it loses a head."
+        f"As `make heads` trains them, all of these are Model-1. Of its heads, {'; '.join(told)}: importances are of "
+        "scores as they are, and an overconfident model gains when it loses a head."
     )
     highest = max(study["pooled"]["correlation"][2] for study in studies.values())
     if highest < NEXT_TO_NONE:
