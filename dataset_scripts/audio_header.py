@@ -10,19 +10,7 @@ LONGEST_CLIP = 24 * 3600.0
 
 
 def clip_durations(paths: Iterable[Path], skip_bad: bool = False) -> list[float | None]:
-    """Read the durations of audio files.
-
-    Args:
-        paths: Audio files.
-        skip_bad: Whether to pass over files that cannot be read.
-
-    Returns:
-        Durations in seconds, in the order given; ``None`` for those that cannot be read.
-
-    Raises:
-        ValueError: If files have no readable header or no samples and ``skip_bad`` is off, or none can be read; the
-            message names the first few and the reasons.
-    """
+    """Read the durations of audio files."""
     durations: list[float | None] = []
     broken: list[str] = []
     for path in paths:

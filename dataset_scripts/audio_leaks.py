@@ -19,19 +19,7 @@ BEGINNING = 0.5
 
 
 def check_audio_disjoint(folds: "Fold | Iterable[Fold]", rows: Iterable[Mapping[str, Any]]) -> None:
-    """Assert that no recording is in two splits of a fold, even under another id, speaker or encoding.
-
-    Clips are compared by their decoded samples: copies under other names and lossless conversions are found; what was
-    cut, resampled or lossily encoded is not. Only clips that have the length and the beginning of a clip in another
-    split are decoded whole.
-
-    Args:
-        folds: A fold, or several of one corpus, which takes little longer.
-        rows: The corpus, with ``id``, ``audio`` (``path`` and ``bytes``) and ``duration``; it is read up to twice.
-
-    Raises:
-        ValueError: If a recording is in two splits, or the rows lack a column.
-    """
+    """Assert that no recording is in two splits of a fold, even under another id, speaker or encoding."""
     folds = list(folds) if isinstance(folds, Iterable) else [folds]
     splits_of = [{clip_id: split for split, ids in fold.splits.items() for clip_id in ids} for fold in folds]
     # Cheap marks first, because decoding whole corpora would take minutes; rows are kept nowhere, because those of a
@@ -54,17 +42,7 @@ def check_audio_disjoint(folds: "Fold | Iterable[Fold]", rows: Iterable[Mapping[
 
 
 def samples_digest(audio: Mapping[str, Any]) -> str | None:
-    """Hash what a clip sounds like, whatever its container.
-
-    Args:
-        audio: ``path`` and ``bytes`` of a file.
-
-    Returns:
-        Hash of its rate and samples as 16-bit numbers; ``None`` for digital silence, which is like any other.
-
-    Raises:
-        ValueError: If it cannot be decoded.
-    """
+    """Hash what a clip sounds like, whatever its container."""
     from .clip_audio import decode_clip  # imports the decoder's whole package
 
     samples, rate = decode_clip(audio)
@@ -72,21 +50,7 @@ def samples_digest(audio: Mapping[str, Any]) -> str | None:
 
 
 def recording_digest(audio: Mapping[str, Any]) -> str | None:
-    """Hash what a recording is on any machine: its samples, or its file where these depend on the decoder.
-
-    Opus, Vorbis and MP3 are decoded to samples that differ, by a bit now and then, from one version of the decoder or
-    processor to another.
-
-    Args:
-        audio: ``path`` and ``bytes`` of a file.
-
-    Returns:
-        As for ``samples_digest``, or the hash of the file.
-
-    Raises:
-        ValueError: If it cannot be decoded.
-        FileNotFoundError: If there is no such file.
-    """
+    """Hash what a recording is on any machine: its samples, or its file where these depend on the decoder."""
     from .clip_audio import read_header
 
     digest = samples_digest(audio)  # first, because it says what is wrong with a file
@@ -97,15 +61,7 @@ def recording_digest(audio: Mapping[str, Any]) -> str | None:
 
 
 def digest_of(samples: Any, rate: int) -> str | None:
-    """Hash samples.
-
-    Args:
-        samples: Waveform (samples,), in [-1, 1].
-        rate: Hz.
-
-    Returns:
-        As for ``samples_digest``.
-    """
+    """Hash samples."""
     numbers = (samples * 32768).round().astype("<i4")
     if not numbers.any():
         return None

@@ -11,18 +11,7 @@ from feature_extraction.audio_decoding import load_audio
 
 
 def decode_clip(audio: Mapping[str, Any]) -> tuple[np.ndarray, int]:
-    """Decode a clip without resampling it.
-
-    Args:
-        audio: ``path`` and ``bytes`` of a file.
-
-    Returns:
-        Samples (samples,), float32, channels averaged, and their rate in Hz.
-
-    Raises:
-        ValueError: If it is empty, truncated, no audio, or has NaN or infinite samples.
-        FileNotFoundError: If there is no such file.
-    """
+    """Decode a clip without resampling it."""
     try:
         rate = read_header(audio).samplerate
     except soundfile.LibsndfileError:
@@ -31,15 +20,5 @@ def decode_clip(audio: Mapping[str, Any]) -> tuple[np.ndarray, int]:
 
 
 def read_header(audio: Mapping[str, Any]) -> Any:
-    """Read a clip's header.
-
-    Args:
-        audio: ``path`` and ``bytes`` of a file.
-
-    Returns:
-        ``soundfile``'s description, with ``samplerate``, ``channels``, ``frames`` and ``duration``.
-
-    Raises:
-        soundfile.LibsndfileError: If there is none.
-    """
+    """Read a clip's header."""
     return soundfile.info(audio["path"] if audio.get("bytes") is None else io.BytesIO(audio["bytes"]))

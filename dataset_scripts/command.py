@@ -26,20 +26,8 @@ from .registry import CORPORA, load_corpus, make_builder
 def main(argv: Sequence[str] | None = None, prog: str = "python -m dataset_scripts") -> int:
     """Run a command.
 
-    Args:
-        argv: The words after the program's name; ``None`` for those of this process.
-        prog: The program's name, for the help.
-
-    Returns:
-        0 where all went well, 1 where ``check`` found something serious, 2 after an error, which is told on the
-        standard error.
-
-    Raises:
-        SystemExit: If the words are no command.
-
-    Example:
-        >>> main(["folds", "no-corpus", "--output", "folds"])
-        2
+    >>> main(["folds", "no-corpus", "--output", "folds"])
+    2
     """
     args = build_parser(prog).parse_args(argv)
     with warnings.catch_warnings():
@@ -53,14 +41,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m dataset_scrip
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
-    """Make the parser of all commands.
-
-    Args:
-        prog: The program's name, for the help.
-
-    Returns:
-        The parser; what it parses has ``run``, which takes it.
-    """
+    """Make the parser of all commands."""
     parser = argparse.ArgumentParser(prog=prog, description="Corpora of emotional speech.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 

@@ -10,20 +10,10 @@ MOST_IN_ONE_CLASS = 0.5
 def check_confounding(clips: Iterable[Clip]) -> None:
     """Refuse clips most of whose speakers have but one class.
 
-    A split by speaker then tests voices against voices: the sole class of a test speaker is known by whoever else
-    speaks it, by how that group was recorded, by age and sex, and its recall says nothing about emotion.
-
-    Args:
-        clips: Clips of one corpus.
-
-    Raises:
-        ValueError: If there are two classes or more, and more than half of the speakers have clips of one only.
-
-    Example:
-        >>> check_confounding(Clip(f"{s}{e}", s, e) for s, e in (("a", "anger"), ("b", "fear"), ("c", "anger")))
-        Traceback (most recent call last):
-        ...
-        ValueError: Speaker and class are confounded: 3 of 3 speakers have clips of one class only (a: anger; ...
+    >>> check_confounding(Clip(f"{s}{e}", s, e) for s, e in (("a", "anger"), ("b", "fear"), ("c", "anger")))
+    Traceback (most recent call last):
+    ...
+    ValueError: Speaker and class are confounded: 3 of 3 speakers have clips of one class only (a: anger; ...
     """
     classes_of: dict[str, set[str]] = {}
     for clip in clips:

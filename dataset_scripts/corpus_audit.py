@@ -30,56 +30,29 @@ SAME_LENGTH = 0.05
 
 @dataclass(frozen=True)
 class Finding:
-    """Something a user of the corpus must know.
-
-    Args:
-        kind: ``"count"``, ``"speaker"``, ``"label"``, ``"unreadable"``, ``"silent"``, ``"clipped"``,
-            ``"duplicate"``, ``"length"``, ``"rate"`` or ``"channels"``; ``"builder"`` for what a reader says of its
-            files.
-        serious: Whether figures from this copy would be wrong or not comparable; else it is only worth knowing.
-        message: One sentence.
-        clips: Ids of the clips concerned.
-    """
+    """Something a user of the corpus must know."""
 
     kind: str
-    serious: bool
-    message: str
-    clips: tuple[str, ...] = ()
+    serious: bool  # whether figures from this copy would be wrong or not comparable; else it is only worth knowing
+    message: str  # one sentence
+    clips: tuple[str, ...] = ()  # ids of the clips concerned
 
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What decoding a clip tells.
+    """What decoding a clip tells."""
 
-    Args:
-        error: Why it could not be decoded; the rest then has no meaning.
-        seconds: Length.
-        rate: Sampling rate in Hz.
-        channels: Number of channels.
-        peak: Largest magnitude, in [0, 1].
-        clipped_runs: Runs of at least ``CLIPPED_RUN`` samples at full scale.
-        digest: Hash of the samples; ``None`` for digital silence.
-    """
-
-    error: str | None = None
-    seconds: float = 0.0
-    rate: int = 0
-    channels: int = 0
-    peak: float = 0.0
-    clipped_runs: int = 0
-    digest: str | None = None
+    error: str | None = None  # why it could not be decoded; the rest then has no meaning
+    seconds: float = 0.0  # length
+    rate: int = 0  # sampling rate in Hz
+    channels: int = 0  # number of channels
+    peak: float = 0.0  # largest magnitude, in [0, 1]
+    clipped_runs: int = 0  # runs of at least ``CLIPPED_RUN`` samples at full scale
+    digest: str | None = None  # hash of the samples; ``None`` for digital silence
 
 
 def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
-    """Decode every clip of a corpus and compare it with what is published.
-
-    Args:
-        corpus: The corpus, as ``make_builder`` gives it.
-        num_threads: Files decoded at a time.
-
-    Returns:
-        What was found, serious findings first; empty where all is as it should be.
-    """
+    """Decode every clip of a corpus and compare it with what is published."""
     with ThreadPoolExecutor(num_threads) as pool, warnings.catch_warnings():
         # Digital silence is reported below; the filter is set once, here, because it belongs to the process.
         warnings.simplefilter("ignore", UserWarning)
@@ -103,14 +76,7 @@ def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
 
 
 def inspect_clip(audio: Mapping[str, Any]) -> ClipFacts:
-    """Decode a clip.
-
-    Args:
-        audio: ``path`` and ``bytes`` of a file.
-
-    Returns:
-        What it tells; a clip that cannot be decoded is told by ``error``.
-    """
+    """Decode a clip."""
     from .clip_audio import decode_clip, read_header  # imports the decoder's whole package
 
     try:

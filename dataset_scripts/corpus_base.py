@@ -22,16 +22,10 @@ CLIPS_PER_SHARD = 64
 
 @dataclass
 class CorpusConfig(datasets.BuilderConfig):
-    """Configuration of a corpus.
+    """Configuration of a corpus."""
 
-    Args:
-        fingerprint: State of the files on disk, set by the builder. It is part of the cache folder's name, so that a
-            corpus that has changed is built anew.
-        skip_bad: Whether to leave out files that cannot be read, with a warning, instead of refusing them.
-    """
-
-    fingerprint: str = ""
-    skip_bad: bool = False
+    fingerprint: str = ""  # state of the files on disk, set by the builder
+    skip_bad: bool = False  # whether to leave out files that cannot be read, with a warning, instead of refusing them
 
 
 class SpeechCorpus(datasets.GeneratorBasedBuilder):

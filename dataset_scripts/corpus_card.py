@@ -48,15 +48,7 @@ NOT_SHARED = (
 
 
 def corpus_card(corpus: SpeechCorpus, rows: datasets.Dataset) -> str:
-    """Write the card of a corpus.
-
-    Args:
-        corpus: The corpus.
-        rows: Its table.
-
-    Returns:
-        Markdown with a header for the Hub.
-    """
+    """Write the card of a corpus."""
     data = DatasetCardData(
         language=corpus.language,
         license=corpus.license_id,

@@ -11,14 +11,7 @@ if TYPE_CHECKING:
 
 
 def check_ids(corpus: "SpeechCorpus") -> None:
-    """Refuse clips that share an id: the same clip in two encodings, or two copies of a corpus in one folder.
-
-    Args:
-        corpus: The corpus, with its clips.
-
-    Raises:
-        ValueError: If an id occurs twice.
-    """
+    """Refuse clips that share an id: the same clip in two encodings, or two copies of a corpus in one folder."""
     files = defaultdict(list)
     for clip in corpus.clips:
         files[clip["id"]].append(clip["file"])
@@ -40,11 +33,7 @@ class SpeakerWarning(UserWarning):
 
 
 def check_counts(corpus: "SpeechCorpus") -> None:
-    """Warn where a corpus is not as large as published.
-
-    Args:
-        corpus: The corpus, with its clips.
-    """
+    """Warn where a corpus is not as large as published."""
     differences = count_differences(corpus)
     if not differences:
         return
@@ -59,15 +48,7 @@ def check_counts(corpus: "SpeechCorpus") -> None:
 
 
 def count_differences(corpus: "SpeechCorpus") -> list[str]:
-    """Compare a corpus with what is published of it.
-
-    Args:
-        corpus: The corpus, with its clips.
-
-    Returns:
-        A phrase for each class whose number differs, for the number of speakers, and for clips that are missing or
-        not published, by their names where these are known; empty where all is as published, or nothing is known.
-    """
+    """Compare a corpus with what is published of it."""
     published = corpus.published_counts()
     if not published:
         return []
@@ -86,12 +67,5 @@ def count_differences(corpus: "SpeechCorpus") -> list[str]:
 
 
 def speakers_of(corpus: "SpeechCorpus") -> set[str]:
-    """Return the known speakers of a corpus.
-
-    Args:
-        corpus: The corpus, with its clips.
-
-    Returns:
-        Names; clips of unknown speakers add none.
-    """
+    """Return the known speakers of a corpus."""
     return {clip["speaker"] for clip in corpus.clips} - {None}

@@ -30,29 +30,7 @@ def export_corpus(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Path:
-    """Write a corpus as Parquet files that hold the audio, with a data set card.
-
-    The files' bytes are kept as they are; nothing is decoded. What comes out is what ``load_corpus`` and
-    ``datasets.load_dataset`` take, from the folder or from the Hub.
-
-    Args:
-        name: One of ``list_corpora()``.
-        folder: Folder to make; must not exist. It appears when it is complete.
-        data_dir: As for ``load_corpus``.
-        config: As for ``load_corpus``.
-        cache_dir: As for ``load_corpus``.
-        shard_megabytes: Audio in one Parquet file; the memory needed is about twice that.
-        progress: Called with the number of clips written and the number of all clips, after each file.
-        **options: As for ``load_corpus``.
-
-    Returns:
-        The folder.
-
-    Raises:
-        FileExistsError: If the folder exists.
-        ValueError: If the corpus is not as it should be, or ``shard_megabytes`` is not positive.
-        FileNotFoundError: If the corpus, or the folder above the one to make, is not there.
-    """
+    """Write a corpus as Parquet files that hold the audio, with a data set card."""
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if folder.exists():
         raise FileExistsError(f"{folder} exists. Name a folder that does not, or remove it first")

@@ -25,31 +25,7 @@ def push_corpus(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> str:
-    """Put a corpus on the Hub, in one commit; ``load_corpus(repo_id)`` then loads it anywhere, also streamed.
-
-    Args:
-        name: One of ``list_corpora()``.
-        repo_id: The data set, ``user/name``; it is made if it does not exist.
-        data_dir: As for ``load_corpus``.
-        config: As for ``load_corpus``.
-        cache_dir: As for ``load_corpus``.
-        private: Whether a new data set is for its owner only.
-        i_have_permission: Whether to push a corpus whose licence does not allow copies, because its authors allowed
-            this one.
-        token: Of the Hub; by default the one logged in with.
-        shard_megabytes: As for ``export_corpus``.
-        progress: As for ``export_corpus``.
-        **options: As for ``load_corpus``.
-
-    Returns:
-        Hash of the commit, to pin ``repo_id@hash`` by.
-
-    Raises:
-        PermissionError: If the licence does not allow copies, or the copy is to be private and everyone can see the
-            repository that is there; nothing is then sent.
-        ValueError: If the corpus is not as it should be.
-        FileNotFoundError: If the corpus is not there.
-    """
+    """Put a corpus on the Hub, in one commit; ``load_corpus(repo_id)`` then loads it anywhere, also streamed."""
     corpus = make_builder(name, data_dir, config, cache_dir, **options)
     if not corpus.may_be_shared and not i_have_permission:
         raise PermissionError(

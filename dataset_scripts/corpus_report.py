@@ -14,46 +14,27 @@ SPEAKERS_SHOWN = 30
 
 @dataclass(frozen=True)
 class ClassReport:
-    """One class of a corpus.
+    """One class of a corpus."""
 
-    Args:
-        label: Its name in the house vocabulary.
-        native_labels: What the corpus calls it.
-        clips: Number of clips.
-        women: Number of women who speak it.
-        men: Number of men.
-        others: Number of speakers of unknown sex.
-        minutes: Sum of its clips' lengths.
-    """
-
-    label: str
-    native_labels: tuple[str, ...]
-    clips: int
-    women: int
-    men: int
-    others: int
-    minutes: float
+    label: str  # its name in the house vocabulary
+    native_labels: tuple[str, ...]  # what the corpus calls it
+    clips: int  # number of clips
+    women: int  # number of women who speak it
+    men: int  # number of men
+    others: int  # number of speakers of unknown sex
+    minutes: float  # sum of its clips' lengths
 
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """What a corpus holds.
+    """What a corpus holds."""
 
-    Args:
-        classes: Its classes, alphabetically.
-        clips_of: Number of clips of each speaker by class.
-        seconds: Lengths of its clips in s: shortest, median, mean, 90th percentile, longest.
-        total: Its classes taken together; its label is ``"all"``.
-        unknown_speakers: Number of clips whose speakers are unknown.
-        sentences: Number of different sentences, 0 where unknown.
-    """
-
-    classes: tuple[ClassReport, ...]
-    clips_of: Mapping[str, Mapping[str, int]]
+    classes: tuple[ClassReport, ...]  # its classes, alphabetically
+    clips_of: Mapping[str, Mapping[str, int]]  # number of clips of each speaker by class
     seconds: tuple[float, float, float, float, float]
-    total: ClassReport
-    unknown_speakers: int
-    sentences: int
+    total: ClassReport  # its classes taken together; its label is ``"all"``
+    unknown_speakers: int  # number of clips whose speakers are unknown
+    sentences: int  # number of different sentences, 0 where unknown
 
     def summary(self) -> str:
         """Say the numbers in a few sentences."""
@@ -98,27 +79,17 @@ class CorpusReport:
 def describe_corpus(rows: Iterable[Mapping[str, Any]]) -> CorpusReport:
     """Count what a corpus holds.
 
-    Args:
-        rows: A corpus, as ``load_corpus`` gives it, also streamed, or a list of dicts.
-
-    Returns:
-        The report.
-
-    Raises:
-        ValueError: If there are no rows.
-
-    Example:
-        >>> row = {"label": "fear", "native_label": "s", "speaker": "m1", "sex": "m", "sentence": None, "duration": 1}
-        >>> print(describe_corpus([row, row | {"label": "anger", "native_label": "a"}]).as_text())
-        2 clips (0.00 h) of 1 speakers (0 women, 1 men). Lengths: 1.00 to 1.00 s, median 1.00, mean 1.00, ...
-        <BLANKLINE>
-        class  own labels  clips  women  men  unknown sex  minutes
-        anger  a           1      0      1    0            0.0
-        fear   s           1      0      1    0            0.0
-        all    a, s        2      0      1    0            0.0
-        <BLANKLINE>
-        speaker  anger  fear
-        m1       1      1
+    >>> row = {"label": "fear", "native_label": "s", "speaker": "m1", "sex": "m", "sentence": None, "duration": 1}
+    >>> print(describe_corpus([row, row | {"label": "anger", "native_label": "a"}]).as_text())
+    2 clips (0.00 h) of 1 speakers (0 women, 1 men). Lengths: 1.00 to 1.00 s, median 1.00, mean 1.00, ...
+    <BLANKLINE>
+    class  own labels  clips  women  men  unknown sex  minutes
+    anger  a           1      0      1    0            0.0
+    fear   s           1      0      1    0            0.0
+    all    a, s        2      0      1    0            0.0
+    <BLANKLINE>
+    speaker  anger  fear
+    m1       1      1
     """
     columns = ("label", "native_label", "speaker", "sex", "sentence", "duration")
     if hasattr(rows, "select_columns"):

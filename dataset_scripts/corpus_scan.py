@@ -15,19 +15,7 @@ UNREAD_SUFFIXES = (".3gp", ".aac", ".ac3", ".amr", ".m4a", ".mka", ".mp4", ".web
 
 
 def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
-    """List the audio files below a folder.
-
-    Args:
-        folder: Folder to walk, symbolic links included.
-        suffixes: Endings of their names.
-
-    Returns:
-        Paths relative to ``folder``, sorted, whose suffix is one of ``suffixes`` in any case. Hidden files and
-        ``__MACOSX`` folders are not listed.
-
-    Raises:
-        OSError: If a folder cannot be read.
-    """
+    """List the audio files below a folder."""
 
     def stop(error: OSError) -> None:
         raise error
@@ -51,15 +39,7 @@ def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> lis
 
 
 def folder_fingerprint(root: Path, files: Iterable[Path]) -> str:
-    """Hash the state of files on disk without reading them.
-
-    Args:
-        root: Folder the paths are relative to.
-        files: Relative paths, in any order.
-
-    Returns:
-        Hexadecimal SHA-256 of the sorted (path, size in bytes, modification time in ns) list.
-    """
+    """Hash the state of files on disk without reading them."""
     digest = hashlib.sha256()
     for file in sorted(files, key=Path.as_posix):
         state = (root / file).stat()

@@ -15,20 +15,7 @@ if TYPE_CHECKING:
 
 
 def find_clips(corpus: "type[SpeechCorpus]", folder: Path) -> tuple[Path, list[Path]]:
-    """Find a corpus's root at or below a folder, and its clips.
-
-    Args:
-        corpus: The corpus, whose ``parse`` knows its clips' names.
-        folder: The folder the user named; other corpora may lie in it too.
-
-    Returns:
-        The root, absolute, and the clips relative to it, sorted.
-
-    Raises:
-        FileNotFoundError: If there is no such folder, or no audio in it.
-        NotADirectoryError: If it is a file.
-        ValueError: If none of the audio files is a clip of the corpus, or files among its clips are not named so.
-    """
+    """Find a corpus's root at or below a folder, and its clips."""
     folder = Path(os.path.abspath(folder))  # rows outlive the working directory
     if not folder.exists():
         raise FileNotFoundError(
@@ -71,19 +58,8 @@ def find_clips(corpus: "type[SpeechCorpus]", folder: Path) -> tuple[Path, list[P
 def corpus_root(clips: Iterable[Path], levels: int) -> Path:
     """Find the folder that holds all clips of a corpus.
 
-    Users point at the corpus, at its parent, or at a folder with several corpora; the clips that follow the corpus's
-    naming tell where it really starts.
-
-    Args:
-        clips: Paths of clips, relative to the folder the user named; at least one.
-        levels: Number of folders between the root and a clip in the published layout.
-
-    Returns:
-        Path relative to the same folder; never above it.
-
-    Example:
-        >>> corpus_root([Path("ravdess/Actor_01/a.wav"), Path("ravdess/Actor_02/b.wav")], levels=1).as_posix()
-        'ravdess'
+    >>> corpus_root([Path("ravdess/Actor_01/a.wav"), Path("ravdess/Actor_02/b.wav")], levels=1).as_posix()
+    'ravdess'
     """
     anchors = {Path(*clip.parent.parts[: max(len(clip.parent.parts) - levels, 0)]) for clip in clips}
     return Path(os.path.commonpath(anchors))
@@ -92,15 +68,8 @@ def corpus_root(clips: Iterable[Path], levels: int) -> Path:
 def first_few(names: Iterable[object]) -> str:
     """Join at most three names for a message.
 
-    Args:
-        names: Names.
-
-    Returns:
-        Text.
-
-    Example:
-        >>> first_few("abcd")
-        'a, b, c, …'
+    >>> first_few("abcd")
+    'a, b, c, …'
     """
     names = [str(name) for name in names]
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -43,13 +43,9 @@ CLIP = re.compile(
 class CremaD(SpeechCorpus):
     """Crowd-sourced Emotional Multimodal Actors Dataset (Cao et al., 2014), its audio.
 
-    48 men and 43 women aged 20 to 74. The label is the emotion the actor was asked for; listeners recognize it in
-    41 % of the audio clips.
-
-    Example:
-        >>> clip = CremaD.parse(Path("AudioWAV/1001_DFA_ANG_XX.wav"))
-        >>> clip["native_label"], clip["speaker"], clip["sex"], clip["age"], clip["transcript"]
-        ('ANG', '1001', 'm', 51, "Don't forget a jacket")
+    >>> clip = CremaD.parse(Path("AudioWAV/1001_DFA_ANG_XX.wav"))
+    >>> clip["native_label"], clip["speaker"], clip["sex"], clip["age"], clip["transcript"]
+    ('ANG', '1001', 'm', 51, "Don't forget a jacket")
     """
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]

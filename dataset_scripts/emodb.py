@@ -26,13 +26,9 @@ CLIP = re.compile(rf"(?P<speaker>{'|'.join(SEXES)})(?P<text>{'|'.join(TRANSCRIPT
 class EmoDB(SpeechCorpus):
     """Berlin Database of Emotional Speech (Burkhardt et al., 2005).
 
-    Each of 5 women and 5 men says 10 everyday sentences in 7 emotions; 535 of some 800 recordings were published,
-    those that listeners recognized and found natural, so speakers have unequal numbers of each emotion.
-
-    Example:
-        >>> clip = EmoDB.parse(Path("wav/16a05Fa.wav"))
-        >>> clip["native_label"], clip["speaker"], clip["sex"], clip["sentence"]
-        ('F', '16', 'f', 'a05')
+    >>> clip = EmoDB.parse(Path("wav/16a05Fa.wav"))
+    >>> clip["native_label"], clip["speaker"], clip["sex"], clip["sentence"]
+    ('F', '16', 'f', 'a05')
     """
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]

@@ -12,26 +12,7 @@ BALANCED_WITHIN = 0.05
 
 
 def balanced_groups(clips: Iterable[Clip], k: int, seed: int = 0) -> list[list[str]]:
-    """Divide the speakers into k groups.
-
-    Consecutive blocks of the sorted speakers are taken where they are as good as balanced: all of the same number of
-    speakers, and each with its k-th part of every class and sex to within 5 %. That gives corpora whose speakers
-    were numbered to a plan the folds that the field uses (RAVDESS, k = 6: actors 4g + 1 to 4g + 4), and a few missing
-    clips do not change them.
-
-    Otherwise the sum over groups g of mean_c (n_gc / N_c - 1/k)² + mean_s (n_gs / N_s - 1/k)² is made small, where
-    n_gc / N_c is the group's share of the clips of class c and n_gs / N_s its share of the speakers of sex s: speakers
-    are placed one by one, those with most clips first, where the sum grows least; then pairs are exchanged for as long
-    as that lowers it.
-
-    Args:
-        clips: Clips of at least k speakers.
-        k: Number of groups.
-        seed: Orders speakers with equally many clips before they are placed; consecutive blocks do not depend on it.
-
-    Returns:
-        Speakers of each group, sorted within groups and by each group's first speaker.
-    """
+    """Divide the speakers into k groups."""
     clips = list(clips)
     speakers = sorted({clip.speaker for clip in clips}, key=natural_order)
     shares = _shares(clips, speakers)  # (speakers, classes + sexes)

@@ -14,20 +14,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def save_fold(fold: Fold, rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Write a fold, whole or not at all.
-
-    Speakers and labels go with the ids so that the file can be read by people, and so that ``load_fold`` notices a
-    corpus that has changed.
-
-    Args:
-        fold: The fold.
-        rows: The corpus it is a fold of, as for ``speaker_folds``; every clip must be in a split.
-        path: File to write, usually ``.jsonl``; an existing one is replaced. Its folder must exist.
-
-    Raises:
-        ValueError: If the fold is not disjoint, or a clip is in no split.
-        OSError: If the file cannot be written.
-    """
+    """Write a fold, whole or not at all."""
     clips = clips_by_id(rows)
     _check_disjoint(fold, clips)
     _check_complete(fold, clips, path)
@@ -46,21 +33,7 @@ def save_fold(fold: Fold, rows: Iterable[Mapping[str, Any]], path: str | os.Path
 
 
 def load_fold(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> Fold:
-    """Read a fold and check it against the corpus.
-
-    Args:
-        path: File written by ``save_fold`` or by hand: JSON objects with ``id``, ``speaker``, ``label`` and ``split``
-            (train, validation or test), one per line.
-        rows: The corpus it is a fold of, as for ``speaker_folds``.
-
-    Returns:
-        The fold, named as the file without its suffix.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a line is malformed, a clip is unknown, missing, in two splits, or not of the speaker or label
-            that the file says, a speaker is in two splits, or a class to be tested is not trained.
-    """
+    """Read a fold and check it against the corpus."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of folds {path}. `save_fold` writes one")

@@ -18,19 +18,7 @@ class Clip(NamedTuple):
 
 
 def clips_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Clip]:
-    """Read rows.
-
-    Args:
-        rows: A ``datasets.Dataset``, an ``IterableDataset`` or a list of dicts, with the columns ``id``, ``speaker``
-            and ``label``, and ``sex`` and ``session`` where known.
-
-    Returns:
-        Clips by their ids, in the order of the rows; a session is spelled as where it comes first.
-
-    Raises:
-        ValueError: If there are no rows, a column is missing, an id occurs twice, or an id, speaker or label is
-            unknown.
-    """
+    """Read rows."""
     if hasattr(rows, "select_columns"):  # leaves the audio on disk
         names = rows.column_names or list(Clip._fields)
         rows = rows.select_columns([name for name in Clip._fields if name in names])
@@ -61,15 +49,8 @@ def clips_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Clip]:
 def natural_order(name: str) -> list[tuple[int, int, str]]:
     """Sort key that puts ``m2`` before ``m10``.
 
-    Args:
-        name: A name.
-
-    Returns:
-        Its parts, in an order in which numbers count as numbers.
-
-    Example:
-        >>> sorted(["m10", "m2", "f1"], key=natural_order)
-        ['f1', 'm2', 'm10']
+    >>> sorted(["m10", "m2", "f1"], key=natural_order)
+    ['f1', 'm2', 'm10']
     """
     parts = (part for part in re.split(r"(\d+)", str(name)) if part)
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]

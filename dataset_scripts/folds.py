@@ -113,34 +113,17 @@ def speaker_folds(
 def check_disjoint(fold: Fold, rows: Iterable[Mapping[str, Any]]) -> None:
     """Assert that a fold's splits share no clip and no speaker.
 
-    Args:
-        fold: The fold.
-        rows: The corpus it is a fold of, as for ``speaker_folds``; the fold need not use all of it.
-
-    Raises:
-        ValueError: If a split is empty, an id is unknown or occurs twice, a speaker is in two splits, or a session is
-            in the training clips and in another split.
-
-    Example:
-        >>> rows = [{"id": i, "speaker": s, "label": "fear"} for i, s in (("a", "m1"), ("b", "m2"), ("c", "m1"))]
-        >>> check_disjoint(Fold(("a",), ("b",), ("c",)), rows)
-        Traceback (most recent call last):
-        ...
-        ValueError: Fold '': the speaker 'm1' is in train and in test...
+    >>> rows = [{"id": i, "speaker": s, "label": "fear"} for i, s in (("a", "m1"), ("b", "m2"), ("c", "m1"))]
+    >>> check_disjoint(Fold(("a",), ("b",), ("c",)), rows)
+    Traceback (most recent call last):
+    ...
+    ValueError: Fold '': the speaker 'm1' is in train and in test...
     """
     _check_disjoint(fold, clips_by_id(rows))
 
 
 def check_classes(fold: Fold, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Assert that every class to be validated or tested is also trained.
-
-    Args:
-        fold: The fold.
-        rows: The corpus it is a fold of, as for ``speaker_folds``.
-
-    Raises:
-        ValueError: If a class of the validation or test clips has no training clip.
-    """
+    """Assert that every class to be validated or tested is also trained."""
     _check_classes(fold, clips_by_id(rows))
 
 
@@ -221,11 +204,7 @@ def _k_fold(clips: Mapping[str, Clip], k: int, seed: int) -> tuple[list[str], li
 
 
 def _linked_speakers(clips: Mapping[str, Clip]) -> list[list[str]]:
-    """Group the speakers who are linked by sessions, be it over others; each alone where clips have no sessions.
-
-    Raises:
-        ValueError: If only some sessions are known, or they link all speakers.
-    """
+    """Group the speakers who are linked by sessions, be it over others; each alone where clips have no sessions."""
     _check_sessions_known(clips)
     group_of = {clip.speaker: {clip.speaker} for clip in clips.values()}
     first_in: dict[str, str] = {}

@@ -41,34 +41,18 @@ UTTERANCE = re.compile(
 
 @dataclass
 class IEMOCAPConfig(CorpusConfig):
-    """Configuration of IEMOCAP.
+    """Configuration of IEMOCAP."""
 
-    Args:
-        fingerprint: As for every corpus.
-        condition: ``"improvised"``, ``"scripted"`` or ``"all"``.
-        label_set: ``""`` for four labels, ``"-merge_excited"`` for four with excitement as happiness, ``"-ten"``.
-    """
-
-    condition: str = "all"
+    condition: str = "all"  # ``"improvised"``, ``"scripted"`` or ``"all"``
     label_set: str = ""
 
 
 class IEMOCAP(SpeechCorpus):
     """Interactive Emotional Dyadic Motion Capture database (Busso et al., 2008), its audio, cut into utterances.
 
-    A configuration is a condition (``all``, ``improvised``, ``scripted``) and a set of labels: alone, the four of most
-    published figures (anger, happiness, neutral, sadness); with ``-merge_excited``, the same four with excitement
-    counted as happiness; with ``-ten``, all ten labels. Utterances without a majority among the raters (``xxx``) are
-    in none.
-
-    ``session`` is one of Ses01 to Ses05, of two speakers each. ``start`` and ``end`` (s) are places in the dialogue;
-    ``valence``, ``arousal`` and ``dominance`` are means over the raters (1 to 5); ``ratings`` holds the labels that
-    each rater gave.
-
-    Example:
-        >>> clip = IEMOCAP.parse(Path("Ses01F_impro01_M003.wav"))
-        >>> clip["speaker"], clip["sex"], clip["session"], clip["dialogue"], clip["kind"]
-        ('Ses01_M', 'm', 'Ses01', 'Ses01F_impro01', 'improvised')
+    >>> clip = IEMOCAP.parse(Path("Ses01F_impro01_M003.wav"))
+    >>> clip["speaker"], clip["sex"], clip["session"], clip["dialogue"], clip["kind"]
+    ('Ses01_M', 'm', 'Ses01', 'Ses01F_impro01', 'improvised')
     """
 
     BUILDER_CONFIG_CLASS = IEMOCAPConfig
@@ -153,17 +137,7 @@ class IEMOCAP(SpeechCorpus):
         return files
 
     def read_rows(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Join the utterances with their evaluations and words.
-
-        Args:
-            files: Utterances, relative to ``root``.
-
-        Yields:
-            Those of the configuration; ``transcript`` is ``None`` where there is none.
-
-        Raises:
-            ValueError: If a label is unknown.
-        """
+        """Join the utterances with their evaluations and words."""
         transcripts = self._read_all("transcriptions", read_transcripts)
         unlabelled = []
         for file in files:

@@ -26,18 +26,7 @@ class Evaluation(NamedTuple):
 
 
 def read_evaluations(path: Path) -> dict[str, Evaluation]:
-    """Read a dialogue's file in ``EmoEvaluation``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Evaluations by utterance. Those that raters gave as categories are kept, each rater's; of valence, arousal and
-        dominance the means.
-
-    Raises:
-        ValueError: If a line that begins an utterance cannot be read, or an utterance occurs twice and differs.
-    """
+    """Read a dialogue's file in ``EmoEvaluation``."""
     found: dict[str, Evaluation] = {}
     current = None
     for number, line in enumerate(_read_lines(path), start=1):
@@ -60,14 +49,7 @@ def read_evaluations(path: Path) -> dict[str, Evaluation]:
 
 
 def read_transcripts(path: Path) -> dict[str, str]:
-    """Read a dialogue's file in ``transcriptions``.
-
-    Args:
-        path: The file; it also holds what was spoken between utterances, and remarks, which are left out.
-
-    Returns:
-        Words by utterance.
-    """
+    """Read a dialogue's file in ``transcriptions``."""
     matches = (WORDS.fullmatch(line.strip()) for line in _read_lines(path))
     return {match[1]: match[2].strip() for match in matches if match}
 

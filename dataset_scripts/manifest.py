@@ -27,20 +27,7 @@ SEXES = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m",
 
 
 def read_manifest(path: Path) -> list[dict[str, str | None]]:
-    """Read a list of recordings.
-
-    Args:
-        path: ``.csv`` (separated by commas or semicolons), ``.tsv`` or ``.jsonl``, UTF-8, with the columns ``file``
-            and ``label``, and ``id``, ``speaker``, ``sex``, ``sentence``, ``transcript``, ``kind``, ``language``,
-            ``session`` where known; other columns are not read.
-
-    Returns:
-        One mapping for each recording; what is empty is ``None``.
-
-    Raises:
-        ValueError: If the file is no such list, a row lacks its file or label, a column is there twice or two say the
-            same thing differently, or a field goes on over the end of its line.
-    """
+    """Read a list of recordings."""
     try:
         rows = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
     except csv.Error as error:

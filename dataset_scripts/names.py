@@ -6,15 +6,8 @@ import unicodedata
 def spelled(name: str) -> str:
     r"""Write a name in one way: accents with their letters (NFC), as most systems do and macOS's tools do not.
 
-    Args:
-        name: A name.
-
-    Returns:
-        The same to the eye.
-
-    Example:
-        >>> len("Zoe\u0308"), len(spelled("Zoe\u0308"))
-        (4, 3)
+    >>> len("Zoe\u0308"), len(spelled("Zoe\u0308"))
+    (4, 3)
     """
     return unicodedata.normalize("NFC", name)
 
@@ -22,15 +15,8 @@ def spelled(name: str) -> str:
 def name_key(name: str) -> str:
     """Return what is equal for two names that can only be meant for one: however they are spelled, cased and spaced.
 
-    Args:
-        name: A name.
-
-    Returns:
-        The key.
-
-    Example:
-        >>> name_key("Anna") == name_key(" anna "), name_key("Anna") == name_key("Anne")
-        (True, False)
+    >>> name_key("Anna") == name_key(" anna "), name_key("Anna") == name_key("Anne")
+    (True, False)
     """
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 

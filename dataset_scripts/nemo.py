@@ -20,10 +20,9 @@ SEXES = {"female": "f", "male": "m"}
 class NEMO(SpeechCorpus):
     """nEMO (Christop, 2024): simulated emotions; names say who speaks what how, ``data.tsv`` the words, sex and age.
 
-    Example:
-        >>> clip = NEMO.parse(Path("samples/WR0_surprised_64.wav"))
-        >>> clip["native_label"], clip["speaker"], clip["sentence"]
-        ('surprised', 'WR0', '64')
+    >>> clip = NEMO.parse(Path("samples/WR0_surprised_64.wav"))
+    >>> clip["native_label"], clip["speaker"], clip["sentence"]
+    ('surprised', 'WR0', '64')
     """
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
@@ -77,17 +76,7 @@ class NEMO(SpeechCorpus):
         )
 
     def read_rows(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Join the names with ``data.tsv``.
-
-        Args:
-            files: Clips, relative to ``root``.
-
-        Yields:
-            All of them, with transcript, sex and age.
-
-        Raises:
-            ValueError: If the table lacks columns or a clip, or contradicts a name.
-        """
+        """Join the names with ``data.tsv``."""
         (table,) = self.annotation_files()
         about = {Path(line["file_id"]).stem: line for line in _read_table(self.root / table)}
         for file in files:

@@ -23,17 +23,8 @@ CLIP = re.compile(r"(?P<speaker>m[1-5])\.(?P<emotion>[ans])_(?P<word>[a-z]+)_(?P
 class Polish(SpeechCorpus):
     """Emotions in Polish speech recordings (Mięsikowska and Świsulski, 2020), the copy resampled to 16 kHz.
 
-    Each of 5 men says 6 words 5 times in anger, fear and neutrally: 450 clips of 0.5 to 1.6 s. All words occur in all
-    emotions, so a word tells nothing. Four pairs of repetitions are bit-identical (m1.n_oddaj_2 and 3, m1.n_tak_4 and
-    5, m2.a_nie_3 and 4, m4.a_oddaj_4 and 5), each pair of one speaker and one emotion: harmless where folds are made
-    by speaker. More than a quarter of the clips touch full scale.
-
-    Without ``data_dir`` and ``$SER_DATA_DIR/polish`` the corpus is taken from the source distribution of the package
-    nkululeko 1.14.1, whose hash is checked, and kept in the cache.
-
-    Example:
-        >>> Polish.parse(Path("POLISH/m1.a_nie_2.wav"))
-        {'native_label': 'a', 'speaker': 'm1', 'sex': 'm', 'sentence': 'nie', 'transcript': 'nie'}
+    >>> Polish.parse(Path("POLISH/m1.a_nie_2.wav"))
+    {'native_label': 'a', 'speaker': 'm1', 'sex': 'm', 'sentence': 'nie', 'transcript': 'nie'}
     """
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="words", version="1.0.0")]
@@ -72,18 +63,7 @@ class Polish(SpeechCorpus):
 
     @classmethod
     def default_data_dir(cls, cache_dir: str | os.PathLike[str] | None = None) -> Path:
-        """Take ``$SER_DATA_DIR/polish`` where it exists, else fetch the corpus once.
-
-        Args:
-            cache_dir: Folder to keep it in; by default ``ser_corpora`` in the cache of ``datasets``.
-
-        Returns:
-            The corpus's folder.
-
-        Raises:
-            ConnectionError: If it cannot be fetched.
-            ValueError: If what was fetched is not what it should be.
-        """
+        """Take ``$SER_DATA_DIR/polish`` where it exists, else fetch the corpus once."""
         parent = os.environ.get("SER_DATA_DIR")
         if parent and Path(parent, "polish").is_dir():
             return Path(parent, "polish")

@@ -8,16 +8,9 @@ from pathlib import Path
 def published_clips(name: str) -> dict[str, float]:
     """Read the list of a corpus's published clips.
 
-    Args:
-        name: Name of the corpus's module, such as ``"emodb"``.
-
-    Returns:
-        Lengths in seconds by clip id; empty where no list ships.
-
-    Example:
-        >>> clips = published_clips("emodb")
-        >>> len(clips), clips["03a01Fa"]
-        (535, 1.898)
+    >>> clips = published_clips("emodb")
+    >>> len(clips), clips["03a01Fa"]
+    (535, 1.898)
     """
     path = Path(__file__).with_name(f"{name}_clips.txt")
     if not path.is_file():

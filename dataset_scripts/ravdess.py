@@ -26,13 +26,9 @@ SPEECH = re.compile(
 class RAVDESS(SpeechCorpus):
     """Ryerson Audio-Visual Database of Emotional Speech and Song, its speech (Livingstone and Russo, 2018).
 
-    Loudness varies 200-fold over its clips, five of the published files are stereo, and one pair of files is
-    identical. Neutral has no strong intensity, hence half as many clips as each other emotion.
-
-    Example:
-        >>> clip = RAVDESS.parse(Path("Actor_12/03-01-05-02-01-01-12.wav"))
-        >>> clip["native_label"], clip["speaker"], clip["sex"], clip["transcript"]
-        ('angry', 'Actor_12', 'f', 'Kids are talking by the door')
+    >>> clip = RAVDESS.parse(Path("Actor_12/03-01-05-02-01-01-12.wav"))
+    >>> clip["native_label"], clip["speaker"], clip["sex"], clip["transcript"]
+    ('angry', 'Actor_12', 'f', 'Kids are talking by the door')
     """
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]

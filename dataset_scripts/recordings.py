@@ -26,33 +26,13 @@ SPLITS = ("dev", "eval", "test", "train", "training", "val", "valid", "validatio
 
 @dataclass
 class RecordingsConfig(CorpusConfig):
-    """Configuration of the user's own recordings.
-
-    Args:
-        fingerprint: As for every corpus.
-        skip_bad: As for every corpus.
-        speaker_pattern: Regular expression with a group ``speaker``, searched in each clip's path relative to the
-            root, for recordings whose names tell the speaker.
-    """
+    """Configuration of the user's own recordings."""
 
     speaker_pattern: str | None = None
 
 
 class Recordings(SpeechCorpus):
-    r"""Recordings of the user's own, of any emotions.
-
-    ``data_dir`` is one of
-
-    * a list (``.csv``, ``.tsv``, ``.jsonl``) with the columns ``file`` (relative to the list) and ``label``, and
-      ``speaker`` and others where known (see ``read_manifest``), or a folder that holds one called ``manifest`` or
-      ``metadata``;
-    * a folder of folders named as the emotions, ``angry/clip.wav``, or with one more level for the speakers,
-      ``angry/anna/clip.wav``. ``speaker_pattern`` tells the speaker by the name instead:
-      ``load_corpus("recordings", folder, speaker_pattern=r"(?P<speaker>s\d+)_")``.
-
-    ``label`` is the house's word for an emotion it knows (``angry`` is anger), else the user's own. Where speakers are
-    unknown there is a warning, and no speaker-disjoint folds can be made.
-    """
+    r"""Recordings of the user's own, of any emotions."""
 
     BUILDER_CONFIG_CLASS = RecordingsConfig
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [RecordingsConfig(name="own", version="1.0.0")]
@@ -71,29 +51,14 @@ class Recordings(SpeechCorpus):
 
     @classmethod
     def default_data_dir(cls, cache_dir: str | os.PathLike[str] | None = None) -> Path:
-        """Refuse: nobody but the user knows where the recordings are.
-
-        Raises:
-            FileNotFoundError: Always.
-        """
+        """Refuse: nobody but the user knows where the recordings are."""
         raise FileNotFoundError(
             f"{cls.title}: no folder was named. Pass as data_dir a list of the recordings, or a folder with a folder "
             "for each emotion"
         )
 
     def find(self, folder: Path) -> tuple[Path, list[Path]]:
-        """Find the list, or the folders.
-
-        Args:
-            folder: The list or folder the user named.
-
-        Returns:
-            The root, absolute, and the clips relative to it (absolute where a list says so).
-
-        Raises:
-            FileNotFoundError: If it does not exist, holds no audio, or a clip of the list is missing.
-            ValueError: If a file is no list, or a clip is in no folder of an emotion.
-        """
+        """Find the list, or the folders."""
         folder = Path(os.path.abspath(folder))
         if not folder.exists():
             raise FileNotFoundError(f"{self.title}: {folder} does not exist. Pass as data_dir the list or folder")
@@ -144,18 +109,7 @@ class Recordings(SpeechCorpus):
         return [] if self.manifest is None else [self.manifest.relative_to(self.root)]
 
     def read_rows(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Read what the list or the folders say.
-
-        Args:
-            files: Clips.
-
-        Yields:
-            All of them.
-
-        Raises:
-            ValueError: If ``speaker_pattern`` is no regular expression with a group ``speaker``, or an emotion that is
-                not known is spelled in two ways.
-        """
+        """Read what the list or the folders say."""
         pattern = _compile(self.config.speaker_pattern)
         nameless, foreign = [], set()
         for file in files:

@@ -65,26 +65,10 @@ def make_builder(
 ) -> SpeechCorpus:
     """Find a corpus on disk and read what its names and annotations say; no audio is opened.
 
-    Args:
-        name: One of ``list_corpora()``.
-        data_dir: As for ``load_corpus``.
-        config: As for ``load_corpus``.
-        cache_dir: As for ``load_corpus``.
-        **options: Further fields of the corpus's configuration.
-
-    Returns:
-        The corpus's builder, with ``clips``.
-
-    Raises:
-        ValueError: If the name or the configuration is unknown, or the corpus is not as it should be.
-        FileNotFoundError: If the corpus is not there.
-        ConnectionError: If it cannot be fetched.
-
-    Example:
-        >>> make_builder("ravdes")
-        Traceback (most recent call last):
-        ...
-        ValueError: There is no corpus 'ravdes'. Did you mean 'ravdess'? Known corpora: ased, ...
+    >>> make_builder("ravdes")
+    Traceback (most recent call last):
+    ...
+    ValueError: There is no corpus 'ravdes'. Did you mean 'ravdess'? Known corpora: ased, ...
     """
     if name not in CORPORA:
         near = difflib.get_close_matches(str(name).lower(), CORPORA, n=1)

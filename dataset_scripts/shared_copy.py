@@ -21,20 +21,7 @@ FACTS = "corpus.json"
 def load_shared_copy(
     name: str, cache_dir: str | os.PathLike[str] | None = None, streaming: bool = False
 ) -> datasets.Dataset | datasets.IterableDataset:
-    """Load a copy of a corpus that ``export_corpus`` or ``push_corpus`` made.
-
-    Args:
-        name: A folder, or the id of a data set on the Hub, with ``@`` and a revision where one is wanted.
-        cache_dir: Folder for what is downloaded; by default that of ``datasets``.
-        streaming: Read clips as they are asked for.
-
-    Returns:
-        All clips; ``audio`` is ``Audio(decode=False)`` and holds the bytes of the file.
-
-    Raises:
-        FileNotFoundError: If there is no such folder or data set, or it is no such copy.
-        ValueError: If what it says of itself is damaged.
-    """
+    """Load a copy of a corpus that ``export_corpus`` or ``push_corpus`` made."""
     folder = Path(name).expanduser()
     revision = None
     if folder.is_dir():

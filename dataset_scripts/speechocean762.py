@@ -17,12 +17,8 @@ CLIP = re.compile(r"SPEAKER(?P<speaker>\d{4})/(?P<clip>\d{9})")
 class Speechocean762(SpeechCorpus):
     """speechocean762 (Zhang et al., 2021), for training speech recognition: transcripts in upper case, no emotions.
 
-    125 children and 125 adults read 20 sentences each. The official halves share no speaker; the column ``split``
-    tells which half a clip is in, and the configurations ``train`` and ``test`` hold one of them each.
-
-    Example:
-        >>> Speechocean762.parse(Path("WAVE/SPEAKER0001/000010011.WAV"))
-        {'speaker': '0001'}
+    >>> Speechocean762.parse(Path("WAVE/SPEAKER0001/000010011.WAV"))
+    {'speaker': '0001'}
     """
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [
@@ -76,17 +72,7 @@ class Speechocean762(SpeechCorpus):
         return files
 
     def read_rows(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Join the clips with the Kaldi files.
-
-        Args:
-            files: Clips, relative to ``root``.
-
-        Yields:
-            Those of the configuration, with transcript, sex, age and half.
-
-        Raises:
-            ValueError: If a clip is in neither half or in both, or a Kaldi file contradicts or lacks its speaker.
-        """
+        """Join the clips with the Kaldi files."""
         tables = {split: {table: self._read_table(split, table) for table in TABLES} for split in SPLITS}
         both = set.intersection(*(set(tables[split]["text"]) for split in SPLITS))
         if both:

@@ -13,13 +13,9 @@ CLIP = re.compile(r"(?P<speaker>oaf?|yaf)_(?P<word>[a-z]+)_(?P<emotion>angry|dis
 class TESS(SpeechCorpus):
     """Toronto Emotional Speech Set (Pichora-Fuller and Dupuis, 2020).
 
-    A woman of 26 (YAF) and one of 64 (OAF) say "Say the word …" with each of 200 words in 7 emotions. With two
-    speakers there is no speaker-disjoint train, validation and test split: use it as one part of a larger collection.
-
-    Example:
-        >>> clip = TESS.parse(Path("OAF_neutral/OA_bite_neutral.wav"))
-        >>> clip["id"], clip["speaker"], clip["transcript"]
-        ('OAF_bite_neutral', 'OAF', 'Say the word bite')
+    >>> clip = TESS.parse(Path("OAF_neutral/OA_bite_neutral.wav"))
+    >>> clip["id"], clip["speaker"], clip["transcript"]
+    ('OAF_bite_neutral', 'OAF', 'Say the word bite')
     """
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]

@@ -12,14 +12,9 @@ CLIP = re.compile(r"(?P<speaker>S(?P<sex>[MF])\d{1,2})_F\d+_(?P<emotion>[AHNS])\
 class URDU(SpeechCorpus):
     """URDU-Dataset (Latif et al., 2018).
 
-    Spontaneous speech, 100 clips of each emotion. 26 of the 29 speakers named occur in one emotion only (72 of the
-    100 neutral clips are of one man), so whoever recognizes voices seems to recognize emotions: ``speaker_folds``
-    refuses to split it.
-
-    Example:
-        >>> clip = URDU.parse(Path("Happy/SF1_F2_H02.wav"))
-        >>> clip["native_label"], clip["speaker"], clip["sex"]
-        ('H', 'SF1', 'f')
+    >>> clip = URDU.parse(Path("Happy/SF1_F2_H02.wav"))
+    >>> clip["native_label"], clip["speaker"], clip["sex"]
+    ('H', 'SF1', 'f')
     """
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]

@@ -50,35 +50,9 @@ class SilentClipWarning(UserWarning):
 def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
     """Decode a sound, average its channels and resample it.
 
-    Args:
-        source: One of
-
-            * a path (`str` or `Path`),
-            * an http or https URL (at most 50 MB and 30 s),
-            * the bytes of an audio file, or a binary file object,
-            * `{"array" | "raw": samples, "sampling_rate": Hz}`, of any rate, 1-D or with a channel axis,
-            * a value of a `datasets` audio column: `{"path", "bytes"}` or a decoder object,
-            * a 1-D numpy array or torch tensor, taken to be at `sampling_rate` already.
-
-            Floating-point samples are taken as they are, usually in [-1, 1]; integers are scaled to [-1, 1).
-        sampling_rate: Of the result, in Hz.
-
-    Returns:
-        Samples (samples,), float32, finite, at least one; contiguous and writable, so that torch takes them.
-
-    Raises:
-        FileNotFoundError: There is no such file, or no such page.
-        IsADirectoryError: The path is a folder.
-        ConnectionError: The download failed.
-        TimeoutError: The download took too long.
-        ValueError: The source is empty, truncated, no audio, too large, at a rate outside 1 to 768 kHz, or holds no
-            finite samples.
-        TypeError: The source is of a type not listed above.
-
-    Example:
-        >>> import numpy as np
-        >>> load_audio({"array": np.zeros((2, 44100)) + 0.5, "sampling_rate": 44100}).shape
-        (16000,)
+    >>> import numpy as np
+    >>> load_audio({"array": np.zeros((2, 44100)) + 0.5, "sampling_rate": 44100}).shape
+    (16000,)
     """
     _check_rate(sampling_rate, "the sampling rate asked for")
     name = describe_source(source)
@@ -100,19 +74,10 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
 def check_waveform(samples: np.ndarray, name: str) -> None:
     """Refuse a waveform that no features can be taken from, and warn of digital silence.
 
-    Args:
-        samples: Waveform (samples,).
-        name: What messages call it.
-
-    Raises:
-        ValueError: It is not 1-D, is empty, holds NaN or infinite samples, or such large ones that their energy would
-            not be finite.
-
-    Example:
-        >>> import numpy as np
-        >>> check_waveform(np.array([0.0, np.nan]), "clip.wav")
-        Traceback (most recent call last):
-        ValueError: clip.wav: 1 of 2 samples is NaN or infinite, the first at index 1; repair or drop the clip.
+    >>> import numpy as np
+    >>> check_waveform(np.array([0.0, np.nan]), "clip.wav")
+    Traceback (most recent call last):
+    ValueError: clip.wav: 1 of 2 samples is NaN or infinite, the first at index 1; repair or drop the clip.
     """
     if samples.ndim != 1:
         raise ValueError(
@@ -149,16 +114,8 @@ def check_waveform(samples: np.ndarray, name: str) -> None:
 def describe_source(source: Any) -> str:
     """Name a source of audio as messages name it: its path or URL where it has one, else its kind.
 
-    Args:
-        source: Anything that `load_audio` takes.
-
-    Returns:
-        For example "speech.wav", "https://host/speech.wav" (without its query and user, which may hold a key or a
-        password), "bytes", "array".
-
-    Example:
-        >>> describe_source({"path": "speech.wav", "bytes": b"..."}), describe_source(b"...")
-        ('speech.wav', 'bytes')
+    >>> describe_source({"path": "speech.wav", "bytes": b"..."}), describe_source(b"...")
+    ('speech.wav', 'bytes')
     """
     if isinstance(source, str | Path):
         text = str(source)
@@ -181,21 +138,9 @@ def describe_source(source: Any) -> str:
 def to_float(samples: Any, name: str) -> np.ndarray:
     """Turn samples of any type into float32, integers scaled to [-1, 1).
 
-    Args:
-        samples: Array, tensor or nested lists of numbers. Signed integers are divided by their full scale; unsigned
-            ones have their zero in the middle, as in 8-bit wav files.
-        name: What messages call it.
-
-    Returns:
-        Samples of the same shape, float32; the very array where it is one already.
-
-    Raises:
-        ValueError: They are ragged, no numbers, or integers of 64 bits, which do not tell what full scale is.
-
-    Example:
-        >>> import numpy as np
-        >>> to_float(np.array([-32768, 0, 16384], dtype=np.int16), "clip.wav").tolist()
-        [-1.0, 0.0, 0.5]
+    >>> import numpy as np
+    >>> to_float(np.array([-32768, 0, 16384], dtype=np.int16), "clip.wav").tolist()
+    [-1.0, 0.0, 0.5]
     """
     if hasattr(samples, "detach"):  # a torch tensor, perhaps of a type that numpy lacks
         samples = samples.detach().cpu()
@@ -223,11 +168,7 @@ def to_float(samples: Any, name: str) -> np.ndarray:
 
 @cache  # once per process and rate
 def warn_assumed_rate(sampling_rate: int) -> None:
-    """Warn, once per process, that a waveform came without its rate.
-
-    Args:
-        sampling_rate: The rate it is taken to have, in Hz.
-    """
+    """Warn, once per process, that a waveform came without its rate."""
     warnings.warn(
         f"A waveform came without its sampling rate and is taken to be at {sampling_rate} Hz. At any other rate its "
         'features are wrong: pass `sampling_rate`, or {"array": ..., "sampling_rate": ...}.',

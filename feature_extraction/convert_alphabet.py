@@ -13,19 +13,8 @@ MOST_BYTES = 1 << 20
 def read_alphabet(alphabet: str | Path | Sequence[str]) -> list[str]:
     """Read an alphabet from wherever the user has it.
 
-    Args:
-        alphabet: "english" for the released models' 28 labels, the path of an alphabet.txt, or the labels themselves.
-
-    Returns:
-        The labels in order.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A label is empty or occurs twice, or the file is no alphabet.
-
-    Example:
-        >>> "".join(read_alphabet("english"))
-        " abcdefghijklmnopqrstuvwxyz'"
+    >>> "".join(read_alphabet("english"))
+    " abcdefghijklmnopqrstuvwxyz'"
     """
     if not isinstance(alphabet, str | Path):
         return _check([str(label) for label in alphabet], "alphabet")
@@ -51,20 +40,10 @@ def read_alphabet(alphabet: str | Path | Sequence[str]) -> list[str]:
 def unpack_alphabet(content: bytes) -> list[str]:
     """Read the alphabet that model files carry since release 0.6.
 
-    Args:
-        content: The number of labels, then for each its index, its length and its UTF-8 bytes; 16-bit little-endian.
-
-    Returns:
-        The labels in order.
-
-    Raises:
-        ModelFileError: The bytes are no alphabet, or one of bytes instead of characters.
-
     Source: mozilla/DeepSpeech v0.9.3, `native_client/alphabet.cc`.
 
-    Example:
-        >>> unpack_alphabet(bytes([1, 0, 0, 0, 1, 0]) + b"a")
-        ['a']
+    >>> unpack_alphabet(bytes([1, 0, 0, 0, 1, 0]) + b"a")
+    ['a']
     """
     labels: dict[int, str] = {}
     try:

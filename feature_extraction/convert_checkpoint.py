@@ -9,18 +9,7 @@ from .tensorflow_checkpoint import Checkpoint
 
 
 def read_checkpoint(prefix: Path) -> ModelFacts:
-    """Read a checkpoint.
-
-    Args:
-        prefix: Its path without `.index`.
-
-    Returns:
-        Its weights, and which releases name their variables so. Nothing else is stated.
-
-    Raises:
-        FileNotFoundError: A file of it is missing.
-        ModelFileError: It is damaged, or not of a supported release.
-    """
+    """Read a checkpoint."""
     checkpoint = Checkpoint(prefix)
     style, names = find_variables(checkpoint.entries)
     weights = {key: checkpoint.read(name) for key, name in names.items()}

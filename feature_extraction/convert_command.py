@@ -24,15 +24,7 @@ def get_parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
-    """Run the command.
-
-    Args:
-        arguments: The command line's; None for those of the process.
-        prog: The program's name, for the help.
-
-    Returns:
-        The exit code: 0, or 1 after an error, which is printed in one line.
-    """
+    """Run the command."""
     options = vars(get_parser(prog).parse_args(arguments))
     try:
         folder = convert_deepspeech(options.pop("source"), options.pop("output_dir"), **options)

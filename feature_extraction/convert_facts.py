@@ -15,41 +15,20 @@ MOST_RATE = 1 << 20
 
 @dataclass
 class ModelFacts:
-    """Everything that was read from a file; None where the file does not say.
+    """Everything that was read from a file; None where the file does not say."""
 
-    Args:
-        weights: As of `convert_weights.check_weights`.
-        releases: Names of the releases that the file may come from.
-        forget_bias: What the LSTM adds to the bias of the forget gate while running.
-        relu_clip: Upper limit of the clipped ReLU.
-        input_size: Coefficients of a frame.
-        context_size: Neighbors on either side.
-        front_end: Settings of `DeepSpeechFeatureExtractor`.
-        alphabet: The labels in order.
-    """
-
-    weights: dict[str, np.ndarray]
-    releases: tuple[str, ...] = tuple(RELEASES)
-    forget_bias: float | None = None
-    relu_clip: float | None = None
-    input_size: int | None = None
-    context_size: int | None = None
-    front_end: dict[str, Any] | None = None
-    alphabet: list[str] | None = field(default=None)
+    weights: dict[str, np.ndarray]  # as of `convert_weights.check_weights`
+    releases: tuple[str, ...] = tuple(RELEASES)  # names of the releases that the file may come from
+    forget_bias: float | None = None  # what the LSTM adds to the bias of the forget gate while running
+    relu_clip: float | None = None  # upper limit of the clipped ReLU
+    input_size: int | None = None  # coefficients of a frame
+    context_size: int | None = None  # neighbors on either side
+    front_end: dict[str, Any] | None = None  # settings of `DeepSpeechFeatureExtractor`
+    alphabet: list[str] | None = field(default=None)  # the labels in order
 
 
 def read_input_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Read the shape of a graph's input.
-
-    Args:
-        shape: (1, steps, 2 * context_size + 1, input_size).
-
-    Returns:
-        input_size and context_size.
-
-    Raises:
-        ModelFileError: It is another one, such as that of releases before 0.4.
-    """
+    """Read the shape of a graph's input."""
     if len(shape) == 3:
         raise ModelFileError(
             "the graph's input has three dimensions, as in releases before 0.4; these have other features, which are "
@@ -61,18 +40,7 @@ def read_input_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def only_value(values: Sequence[float], what: str) -> float:
-    """Return what several places of a graph agree on.
-
-    Args:
-        values: What each of them says.
-        what: What messages call it.
-
-    Returns:
-        The value.
-
-    Raises:
-        ModelFileError: There is none, or they disagree, or it is not finite.
-    """
+    """Return what several places of a graph agree on."""
     distinct = sorted(set(values))
     if len(distinct) != 1 or not abs(distinct[0]) < float("inf"):
         raise ModelFileError(f"the graph's {what} should be one number, but is {distinct or 'not there'}")
@@ -80,11 +48,7 @@ def only_value(values: Sequence[float], what: str) -> float:
 
 
 def whole(value: float, least: int, most: int, what: str) -> int:
-    """Return a number that must be whole and within limits.
-
-    Raises:
-        ModelFileError: It is not.
-    """
+    """Return a number that must be whole and within limits."""
     if not least <= value <= most or value != int(value):
         raise ModelFileError(f"{what} is {value:g}, which no release of DeepSpeech has; the file is damaged")
     return int(value)
@@ -93,21 +57,7 @@ def whole(value: float, least: int, most: int, what: str) -> int:
 def tensorflow_front_end(
     sampling_rate: float, window: float, step: float, squared: float, mfcc: dict[str, float]
 ) -> dict[str, Any]:
-    """Turn the options of the two feature kernels into settings of the extractor.
-
-    Args:
-        sampling_rate: In Hz.
-        window: `window_size` of AudioSpectrogram, in samples.
-        step: Its `stride`.
-        squared: Its `magnitude_squared`.
-        mfcc: Options of Mfcc, by their names.
-
-    Returns:
-        Settings of `DeepSpeechFeatureExtractor`.
-
-    Raises:
-        ModelFileError: One of them is impossible.
-    """
+    """Turn the options of the two feature kernels into settings of the extractor."""
     if not squared:
         raise ModelFileError("the graph's spectrogram is not squared, as in all releases of DeepSpeech it is")
     rate = whole(sampling_rate, 1, MOST_RATE, "the sampling rate")

@@ -20,17 +20,7 @@ MFCC_DEFAULTS = {
 
 
 def read_graph(buffer: memoryview) -> ModelFacts:
-    """Read a .pb or .pbmm file.
-
-    Args:
-        buffer: The whole file.
-
-    Returns:
-        Its weights and what it states: everything but, in releases 0.4 and 0.5, the alphabet.
-
-    Raises:
-        ModelFileError: The file is damaged, or no graph of a supported release.
-    """
+    """Read a .pb or .pbmm file."""
     graph = FrozenGraph(buffer)
     constants = [node.name for node in graph.of_op(*CONSTANTS)]
     style, names = find_variables(constants)

@@ -27,19 +27,7 @@ MFCC_OPTIONS = (
 
 
 def read_lite(buffer: memoryview) -> ModelFacts:
-    """Read a .tflite file, float or with quantized weights.
-
-    Args:
-        buffer: The whole file.
-
-    Returns:
-        Its weights and what it states: everything but, in releases 0.4 and 0.5, the alphabet. Weights of eight bits
-        become the floats that they stand for.
-
-    Raises:
-        ModelFileError: The file is damaged, or no model of a supported release.
-        ImportError: The package `tflite` is not installed.
-    """
+    """Read a .tflite file, float or with quantized weights."""
     model = LiteModel(buffer)
     _check_plain(model)
     weights = _read_weights(model)

@@ -89,18 +89,7 @@ def convert_deepspeech(
 
 
 def read_model(source: str | Path) -> ModelFacts:
-    """Read a model file of any kind.
-
-    Args:
-        source: As of `convert_deepspeech`.
-
-    Returns:
-        Its weights, and what it states.
-
-    Raises:
-        FileNotFoundError: The source, or a file that belongs to it, is missing.
-        ModelFileError: The file is damaged, hostile or of another kind; the message names it.
-    """
+    """Read a model file of any kind."""
     path = Path(source)
     try:
         prefix = find_prefix(path)
@@ -117,17 +106,7 @@ def read_model(source: str | Path) -> ModelFacts:
 def complete_facts(
     facts: ModelFacts, source: str, version: str | None, alphabet: str | Path | Sequence[str] | None
 ) -> None:
-    """Fill in what a file does not state.
-
-    Args:
-        facts: What it states; changed in place.
-        source: What messages call the file.
-        version: As of `convert_deepspeech`.
-        alphabet: As of `convert_deepspeech`.
-
-    Raises:
-        ValueError: Something is missing, or contradicts the file.
-    """
+    """Fill in what a file does not state."""
     possible = facts.releases
     if version is not None:
         release = find_release(version)
@@ -179,14 +158,7 @@ def complete_facts(
 def build_model(
     facts: ModelFacts,
 ) -> tuple[DeepSpeechForCTC, DeepSpeechFeatureExtractor, Wav2Vec2CTCTokenizer]:
-    """Build what a converted folder holds.
-
-    Args:
-        facts: Complete ones.
-
-    Returns:
-        The model, in evaluation mode, its feature extractor and its tokenizer.
-    """
+    """Build what a converted folder holds."""
     _, hidden, outputs = check_weights(facts.weights)
     config = DeepSpeechConfig(
         input_size=facts.input_size,

@@ -8,21 +8,14 @@ from dataclasses import dataclass
 class Release:
     """The facts of a release that its checkpoints do not state.
 
-    Args:
-        name: "0.4" and so on; "coqui" for all releases of Coqui STT.
-        variables: Which names its variables have, see `convert_weights.VARIABLES`.
-        mfcc: Its front end, as of `DeepSpeechFeatureExtractor`.
-        upper_frequency: Upper end of the mel channels in Hz; None for half the sampling rate.
-        forget_bias: What its LSTM adds to the bias of the forget gate while running.
-
     Source: mozilla/DeepSpeech v0.4.1, v0.5.1, v0.6.1, v0.7.4, v0.9.3; coqui-ai/STT v1.4.0.
     """
 
-    name: str
-    variables: str
-    mfcc: str
-    upper_frequency: float | None
-    forget_bias: float
+    name: str  # "0.4" and so on; "coqui" for all releases of Coqui STT
+    variables: str  # which names its variables have, see `convert_weights.VARIABLES`
+    mfcc: str  # its front end, as of `DeepSpeechFeatureExtractor`
+    upper_frequency: float | None  # upper end of the mel channels in Hz; None for half the sampling rate
+    forget_bias: float  # what its LSTM adds to the bias of the forget gate while running
 
 
 RELEASES = {
@@ -47,18 +40,8 @@ RELU_CLIP = 20.0
 def find_release(version: str) -> Release:
     """Return the release that a version belongs to.
 
-    Args:
-        version: For example "0.4.1", "v0.9.3", "0.9"; "coqui" or a version of Coqui STT, "0.10" to "1.4".
-
-    Returns:
-        The release.
-
-    Raises:
-        ValueError: There is no such version, or it is too old: releases before 0.4 have other features.
-
-    Example:
-        >>> find_release("0.4.1").mfcc, find_release("1.4.0").name
-        ('python_speech_features', 'coqui')
+    >>> find_release("0.4.1").mfcc, find_release("1.4.0").name
+    ('python_speech_features', 'coqui')
     """
     known = "0.4 to 0.9 of DeepSpeech, or 'coqui' for Coqui STT"
     if version.lower() == "coqui":

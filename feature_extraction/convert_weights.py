@@ -27,17 +27,7 @@ VARIABLES = {
 
 
 def find_variables(present: Collection[str]) -> tuple[str, dict[str, str]]:
-    """Find out which names a file uses.
-
-    Args:
-        present: Names of its variables or constants; others beside them, such as an optimizer's, do not matter.
-
-    Returns:
-        A key of `VARIABLES`, and the names.
-
-    Raises:
-        ModelFileError: They are not those of a DeepSpeech model, or of one with layer normalization.
-    """
+    """Find out which names a file uses."""
     if any("LayerNorm" in name for name in present):
         raise ModelFileError("the model has layer normalization (--layer_norm), which is not supported")
     for style, names in VARIABLES.items():
@@ -48,17 +38,7 @@ def find_variables(present: Collection[str]) -> tuple[str, dict[str, str]]:
 
 
 def check_weights(weights: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
-    """Check that the weights fit each other.
-
-    Args:
-        weights: `w1` … `w6`, `b1` … `b6`, `lstm_kernel`, `lstm_bias`, in TensorFlow's layout: (in, out).
-
-    Returns:
-        Size of a window of frames, number of hidden units, number of outputs.
-
-    Raises:
-        ModelFileError: A shape or a type is wrong, or a value is not finite.
-    """
+    """Check that the weights fit each other."""
     for name in ("w1", "w2", "w6"):
         if weights[name].ndim != 2:
             raise ModelFileError(f"{name} has the shape {weights[name].shape}, which no DeepSpeech model has")
@@ -81,18 +61,7 @@ def check_weights(weights: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
 
 
 def to_state_dict(weights: Mapping[str, np.ndarray], forget_bias: float) -> dict[str, torch.Tensor]:
-    """Bring checked weights into torch's layout.
-
-    TensorFlow keeps the LSTM in one matrix (2 * hidden, 4 * hidden), inputs above recurrence, gates in the order i, j,
-    f, o; torch in two matrices, gates in the order i, f, j, o. The forget bias is added here, for good.
-
-    Args:
-        weights: As of `check_weights`.
-        forget_bias: What the original adds to the forget gate while running.
-
-    Returns:
-        The parameters of a `DeepSpeechModel`.
-    """
+    """Bring checked weights into torch's layout."""
     state = {}
     for layer in DENSE_LAYERS:
         state[f"layer_{layer}.weight"] = _tensor(weights[f"w{layer}"].T)

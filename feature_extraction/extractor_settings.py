@@ -15,19 +15,8 @@ def check_streams(
 ) -> dict[str, dict[str, Any]]:
     """Check streams and the entries of their encoders against each other.
 
-    Args:
-        streams: Names of the streams.
-        encoders: By stream its entry; `None` for none.
-
-    Returns:
-        A copy of the entries.
-
-    Raises:
-        ValueError: If a stream has no name or entry, or an entry no stream or unknown keys.
-
-    Example:
-        >>> check_streams(("mel", "words"), {"words": {"name_or_path": "you/words"}})
-        {'words': {'name_or_path': 'you/words'}}
+    >>> check_streams(("mel", "words"), {"words": {"name_or_path": "you/words"}})
+    {'words': {'name_or_path': 'you/words'}}
     """
     if isinstance(streams, str) or not streams or len(set(streams)) != len(streams):
         raise ValueError(f'streams={streams!r}: give the streams once each in a tuple, for example ("mel",).')
@@ -57,17 +46,7 @@ def check_streams(
 
 
 def check_numbers(*, n_fft: int, win_length: int, num_mel_bins: int, **others: int) -> None:
-    """Check the numbers that spectra depend on.
-
-    Args:
-        n_fft: Length of the transform, in samples.
-        win_length: Length of the window, in samples.
-        num_mel_bins: Number of mel filters.
-        others: Further numbers that must be whole and at least 1.
-
-    Raises:
-        ValueError: If one is no such number, or they do not fit each other.
-    """
+    """Check the numbers that spectra depend on."""
     for name, value in {"n_fft": n_fft, "win_length": win_length, "num_mel_bins": num_mel_bins, **others}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name}={value!r}: must be a whole number of 1 or more.")
@@ -82,15 +61,7 @@ def check_numbers(*, n_fft: int, win_length: int, num_mel_bins: int, **others: i
 
 
 def check_normalization(dynamic_range: float | None, clip_normalization: str) -> None:
-    """Check what is done to a clip's log-mel energies.
-
-    Args:
-        dynamic_range: In dB, or `None` for no floor.
-        clip_normalization: What is subtracted.
-
-    Raises:
-        ValueError: If the range is no positive number, or the normalization unknown.
-    """
+    """Check what is done to a clip's log-mel energies."""
     if clip_normalization not in CLIP_NORMALIZATIONS:
         raise ValueError(f"clip_normalization={clip_normalization!r}: choose one of {', '.join(CLIP_NORMALIZATIONS)}.")
     numeric = isinstance(dynamic_range, int | float) and not isinstance(dynamic_range, bool)
@@ -103,21 +74,8 @@ def check_padding(
 ) -> int | None:
     """Check how a batch is to be formed.
 
-    Args:
-        padding: As of `SERFeatureExtractor.__call__`, as all that follows.
-        max_length: A number of frames.
-        truncation: Whether longer clips are cut.
-        return_tensors: Kind of arrays.
-
-    Returns:
-        The number of frames to pad to, if it is fixed.
-
-    Raises:
-        ValueError: If one is unknown, or they contradict each other.
-
-    Example:
-        >>> check_padding("max_length", 80, True, "pt"), check_padding(True, None, False, None)
-        (80, None)
+    >>> check_padding("max_length", 80, True, "pt"), check_padding(True, None, False, None)
+    (80, None)
     """
     if padding not in (True, False, "longest", "max_length", "do_not_pad"):
         raise ValueError(f'padding={padding!r}: choose True or "longest", "max_length", False or "do_not_pad".')

@@ -28,21 +28,12 @@ FRAMINGS = ("training", "native")
 
 @dataclass(frozen=True)
 class FrontEnd(ABC):
-    """What both front ends share: frames are cut, transformed and padded into a batch.
+    """What both front ends share: frames are cut, transformed and padded into a batch."""
 
-    Args:
-        sampling_rate: Of the waveforms, in Hz.
-        win_length: Length of a frame, in samples.
-        hop_length: Step between frames, in samples.
-        num_coefficients: Coefficients of a frame.
-        framing: "training" cuts frames as the training code does, "native" as the C++ client does, which always adds
-            one last frame of what remains, padded with zeros.
-    """
-
-    sampling_rate: int = 16_000
-    win_length: int = 512
-    hop_length: int = 320
-    num_coefficients: int = 26
+    sampling_rate: int = 16_000  # of the waveforms, in Hz
+    win_length: int = 512  # length of a frame, in samples
+    hop_length: int = 320  # step between frames, in samples
+    num_coefficients: int = 26  # coefficients of a frame
     framing: str = "training"
 
     def __post_init__(self) -> None:
@@ -68,15 +59,7 @@ class FrontEnd(ABC):
 
     @abstractmethod
     def tape(self, samples: torch.Tensor, previous: torch.Tensor | None = None) -> torch.Tensor:
-        """Turn samples into what frames are cut from.
-
-        Args:
-            samples: (samples,), in [-1, 1).
-            previous: The sample before the first, (1,), where these samples continue others; None at a clip's start.
-
-        Returns:
-            (samples,), float64.
-        """
+        """Turn samples into what frames are cut from."""
 
     @abstractmethod
     def transform(self, frames: torch.Tensor) -> torch.Tensor:
@@ -84,15 +67,7 @@ class FrontEnd(ABC):
 
     @torch.no_grad()
     def coefficients(self, tape: torch.Tensor, frames: int) -> torch.Tensor:
-        """Compute the first frames of a tape, which counts as zero after its end.
-
-        Args:
-            tape: (samples,), float64, as `tape` returns it.
-            frames: Number of frames.
-
-        Returns:
-            Coefficients (frames, num_coefficients), float64.
-        """
+        """Compute the first frames of a tape, which counts as zero after its end."""
         output = tape.new_empty(frames, self.num_coefficients)
         if frames == 0:
             return output
@@ -108,15 +83,7 @@ class FrontEnd(ABC):
 
     @torch.no_grad()
     def __call__(self, waveforms: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
-        """Compute the coefficients of clips of any length.
-
-        Args:
-            waveforms: One tensor (samples,) per clip, in [-1, 1), all on one device.
-
-        Returns:
-            Coefficients (batch, frames, num_coefficients), float32, zero after a clip's end; each clip's number of
-            frames, which may be 0.
-        """
+        """Compute the coefficients of clips of any length."""
         lengths = [self.num_frames(len(waveform)) for waveform in waveforms]
         device = waveforms[0].device
         # Apple's GPUs know no float64.
@@ -131,30 +98,17 @@ class FrontEnd(ABC):
 class SpeechFeaturesMFCC(FrontEnd):
     """The features of DeepSpeech 0.4: `mfcc` of the package python_speech_features.
 
-    Pre-emphasis, a Hamming window, 26 triangular filters on the power spectrum, the logarithm, a discrete cosine
-    transform and liftering; the first coefficient is replaced by the frame's log energy. Samples count at the scale of
-    16-bit integers, unrounded.
-
-    Args:
-        sampling_rate: Of the waveforms, in Hz.
-        win_length: Length of a frame, in samples.
-        hop_length: Step between frames, in samples.
-        num_coefficients: Coefficients of a frame, at most the 26 filters.
-        framing: See `FrontEnd`.
-        floor: What energies of exactly zero count as: "training" (2.2e-16) or "native" (1.2e-38).
-
     Source: mozilla/DeepSpeech v0.4.1, `util/audio.py`; python_speech_features 0.6; `native_client/deepspeech.cc`.
 
-    Example:
-        >>> import torch
-        >>> features, lengths = SpeechFeaturesMFCC()([torch.zeros(16000), torch.zeros(100)])
-        >>> features.shape, lengths, round(features[0, 0, 0].item(), 2)
-        (torch.Size([2, 50, 26]), [50, 1], -36.04)
+    >>> import torch
+    >>> features, lengths = SpeechFeaturesMFCC()([torch.zeros(16000), torch.zeros(100)])
+    >>> features.shape, lengths, round(features[0, 0, 0].item(), 2)
+    (torch.Size([2, 50, 26]), [50, 1], -36.04)
     """
 
     NUM_FILTERS = 26
 
-    floor: str = "training"
+    floor: str = "training"  # what energies of exactly zero count as: "training" (2.2e-16) or "native" (1.2e-38)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -196,35 +150,20 @@ class SpeechFeaturesMFCC(FrontEnd):
 class TensorFlowMFCC(FrontEnd):
     """The features of DeepSpeech 0.5 to 0.9: TensorFlow's `AudioSpectrogram` and `Mfcc` kernels.
 
-    A periodic Hann window, 40 channels on the amplitude spectrum (not on its square), the logarithm and a discrete
-    cosine transform without liftering, whose first row is not divided by √2.
-
-    Args:
-        sampling_rate: Of the waveforms, in Hz.
-        win_length: Length of a frame, in samples.
-        hop_length: Step between frames, in samples.
-        num_coefficients: Coefficients of a frame.
-        framing: See `FrontEnd`; as in training, a clip shorter than a frame has none.
-        lower_frequency: Lower end of the lowest channel, in Hz.
-        upper_frequency: Upper end of the highest channel, in Hz; `None` for half the sampling rate, as since release
-            0.7. Releases 0.5 and 0.6 use 4000 Hz; some channels then hold no bin and stay at the floor, as they must.
-        num_mel_bins: Number of channels.
-
     Source: mozilla/DeepSpeech v0.9.3, `util/feeding.py`; TensorFlow `core/kernels/spectrogram.cc`, `mfcc.cc`,
-    `mfcc_mel_filterbank.cc`, `mfcc_dct.cc`.
+        `mfcc_mel_filterbank.cc`, `mfcc_dct.cc`.
 
-    Example:
-        >>> import torch
-        >>> features, lengths = TensorFlowMFCC()([torch.zeros(16000), torch.zeros(100)])
-        >>> features.shape, lengths, round(features[0, 0, 0].item(), 2)
-        (torch.Size([2, 49, 26]), [49, 0], -247.14)
+    >>> import torch
+    >>> features, lengths = TensorFlowMFCC()([torch.zeros(16000), torch.zeros(100)])
+    >>> features.shape, lengths, round(features[0, 0, 0].item(), 2)
+    (torch.Size([2, 49, 26]), [49, 0], -247.14)
     """
 
     FLOOR = 1e-12
 
-    lower_frequency: float = 20.0
+    lower_frequency: float = 20.0  # lower end of the lowest channel, in Hz
     upper_frequency: float | None = None
-    num_mel_bins: int = 40
+    num_mel_bins: int = 40  # number of channels
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -262,20 +201,12 @@ class TensorFlowMFCC(FrontEnd):
 def context_windows(features: torch.Tensor, context_size: int = 9) -> torch.Tensor:
     """Put every frame between its neighbors, oldest first.
 
-    Args:
-        features: Frames (batch, frames, size), those on the edges included: nothing is padded.
-        context_size: Neighbors on either side.
-
-    Returns:
-        Windows (batch, frames - 2 * context_size, (2 * context_size + 1) * size).
-
     Source: mozilla/DeepSpeech v0.4.1, `util/feeding.py`.
 
-    Example:
-        >>> import torch
-        >>> context_windows(torch.arange(4.0)[None, :, None], context_size=1)
-        tensor([[[0., 1., 2.],
-                 [1., 2., 3.]]])
+    >>> import torch
+    >>> context_windows(torch.arange(4.0)[None, :, None], context_size=1)
+    tensor([[[0., 1., 2.],
+             [1., 2., 3.]]])
     """
     windows = features.unfold(1, 2 * context_size + 1, 1)  # (batch, frames, size, window)
     return windows.transpose(2, 3).flatten(2)  # (batch, frames, window * size)

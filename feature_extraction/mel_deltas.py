@@ -50,25 +50,10 @@ def log_mel_deltas(
 ) -> tuple[torch.Tensor, list[int]]:
     """Log-mel energies, deltas and delta-deltas side by side, padded to the longest clip.
 
-    Args:
-        waveforms: One tensor (samples,) per clip, float32, at least one sample long, all on one device.
-        sampling_rate: Of the waveforms, in Hz.
-        n_fft: Length of the transform whose bins the mel filters are defined on, in samples; even.
-        win_length: Length of the Hann window, in samples; at most `n_fft`.
-        hop_length: Step between frames, in samples.
-        num_mel_bins: Number of mel filters between 0 Hz and half the sampling rate.
-        dynamic_range: As of `normalize_clip`, which is applied before the derivatives are taken.
-        clip_normalization: Likewise.
-
-    Returns:
-        Features (batch, frames, 3 * num_mel_bins), zero after a clip's end, in the order log-mel (dB), delta (dB per
-        frame), delta-delta (dB per frame²); and each clip's number of frames.
-
-    Example:
-        >>> import torch
-        >>> features, lengths = log_mel_deltas([torch.randn(16000), torch.randn(800)])
-        >>> features.shape, lengths
-        (torch.Size([2, 41, 384]), [41, 3])
+    >>> import torch
+    >>> features, lengths = log_mel_deltas([torch.randn(16000), torch.randn(800)])
+    >>> features.shape, lengths
+    (torch.Size([2, 41, 384]), [41, 3])
     """
     energies = log_mel(
         waveforms,
@@ -100,24 +85,10 @@ def log_mel(
 ) -> list[torch.Tensor]:
     """Mel energies in dB: librosa's `power_to_db(melspectrogram(y, ...), ref=1, amin=1e-10, top_db=None)`.
 
-    Frame m is centred on sample `m * hop_length`; samples before the start and after the end count as zero.
-
-    Args:
-        waveforms: One tensor (samples,) per clip, float32, at least one sample long, all on one device.
-        sampling_rate: Of the waveforms, in Hz.
-        n_fft: Length of the transform whose bins the mel filters are defined on, in samples; even.
-        win_length: Length of the Hann window, in samples; at most `n_fft`.
-        hop_length: Step between frames, in samples.
-        num_mel_bins: Number of mel filters between 0 Hz and half the sampling rate.
-
-    Returns:
-        For each clip its energies (frames, num_mel_bins), -100 dB and above, with `1 + samples // hop_length` frames.
-
-    Example:
-        >>> import torch
-        >>> (energies,) = log_mel([torch.zeros(16000)])
-        >>> energies.shape, energies.unique().tolist()
-        (torch.Size([41, 128]), [-100.0])
+    >>> import torch
+    >>> (energies,) = log_mel([torch.zeros(16000)])
+    >>> energies.shape, energies.unique().tolist()
+    (torch.Size([41, 128]), [-100.0])
     """
     frames, starts, lengths = _frame_list(waveforms, n_fft, win_length, hop_length)
     with _full_precision(frames.device):
@@ -131,31 +102,13 @@ def normalize_clip(
 ) -> torch.Tensor:
     """Take out of a clip's log-mel energies what is the recording's rather than the speaker's.
 
-    A factor g on the waveform, the distance to the microphone, adds 20 log₁₀ g to every energy; a linear filter, the
-    microphone or the room, adds its gain in each band. A mean over the clip has the same term in it, so
-
-        x[t, b] - Σ_τ Σ_β x[τ, β] / (T B)    ("level")    is the same for any g,
-        x[t, b] - Σ_τ x[τ, b] / T            ("band")     is the same for any filter shorter than a frame.
-
-    That holds where no energy lies at the floor of -100 dB, which does not move with g. The floor at `dynamic_range`
-    below the clip's loudest energy does, m = max_{τ,β} x[τ, β]: max(x[t, b], m - r); with it silence has one level
-    however it was recorded. What is lost is loudness where it meant something: clips of one unmoved microphone.
-
-    Args:
-        energies: Of one clip, in dB, (frames, bands).
-        dynamic_range: r, in dB, positive; `None` for no floor but the common one.
-        clip_normalization: `"none"`, `"level"` or `"band"`.
-
-    Returns:
-        Energies in dB, (frames, bands); the argument itself if there is nothing to do.
-
     Source: for "band", Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
-    speaker identification and verification", 1974, there of cepstra; for the floor, librosa's `power_to_db(top_db=r)`.
+        speaker identification and verification", 1974, there of cepstra; for the floor, librosa's
+        `power_to_db(top_db=r)`.
 
-    Example:
-        >>> energies = torch.tensor([[-90.0, -30.0], [-20.0, -10.0]])
-        >>> normalize_clip(energies, dynamic_range=60.0, clip_normalization="level").tolist()
-        [[-37.5, 2.5], [12.5, 22.5]]
+    >>> energies = torch.tensor([[-90.0, -30.0], [-20.0, -10.0]])
+    >>> normalize_clip(energies, dynamic_range=60.0, clip_normalization="level").tolist()
+    [[-37.5, 2.5], [12.5, 22.5]]
     """
     if dynamic_range is not None:
         energies = energies.clamp(min=energies.max() - dynamic_range)
@@ -170,25 +123,10 @@ def normalize_clip(
 def deltas(energies: torch.Tensor) -> torch.Tensor:
     """First and second time derivatives: librosa's `feature.delta(width=9, order=1 | 2, mode="nearest")`.
 
-    Both are Savitzky-Golay filters: the derivative, at its centre, of the polynomial that fits the nine frames t-4 ..
-    t+4 best. With `Σ k² = 60` and `Σ k⁴ = 708` over k = -4 .. 4 the least squares are solved by
-
-        slope of the best line:          Σ k x[t+k] / 60
-        curvature of the best parabola:  Σ 2 (k² - 60/9) x[t+k] / (708 - 60²/9) = Σ (3k² - 20) x[t+k] / 462
-
-    Beyond its ends a clip counts as constant, so any number of frames will do.
-
-    Args:
-        energies: Features (frames, size) of one clip.
-
-    Returns:
-        Derivatives (frames, 2 * size), all first ones before all second ones.
-
-    Example:
-        >>> import torch
-        >>> parabola = torch.arange(20.0)[:, None] ** 2
-        >>> [round(value, 3) for value in deltas(parabola)[10].tolist()]
-        [20.0, 2.0]
+    >>> import torch
+    >>> parabola = torch.arange(20.0)[:, None] ** 2
+    >>> [round(value, 3) for value in deltas(parabola)[10].tolist()]
+    [20.0, 2.0]
     """
     frames, size = energies.shape
     spans = ceil(frames / DELTA_SPAN)
@@ -209,15 +147,7 @@ def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
 def _frame_list(
     waveforms: Sequence[torch.Tensor], n_fft: int, win_length: int, hop_length: int
 ) -> tuple[torch.Tensor, list[int], list[int]]:
-    """Cut all clips into one list of overlapping frames, without copying any frame.
-
-    The clips are laid one after another on a common tape, each from a multiple of the hop, with zeros around it: then
-    one strided view of the tape holds the frames of all of them (and, if the window is longer than the hop, some that
-    straddle two clips and are ignored).
-
-    Returns:
-        Frames (rows, win_length), the row of each clip's first frame, each clip's number of frames.
-    """
+    """Cut all clips into one list of overlapping frames, without copying any frame."""
     lengths = [1 + len(waveform) // hop_length for waveform in waveforms]
     straddling = ceil(win_length / hop_length) - 1
     starts = [0]
@@ -277,23 +207,7 @@ def _mel_blocks(
 
 
 def _mel_weights(sampling_rate: int, n_fft: int, win_length: int, num_mel_bins: int) -> tuple[int, np.ndarray]:
-    """Mel filters for the shortest transform that determines the energies exactly.
-
-    Let `P[k]` be the powers of a frame of w samples in a transform of N points and `r[l]` its autocorrelation. A mel
-    energy is
-
-        Σ_k W[k] P[k] = Σ_l c[l] r[l],   c[l] = Σ_k W[k] cos(2πkl/N),   |l| < w,
-
-    because `P` is the cosine transform of `r` and `r` has no lags from w on. A transform of n points, n ≥ 2w - 1,
-    holds the same lags without overlap, so weights V on its bins serve as well whose cosine transform is c for |l| <
-    w. The lags from w to n - w are free: there c is faded into its own mirror image `c[n - l]` by the integral of a
-    Kaiser window. A smooth transform has compact weights: V exceeds the triangle W by some 33 bins on either side
-    before it falls to 1e-12 of its peak.
-
-    Returns:
-        The length n (`n_fft` halved while 2.5 windows still fit, which leaves the fading room enough), and the weights
-        (n // 2 + 1, num_mel_bins), float64.
-    """
+    """Mel filters for the shortest transform that determines the energies exactly."""
     filters = mel_filter_bank(
         num_frequency_bins=n_fft // 2 + 1,
         num_mel_filters=num_mel_bins,

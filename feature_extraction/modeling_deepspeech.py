@@ -29,34 +29,20 @@ LSTMState = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass
 class DeepSpeechState:
-    """What one part of an utterance hands on to the next.
-
-    Args:
-        hidden: Output of the LSTM at the last frame, (batch, hidden_size); None before its first.
-        cell: Its cell at the last frame, (batch, hidden_size); None before its first.
-        context: Frames that later ones still need beside them, (batch, up to 2 * context_size, input_size); None
-            after the end of an utterance.
-    """
+    """What one part of an utterance hands on to the next."""
 
     hidden: torch.Tensor | None = None
-    cell: torch.Tensor | None = None
+    cell: torch.Tensor | None = None  # its cell at the last frame, (batch, hidden_size); None before its first
     context: torch.Tensor | None = None
 
 
 @dataclass
 class DeepSpeechModelOutput(ModelOutput):
-    """Output of `DeepSpeechModel`.
-
-    Args:
-        last_hidden_state: Output of the last layer that was computed, (batch, frames, its size).
-        hidden_states: With `output_hidden_states`, the windows that the first layer sees and then the output of every
-            layer that was computed, so that `hidden_states[5]` is the fifth layer's; the layers have names too.
-        state: With `return_state`, what the next part of the utterance needs.
-    """
+    """Output of `DeepSpeechModel`."""
 
     last_hidden_state: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    state: DeepSpeechState | None = None
+    state: DeepSpeechState | None = None  # with `return_state`, what the next part of the utterance needs
 
     @property
     def layer_1(self) -> torch.Tensor:
@@ -98,40 +84,22 @@ class DeepSpeechModelOutput(ModelOutput):
 
 @dataclass
 class DeepSpeechCTCOutput(ModelOutput):
-    """Output of `DeepSpeechForCTC`.
+    """Output of `DeepSpeechForCTC`."""
 
-    Args:
-        loss: With labels, the CTC loss, a scalar.
-        logits: Scores before the softmax, (batch, frames, vocab_size).
-        hidden_states: As of `DeepSpeechModelOutput`.
-        state: As of `DeepSpeechModelOutput`.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    state: DeepSpeechState | None = None
+    loss: torch.FloatTensor | None = None  # with labels, the CTC loss, a scalar
+    logits: torch.FloatTensor | None = None  # scores before the softmax, (batch, frames, vocab_size)
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None  # as of `DeepSpeechModelOutput`
+    state: DeepSpeechState | None = None  # as of `DeepSpeechModelOutput`
 
 
 class DeepSpeechLSTM(nn.LSTM):
     """An LSTM of one layer and one direction that reads single clips frame by frame where that is faster.
 
-    At every call torch's kernel for CPUs first rearranges all of the weights, 134 MB at the released size. In a batch
-    that is little; a single clip loses the time of 60 frames, and a stream that of 60 frames for every chunk.
-
-    Parameters, arguments and results are those of `torch.nn.LSTM` with `batch_first=True`; the two ways differ by
-    rounding, 1e-6.
-
-    Args:
-        input_size: Features of a frame.
-        hidden_size: Units.
-
-    Example:
-        >>> lstm = DeepSpeechLSTM(8, 16)
-        >>> with torch.no_grad():
-        ...     output, (hidden, cell) = lstm(torch.randn(1, 5, 8))
-        >>> output.shape, hidden.shape
-        (torch.Size([1, 5, 16]), torch.Size([1, 1, 16]))
+    >>> lstm = DeepSpeechLSTM(8, 16)
+    >>> with torch.no_grad():
+    ...     output, (hidden, cell) = lstm(torch.randn(1, 5, 8))
+    >>> output.shape, hidden.shape
+    (torch.Size([1, 5, 16]), torch.Size([1, 1, 16]))
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -140,15 +108,7 @@ class DeepSpeechLSTM(nn.LSTM):
     def forward(
         self, input: torch.Tensor | nn.utils.rnn.PackedSequence, hx: LSTMState | None = None
     ) -> tuple[torch.Tensor | nn.utils.rnn.PackedSequence, LSTMState]:
-        """Run over a batch of sequences.
-
-        Args:
-            input: (batch, frames, input_size), or such sequences packed.
-            hx: Hidden state and cell before the first frame, (1, batch, hidden_size) each; zeros without.
-
-        Returns:
-            Hidden states (batch, frames, hidden_size); hidden state and cell after the last frame, as `hx`.
-        """
+        """Run over a batch of sequences."""
         if self._goes_frame_by_frame(input):
             return self._frame_by_frame(input, hx)
         return super().forward(input, hx)
@@ -177,11 +137,7 @@ class DeepSpeechLSTM(nn.LSTM):
 
 
 class DeepSpeechPreTrainedModel(PreTrainedModel):
-    """What the model and its CTC form share: initialization and loading that refuses holes.
-
-    Args:
-        config: The configuration.
-    """
+    """What the model and its CTC form share: initialization and loading that refuses holes."""
 
     config_class = DeepSpeechConfig
     base_model_prefix = "deepspeech"
@@ -217,26 +173,12 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
     ) -> Self:
         """Load a checkpoint, and refuse one that does not fit.
 
-        Args:
-            pretrained_model_name_or_path: A folder, or the id of a repository on the Hub.
-            model_args: Passed on to transformers.
-            strict: Whether weights that are missing or unexpected are an error; else a warning.
-            output_loading_info: Whether to return also transformers' account of the loading.
-            kwargs: Passed on to transformers (`revision`, `dtype`, `cache_dir`, fields of the configuration, …).
-
-        Returns:
-            The model in evaluation mode; with `output_loading_info`, the pair of it and a dictionary.
-
-        Raises:
-            RuntimeError: If weights are missing, unexpected or of another size, all of them listed.
-
-        Example:
-            >>> import tempfile
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(folder)
-            ...     model = DeepSpeechModel.from_pretrained(folder)
-            >>> model.config.hidden_size
-            16
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(folder)
+        ...     model = DeepSpeechModel.from_pretrained(folder)
+        >>> model.config.hidden_size
+        16
         """
         model, info = super().from_pretrained(
             pretrained_model_name_or_path,
@@ -391,10 +333,7 @@ class DeepSpeechModel(DeepSpeechPreTrainedModel):
         state: DeepSpeechState | None,
         final: bool,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Surround the frames by their context; return the windows and what the next part needs of the features.
-
-        Outside of an utterance there are zeros: zero coefficients, which are not those of silence.
-        """
+        """Surround the frames by their context; return the windows and what the next part needs of the features."""
         reach = self.config.context_size
         features = features.to(self.layer_1.weight.dtype)
         if attention_mask is not None:  # not a product: whatever stands in the padding, NaN included, must vanish
@@ -537,20 +476,7 @@ class DeepSpeechForCTC(DeepSpeechPreTrainedModel):
 def ctc_loss(
     logits: torch.Tensor, attention_mask: torch.Tensor | None, labels: torch.Tensor, config: DeepSpeechConfig
 ) -> torch.Tensor:
-    """Compute the loss of connectionist temporal classification.
-
-    Args:
-        logits: (batch, frames, vocab_size).
-        attention_mask: 1 for real frames, (batch, frames); None when all are.
-        labels: (batch, longest), padded with negative numbers.
-        config: The blank, the reduction and what to do with transcripts that are too long for their clips.
-
-    Returns:
-        A scalar, in nats.
-
-    Raises:
-        ValueError: If a label is the blank or beyond the alphabet, or there are not as many transcripts as clips.
-    """
+    """Compute the loss of connectionist temporal classification."""
     if labels.dim() != 2 or len(labels) != len(logits):
         raise ValueError(f"labels must be ({len(logits)}, longest), one row per clip, not {tuple(labels.shape)}.")
     real = labels >= 0

@@ -24,16 +24,7 @@ CLIPS_PER_PASS = 8  # what a pass keeps in memory is bounded by this many clips
 
 
 class SpeechEncoder:
-    """A frozen network, the extractor of its inputs, and the layer whose activations are taken.
-
-    Args:
-        model: The network; it is put into evaluation mode and asked for no gradients.
-        extractor: Makes its inputs from waveforms.
-        layer: Which layer's activations are the features.
-
-    Raises:
-        ValueError: If there is no such layer, or the extractor works at another rate than the streams around it.
-    """
+    """A frozen network, the extractor of its inputs, and the layer whose activations are taken."""
 
     def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, layer: int) -> None:
         self.model = model.eval().requires_grad_(False)
@@ -70,14 +61,7 @@ class SpeechEncoder:
 
     @torch.no_grad()
     def __call__(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Compute the features of clips.
-
-        Args:
-            waveforms: One tensor (samples,) per clip, float32, all on one device, to which the network is moved.
-
-        Returns:
-            For each clip its features, (frames, size), float32.
-        """
+        """Compute the features of clips."""
         if self.model.device != waveforms[0].device:
             self.model.to(waveforms[0].device)
         # Clips of like length together: less padding, and less of it in memory.
@@ -111,10 +95,7 @@ class SpeechEncoder:
 
 
 class DeepSpeechEncoder(SpeechEncoder):
-    """DeepSpeech up to one of its six layers; later layers are not computed.
-
-    Frame k is of the window of 512 samples that begins at sample 320 k; it stands at the window's center.
-    """
+    """DeepSpeech up to one of its six layers; later layers are not computed."""
 
     @property
     def layers(self) -> range:
@@ -141,11 +122,7 @@ class DeepSpeechEncoder(SpeechEncoder):
 
 
 class WaveformEncoder(SpeechEncoder):
-    """An encoder of transformers that reads waveforms through a stack of convolutions: wav2vec 2.0, HuBERT, WavLM.
-
-    Layer 0 is what enters the first transformer layer, layer n the output of the nth. A frame stands at the center of
-    the samples that the convolutions see for it.
-    """
+    """An encoder of transformers that reads waveforms through a stack of convolutions: wav2vec 2.0, HuBERT, WavLM."""
 
     @property
     def layers(self) -> range:
@@ -198,11 +175,7 @@ class WaveformEncoder(SpeechEncoder):
 
 
 class WhisperEncoder(SpeechEncoder):
-    """Whisper's encoder, cut to the clip's true frames; a longer clip than it reads at once is read in parts.
-
-    Whisper reads 30 s, filled up with zeros, in frames of 20 ms. Frame k stands at sample 320 k, where its middle
-    spectral frame does.
-    """
+    """Whisper's encoder, cut to the clip's true frames; a longer clip than it reads at once is read in parts."""
 
     @property
     def layers(self) -> range:
@@ -243,21 +216,7 @@ class WhisperEncoder(SpeechEncoder):
 
 
 def load_encoder(name_or_path: str, layer: int | None = None, **hub: Any) -> SpeechEncoder:
-    """Load a frozen encoder in full precision.
-
-    Args:
-        name_or_path: A folder, or the id of a repository on the Hub, with a DeepSpeech model of this project, or any
-            of transformers' encoders of the kinds wav2vec 2.0, HuBERT, WavLM, UniSpeech and Whisper.
-        layer: Whose activations are taken; `None` for DeepSpeech's fifth, else the last.
-        hub: `revision`, `token`, `cache_dir`, `subfolder`, `local_files_only`, `force_download`.
-
-    Returns:
-        The encoder.
-
-    Raises:
-        ValueError: If the model is of a kind that is not read here, or has no such layer.
-        OSError: If there is no such model.
-    """
+    """Load a frozen encoder in full precision."""
     kind = _model_type(name_or_path, **hub)
     if kind == "deepspeech":
         # Weights stored in half precision would otherwise be computed with as such.
@@ -289,18 +248,9 @@ def _model_type(name_or_path: str, **hub: Any) -> str:
 def interpolate(frames: torch.Tensor, centers: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
     """Bring frames to other times: linear between neighbors, constant outside.
 
-    Args:
-        frames: Features, (frames, size).
-        centers: Where the frames stand, evenly spaced and rising, in samples, (frames,).
-        times: Where features are wanted, in samples, (wanted,).
-
-    Returns:
-        Features, (wanted, size).
-
-    Example:
-        >>> frames = torch.tensor([[0.0], [10.0]])
-        >>> interpolate(frames, torch.tensor([100.0, 200.0]), torch.tensor([0.0, 150.0, 180.0, 999.0])).tolist()
-        [[0.0], [5.0], [8.0], [10.0]]
+    >>> frames = torch.tensor([[0.0], [10.0]])
+    >>> interpolate(frames, torch.tensor([100.0, 200.0]), torch.tensor([0.0, 150.0, 180.0, 999.0])).tolist()
+    [[0.0], [5.0], [8.0], [10.0]]
     """
     if len(frames) == 1:
         return frames.expand(len(times), -1)

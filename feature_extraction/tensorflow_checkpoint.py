@@ -26,40 +26,22 @@ STATE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a variable's value is.
+    """Where a variable's value is."""
 
-    Args:
-        code: TensorFlow's number of its type.
-        shape: Its shape.
-        shard: Number of the shard.
-        offset: In the shard, in bytes.
-        size: In bytes.
-        crc: Masked CRC-32C of the value.
-        whole: Whether the value is stored in one piece.
-    """
-
-    code: int
-    shape: list[int]
-    shard: int
-    offset: int
-    size: int
-    crc: int
-    whole: bool
+    code: int  # TensorFlow's number of its type
+    shape: list[int]  # its shape
+    shard: int  # number of the shard
+    offset: int  # in the shard, in bytes
+    size: int  # in bytes
+    crc: int  # masked CRC-32C of the value
+    whole: bool  # whether the value is stored in one piece
 
 
 class Checkpoint:
     """The variables of a checkpoint, read when asked for and checked against their checksums.
 
-    Args:
-        prefix: Path of the checkpoint without `.index` and `.data-00000-of-00001`; see `find_prefix`.
-
-    Raises:
-        FileNotFoundError: A file of it is missing.
-        ModelFileError: The index is damaged.
-        ImportError: The package for the checksums is not installed.
-
     Source: TensorFlow 1.15 `core/util/tensor_bundle/tensor_bundle.{h,cc}`, `core/protobuf/tensor_bundle.proto`,
-    `core/lib/io/{format,table,block}.cc`.
+        `core/lib/io/{format,table,block}.cc`.
     """
 
     def __init__(self, prefix: Path) -> None:
@@ -83,18 +65,7 @@ class Checkpoint:
                 self.entries[name] = _read_entry(reader, value, name)
 
     def read(self, name: str) -> np.ndarray:
-        """Return the value of a variable.
-
-        Args:
-            name: Of the variable.
-
-        Returns:
-            A read-only view of the shard.
-
-        Raises:
-            FileNotFoundError: The shard is missing.
-            ModelFileError: The value is damaged: it lies outside of its shard, or its checksum is another.
-        """
+        """Return the value of a variable."""
         entry, what = self.entries[name], f"the variable {name!r}"
         if not entry.whole:
             raise ModelFileError(f"{what} is stored in slices, which no release of DeepSpeech does")
@@ -171,18 +142,7 @@ class Checkpoint:
 
 
 def find_prefix(source: Path) -> Path | None:
-    """Find the checkpoint that a path means.
-
-    Args:
-        source: A folder, a prefix, or one of the checkpoint's files.
-
-    Returns:
-        The prefix; None if the path means no checkpoint.
-
-    Raises:
-        FileNotFoundError: The folder's text file names a checkpoint that is not in the folder.
-        ModelFileError: The folder holds several checkpoints, and no text file says which one is meant.
-    """
+    """Find the checkpoint that a path means."""
     if source.is_dir():
         return _prefix_in_folder(source)
     stem = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", source.name)

@@ -28,19 +28,7 @@ class ModelFileError(ValueError):
 
 
 def map_file(path: str | os.PathLike[str]) -> memoryview:
-    """Map a file into memory, read only.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its bytes; they stay valid as long as something refers to them.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        IsADirectoryError: The path is a folder.
-        ModelFileError: The file is empty.
-    """
+    """Map a file into memory, read only."""
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise ModelFileError("the file is empty (0 bytes); fetch it anew")
@@ -50,21 +38,8 @@ def map_file(path: str | os.PathLike[str]) -> memoryview:
 def cut(buffer: memoryview, offset: int, length: int, what: str) -> memoryview:
     """Return a part of a buffer.
 
-    Args:
-        buffer: The bytes.
-        offset: Where the part begins.
-        length: Its number of bytes.
-        what: What messages call it.
-
-    Returns:
-        A view of exactly `length` bytes.
-
-    Raises:
-        ModelFileError: The part does not lie inside.
-
-    Example:
-        >>> bytes(cut(memoryview(b"abcdef"), 2, 3, "the name"))
-        b'cde'
+    >>> bytes(cut(memoryview(b"abcdef"), 2, 3, "the name"))
+    b'cde'
     """
     if offset < 0 or length < 0 or offset + length > len(buffer):
         raise ModelFileError(
@@ -77,21 +52,8 @@ def cut(buffer: memoryview, offset: int, length: int, what: str) -> memoryview:
 def array(buffer: memoryview, dtype: np.dtype, shape: Sequence[int], what: str) -> np.ndarray:
     """View bytes as an array.
 
-    Args:
-        buffer: At least as many bytes as the array has.
-        dtype: Of its elements.
-        shape: Of the array.
-        what: What messages call it.
-
-    Returns:
-        A read-only view.
-
-    Raises:
-        ModelFileError: The shape is impossible, or there are fewer bytes.
-
-    Example:
-        >>> array(memoryview(bytes(8)), np.dtype("<f4"), (1, 2), "w").tolist()
-        [[0.0, 0.0]]
+    >>> array(memoryview(bytes(8)), np.dtype("<f4"), (1, 2), "w").tolist()
+    [[0.0, 0.0]]
     """
     size = count(shape, what)
     values = np.frombuffer(cut(buffer, 0, size * dtype.itemsize, what), dtype, size)
@@ -99,18 +61,7 @@ def array(buffer: memoryview, dtype: np.dtype, shape: Sequence[int], what: str) 
 
 
 def count(shape: Sequence[int], what: str) -> int:
-    """Return the number of elements of a shape.
-
-    Args:
-        shape: The dimensions.
-        what: What messages call it.
-
-    Returns:
-        Their product, which may be far more than fits anywhere: check before use.
-
-    Raises:
-        ModelFileError: A dimension is negative, or there are too many.
-    """
+    """Return the number of elements of a shape."""
     if len(shape) > MOST_DIMENSIONS or any(size < 0 for size in shape):
         raise ModelFileError(f"{what} has the impossible shape {list(shape[:MOST_DIMENSIONS])}; the file is damaged")
     return math.prod(int(size) for size in shape)

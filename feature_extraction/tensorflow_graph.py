@@ -19,32 +19,19 @@ MOST_REPEATED = 1 << 16
 
 @dataclass
 class Node:
-    """One operation of a graph.
+    """One operation of a graph."""
 
-    Args:
-        name: Its own.
-        op: What it does.
-        inputs: Names of the nodes that it reads.
-        attributes: Name → AttrValue, not yet read.
-    """
-
-    name: str
-    op: str
-    inputs: list[str] = field(default_factory=list)
-    attributes: dict[str, memoryview] = field(default_factory=dict)
+    name: str  # its own
+    op: str  # what it does
+    inputs: list[str] = field(default_factory=list)  # names of the nodes that it reads
+    attributes: dict[str, memoryview] = field(default_factory=dict)  # name → AttrValue, not yet read
 
 
 class FrozenGraph:
     """A frozen graph, .pb or .pbmm, told apart by content.
 
-    Args:
-        buffer: The whole file.
-
-    Raises:
-        ModelFileError: The file is neither, or damaged.
-
     Source: TensorFlow 1.15 `core/framework/{graph,node_def,attr_value,tensor}.proto`,
-    `core/util/memmapped_file_system.{h,cc,proto}`.
+        `core/util/memmapped_file_system.{h,cc,proto}`.
     """
 
     def __init__(self, buffer: memoryview) -> None:
@@ -65,18 +52,7 @@ class FrozenGraph:
         return [node for node in self.nodes if node.op in ops]
 
     def constant(self, name: str) -> np.ndarray | list[bytes] | None:
-        """Return the value of a constant.
-
-        Args:
-            name: Of the node.
-
-        Returns:
-            Its array, a view of the file where it is large; for strings a list of bytes; None if there is no such node
-            or it is no constant.
-
-        Raises:
-            ModelFileError: The constant is damaged.
-        """
+        """Return the value of a constant."""
         node = self.by_name.get(name.removesuffix(":0"))
         if node is None or node.op not in CONSTANTS:
             return None
@@ -183,11 +159,7 @@ class FrozenGraph:
         return array(self._regions[region], DATA_TYPES[code], self.shape(node), what)
 
     def _read_directory(self) -> dict[str, memoryview]:
-        """Read the directory at the end of a .pbmm; empty for a .pb.
-
-        The last eight bytes of a .pbmm say where its directory begins. A .pb may end in anything, so it is one exactly
-        if no graph is found where those bytes point to.
-        """
+        """Read the directory at the end of a .pbmm; empty for a .pb."""
         buffer = self._file
         if len(buffer) < 9:
             return {}

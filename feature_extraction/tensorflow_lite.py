@@ -32,33 +32,18 @@ CUSTOM = 32
 
 @dataclass(frozen=True)
 class Operator:
-    """One step of a model.
+    """One step of a model."""
 
-    Args:
-        code: The schema's number of the operation.
-        custom: Name of a custom operation, else empty.
-        inputs: Numbers of the tensors that it reads; -1 for one that is left out.
-        outputs: Numbers of the tensors that it writes.
-        options: Options of a custom operation, a flexbuffer.
-    """
-
-    code: int
-    custom: str
-    inputs: list[int]
-    outputs: list[int]
-    options: bytes
+    code: int  # the schema's number of the operation
+    custom: str  # name of a custom operation, else empty
+    inputs: list[int]  # numbers of the tensors that it reads; -1 for one that is left out
+    outputs: list[int]  # numbers of the tensors that it writes
+    options: bytes  # options of a custom operation, a flexbuffer
 
 
 @contextmanager
 def damaged_file(what: str) -> Iterator[None]:
-    """Turn what reading damaged flat buffers raises into a `ModelFileError`.
-
-    Args:
-        what: What is being read.
-
-    Raises:
-        ModelFileError: Something failed inside.
-    """
+    """Turn what reading damaged flat buffers raises into a `ModelFileError`."""
     try:
         yield
     except ModelFileError:
@@ -69,13 +54,6 @@ def damaged_file(what: str) -> Iterator[None]:
 
 class LiteModel:
     """The operators and constants of a .tflite file.
-
-    Args:
-        buffer: The whole file.
-
-    Raises:
-        ModelFileError: The file is damaged.
-        ImportError: The package `tflite` is not installed.
 
     Source: TensorFlow 1.12 to 2.18, `lite/schema/schema.fbs`.
     """
@@ -120,17 +98,7 @@ class LiteModel:
             return int(self._tensor(tensor).Buffer())
 
     def constant(self, tensor: int) -> np.ndarray | list[bytes] | None:
-        """Return the value of a constant.
-
-        Args:
-            tensor: Its number.
-
-        Returns:
-            Its array, quantized weights as float32; for strings a list of bytes; None if it is no constant.
-
-        Raises:
-            ModelFileError: The constant is damaged, or quantized in a way that no release does.
-        """
+        """Return the value of a constant."""
         what = f"the constant {tensor}"
         with damaged_file(what):
             record = self._tensor(tensor)
@@ -181,19 +149,7 @@ class LiteModel:
 
 
 def option(options: bytes, name: str, default: float | None = None) -> float:
-    """Read a number from the options of a custom operator.
-
-    Args:
-        options: A flexbuffer that holds a map.
-        name: The key.
-        default: What holds where the key is missing; without one that is an error.
-
-    Returns:
-        The number; truth values as 0 and 1.
-
-    Raises:
-        ModelFileError: The options are damaged, or the key is missing.
-    """
+    """Read a number from the options of a custom operator."""
     from flatbuffers import flexbuffers
 
     with damaged_file(f"the option {name!r} of a custom operator"):

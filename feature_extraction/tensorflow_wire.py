@@ -20,19 +20,8 @@ Value = int | memoryview
 def varint(buffer: memoryview, position: int) -> tuple[int, int]:
     """Read a number of variable length.
 
-    Args:
-        buffer: The bytes.
-        position: Where the number begins.
-
-    Returns:
-        The number, in [0, 2⁶⁴), and the position after it.
-
-    Raises:
-        ModelFileError: It runs past the end, or over 64 bits.
-
-    Example:
-        >>> varint(memoryview(bytes([0xAC, 0x02])), 0)
-        (300, 2)
+    >>> varint(memoryview(bytes([0xAC, 0x02])), 0)
+    (300, 2)
     """
     result = 0
     for shift in range(0, 70, 7):
@@ -56,29 +45,15 @@ def signed(value: int) -> int:
 class WireReader:
     """Walks messages of one file within one budget.
 
-    Args:
-        budget: How many fields, and numbers of packed lists, may be read in all.
-
-    Example:
-        >>> list(WireReader().fields(memoryview(bytes([0x08, 0x05]))))
-        [(1, 0, 5)]
+    >>> list(WireReader().fields(memoryview(bytes([0x08, 0x05]))))
+    [(1, 0, 5)]
     """
 
     def __init__(self, budget: int = MOST_FIELDS) -> None:
         self.budget = budget
 
     def fields(self, message: memoryview) -> Iterator[tuple[int, int, Value]]:
-        """Walk the fields of a message.
-
-        Args:
-            message: Its bytes.
-
-        Yields:
-            Number of the field, wire type, and value: a number for varints, a view of the bytes for everything else.
-
-        Raises:
-            ModelFileError: The bytes are no message, or the budget is spent.
-        """
+        """Walk the fields of a message."""
         position = 0
         while position < len(message):
             self._spend()
@@ -121,18 +96,7 @@ class WireReader:
 
 
 def text(value: Value | None, what: str) -> str:
-    """Read a string field.
-
-    Args:
-        value: The field's value; None for an empty string, which is not written.
-        what: What messages call it.
-
-    Returns:
-        The string.
-
-    Raises:
-        ModelFileError: The field is no string, not UTF-8, or far too long.
-    """
+    """Read a string field."""
     if value is None:
         return ""
     content = as_bytes(value, what)

@@ -14,16 +14,9 @@ ENGLISH = (" ", *"abcdefghijklmnopqrstuvwxyz", "'")  # of the released models
 def build_tokenizer(alphabet: Sequence[str]) -> Wav2Vec2CTCTokenizer:
     """Build the tokenizer of an alphabet.
 
-    Args:
-        alphabet: The labels in order; the blank comes after them.
-
-    Returns:
-        A tokenizer whose ids are the network's outputs.
-
-    Example:
-        >>> tokenizer = build_tokenizer([" ", "a", "b"])
-        >>> tokenizer.decode([1, 1, 3, 1, 0, 2]), tokenizer("ab b").input_ids
-        ('aa b', [1, 2, 0, 2])
+    >>> tokenizer = build_tokenizer([" ", "a", "b"])
+    >>> tokenizer.decode([1, 1, 3, 1, 0, 2]), tokenizer("ab b").input_ids
+    ('aa b', [1, 2, 0, 2])
     """
     vocabulary = {label: index for index, label in enumerate([*alphabet, BLANK])}
     with tempfile.TemporaryDirectory() as folder:

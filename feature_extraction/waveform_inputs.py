@@ -27,16 +27,7 @@ TRANSFORMERS_KEYS = frozenset(
 
 
 def check_extra_settings(settings: Mapping[str, Any], version: int, extractor: str) -> None:
-    """Refuse settings that an extractor does not have.
-
-    Args:
-        settings: Keyword arguments beyond an extractor's own.
-        version: Version of the features that this code computes.
-        extractor: Name of the class, for messages.
-
-    Raises:
-        ValueError: A setting is unknown, or one with a fixed meaning is set to another.
-    """
+    """Refuse settings that an extractor does not have."""
     unknown = sorted(set(settings) - {"feature_extraction_version", *FIXED_SETTINGS, *TRANSFORMERS_KEYS})
     if unknown:
         raise ValueError(f"{extractor} has no setting {', '.join(map(repr, unknown))}; check the spelling.")
@@ -56,21 +47,8 @@ def check_extra_settings(settings: Mapping[str, Any], version: int, extractor: s
 def checked_waveforms(audio: Any, sampling_rate: int | None, expected_rate: int) -> list[np.ndarray]:
     """Turn one waveform or many, of any of the kinds allowed, into arrays that features can be taken of.
 
-    Args:
-        audio: One mono waveform (samples,), as numpy array, torch tensor or list of floats, or a list of these.
-        sampling_rate: What the caller says their rate is, in Hz; `None` is taken for the expected one, with a warning.
-        expected_rate: The extractor's rate, in Hz.
-
-    Returns:
-        Arrays (samples,), float32, finite, none of them empty.
-
-    Raises:
-        ValueError: The rate is another, or a waveform is empty, not 1-D, or holds NaN or infinite samples.
-        TypeError: `audio` is no waveform.
-
-    Example:
-        >>> [waveform.shape for waveform in checked_waveforms([[0.5] * 400, np.ones(800)], 16000, 16000)]
-        [(400,), (800,)]
+    >>> [waveform.shape for waveform in checked_waveforms([[0.5] * 400, np.ones(800)], 16000, 16000)]
+    [(400,), (800,)]
     """
     waveforms = _to_waveforms(audio)
     if sampling_rate is None:
@@ -101,15 +79,7 @@ def to_tensor(waveform: np.ndarray | torch.Tensor, device: str | torch.device) -
 
 
 def padded_batch(features: torch.Tensor, lengths: list[int]) -> BatchFeature:
-    """Join padded features and their mask.
-
-    Args:
-        features: (batch, frames, feature_size), zero after a clip's end.
-        lengths: Each clip's number of frames.
-
-    Returns:
-        `input_features`, and `attention_mask` (batch, frames), int64, 1 for real frames.
-    """
+    """Join padded features and their mask."""
     ends = torch.tensor(lengths, device=features.device)
     mask = torch.arange(features.shape[1], device=features.device) < ends[:, None]  # (batch, frames)
     return BatchFeature({"input_features": features, "attention_mask": mask.long()})
@@ -118,18 +88,7 @@ def padded_batch(features: torch.Tensor, lengths: list[int]) -> BatchFeature:
 def in_form(
     batch: BatchFeature, padding: bool | str, return_attention_mask: bool | None, return_tensors: str | None
 ) -> BatchFeature:
-    """Bring a padded batch of tensors into the form that was asked for.
-
-    Args:
-        batch: `input_features` and `attention_mask`, tensors.
-        padding: False or "do_not_pad" for lists with one array per clip.
-        return_attention_mask: Whether to keep the mask; `None`, as throughout transformers, for the extractor's own
-            choice, which is to keep it: without it padding would count as sound.
-        return_tensors: "pt" for torch tensors, else numpy arrays.
-
-    Returns:
-        The batch in that form.
-    """
+    """Bring a padded batch of tensors into the form that was asked for."""
     lengths = batch["attention_mask"].sum(dim=1).tolist()
     with_mask = return_attention_mask is None or return_attention_mask
     kept = {name: value for name, value in batch.items() if with_mask or name != "attention_mask"}

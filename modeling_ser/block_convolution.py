@@ -8,40 +8,17 @@ from torch.nn import functional as F
 class BlockConv2d(nn.Conv2d):
     """2-D convolution over one channel whose steps are as long as blocks of s × s places.
 
-    An image of one channel is the same as one of s² channels and 1/s of the height and width, a channel for each place
-    within a block; a kernel likewise, once zeros fill it up to whole blocks. A step of s places is then one of a
-    block, and the convolution an ordinary one:
-
-        y(i, j) = Σ_{u, v} w(u, v) x(s i + u, s j + v),   u = s a + p and v = s b + q
-                = Σ_{p, q} Σ_{a, b} w_pq(a, b) x_pq(i + a, j + b).
-
-    On a CPU libraries compute with many channels far better than with one. Weights are `torch.nn.Conv2d`'s, and so is
-    the result.
-
-    Args:
-        out_channels: Filters.
-        kernel_size: Height and width of a filter, in places.
-        stride: s, in both directions.
-
     Source: ours; blocks as channels are known as space-to-depth, here `torch.nn.functional.pixel_unshuffle`.
 
-    Example:
-        >>> BlockConv2d(8, (12, 16), stride=4)(torch.randn(2, 1, 128, 256)).shape
-        torch.Size([2, 8, 30, 61])
+    >>> BlockConv2d(8, (12, 16), stride=4)(torch.randn(2, 1, 128, 256)).shape
+    torch.Size([2, 8, 30, 61])
     """
 
     def __init__(self, out_channels: int, kernel_size: tuple[int, int], stride: int) -> None:
         super().__init__(1, out_channels, kernel_size, stride=stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Convolve.
-
-        Args:
-            x: (batch, 1, height, width).
-
-        Returns:
-            (batch, out_channels, ⌊(height - kernel height) / s⌋ + 1, ⌊(width - kernel width) / s⌋ + 1).
-        """
+        """Convolve."""
         step = self.stride[0]
         height, width = (
             (size - kernel) // step + 1 for size, kernel in zip(x.shape[2:], self.kernel_size, strict=True)

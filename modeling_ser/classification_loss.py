@@ -11,35 +11,11 @@ IGNORED = -100  # as throughout transformers: a label that does not count
 def classification_loss(logits: torch.Tensor, labels: torch.Tensor, config: SERConfig) -> torch.Tensor:
     """Return the loss of the kind of problem that the configuration names.
 
-    By `config.problem_type`:
-
-    - `None` or `"single_label_classification"`: the class-weighted loss Σ w_y · L / N, where L is a clip's cross
-      entropy or focal loss. Dividing by the number of clips N, and not by Σ w as `torch.nn.functional.cross_entropy`
-      does, makes the mean over processes of their losses equal to the loss of the joint batch. With weights of mean 1
-      over the training clips the two agree on average.
-    - `"multi_label_classification"`: the mean binary cross entropy of all labels of all clips.
-    - `"regression"`: the mean squared error of all values, for dimensions such as valence and arousal.
-
-    Args:
-        logits: (batch, num_labels).
-        labels: (batch,) integers in [0, num_labels), or -100 for a clip that does not count; for the two other kinds
-            of problem (batch, num_labels), each label's 0 or 1, or each value; of a single value also (batch,).
-        config: The kind of problem, loss, class weights, and label smoothing or γ. As in PyTorch, each class's part of
-            a smoothed target carries that class's own weight.
-
-    Returns:
-        A scalar, in nats but for a regression.
-
-    Raises:
-        ValueError: If labels are not of the shape and type that the problem has, the number of class weights is not
-            the number of labels, or the focal loss is to smooth labels.
-
-    Example:
-        >>> logits, labels = torch.zeros(2, 4), torch.tensor([0, 3])
-        >>> classification_loss(logits, labels, SERConfig(num_labels=4))  # ln 4
-        tensor(1.3863)
-        >>> classification_loss(logits, labels, SERConfig(num_labels=4, loss="focal"))  # (1 - 1/4)² ln 4
-        tensor(0.7798)
+    >>> logits, labels = torch.zeros(2, 4), torch.tensor([0, 3])
+    >>> classification_loss(logits, labels, SERConfig(num_labels=4))  # ln 4
+    tensor(1.3863)
+    >>> classification_loss(logits, labels, SERConfig(num_labels=4, loss="focal"))  # (1 - 1/4)² ln 4
+    tensor(0.7798)
     """
     if config.problem_type in ("regression", "multi_label_classification"):
         config.check_ranges()
@@ -84,25 +60,10 @@ def focal_losses(
 ) -> torch.Tensor:
     """Return each clip's focal loss w_y (1 - p_t)^γ (-log p_t), p_t being the probability of its true class.
 
-    With l = log p_t, taken from `log_softmax`, 1 - p_t = -expm1(l) keeps its digits near p_t = 1, where 1 - exp(l)
-    would cancel. The gradient ∂/∂l = -(1 - p_t)^γ + γ (1 - p_t)^(γ-1) p_t l goes to 0 there for every γ > 0, since
-    l ≈ -(1 - p_t). But where 1 - p_t is rounded to 0, autograd's (1 - p_t)^(γ-1) is infinite for γ < 1, and times
-    l = 0 it is NaN: so 1 - p_t is kept from 0, by the smallest normal number.
-
-    Args:
-        logits: (batch, num_labels).
-        labels: (batch,), in [0, num_labels).
-        gamma: γ, at least 0; at 0 the loss is cross entropy.
-        weight: w of each class, (num_labels,), or `None` for 1.
-
-    Returns:
-        (batch,), in nats, float32 at least.
-
     Source: Lin, Goyal, Girshick, He, Dollár, "Focal loss for dense object detection", ICCV 2017, equation 5.
 
-    Example:
-        >>> focal_losses(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), gamma=1.0)  # 1/2 ln 2
-        tensor([0.3466])
+    >>> focal_losses(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), gamma=1.0)  # 1/2 ln 2
+    tensor([0.3466])
     """
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     log_true = wide.log_softmax(dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)  # (batch,)

@@ -180,11 +180,7 @@ class SERConfig(PreTrainedConfig):
         return loaded
 
     def _name_labels(self) -> None:
-        """Derive `label2id` from `id2label`: only one may have been given, or another one than the file has.
-
-        Raises:
-            ValueError: If the labels are not numbered from 0, or one is there twice.
-        """
+        """Derive `label2id` from `id2label`: only one may have been given, or another one than the file has."""
         labels = {int(index): label for index, label in self.id2label.items()}  # JSON's keys are strings
         if sorted(labels) != list(range(len(labels))) or len(set(labels.values())) < len(labels):
             raise ValueError(f"id2label must number different labels from 0, without a gap; it is {labels}.")
@@ -292,14 +288,7 @@ class SERConfig(PreTrainedConfig):
 
 
 def code_references(num_members: int) -> dict[str, str]:
-    """Return what a saved config.json names as its code: that of a single model, or of an ensemble.
-
-    Args:
-        num_members: Models that the saved one consists of.
-
-    Returns:
-        Name of an auto class → module and class in the same folder.
-    """
+    """Return what a saved config.json names as its code: that of a single model, or of an ensemble."""
     return dict(AUTO_MAP if num_members == 1 else ENSEMBLE_AUTO_MAP)
 
 

@@ -8,19 +8,10 @@ from torch.nn import functional as F
 class FrameConv1d(nn.Conv1d):
     """`torch.nn.Conv1d` without a bias, for frames whose features lie side by side in memory.
 
-    Called as a module, so that what hangs on modules (hooks that bring weights from elsewhere, pruning, adapters)
-    works on it; its weight has the name and shape that it has in `torch.nn.Conv1d`.
-
-    Args:
-        in_size: Features per frame that come in.
-        out_size: Channels that go out.
-        kernel_size: Frames that a filter sees; stride 1 and zeros around keep the number of frames.
-
     Source: slides, "Proposed architecture", Encoder: the convolution of `ConvLayer`.
 
-    Example:
-        >>> FrameConv1d(384, 128, 5)(torch.randn(2, 9, 384)).shape
-        torch.Size([2, 9, 128])
+    >>> FrameConv1d(384, 128, 5)(torch.randn(2, 9, 384)).shape
+    torch.Size([2, 9, 128])
     """
 
     def __init__(self, in_size: int, out_size: int, kernel_size: int) -> None:
@@ -34,16 +25,8 @@ class FrameConv1d(nn.Conv1d):
 def convolve_frames(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Convolve along the frames, with stride 1 and zeros around, so that their number is kept.
 
-    Args:
-        x: Frames, (batch, frames, in_size).
-        weight: Filters as `torch.nn.Conv1d` holds them, (out_size, in_size, kernel_size).
-
-    Returns:
-        (batch, frames, out_size), what `torch.nn.functional.conv1d(…, padding="same")` makes of the transposed frames.
-
-    Example:
-        >>> convolve_frames(torch.ones(1, 3, 2), torch.ones(1, 2, 3)).flatten().tolist()
-        [4.0, 6.0, 4.0]
+    >>> convolve_frames(torch.ones(1, 3, 2), torch.ones(1, 2, 3)).flatten().tolist()
+    [4.0, 6.0, 4.0]
     """
     # Features side by side are, to a convolution over images of height 1, the layout "channels last": `conv1d` would
     # copy them into another one, and back, at a third more time on a CPU.

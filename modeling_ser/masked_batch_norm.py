@@ -11,22 +11,11 @@ from torch.autograd.function import once_differentiable
 class MaskedBatchNorm(nn.Module):
     """Batch normalization over real frames only, over all processes in training.
 
-    With a mask m of ones and zeros, count n = Σ m, mean μ = Σ m x / n and variance σ² = Σ m (x - μ)² / n per channel.
-    The deviations are summed after the mean is known, because Σ x² - n μ² cancels in float32. Under distributed
-    training Σ m x, n and Σ m (x - μ)² are summed over all processes, and so are the gradients through them, so that 2
-    processes x 8 clips train as 1 x 16 (`torch.nn.SyncBatchNorm` refuses the CPU and knows no mask).
-
-    Args:
-        num_features: Number of channels.
-        eps: Added to the variance under the root.
-        momentum: Share of a new batch in the running statistics.
-
     Source: Ioffe and Szegedy, 2015, Algorithm 1; the mask is ours.
 
-    Example:
-        >>> norm = MaskedBatchNorm(2)
-        >>> norm(torch.randn(3, 7, 2), torch.ones(3, 7, 1)).shape
-        torch.Size([3, 7, 2])
+    >>> norm = MaskedBatchNorm(2)
+    >>> norm(torch.randn(3, 7, 2), torch.ones(3, 7, 1)).shape
+    torch.Size([3, 7, 2])
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
@@ -38,16 +27,7 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Normalize each channel.
-
-        Args:
-            x: Activations, (batch, frames, …, channels).
-            mask: 1 for real frames and 0 for padding, (batch, frames, …, 1), 1 long where all places of a frame are
-                alike, in the dtype of `x`.
-
-        Returns:
-            Normalized activations, (batch, frames, …, channels); padded frames hold values of no meaning.
-        """
+        """Normalize each channel."""
         # Under autocast x may be half precision, whose sums over a batch lose digits.
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         if not self.training:
@@ -66,16 +46,6 @@ class MaskedBatchNorm(nn.Module):
 class BatchNormalization(torch.autograd.Function):
     """Normalization by the statistics of the batch, whose gradients are written down instead of recorded.
 
-    What autograd would record of this arithmetic is a dozen tensors as large as the activations. With the mask m,
-    deviations d = m (x - μ), r = (σ² + ε)^-½, y = w r d + b and g = ∂loss / ∂y, all sums over all places:
-
-        ∂loss / ∂b = Σ g,   ∂loss / ∂w = r Σ g d
-        ∂loss / ∂x = m w r (g - Σ m g / n - r² d Σ g d / n)
-
-    The second term comes through μ, the third through σ², into which μ brings nothing further, as Σ d = 0. Where there
-    are several processes, the sums in ∂loss / ∂x run over all of them; ∂loss / ∂b and ∂loss / ∂w stay those of this
-    process's places: distributed training itself brings the gradients of parameters together.
-
     Source: Ioffe and Szegedy, 2015, section 3; the mask is ours.
     """
 
@@ -83,19 +53,7 @@ class BatchNormalization(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Normalize; `bias` where padded.
-
-        Args:
-            ctx: Keeps what the gradients are made of.
-            x: (…, channels).
-            mask: 1 for real places and 0 for padding, broadcast against `x`.
-            weight: Scales, (channels,).
-            bias: Shifts, (channels,).
-            eps: Added to the variance under the root.
-
-        Returns:
-            Normalized activations, of the shape of `x`; mean and variance, (channels,); number of real places, ().
-        """
+        """Normalize; `bias` where padded."""
         places = tuple(range(x.dim() - 1))
         real = mask.expand(*x.shape[:-1], 1).sum(dtype=x.dtype).view(1)
         total = sum_over_processes(torch.cat([(x * mask).sum(dim=places), real]))  # (channels + 1,)

@@ -7,24 +7,12 @@ from torch import nn
 class MaskedBLSTM(nn.Module):
     """Bidirectional LSTM whose both directions stop at a clip's end.
 
-    Forward, what is padded comes after all that is real, and changes nothing of it. Backward, each clip is reversed
-    within its own length, frame t going to n - 1 - t, so that its padding stays behind it; then the same holds.
-    `torch.nn.LSTM` over a packed sequence gives the same and goes frame by frame, which on one thread of a CPU takes
-    several times as long to train as over padded ones: `python -m benchmarks.bench_blstm` measures it.
-
-    Args:
-        input_size: Features of a frame.
-        hidden_size: Cells in each direction.
-        num_layers: Layers.
-        dropout: Between layers, in [0, 1).
-
     Source: Schuster and Paliwal, "Bidirectional recurrent neural networks", IEEE Transactions on Signal Processing 45,
         1997; the reversal within a clip's length is ours.
 
-    Example:
-        >>> blstm = MaskedBLSTM(32, 64)
-        >>> blstm(torch.randn(2, 9, 32), torch.ones(2, 9)).shape
-        torch.Size([2, 9, 128])
+    >>> blstm = MaskedBLSTM(32, 64)
+    >>> blstm(torch.randn(2, 9, 32), torch.ones(2, 9)).shape
+    torch.Size([2, 9, 128])
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, dropout: float = 0.0) -> None:
@@ -35,15 +23,7 @@ class MaskedBLSTM(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Read clips in both directions.
-
-        Args:
-            x: (batch, frames, input_size).
-            mask: 1 for real frames and then 0 for padding, (batch, frames).
-
-        Returns:
-            The forward direction's outputs, then the backward one's, (batch, frames, 2 * hidden_size), 0 where padded.
-        """
+        """Read clips in both directions."""
         order = reversal(mask).unsqueeze(-1)  # (batch, frames, 1)
         for number, (ahead, back) in enumerate(zip(self.forward_layers, self.backward_layers, strict=True)):
             x = self.dropout(x) if number else x
@@ -57,16 +37,9 @@ class MaskedBLSTM(nn.Module):
 def reversal(mask: torch.Tensor) -> torch.Tensor:
     """Return the order that reverses the real frames of each clip; taken twice, it changes nothing.
 
-    Args:
-        mask: 1 for real frames and then 0 for padding, (batch, frames).
-
-    Returns:
-        For every place the frame that comes there, (batch, frames), int64.
-
-    Example:
-        >>> reversal(torch.tensor([[1, 1, 1], [1, 1, 0]]))
-        tensor([[2, 1, 0],
-                [1, 0, 2]])
+    >>> reversal(torch.tensor([[1, 1, 1], [1, 1, 0]]))
+    tensor([[2, 1, 0],
+            [1, 0, 2]])
     """
     places = torch.arange(mask.shape[1], device=mask.device)  # (frames,)
     last = mask.sum(dim=1, keepdim=True).long() - 1  # (batch, 1)

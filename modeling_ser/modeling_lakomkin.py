@@ -11,30 +11,17 @@ from .masked_blstm import MaskedBLSTM
 
 @dataclass(frozen=True)
 class LakomkinConfig:
-    """Sizes of the emotion branch; all are this project's choice.
+    """Sizes of the emotion branch; all are this project's choice."""
 
-    Args:
-        num_labels: Number of classes.
-        activation_size: Values of the recognizer's layer that the branch reads.
-        layer: That layer, as the recognizer's `hidden_states` count them.
-        hidden_size: Cells of the branch's BLSTM in each direction.
-        dropout: Before and after it.
-    """
-
-    num_labels: int = 4
-    activation_size: int = 256
-    layer: int = 5
-    hidden_size: int = 64
-    dropout: float = 0.3
+    num_labels: int = 4  # number of classes
+    activation_size: int = 256  # values of the recognizer's layer that the branch reads
+    layer: int = 5  # that layer, as the recognizer's `hidden_states` count them
+    hidden_size: int = 64  # cells of the branch's BLSTM in each direction
+    dropout: float = 0.3  # before and after it
 
 
 class JointOutput(NamedTuple):
-    """What both branches give.
-
-    Args:
-        emotion_logits: (batch, num_labels).
-        letter_logits: (batch, frames, vocab_size).
-    """
+    """What both branches give."""
 
     emotion_logits: torch.Tensor
     letter_logits: torch.Tensor
@@ -43,16 +30,8 @@ class JointOutput(NamedTuple):
 class LakomkinNetwork(nn.Module):
     """A recognizer of speech, whose activations the emotion branch reads.
 
-    The branch: layer normalization → BLSTM → mean and maximum over time → dense layer. Both branches are trained
-    together: the gradient of the emotion's loss goes on into the recognizer.
-
-    Args:
-        recognizer: Takes `input_features`, `attention_mask` and `output_hidden_states`, and gives `logits` and
-            `hidden_states`, as `DeepSpeechForCTC` does.
-        config: Sizes of the emotion branch.
-
-    Source: Lakomkin et al., "Reusing neural speech representations for auditory emotion recognition", IJCNLP 2017,
-        for the two branches; the sizes are ours.
+    Source: Lakomkin et al., "Reusing neural speech representations for auditory emotion recognition", IJCNLP 2017, for
+        the two branches; the sizes are ours.
     """
 
     def __init__(self, recognizer: nn.Module, config: LakomkinConfig) -> None:
@@ -65,15 +44,7 @@ class LakomkinNetwork(nn.Module):
         self.classifier = nn.Linear(4 * config.hidden_size, config.num_labels)
 
     def both(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> JointOutput:
-        """Score emotions and letters.
-
-        Args:
-            input_features: What the recognizer takes, (batch, frames, features).
-            attention_mask: 1 for real frames and then 0 for padding, (batch, frames).
-
-        Returns:
-            Logits of both branches.
-        """
+        """Score emotions and letters."""
         output = self.recognizer(input_features, attention_mask=attention_mask, output_hidden_states=True)
         activations = self.dropout(self.norm(output.hidden_states[self.config.layer]))
         hidden = self.blstm(activations, attention_mask)  # (batch, frames, 2 * hidden_size), 0 where padded
@@ -86,16 +57,7 @@ class LakomkinNetwork(nn.Module):
     def forward(
         self, input_features: torch.Tensor, attention_mask: torch.Tensor, symbols: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Score emotions.
-
-        Args:
-            input_features: As of `both`.
-            attention_mask: As of `both`.
-            symbols: Transcripts, which are there in every batch and have no part in the scores.
-
-        Returns:
-            Logits, (batch, num_labels).
-        """
+        """Score emotions."""
         return self.both(input_features, attention_mask).emotion_logits
 
 

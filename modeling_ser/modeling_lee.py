@@ -13,47 +13,24 @@ from .masked_blstm import MaskedBLSTM
 
 @dataclass(frozen=True)
 class LeeConfig:
-    """Sizes of `LeeNetwork`.
+    """Sizes of `LeeNetwork`."""
 
-    Args:
-        feature_size: Features of a frame.
-        num_labels: Number of emotions.
-        hidden_size: Cells of a layer, half of them in each direction.
-        num_layers: Layers.
-        dropout: After each layer; ours.
-    """
-
-    feature_size: int = 32
-    num_labels: int = 4
-    hidden_size: int = 128
-    num_layers: int = 2
-    dropout: float = 0.3
+    feature_size: int = 32  # features of a frame
+    num_labels: int = 4  # number of emotions
+    hidden_size: int = 128  # cells of a layer, half of them in each direction
+    num_layers: int = 2  # layers
+    dropout: float = 0.3  # after each layer; ours
 
 
 class LeeNetwork(nn.Module):
     """A BLSTM that gives every frame a distribution over the emotions and NULL, which stands for none.
 
-    An utterance says an emotion, not which of its frames carry it, so the frames' labels are random variables. Ours:
-    given the network's output they are independent, and an utterance of the emotion e consists of frames labelled e or
-    NULL, at least one of them e. The sum over all such sequences is
-
-        P(e) = Π_t (p_t(e) + p_t(NULL)) - Π_t p_t(NULL),
-
-    the first product counting every sequence over {e, NULL}, the second taking off the one of NULL alone. Its
-    logarithm is made large by gradients. Expectation maximization would weigh the labels e and NULL of frame t as
-    p_t(e) : p_t(NULL), and the gradient of log (p_t(e) + p_t(NULL)) weighs their log probabilities just so; hence the
-    original's alternation of two steps is not needed.
-
-    Args:
-        config: The sizes.
-
     Source: Lee and Tashev, "High-level feature representation using recurrent neural network for speech emotion
         recognition", Interspeech 2015, for the BLSTM and the labels as random variables.
 
-    Example:
-        >>> network = LeeNetwork(LeeConfig()).eval()
-        >>> network(torch.randn(2, 50, 32), torch.ones(2, 50)).shape
-        torch.Size([2, 4])
+    >>> network = LeeNetwork(LeeConfig()).eval()
+    >>> network(torch.randn(2, 50, 32), torch.ones(2, 50)).shape
+    torch.Size([2, 4])
     """
 
     def __init__(self, config: LeeConfig) -> None:
@@ -66,49 +43,21 @@ class LeeNetwork(nn.Module):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels + 1)  # NULL is the last
 
     def frame_log_probabilities(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Give every frame its distribution.
-
-        Args:
-            input_features: Normalized features, (batch, frames, feature_size).
-            attention_mask: 1 for real frames and then 0 for padding, (batch, frames).
-
-        Returns:
-            log p_t, (batch, frames, num_labels + 1), NULL last; of no meaning where padded.
-        """
+        """Give every frame its distribution."""
         hidden = self.blstm(input_features, attention_mask)  # (batch, frames, hidden_size)
         return self.classifier(self.dropout(hidden)).log_softmax(dim=-1)
 
     def forward(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Compute log P(e) of every emotion.
-
-        Args:
-            input_features: Normalized features, (batch, frames, feature_size).
-            attention_mask: 1 for real frames and then 0 for padding, (batch, frames).
-
-        Returns:
-            (batch, num_labels), at most 0. As logits they give P(e) / Σ P, the emotion's probability if it is known
-            that the utterance has one and only one.
-        """
+        """Compute log P(e) of every emotion."""
         return utterance_log_likelihood(self.frame_log_probabilities(input_features, attention_mask), attention_mask)
 
 
 def utterance_log_likelihood(frame_log_probabilities: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """Sum over all sequences of frame labels that an emotion allows.
 
-    With a = Σ log (p_t(e) + p_t(NULL)) and b = Σ log p_t(NULL), log P(e) = log (exp a - exp b) = a + log (1 - exp(b -
-    a)), which does not underflow.
-
-    Args:
-        frame_log_probabilities: (batch, frames, num_labels + 1), NULL last.
-        attention_mask: 1 for real frames, (batch, frames).
-
-    Returns:
-        log P(e), (batch, num_labels).
-
-    Example:
-        >>> frames = torch.tensor([[[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]]])
-        >>> utterance_log_likelihood(frames.log(), torch.ones(1, 2)).exp()  # 3/4 · 3/4 - 1/8 and 3/4 · 1/2 - 1/8
-        tensor([[0.4375, 0.2500]])
+    >>> frames = torch.tensor([[[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]]])
+    >>> utterance_log_likelihood(frames.log(), torch.ones(1, 2)).exp()  # 3/4 · 3/4 - 1/8 and 3/4 · 1/2 - 1/8
+    tensor([[0.4375, 0.2500]])
     """
     mask = attention_mask.to(frame_log_probabilities.dtype).unsqueeze(-1)  # (batch, frames, 1)
     emotions, null = frame_log_probabilities[..., :-1], frame_log_probabilities[..., -1:]
@@ -124,19 +73,9 @@ def posterior_statistics(
 ) -> torch.Tensor:
     """Describe an utterance by its frames' posteriors.
 
-    Args:
-        frame_log_probabilities: (batch, frames, num_labels + 1), NULL last.
-        attention_mask: 1 for real frames, (batch, frames).
-        threshold: Posterior above which a frame counts.
-
-    Returns:
-        (batch, 4 * num_labels): of each emotion the maximum, then of each the minimum, the mean and the share of
-        frames above the threshold.
-
-    Example:
-        >>> frames = torch.tensor([[[0.25, 0.75], [0.5, 0.5]]])
-        >>> posterior_statistics(frames.log(), torch.ones(1, 2))
-        tensor([[0.5000, 0.2500, 0.3750, 1.0000]])
+    >>> frames = torch.tensor([[[0.25, 0.75], [0.5, 0.5]]])
+    >>> posterior_statistics(frames.log(), torch.ones(1, 2))
+    tensor([[0.5000, 0.2500, 0.3750, 1.0000]])
     """
     real = attention_mask.bool().unsqueeze(-1)  # (batch, frames, 1)
     posteriors = frame_log_probabilities[..., :-1].exp()  # (batch, frames, num_labels)
@@ -155,41 +94,20 @@ def posterior_statistics(
 class ExtremeLearningMachine:
     """A layer of random sigmoids that is never trained, and a linear one fitted to it by least squares.
 
-    With H the hidden layer's outputs for the training clips, a column of ones beside them, and Y their classes as ±1,
-    the output weights are B = (HᵀH + λI)⁻¹ HᵀY. Inputs are standardized by the training clips.
-
-    Args:
-        hidden_size: Random sigmoids.
-        seed: Of their weights.
-
     Source: Huang, Zhu and Siew, "Extreme learning machine: theory and applications", Neurocomputing 70, 2006; the
         ridge is ours.
 
-    Example:
-        >>> machine = ExtremeLearningMachine(hidden_size=20, seed=0)
-        >>> x = np.array([[-1.0], [-0.5], [0.5], [1.0]])
-        >>> machine.fit(x, np.array([0, 1, 1, 0]), num_labels=2, ridge=1e-3).decide(x).argmax(axis=1).tolist()
-        [0, 1, 1, 0]
+    >>> machine = ExtremeLearningMachine(hidden_size=20, seed=0)
+    >>> x = np.array([[-1.0], [-0.5], [0.5], [1.0]])
+    >>> machine.fit(x, np.array([0, 1, 1, 0]), num_labels=2, ridge=1e-3).decide(x).argmax(axis=1).tolist()
+    [0, 1, 1, 0]
     """
 
     def __init__(self, hidden_size: int, seed: int) -> None:
         self.hidden_size, self.seed = hidden_size, seed
 
     def fit(self, x: np.ndarray, labels: np.ndarray, num_labels: int, ridge: float) -> "ExtremeLearningMachine":
-        """Fit the output weights.
-
-        Args:
-            x: Training clips, (clips, features).
-            labels: Their classes, (clips,).
-            num_labels: Number of classes.
-            ridge: λ, positive.
-
-        Returns:
-            Itself.
-
-        Raises:
-            ValueError: If the ridge is not positive.
-        """
+        """Fit the output weights."""
         if not ridge > 0:
             raise ValueError(f"ridge must be positive, not {ridge}.")
         random = np.random.default_rng(self.seed)
@@ -204,14 +122,7 @@ class ExtremeLearningMachine:
         return self
 
     def decide(self, x: np.ndarray) -> np.ndarray:
-        """Return a value for each class, near 1 for the right one and -1 for others.
-
-        Args:
-            x: (clips, features).
-
-        Returns:
-            (clips, num_labels).
-        """
+        """Return a value for each class, near 1 for the right one and -1 for others."""
         return self._hidden(x) @ self._output
 
     def _hidden(self, x: np.ndarray) -> np.ndarray:

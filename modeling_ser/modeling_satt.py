@@ -13,41 +13,25 @@ from .masked_blstm import MaskedBLSTM
 
 @dataclass(frozen=True)
 class SattConfig:
-    """Sizes of `SattNetwork`; all are this project's choice.
+    """Sizes of `SattNetwork`; all are this project's choice."""
 
-    Args:
-        num_bins: Frequencies of the spectrogram.
-        num_labels: Number of classes.
-        channels: Channels of each convolution; every one halves time, up to the second, and frequency.
-        kernel_size: Frames and bins that a convolution sees, odd.
-        hidden_size: Cells of the BLSTM in each direction.
-        dropout: Before the BLSTM and before the last layer.
-    """
-
-    num_bins: int = 160
-    num_labels: int = 4
+    num_bins: int = 160  # frequencies of the spectrogram
+    num_labels: int = 4  # number of classes
     channels: tuple[int, ...] = (8, 16, 24)
-    kernel_size: int = 5
-    hidden_size: int = 64
-    dropout: float = 0.3
+    kernel_size: int = 5  # frames and bins that a convolution sees, odd
+    hidden_size: int = 64  # cells of the BLSTM in each direction
+    dropout: float = 0.3  # before the BLSTM and before the last layer
 
 
 class SattNetwork(nn.Module):
     """Convolution → batch normalization → ReLU → max pooling, three times; BLSTM; mean over time; one dense layer.
 
-    Padding changes no score: before every convolution padded frames are zero, as beyond a clip's end; pooled frames
-    are real if any of their two is; the BLSTM and the mean stop at the clip's end.
-
-    Args:
-        config: The sizes.
-
     Source: Satt et al., "Efficient emotion recognition from speech using deep learning on spectrograms", Interspeech
         2017, for convolutions and BLSTM on log spectrograms of up to 3 s; sizes are ours.
 
-    Example:
-        >>> network = SattNetwork(SattConfig(num_bins=40)).eval()
-        >>> network(torch.randn(2, 90, 40), torch.ones(2, 90, dtype=torch.int64)).shape
-        torch.Size([2, 4])
+    >>> network = SattNetwork(SattConfig(num_bins=40)).eval()
+    >>> network(torch.randn(2, 90, 40), torch.ones(2, 90, dtype=torch.int64)).shape
+    torch.Size([2, 4])
     """
 
     def __init__(self, config: SattConfig) -> None:
@@ -67,15 +51,7 @@ class SattNetwork(nn.Module):
         self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
 
     def forward(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Score stretches of speech.
-
-        Args:
-            input_features: Normalized log spectrogram, (batch, frames, num_bins).
-            attention_mask: 1 for real frames and then 0 for padding, (batch, frames).
-
-        Returns:
-            Logits, (batch, num_labels).
-        """
+        """Score stretches of speech."""
         mask = attention_mask.to(input_features.dtype)  # (batch, frames)
         x = input_features.unsqueeze(1) * mask[:, None, :, None]  # (batch, 1, frames, bins)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):

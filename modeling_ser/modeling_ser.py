@@ -31,17 +31,11 @@ logger = logging.get_logger(__name__)
 class ConvLayer(nn.Module):
     """Conv1d → batch normalization → ReLU over real frames.
 
-    Args:
-        in_size: Features per frame that come in.
-        out_size: Channels that go out.
-        kernel_size: Frames that the convolution sees; stride 1 and zero padding keep the number of frames.
-
     Source: slides, "Proposed architecture", Encoder.
 
-    Example:
-        >>> layer = ConvLayer(384, 128, 5)
-        >>> layer(torch.randn(2, 9, 384), torch.ones(2, 9, 1)).shape
-        torch.Size([2, 9, 128])
+    >>> layer = ConvLayer(384, 128, 5)
+    >>> layer(torch.randn(2, 9, 384), torch.ones(2, 9, 1)).shape
+    torch.Size([2, 9, 128])
     """
 
     def __init__(self, in_size: int, out_size: int, kernel_size: int) -> None:
@@ -51,15 +45,7 @@ class ConvLayer(nn.Module):
         self.norm = MaskedBatchNorm(out_size)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Convolve, normalize, rectify.
-
-        Args:
-            x: Frames, (batch, frames, in_size), 0 where padded.
-            mask: 1 for real frames and 0 for padding, (batch, frames, 1).
-
-        Returns:
-            Activations, (batch, frames, out_size), exactly 0 where padded.
-        """
+        """Convolve, normalize, rectify."""
         # A clip alone sees zeros beyond its end, which is what "same" padding gives; so padded frames must be zeros
         # too, those that come in and those that go out.
         x = self.conv(x)  # (batch, frames, out_size)
@@ -78,19 +64,6 @@ def eager_attention(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attend with explicit weights: softmax(Q Kᵀ / √d_K) V.
 
-    Args:
-        module: The attention module, asked only whether it is training.
-        query: (batch, heads, frames, head_size).
-        key: (batch, heads, frames, head_size).
-        value: (batch, heads, frames, head_size).
-        attention_mask: True where a key may be attended to, (batch, 1, 1, frames), or None for everywhere.
-        scaling: 1 / √d_K.
-        dropout: Probability of dropping a weight in training.
-        kwargs: Ignored; transformers' other attention functions take more.
-
-    Returns:
-        The attended values, (batch, frames, heads, head_size), and the weights, (batch, heads, frames, frames).
-
     Source: slides, "Multi-head Self Attention".
     """
     scores = (query @ key.transpose(2, 3)) * scaling  # (batch, heads, frames, frames)
@@ -103,9 +76,6 @@ def eager_attention(
 
 class SelfAttention(GradientCheckpointingLayer):
     """The decoder's attention with its residual connection: C = E + (A_1 ‖ … ‖ A_h) W_E.
-
-    Args:
-        config: Sizes, dropout and the attention implementation.
 
     Source: slides, "Multi-head Self Attention".
     """
@@ -124,16 +94,7 @@ class SelfAttention(GradientCheckpointingLayer):
     def forward(
         self, encoded: torch.Tensor, attention_mask: torch.Tensor | None = None, output_attentions: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Give each frame its context.
-
-        Args:
-            encoded: E, (batch, frames, hidden_size).
-            attention_mask: True where a frame is real, (batch, frames), or None when all are.
-            output_attentions: Whether to return the weights; they are then computed eagerly.
-
-        Returns:
-            C, (batch, frames, hidden_size), and the weights, (batch, heads, frames, frames), or None.
-        """
+        """Give each frame its context."""
         batch, frames, _ = encoded.shape
         split = (batch, frames, self.config.num_attention_heads, self.config.head_size)
         query = self.query(encoded).view(split).transpose(1, 2)  # (batch, heads, frames, head_size)
@@ -161,10 +122,6 @@ class SelfAttention(GradientCheckpointingLayer):
 class EncoderDecoder(nn.Module):
     """Two convolutions and the self-attention over one sequence of features.
 
-    Args:
-        config: Sizes and dropout.
-        input_size: Features per frame of this sequence.
-
     Source: slides, "Proposed architecture".
     """
 
@@ -178,29 +135,14 @@ class EncoderDecoder(nn.Module):
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor, attention_mask: torch.Tensor | None, output_attentions: bool
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Encode and attend.
-
-        Args:
-            features: Normalized features, (batch, frames, input_size), 0 where padded.
-            mask: 1 for real frames and 0 for padding, (batch, frames, 1), in the dtype of `features`.
-            attention_mask: The same as booleans, (batch, frames), or None when all frames are real.
-            output_attentions: Whether to return the attention weights.
-
-        Returns:
-            E and C, each (batch, frames, hidden_size), and the weights, (batch, heads, frames, frames), or None. E is
-            what the attention reads: in training some of its values are dropped.
-        """
+        """Encode and attend."""
         encoded = self.dropout(self.conv2(self.conv1(features, mask), mask))
         context, weights = self.attention(encoded, attention_mask, output_attentions)
         return encoded, context, weights
 
 
 class SERPreTrainedModel(PreTrainedModel):
-    """What the model and the classifier share: initialization and loading that refuses holes.
-
-    Args:
-        config: The configuration.
-    """
+    """What the model and the classifier share: initialization and loading that refuses holes."""
 
     config_class = SERConfig
     base_model_prefix = "ser"
@@ -241,29 +183,12 @@ class SERPreTrainedModel(PreTrainedModel):
     ) -> Self:
         """Load a checkpoint, and refuse one that does not fit.
 
-        Args:
-            pretrained_model_name_or_path: A folder, or the id of a repository on the Hub.
-            model_args: Passed on to transformers.
-            strict: Whether weights that are missing or unexpected, buffers included, are an error; else a warning.
-            output_loading_info: Whether to return also transformers' account of the loading.
-            ignore_mismatched_sizes: Allow the last layer to have another size than the checkpoint's (another set of
-                labels); it is then new. No other weight may differ.
-            kwargs: Passed on to transformers (`revision`, `dtype`, `cache_dir`, fields of the configuration, …).
-
-        Returns:
-            The model in evaluation mode; with `output_loading_info`, the pair of it and a dictionary.
-
-        Raises:
-            RuntimeError: If weights are missing, unexpected or of another size, all of them listed.
-            OSError: If there is no checkpoint, or none in safetensors, or a damaged one.
-
-        Example:
-            >>> import tempfile
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     SERForAudioClassification(SERConfig(num_labels=3)).save_pretrained(folder)
-            ...     model = SERForAudioClassification.from_pretrained(folder)
-            >>> model.config.num_labels
-            3
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     SERForAudioClassification(SERConfig(num_labels=3)).save_pretrained(folder)
+        ...     model = SERForAudioClassification.from_pretrained(folder)
+        >>> model.config.num_labels
+        3
         """
         try:
             model, info = super().from_pretrained(
@@ -450,10 +375,6 @@ class SERModel(SERPreTrainedModel):
 
 class DenseHead(nn.Module):
     """Dense → ReLU → dropout → dense, whose outputs are the logits.
-
-    Args:
-        input_size: Size of the pooled context.
-        config: Size of the first layer, dropout and number of labels.
 
     Source: slides, "Proposed architecture": 2 feed-forward dense layers and a softmax; sizes and dropout are ours.
     """

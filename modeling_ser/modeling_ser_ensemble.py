@@ -148,19 +148,9 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
 def log_mean_posterior(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return log p of the average posterior p = Σ_k softmax(z_k) / K.
 
-    log p_c = log Σ_k exp(log softmax(z_k)_c) - log K: a `logsumexp` over members, finite even where every
-    member's probability is too small for a float32 and log of the average would be -∞.
-
-    Args:
-        logits: z_k of each member, each (batch, num_labels).
-
-    Returns:
-        log p, (batch, num_labels), float32 at least.
-
-    Example:
-        >>> certain, undecided = torch.tensor([[200.0, 0.0]]), torch.tensor([[0.0, 0.0]])
-        >>> log_mean_posterior([certain, undecided]).exp()
-        tensor([[0.7500, 0.2500]])
+    >>> certain, undecided = torch.tensor([[200.0, 0.0]]), torch.tensor([[0.0, 0.0]])
+    >>> log_mean_posterior([certain, undecided]).exp()
+    tensor([[0.7500, 0.2500]])
     """
     stacked = torch.stack(list(logits))  # (members, batch, num_labels)
     wide = stacked.to(torch.promote_types(stacked.dtype, torch.float32))
@@ -173,16 +163,7 @@ def concatenate(tuples: Sequence[tuple[torch.Tensor, ...] | None]) -> tuple[torc
 
 
 def check_agreement(member: PreTrainedModel, first: PreTrainedModel, index: int) -> None:
-    """Check that a classifier may stand beside the first of an ensemble.
-
-    Args:
-        member: The classifier.
-        first: That of index 0.
-        index: Its index, for the message.
-
-    Raises:
-        ValueError: If it is no single classifier, or its configuration or type of numbers is not the first's.
-    """
+    """Check that a classifier may stand beside the first of an ensemble."""
     # By what it holds, not by its class: a model loaded with its own code from the Hub is of a copy of the class.
     if getattr(getattr(member, "config", None), "model_type", None) != "ser" or not hasattr(member, "classifier"):
         raise ValueError(f"Member {index} must be a SERForAudioClassification, not a {type(member).__name__}.")

@@ -11,51 +11,28 @@ from .block_convolution import BlockConv2d
 
 @dataclass(frozen=True)
 class YenigallaConfig:
-    """Sizes of the networks. What the paper's facts fix are the defaults; the rest, marked, is this project's choice.
+    """Sizes of the networks. What the paper's facts fix are the defaults; the rest, marked, is this project's choice."""
 
-    Args:
-        num_labels: Number of classes.
-        num_mel_bins: Mel bands of the spectrogram.
-        num_frames: Frames of the spectrogram; shorter clips are padded, longer ones cut.
-        kernel_sizes: Mel bands and frames that each of the parallel 2-D convolutions sees.
-        num_filters: Filters of each of them. Ours.
-        stride: Bands and frames from one place of a convolution to the next. Ours: 4, for a sixteenth of the work of
-            1; neighboring places of kernels this large see nearly the same.
-        vocab_size: Phonemes, and whatever stands for those not known.
-        embedding_size: Values of a phoneme.
-        text_kernel_sizes: Phonemes that each of the 1-D convolutions sees.
-        num_text_filters: Filters of each of them. Ours.
-        dense_sizes: Sizes of the fully connected layers.
-        dropout: After the first of them, not after the second. Its rate is ours.
-    """
-
-    num_labels: int = 4
-    num_mel_bins: int = 128
-    num_frames: int = 256
+    num_labels: int = 4  # number of classes
+    num_mel_bins: int = 128  # mel bands of the spectrogram
+    num_frames: int = 256  # frames of the spectrogram; shorter clips are padded, longer ones cut
     kernel_sizes: tuple[tuple[int, int], ...] = ((12, 16), (18, 24), (24, 32), (30, 40))
-    num_filters: int = 32
-    stride: int = 4
-    vocab_size: int = 48
-    embedding_size: int = 100
-    text_kernel_sizes: tuple[int, ...] = (3, 9, 13, 17)
-    num_text_filters: int = 64
-    dense_sizes: tuple[int, int] = (400, 200)
-    dropout: float = 0.3
+    num_filters: int = 32  # filters of each of them
+    stride: int = 4  # bands and frames from one place of a convolution to the next
+    vocab_size: int = 48  # Phonemes, and whatever stands for those not known
+    embedding_size: int = 100  # values of a phoneme
+    text_kernel_sizes: tuple[int, ...] = (3, 9, 13, 17)  # phonemes that each of the 1-D convolutions sees
+    num_text_filters: int = 64  # filters of each of them
+    dense_sizes: tuple[int, int] = (400, 200)  # sizes of the fully connected layers
+    dropout: float = 0.3  # after the first of them, not after the second
 
 
 class SpectrogramChannel(nn.Module):
     """Four parallel 2-D convolutions over a mel spectrogram, each max-pooled by half its map, then dense layers.
 
-    Every clip is brought to one length, so its scores cannot depend on its batch. What is padded holds zeros, which
-    for normalized features is the mean of the training clips.
-
-    Args:
-        config: The sizes.
-
-    Example:
-        >>> channel = SpectrogramChannel(YenigallaConfig(num_filters=2)).eval()
-        >>> channel(torch.randn(2, 90, 128), torch.ones(2, 90)).shape
-        torch.Size([2, 200])
+    >>> channel = SpectrogramChannel(YenigallaConfig(num_filters=2)).eval()
+    >>> channel(torch.randn(2, 90, 128), torch.ones(2, 90)).shape
+    torch.Size([2, 200])
     """
 
     def __init__(self, config: YenigallaConfig) -> None:
@@ -68,15 +45,7 @@ class SpectrogramChannel(nn.Module):
         self.dense = DenseLayers(4 * config.num_filters * len(config.kernel_sizes), config)
 
     def forward(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Describe clips.
-
-        Args:
-            input_features: Normalized log-mel spectrogram, (batch, frames, num_mel_bins).
-            attention_mask: 1 for real frames and then 0 for padding, (batch, frames).
-
-        Returns:
-            (batch, last of dense_sizes).
-        """
+        """Describe clips."""
         x = input_features * attention_mask.to(input_features.dtype).unsqueeze(-1)
         x = x[:, : self.config.num_frames]
         x = F.pad(x, (0, 0, 0, self.config.num_frames - x.shape[1]))  # (batch, num_frames, num_mel_bins)
@@ -92,16 +61,9 @@ class SpectrogramChannel(nn.Module):
 class PhonemeChannel(nn.Module):
     """An embedding, four parallel 1-D convolutions and the maximum over time, then dense layers.
 
-    A transcript shorter than a filter is padded with zero vectors to its width, and of any other only the places are
-    taken at which the filter lies within it: so what pads a batch has no effect.
-
-    Args:
-        config: The sizes.
-
-    Example:
-        >>> channel = PhonemeChannel(YenigallaConfig()).eval()
-        >>> channel(torch.tensor([[3, 4, 5, 6, 7], [3, 4, -100, -100, -100]])).shape
-        torch.Size([2, 200])
+    >>> channel = PhonemeChannel(YenigallaConfig()).eval()
+    >>> channel(torch.tensor([[3, 4, 5, 6, 7], [3, 4, -100, -100, -100]])).shape
+    torch.Size([2, 200])
     """
 
     def __init__(self, config: YenigallaConfig) -> None:
@@ -114,14 +76,7 @@ class PhonemeChannel(nn.Module):
         self.dense = DenseLayers(config.num_text_filters * len(config.text_kernel_sizes), config)
 
     def forward(self, symbols: torch.Tensor) -> torch.Tensor:
-        """Describe transcripts.
-
-        Args:
-            symbols: Numbers of phonemes, (batch, longest), -100 where padded.
-
-        Returns:
-            (batch, last of dense_sizes).
-        """
+        """Describe transcripts."""
         real = symbols >= 0  # (batch, longest)
         x = self.embedding(symbols.clamp(min=0)) * real.unsqueeze(-1)
         widest = max(self.config.text_kernel_sizes)
@@ -138,12 +93,7 @@ class PhonemeChannel(nn.Module):
 
 
 class DenseLayers(nn.Module):
-    """Dense → batch normalization → ReLU, twice, with dropout after the first.
-
-    Args:
-        in_size: Values that come in.
-        config: The sizes.
-    """
+    """Dense → batch normalization → ReLU, twice, with dropout after the first."""
 
     def __init__(self, in_size: int, config: YenigallaConfig) -> None:
         super().__init__()
@@ -166,20 +116,11 @@ class DenseLayers(nn.Module):
 class YenigallaNetwork(nn.Module):
     """One channel and a classifier, or both: concatenated, normalized and classified by one dense layer.
 
-    Args:
-        config: The sizes.
-        spectrogram: Whether there is a spectrogram channel.
-        phonemes: Whether there is a phoneme channel.
-
-    Raises:
-        ValueError: If there is no channel.
-
     Source: Yenigalla et al., "Speech emotion recognition using spectrogram & phoneme embedding", Interspeech 2018.
 
-    Example:
-        >>> network = YenigallaNetwork(YenigallaConfig(num_filters=2)).eval()
-        >>> network(torch.randn(1, 90, 128), torch.ones(1, 90), torch.tensor([[3, 4, 5]])).shape
-        torch.Size([1, 4])
+    >>> network = YenigallaNetwork(YenigallaConfig(num_filters=2)).eval()
+    >>> network(torch.randn(1, 90, 128), torch.ones(1, 90), torch.tensor([[3, 4, 5]])).shape
+    torch.Size([1, 4])
     """
 
     def __init__(self, config: YenigallaConfig, spectrogram: bool = True, phonemes: bool = True) -> None:
@@ -198,16 +139,7 @@ class YenigallaNetwork(nn.Module):
         attention_mask: torch.Tensor | None = None,
         symbols: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Score clips.
-
-        Args:
-            input_features: For the spectrogram channel, (batch, frames, num_mel_bins).
-            attention_mask: Its real frames, (batch, frames).
-            symbols: For the phoneme channel, (batch, longest), -100 where padded.
-
-        Returns:
-            Logits, (batch, num_labels).
-        """
+        """Score clips."""
         parts = []
         if self.spectrogram is not None:
             parts.append(self.spectrogram(input_features, attention_mask))

@@ -140,16 +140,8 @@ class SERPipeline(AudioClassificationPipeline):
 def is_dataset_column(inputs: Any, kind: str) -> bool:
     """Tell whether the input is a column of a `datasets` data set: lazy, and neither a list nor an iterator.
 
-    Args:
-        inputs: Anything that the pipeline is given.
-        kind: "Column" of a `Dataset`, or "IterableColumn" of an `IterableDataset`.
-
-    Returns:
-        Whether it is one; `datasets` is not imported to find out.
-
-    Example:
-        >>> is_dataset_column(["speech.wav"], "Column")
-        False
+    >>> is_dataset_column(["speech.wav"], "Column")
+    False
     """
     return type(inputs).__module__.startswith("datasets.") and type(inputs).__name__ == kind
 
@@ -157,16 +149,9 @@ def is_dataset_column(inputs: Any, kind: str) -> bool:
 def is_list_of_paths(inputs: Any) -> bool:
     """Tell whether the input is an array or a series of objects or text, and so of several clips.
 
-    Args:
-        inputs: Anything that the pipeline is given.
-
-    Returns:
-        Whether it is one; a waveform's samples are numbers.
-
-    Example:
-        >>> import numpy as np
-        >>> is_list_of_paths(np.array(["a.wav", "b.wav"])), is_list_of_paths(np.zeros(16000))
-        (True, False)
+    >>> import numpy as np
+    >>> is_list_of_paths(np.array(["a.wav", "b.wav"])), is_list_of_paths(np.zeros(16000))
+    (True, False)
     """
     kind = getattr(getattr(inputs, "dtype", None), "kind", None)  # torch's types have none
     return kind in ("O", "U", "S", "T") and getattr(inputs, "ndim", 0) == 1

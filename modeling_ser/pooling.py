@@ -18,14 +18,10 @@ STILL_VARIANCE = 1e-2
 class MeanPooling(nn.Module):
     """Average over real frames.
 
-    Args:
-        size: Size of a frame's context.
-
     Source: slides, "Proposed architecture": average pooling over time.
 
-    Example:
-        >>> MeanPooling(128)(torch.ones(2, 9, 128), torch.ones(2, 9, 1)).shape
-        torch.Size([2, 128])
+    >>> MeanPooling(128)(torch.ones(2, 9, 128), torch.ones(2, 9, 1)).shape
+    torch.Size([2, 128])
     """
 
     def __init__(self, size: int) -> None:
@@ -33,15 +29,7 @@ class MeanPooling(nn.Module):
         self.pooled_size = size
 
     def forward(self, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Pool.
-
-        Args:
-            context: C, (batch, frames, size), 0 where padded.
-            mask: 1 for real frames and 0 for padding, (batch, frames, 1).
-
-        Returns:
-            Means, (batch, size); 0 for a clip without a real frame.
-        """
+        """Pool."""
         # In half precision the sum of a long clip would overflow.
         total, frames = (x.sum(dim=1, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (context, mask))
         return (total / frames.clamp(min=1.0)).to(context.dtype)  # (batch, size)
@@ -50,18 +38,10 @@ class MeanPooling(nn.Module):
 class AttentionStatisticsPooling(nn.Module):
     """Mean and standard deviation over real frames, under learned weights of the frames.
 
-    A score e_t = vᵀ tanh(W c_t + b) per frame gives the weights a = softmax(e), and these μ = Σ a_t c_t and
-    σ² = Σ a_t (c_t - μ)² per channel. Okabe et al. write σ² = Σ a_t c_t² - μ², which is the same number but cancels in
-    float32, below zero even. They also add a constant k to every score, which softmax takes out again: it is left out.
-
-    Args:
-        size: Size of a frame's context, and of the hidden layer W (our choice).
-
     Source: Okabe, Koshinaka, Shinoda, "Attentive statistics pooling for deep speaker embedding", Interspeech 2018.
 
-    Example:
-        >>> AttentionStatisticsPooling(128)(torch.ones(2, 9, 128), torch.ones(2, 9, 1)).shape
-        torch.Size([2, 256])
+    >>> AttentionStatisticsPooling(128)(torch.ones(2, 9, 128), torch.ones(2, 9, 1)).shape
+    torch.Size([2, 256])
     """
 
     def __init__(self, size: int) -> None:
@@ -71,15 +51,7 @@ class AttentionStatisticsPooling(nn.Module):
         self.score = nn.Linear(size, 1, bias=False)
 
     def forward(self, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Pool.
-
-        Args:
-            context: C, (batch, frames, size), 0 where padded.
-            mask: 1 for real frames and 0 for padding, (batch, frames, 1).
-
-        Returns:
-            Weighted means, then weighted standard deviations, (batch, 2 × size).
-        """
+        """Pool."""
         scores = self.score(self.hidden(context).tanh())  # (batch, frames, 1)
         # Half precision would lose digits in sums over hundreds of frames.
         wide = torch.promote_types(scores.dtype, torch.float32)
@@ -96,27 +68,10 @@ class AttentionStatisticsPooling(nn.Module):
 class FunctionalsPooling(nn.Module):
     """What a channel does over a clip: its mean, spread, trend and rhythm, normalized over the training clips.
 
-    The average over time forgets all order. With t ∈ (-1, 1) the place of a real frame within its own clip, n their
-    number and d = c - μ, a channel c is described by
-
-    - its mean μ and standard deviation σ = √(Σ d²/n);
-    - its trend, Σ d P₁(t)/n and Σ d P₂(t)/n, with the Legendre polynomials P₁ = t and P₂ = (3t² - 1)/2: whether it
-      rises or falls, and whether it is higher at the ends than in the middle;
-    - its rhythm, the autocorrelations Σ d(t) d(t + k) / Σ d² at the lags k = 1, 2, 4 and 8: slow speech keeps its
-      value for longer. A channel that barely moves has none: a floor under the variance takes its noise to 0.
-
-    Such functionals of frame features, thousands of them, are what recognizers of emotion had before networks. Here
-    the network learns the channels. They are of very different sizes, so each is normalized over the batch in training
-    and by running statistics afterwards. The length of a clip is not among them: it tells how a corpus was cut, too.
-
-    Args:
-        size: Size of a frame's context.
-
     Source: the choice is ours; of functionals in general Schuller et al., "The INTERSPEECH 2009 Emotion Challenge".
 
-    Example:
-        >>> FunctionalsPooling(128)(torch.randn(2, 9, 128), torch.ones(2, 9, 1)).shape
-        torch.Size([2, 1024])
+    >>> FunctionalsPooling(128)(torch.randn(2, 9, 128), torch.ones(2, 9, 1)).shape
+    torch.Size([2, 1024])
     """
 
     lags = (1, 2, 4, 8)
@@ -127,15 +82,7 @@ class FunctionalsPooling(nn.Module):
         self.norm = MaskedBatchNorm(self.pooled_size)
 
     def forward(self, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Pool.
-
-        Args:
-            context: C, (batch, frames, size), 0 where padded.
-            mask: 1 for real frames and 0 for padding, (batch, frames, 1).
-
-        Returns:
-            Normalized functionals, one kind after the other, (batch, 8 × size).
-        """
+        """Pool."""
         # Half precision would lose digits in sums over hundreds of frames.
         wide = torch.promote_types(context.dtype, torch.float32)
         found = functionals(context.to(wide), mask.to(wide), self.lags)  # (batch, pooled_size)
@@ -145,18 +92,9 @@ class FunctionalsPooling(nn.Module):
 def functionals(context: torch.Tensor, mask: torch.Tensor, lags: Sequence[int]) -> torch.Tensor:
     """Compute mean, deviation, trend and autocorrelations over real frames; see `FunctionalsPooling`.
 
-    Args:
-        context: (batch, frames, size).
-        mask: 1 for real frames and 0 for padding, (batch, frames, 1).
-        lags: Lags of the autocorrelations, in frames, positive. Where a clip has no two frames so far apart it is 0.
-
-    Returns:
-        (batch, (4 + lags) × size).
-
-    Example:
-        >>> rising = torch.tensor([[[0.0], [1.0], [2.0], [3.0]]])
-        >>> functionals(rising, torch.ones(1, 4, 1), lags=[1])
-        tensor([[1.5000, 1.1180, 0.6250, 0.0000, 0.2480]])
+    >>> rising = torch.tensor([[[0.0], [1.0], [2.0], [3.0]]])
+    >>> functionals(rising, torch.ones(1, 4, 1), lags=[1])
+    tensor([[1.5000, 1.1180, 0.6250, 0.0000, 0.2480]])
     """
     number = mask.sum(dim=1).clamp(min=1.0)  # (batch, 1)
     mean = (context * mask).sum(dim=1) / number  # (batch, size)

@@ -20,25 +20,12 @@ HALVING_LAYERS = 2
 class SpectrogramStem(nn.Module):
     """Conv2d → batch normalization → ReLU, several times, over frames × mel bands with log-mel, Δ and ΔΔ as planes.
 
-    The first layer sees 5 frames × 5 bands, the others 3 × 3. With steps of 2, and as much zero padding as keeps the
-    centers on the grid, output frame j stands at input frame 2 j of each halving layer: the length n becomes ⌈n/2⌉,
-    and an output frame is real if the input frame that it stands at is.
-
-    Args:
-        channels: Channels of each layer.
-        input_size: Features of a frame, 3 for each mel band; of these 2 to the power of the number of layers at least.
-
-    Attributes:
-        output_size: Features of a frame that come out: channels × bands of the last layer.
-        frame_stride: Frames that come in for each frame that goes out.
-
     Source: ours; the strided layout is that of residual networks (He et al., 2016) without their residuals.
 
-    Example:
-        >>> stem = SpectrogramStem((16, 32, 64), input_size=384)
-        >>> features, mask = stem(torch.randn(2, 50, 384), torch.ones(2, 50, 1))
-        >>> features.shape, mask.shape
-        (torch.Size([2, 13, 1024]), torch.Size([2, 13, 1]))
+    >>> stem = SpectrogramStem((16, 32, 64), input_size=384)
+    >>> features, mask = stem(torch.randn(2, 50, 384), torch.ones(2, 50, 1))
+    >>> features.shape, mask.shape
+    (torch.Size([2, 13, 1024]), torch.Size([2, 13, 1]))
     """
 
     def __init__(self, channels: Sequence[int], input_size: int) -> None:
@@ -59,16 +46,7 @@ class SpectrogramStem(nn.Module):
         self.frame_stride = 2 ** min(len(channels), HALVING_LAYERS)
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn spectrograms into fewer frames of other features.
-
-        Args:
-            features: Normalized log-mel, Δ and ΔΔ side by side, (batch, frames, 3 × bands), 0 where padded.
-            mask: 1 for real frames and 0 for padding, (batch, frames, 1).
-
-        Returns:
-            Features, (batch, frames', output_size), exactly 0 where padded, and their mask, (batch, frames', 1), with
-            frames' = ⌈frames / frame_stride⌉.
-        """
+        """Turn spectrograms into fewer frames of other features."""
         planes = features.unflatten(-1, (PLANES, self.num_bands))  # (batch, frames, planes, bands)
         # The channels side by side in memory: the layout that convolutions over images are fastest in.
         image = planes.transpose(2, 3).contiguous().permute(0, 3, 1, 2)  # (batch, planes, frames, bands)
@@ -86,18 +64,9 @@ class SpectrogramStem(nn.Module):
 def average_frames(features: torch.Tensor, mask: torch.Tensor, stride: int) -> torch.Tensor:
     """Bring other features to the frames of a stem: frame j is the average of the real frames around frame j × stride.
 
-    Args:
-        features: (batch, frames, size), 0 where padded.
-        mask: 1 for real frames and 0 for padding, (batch, frames, 1).
-        stride: Frames that come in for each frame that goes out, even; stride + 1 of them are averaged.
-
-    Returns:
-        (batch, ⌈frames / stride⌉, size), 0 where padded.
-
-    Example:
-        >>> features, mask = torch.tensor([[[1.0], [2.0], [6.0], [0.0]]]), torch.tensor([[[1.0], [1.0], [1.0], [0.0]]])
-        >>> average_frames(features, mask, stride=2).flatten().tolist()
-        [1.5, 4.0]
+    >>> features, mask = torch.tensor([[[1.0], [2.0], [6.0], [0.0]]]), torch.tensor([[[1.0], [1.0], [1.0], [0.0]]])
+    >>> average_frames(features, mask, stride=2).flatten().tolist()
+    [1.5, 4.0]
     """
 
     def pool(x: torch.Tensor) -> torch.Tensor:

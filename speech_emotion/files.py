@@ -11,18 +11,10 @@ from typing import TextIO
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text file under a temporary name, then rename it: a reader sees the old file or the new one.
 
-    Args:
-        path: The file; its folder must exist. A symbolic link stays one: what it names is written.
-        text: The content, written as UTF-8.
-
-    Returns:
-        The path.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_text(Path(folder) / "note.txt", "hello").read_text()
-        'hello'
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(Path(folder) / "note.txt", "hello").read_text()
+    'hello'
     """
     with _whole(path) as file:
         file.write(text)

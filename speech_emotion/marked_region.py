@@ -10,19 +10,8 @@ START, END = "<!-- {name}:start -->", "<!-- {name}:end -->"
 def region_of(text: str, name: str) -> str:
     r"""Return what stands between the marks.
 
-    Args:
-        text: The text, with one line `<!-- name:start -->` and, below it, one line `<!-- name:end -->`.
-        name: Name of the region.
-
-    Returns:
-        The text between, without the lines of the marks and without empty lines around it.
-
-    Raises:
-        ValueError: If a mark is missing, or is there twice, or the end stands before the start.
-
-    Example:
-        >>> region_of("a\n<!-- x:start -->\n\nb\n\n<!-- x:end -->\n", "x")
-        'b'
+    >>> region_of("a\n<!-- x:start -->\n\nb\n\n<!-- x:end -->\n", "x")
+    'b'
     """
     return _parts(text, name)[1].strip("\n")
 
@@ -30,25 +19,13 @@ def region_of(text: str, name: str) -> str:
 def replace_region(text: str, name: str, content: str) -> str:
     r"""Put something else between the marks.
 
-    Args:
-        text: As for `region_of`.
-        name: Name of the region.
-        content: What shall stand there.
-
-    Returns:
-        The text, changed between the marks only.
-
-    Raises:
-        ValueError: As `region_of`; or if the content holds a mark itself.
-
-    Example:
-        >>> print(replace_region("a\n<!-- x:start -->\n<!-- x:end -->\n", "x", "b"), end="")
-        a
-        <!-- x:start -->
-        <BLANKLINE>
-        b
-        <BLANKLINE>
-        <!-- x:end -->
+    >>> print(replace_region("a\n<!-- x:start -->\n<!-- x:end -->\n", "x", "b"), end="")
+    a
+    <!-- x:start -->
+    <BLANKLINE>
+    b
+    <BLANKLINE>
+    <!-- x:end -->
     """
     if any(mark.format(name=name) in content for mark in (START, END)):
         raise ValueError(f"What is to stand in the region {name!r} holds a mark of it.")
@@ -57,19 +34,7 @@ def replace_region(text: str, name: str, content: str) -> str:
 
 
 def read_region(path: str | Path, name: str) -> str:
-    """Return what stands between the marks of a file; see `region_of`.
-
-    Args:
-        path: The file.
-        name: Name of the region.
-
-    Returns:
-        The text between.
-
-    Raises:
-        ValueError: As `region_of`, naming the file.
-        OSError: If it cannot be read.
-    """
+    """Return what stands between the marks of a file; see `region_of`."""
     try:
         return region_of(Path(path).read_text(encoding="utf-8"), name)
     except ValueError as error:
@@ -77,20 +42,7 @@ def read_region(path: str | Path, name: str) -> str:
 
 
 def write_region(path: str | Path, name: str, content: str) -> Path:
-    """Put something else between the marks of a file, whole or not at all.
-
-    Args:
-        path: The file.
-        name: Name of the region.
-        content: What shall stand there.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: As `replace_region`, naming the file; it is then left as it is.
-        OSError: If it cannot be read or written.
-    """
+    """Put something else between the marks of a file, whole or not at all."""
     path = Path(path)
     try:
         text = replace_region(path.read_text(encoding="utf-8"), name, content)

@@ -7,18 +7,10 @@ from collections.abc import Sequence
 def spelled_as_known(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Spell options as a parser does: `--data-dir` and `--data_dir` are one, as in the training commands.
 
-    Args:
-        parser: The parser, perhaps with parsers of its own for parts.
-        words: The words after the program's name.
-
-    Returns:
-        The words; what is no option of the parser is left as it is.
-
-    Example:
-        >>> parser = argparse.ArgumentParser()
-        >>> _ = parser.add_argument("--data_dir")
-        >>> spelled_as_known(parser, ["--data-dir", "a-b", "--other-one"])
-        ['--data_dir', 'a-b', '--other-one']
+    >>> parser = argparse.ArgumentParser()
+    >>> _ = parser.add_argument("--data_dir")
+    >>> spelled_as_known(parser, ["--data-dir", "a-b", "--other-one"])
+    ['--data_dir', 'a-b', '--other-one']
     """
     parsers = [parser]
     for action in parser._actions:

@@ -36,18 +36,7 @@ print(json.dumps(classifier(json.loads(sys.stdin.read()), top_k=1, batch_size=8)
 
 
 def classify_afresh(folder: Path, files: list[str]) -> list[dict[str, object]]:
-    """Classify files with plain `transformers.pipeline` in a process of its own, from a folder.
-
-    Args:
-        folder: A saved model.
-        files: Paths of audio files.
-
-    Returns:
-        The best label of each file, `{"label": str, "score": float}`.
-
-    Raises:
-        RuntimeError: If the process fails, with what it said.
-    """
+    """Classify files with plain `transformers.pipeline` in a process of its own, from a folder."""
     with tempfile.TemporaryDirectory() as elsewhere:
         process = subprocess.run(
             [sys.executable, "-I", "-c", FRESH_PROCESS, str(folder.resolve())],
@@ -62,17 +51,7 @@ def classify_afresh(folder: Path, files: list[str]) -> list[dict[str, object]]:
 
 
 def earlier_run(folder: Path, seed: int, streams: Sequence[str]) -> RunReport | None:
-    """Find what an earlier demo measured, if this one would measure the same.
-
-    Args:
-        folder: Folder of the run.
-        seed: Seed of the training.
-        streams: Feature streams of the model.
-
-    Returns:
-        Its report; `None` if there is none, one of a library that wrote other reports, or of another seed or other
-        versions.
-    """
+    """Find what an earlier demo measured, if this one would measure the same."""
     if not (folder / "results.json").is_file() or not (folder / "model.safetensors").is_file():
         return None
     try:
@@ -89,19 +68,7 @@ def read_report(folder: Path) -> RunReport:
 
 
 def train_model(name: str, folder: Path, args: argparse.Namespace) -> RunReport:
-    """Train one of the paper's models, or take what an earlier demo trained.
-
-    Args:
-        name: A key of `MODELS`.
-        folder: Folder of the run.
-        args: `seed`, `data_dir`, `retrain`.
-
-    Returns:
-        What was measured.
-
-    Raises:
-        SystemExit: If the training failed or was stopped, which it has said, with its exit code.
-    """
+    """Train one of the paper's models, or take what an earlier demo trained."""
     streams, description = MODELS[name]
     print(f"{name}, {description}", flush=True)
     report = None if args.retrain else earlier_run(folder, args.seed, streams)
@@ -118,14 +85,7 @@ def train_model(name: str, folder: Path, args: argparse.Namespace) -> RunReport:
 
 
 def comparison(reports: Mapping[str, RunReport]) -> str:
-    """Write the models side by side.
-
-    Args:
-        reports: What was measured, by model.
-
-    Returns:
-        A table: size, and WA and UA on the validation and the test speakers.
-    """
+    """Write the models side by side."""
     rows = []
     for name, report in reports.items():
         figures = [part.metrics[key] for part in (report.validation, report.test) for key in ("wa", "ua")]
@@ -134,17 +94,7 @@ def comparison(reports: Mapping[str, RunReport]) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run `ser demo`.
-
-    Args:
-        args: `output_dir`, `seed`, `data_dir`, `retrain`.
-
-    Returns:
-        0 when all went well.
-
-    Raises:
-        SystemExit: If a training failed or was stopped, with its exit code.
-    """
+    """Run `ser demo`."""
     print("Each model trains on three speakers, chooses its epoch on a fourth and is tested on a fifth.\n")
     folders = {name: Path(args.output_dir) / name.lower() for name in MODELS}
     reports = {name: train_model(name, folder, args) for name, folder in folders.items()}
@@ -159,15 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def classify_files(folder: Path, data_dir: str | None) -> int:
-    """Show what a stranger's process makes of some of the test speaker's files.
-
-    Args:
-        folder: A finished run.
-        data_dir: Folder of the corpus.
-
-    Returns:
-        0.
-    """
+    """Show what a stranger's process makes of some of the test speaker's files."""
     scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text(encoding="utf-8").splitlines()]
     truths = {score["id"]: score["label"] for score in scores if score["split"] == "test"}
     with warnings.catch_warnings():  # the training has already told what there is to tell of the corpus

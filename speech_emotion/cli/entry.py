@@ -11,19 +11,11 @@ from speech_emotion.progress import plain_warnings, quiet_unless_terminal
 def run_part(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Run what the words choose, and print what it returns.
 
-    Args:
-        parser: Its `run` takes the parsed words and returns what to print, one after the other.
-        argv: The words after the program's name; `None` for those of this process.
-
-    Returns:
-        0; 1 after an error, whose message is on the standard error.
-
-    Example:
-        >>> parser = argparse.ArgumentParser()
-        >>> parser.set_defaults(run=lambda args: ["done"])
-        >>> run_part(parser, [])
-        done
-        0
+    >>> parser = argparse.ArgumentParser()
+    >>> parser.set_defaults(run=lambda args: ["done"])
+    >>> run_part(parser, [])
+    done
+    0
     """
     args = parser.parse_args(spelled_as_known(parser, sys.argv[1:] if argv is None else argv))
     plain_warnings()

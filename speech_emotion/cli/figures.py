@@ -14,14 +14,7 @@ from .saved_model import load_saved
 
 
 def get_parser(prog: str = "ser figures") -> argparse.ArgumentParser:
-    """Return the parser of `ser figures`.
-
-    Args:
-        prog: Name in help and errors.
-
-    Returns:
-        The parser; `figure` is the chosen kind.
-    """
+    """Return the parser of `ser figures`."""
     parser = argparse.ArgumentParser(prog=prog, description="Figures of models and of finished runs.")
     kinds = parser.add_subparsers(dest="figure", required=True, metavar="{attention,results}")
 
@@ -44,15 +37,7 @@ def get_parser(prog: str = "ser figures") -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "ser figures") -> int:
-    """Draw figures, write them with their numbers, and print their names.
-
-    Args:
-        argv: The words after the program's name; `None` for those of this process.
-        prog: Name in help and errors.
-
-    Returns:
-        0; 1 after an error, whose message is on the standard error.
-    """
+    """Draw figures, write them with their numbers, and print their names."""
     return run_part(get_parser(prog), argv)
 
 

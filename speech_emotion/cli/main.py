@@ -8,11 +8,7 @@ from speech_emotion.option_spelling import spelled_as_known
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of `ser`.
-
-    Returns:
-        The parser; `part` is the chosen part.
-    """
+    """Return the parser of `ser`."""
     parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
     parts = parser.add_subparsers(
         dest="part", required=True, metavar="{train,cross-validate,report,predict,corpus,convert,demo,study,figures}"
@@ -41,14 +37,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The words after the program's name; `None` for those of this process.
-
-    Returns:
-        The exit code: 0 when all went well.
-    """
+    """Run the command."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in PASSED_ON:
         return PASSED_ON[words[0]][0](words[1:])

@@ -21,21 +21,7 @@ from .saved_model import load_saved
 
 
 def load_classifier(model: str, revision: str | None = None, device: str | None = None) -> SERPipeline:
-    """Load a saved model with this library's own code, so that no remote code runs.
-
-    Args:
-        model: Folder, or id on the Hub, of a classifier or of an ensemble.
-        revision: Commit on the Hub.
-        device: Where to compute; `None` for a GPU where there is one.
-
-    Returns:
-        The pipeline.
-
-    Raises:
-        OSError: If there is no such model.
-        RuntimeError: If its weights do not fit.
-        ValueError: If there is no such device.
-    """
+    """Load a saved model with this library's own code, so that no remote code runs."""
     if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"There is no device {device}: torch sees no GPU here. Leave it out, or take cpu.")
     network, extractor = load_saved(model, revision)
@@ -43,17 +29,7 @@ def load_classifier(model: str, revision: str | None = None, device: str | None 
 
 
 def find_files(names: Iterable[str]) -> list[Path]:
-    """Replace folders by the audio files below them; what is audio but cannot be read is told on the standard error.
-
-    Args:
-        names: Files and folders.
-
-    Returns:
-        Files, those of a folder sorted.
-
-    Raises:
-        FileNotFoundError: If a name does not exist, or a folder holds no audio.
-    """
+    """Replace folders by the audio files below them; what is audio but cannot be read is told on the standard error."""
     files: list[Path] = []
     for name in names:
         path = Path(name)
@@ -77,21 +53,7 @@ def find_files(names: Iterable[str]) -> list[Path]:
 def classify(
     classifier: SERPipeline, files: list[Path], batch_size: int, skip_bad: bool
 ) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
-    """Score files.
-
-    Args:
-        classifier: The pipeline.
-        files: Audio files.
-        batch_size: Clips at a time.
-        skip_bad: Whether to report files that cannot be used on the standard error, and go on.
-
-    Yields:
-        A file and its labels and scores, best first.
-
-    Raises:
-        ValueError: If a file cannot be used and `skip_bad` is off.
-        OSError: Likewise.
-    """
+    """Score files."""
     rate = classifier.feature_extractor.sampling_rate
     usable: list[Path] = []
 
@@ -113,15 +75,7 @@ def classify(
 
 
 def as_csv(results: list[tuple[Path, list[dict[str, Any]]]], labels: list[str]) -> str:
-    """Write results as CSV: file, prediction, and the score of every label.
-
-    Args:
-        results: Files with labels and scores.
-        labels: Columns of scores.
-
-    Returns:
-        The text.
-    """
+    """Write results as CSV: file, prediction, and the score of every label."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "prediction", *labels])
@@ -143,15 +97,7 @@ def _cell(file: Path) -> str:
 
 
 def check_folder_of(path: str) -> None:
-    """Check that a file can be written where it shall be.
-
-    Args:
-        path: The file.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        IsADirectoryError: If the path is a folder itself.
-    """
+    """Check that a file can be written where it shall be."""
     file = Path(path)
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder; name a file in it.")
@@ -162,18 +108,10 @@ def check_folder_of(path: str) -> None:
 def check_output(path: str, files: Iterable[Path]) -> None:
     """Check that a table would not replace something else, a recording for example.
 
-    Args:
-        path: The file to write.
-        files: The files that are read.
-
-    Raises:
-        ValueError: If it is one of these, or its name does not end as a table's.
-
-    Example:
-        >>> check_output("clips/1.flac", [])
-        Traceback (most recent call last):
-        ...
-        ValueError: --output clips/1.flac: the scores are written as CSV; give it a name that ends in .csv.
+    >>> check_output("clips/1.flac", [])
+    Traceback (most recent call last):
+    ...
+    ValueError: --output clips/1.flac: the scores are written as CSV; give it a name that ends in .csv.
     """
     if Path(path).suffix.lower() != ".csv":
         raise ValueError(f"--output {path}: the scores are written as CSV; give it a name that ends in .csv.")
@@ -182,14 +120,7 @@ def check_output(path: str, files: Iterable[Path]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run `ser predict`.
-
-    Args:
-        args: `files`, `model`, `revision`, `device`, `batch_size`, `output`, `skip_bad`.
-
-    Returns:
-        0; 1 after an error, whose message is on the standard error.
-    """
+    """Run `ser predict`."""
     plain_warnings()
     quiet_unless_terminal()
     try:

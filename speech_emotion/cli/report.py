@@ -14,14 +14,7 @@ from speech_emotion.option_spelling import spelled_as_known
 
 
 def get_parser(prog: str = "ser report") -> argparse.ArgumentParser:
-    """Return the parser of `ser report`.
-
-    Args:
-        prog: Name in help and errors.
-
-    Returns:
-        The parser.
-    """
+    """Return the parser of `ser report`."""
     parser = argparse.ArgumentParser(
         prog=prog, description="Write the tables of finished runs from their score files, and fill texts with them."
     )
@@ -38,15 +31,7 @@ def get_parser(prog: str = "ser report") -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "ser report") -> int:
-    """Write tables, fill texts, and print the names of the files.
-
-    Args:
-        argv: The words after the program's name; `None` for those of this process.
-        prog: Name in help and errors.
-
-    Returns:
-        0; 1 after an error, whose message is on the standard error.
-    """
+    """Write tables, fill texts, and print the names of the files."""
     parser = get_parser(prog)
     args = parser.parse_args(spelled_as_known(parser, sys.argv[1:] if argv is None else argv))
     if (args.card is None) != (args.system is None):

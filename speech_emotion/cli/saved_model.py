@@ -11,20 +11,7 @@ Classifier = SERForAudioClassification | SEREnsembleForAudioClassification
 
 
 def load_saved(model: str, revision: str | None = None) -> tuple[Classifier, SERFeatureExtractor]:
-    """Load a classifier, or an ensemble of several, with its feature extractor.
-
-    Args:
-        model: Folder, or id on the Hub.
-        revision: Commit on the Hub.
-
-    Returns:
-        The network, in float32, and the extractor.
-
-    Raises:
-        OSError: If there is no such model, or its weights are damaged.
-        ValueError: If it is a model of another kind.
-        RuntimeError: If its weights do not fit.
-    """
+    """Load a classifier, or an ensemble of several, with its feature extractor."""
     try:
         several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
     except ValueError as error:

@@ -17,14 +17,7 @@ from .entry import run_part
 
 
 def get_parser(prog: str = "ser study") -> argparse.ArgumentParser:
-    """Return the parser of `ser study`.
-
-    Args:
-        prog: Name in help and errors.
-
-    Returns:
-        The parser; `study` is the chosen study.
-    """
+    """Return the parser of `ser study`."""
     parser = argparse.ArgumentParser(prog=prog, description="Studies of what the models do.")
     studies = parser.add_subparsers(dest="study", required=True, metavar="{layers,heads}")
 
@@ -51,27 +44,12 @@ def get_parser(prog: str = "ser study") -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "ser study") -> int:
-    """Run a study, write its figures and numbers, and print what it found.
-
-    Args:
-        argv: The words after the program's name; `None` for those of this process.
-        prog: Name in help and errors.
-
-    Returns:
-        0; 1 after an error, whose message is on the standard error.
-    """
+    """Run a study, write its figures and numbers, and print what it found."""
     return run_part(get_parser(prog), argv)
 
 
 def layer_summary(study: LayerStudy) -> str:
-    """Write the layers' figures as tables.
-
-    Args:
-        study: What was found.
-
-    Returns:
-        Correlations, effects and the probe's UA by layer.
-    """
+    """Write the layers' figures as tables."""
     parts = []
     for variant, found in study.correlations.items():
         header = ["layer", *CONDITIONS, "effect of emotion", "effect of speaker"]
@@ -93,14 +71,7 @@ def layer_summary(study: LayerStudy) -> str:
 
 
 def head_summary(study: HeadStudy) -> str:
-    """Write the heads' figures as a table.
-
-    Args:
-        study: What was found of one model.
-
-    Returns:
-        Importance and change of UA by head, and what the tests say.
-    """
+    """Write the heads' figures as a table."""
 
     def cell(values: Sequence[float], factor: float, digits: int) -> str:
         value, low, high = (f"{factor * number:.{digits}f}" for number in values)
@@ -133,14 +104,7 @@ def head_summary(study: HeadStudy) -> str:
 
 
 def agreement_summary(pooled: HeadAgreement | None) -> str:
-    """Say what all models give together.
-
-    Args:
-        pooled: What was found.
-
-    Returns:
-        The figures with their intervals.
-    """
+    """Say what all models give together."""
     if pooled is None:
         return "No model has two test speakers: whether heads matter alike to several speakers is not known."
     lead, correlation = ("{:.3f} ({:.3f} to {:.3f})".format(*values) for values in (pooled.lead, pooled.correlation))

@@ -9,32 +9,15 @@ from .calibration import check_scores
 
 @dataclass(frozen=True)
 class AbstentionCurve:
-    """Figures of the clips that are answered, for each threshold that makes a difference.
+    """Figures of the clips that are answered, for each threshold that makes a difference."""
 
-    Args:
-        thresholds: A clip is answered if its confidence is at least this, (points,), falling.
-        coverage: Share of clips that are answered, (points,), rising to 1.
-        accuracy: WA of the answered clips, (points,).
-        ua: UA of the answered clips, over the classes that they have, (points,).
-    """
-
-    thresholds: np.ndarray
-    coverage: np.ndarray
-    accuracy: np.ndarray
-    ua: np.ndarray
+    thresholds: np.ndarray  # A clip is answered if its confidence is at least this, (points,), falling
+    coverage: np.ndarray  # share of clips that are answered, (points,), rising to 1
+    accuracy: np.ndarray  # WA of the answered clips, (points,)
+    ua: np.ndarray  # UA of the answered clips, over the classes that they have, (points,)
 
     def at(self, coverage: float) -> int:
-        """Return the index of the highest threshold that answers at least a share of the clips.
-
-        Args:
-            coverage: The share, in (0, 1].
-
-        Returns:
-            Index into the arrays.
-
-        Raises:
-            ValueError: If the share lies outside (0, 1].
-        """
+        """Return the index of the highest threshold that answers at least a share of the clips."""
         if not 0 < coverage <= 1:
             raise ValueError(f"A coverage lies in (0, 1]; this is {coverage}.")
         return int(np.searchsorted(self.coverage, coverage - 1e-12))
@@ -43,23 +26,9 @@ class AbstentionCurve:
 def abstention_curve(truth: np.ndarray, scores: np.ndarray) -> AbstentionCurve:
     """Follow WA and UA as less certain clips are answered too.
 
-    Clips of equal confidence are answered together, so that the curve does not depend on their order; float16 scores
-    have many ties at 1.
-
-    Args:
-        truth: True class of each clip, (clips,).
-        scores: Probability of each emotion, (clips, classes); the highest is the confidence.
-
-    Returns:
-        The curve; its last point is all clips.
-
-    Raises:
-        ValueError: If there are no clips or the sizes differ.
-
-    Example:
-        >>> curve = abstention_curve(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]]))
-        >>> curve.coverage.round(2).tolist(), curve.accuracy.round(2).tolist()
-        ([0.33, 0.67, 1.0], [1.0, 1.0, 0.67])
+    >>> curve = abstention_curve(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]]))
+    >>> curve.coverage.round(2).tolist(), curve.accuracy.round(2).tolist()
+    ([0.33, 0.67, 1.0], [1.0, 1.0, 0.67])
     """
     truth, scores = check_scores(truth, scores)
     order = np.argsort(-scores.max(axis=1), kind="stable")

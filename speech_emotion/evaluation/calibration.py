@@ -11,19 +11,12 @@ FLOOR = 2.0**-25
 
 @dataclass(frozen=True)
 class Reliability:
-    """Clips by the confidence of their prediction, in bins of equal width.
+    """Clips by the confidence of their prediction, in bins of equal width."""
 
-    Args:
-        edges: Ends of the bins, (bins + 1,), from 0 to 1; a bin holds its upper end, not its lower one.
-        clips: Number of clips in each bin, (bins,).
-        confidence: Mean confidence, (bins,); 0 in an empty bin.
-        accuracy: Share of right predictions, (bins,); 0 in an empty bin.
-    """
-
-    edges: np.ndarray
-    clips: np.ndarray
-    confidence: np.ndarray
-    accuracy: np.ndarray
+    edges: np.ndarray  # ends of the bins, (bins + 1,), from 0 to 1; a bin holds its upper end, not its lower one
+    clips: np.ndarray  # number of clips in each bin, (bins,)
+    confidence: np.ndarray  # mean confidence, (bins,); 0 in an empty bin
+    accuracy: np.ndarray  # share of right predictions, (bins,); 0 in an empty bin
 
     @property
     def error(self) -> float:
@@ -34,21 +27,9 @@ class Reliability:
 def reliability(truth: np.ndarray, scores: np.ndarray, bins: int = BINS) -> Reliability:
     """Sort clips into bins of equal width by the highest score of each.
 
-    Args:
-        truth: True class of each clip, (clips,).
-        scores: Probability of each emotion, (clips, classes).
-        bins: Number of bins over (0, 1].
-
-    Returns:
-        The bins.
-
-    Raises:
-        ValueError: If there are no clips or the sizes differ.
-
-    Example:
-        >>> table = reliability(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]), bins=2)
-        >>> table.clips.tolist(), table.accuracy.tolist()
-        ([0, 2], [0.0, 0.5])
+    >>> table = reliability(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]), bins=2)
+    >>> table.clips.tolist(), table.accuracy.tolist()
+    ([0, 2], [0.0, 0.5])
     """
     truth, scores = check_scores(truth, scores)
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == truth
@@ -67,25 +48,10 @@ def reliability(truth: np.ndarray, scores: np.ndarray, bins: int = BINS) -> Reli
 def expected_calibration_error(truth: np.ndarray, scores: np.ndarray, bins: int = BINS) -> float:
     """Compute the expected calibration error of the predicted class.
 
-    ECE = Σ_b n_b/N · |accuracy_b − confidence_b| over bins of equal width. It depends on their number, which is
-    therefore part of the figure: 15 here.
-
-    Args:
-        truth: True class of each clip, (clips,).
-        scores: Probability of each emotion, (clips, classes).
-        bins: Number of bins.
-
-    Returns:
-        The error, in [0, 1].
-
-    Raises:
-        ValueError: As `reliability`.
-
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
 
-    Example:
-        >>> round(expected_calibration_error(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]])), 3)
-        0.35
+    >>> round(expected_calibration_error(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]])), 3)
+    0.35
     """
     return reliability(truth, scores, bins).error
 
@@ -93,26 +59,14 @@ def expected_calibration_error(truth: np.ndarray, scores: np.ndarray, bins: int 
 def log_scores(scores: np.ndarray) -> np.ndarray:
     """Return log probabilities, which are logits of the same softmax.
 
-    Args:
-        scores: Probabilities, (clips, classes); zeros count as 2^-25, below which float16 rounds to 0, so that the
-            score of a confident error is bounded (by 17.3 nats) rather than infinite.
-
-    Returns:
-        (clips, classes), float64.
-
-    Example:
-        >>> round(float(log_scores(np.array([[1.0, 0.0]]))[0, 1]), 2)
-        -17.33
+    >>> round(float(log_scores(np.array([[1.0, 0.0]]))[0, 1]), 2)
+    -17.33
     """
     return np.log(np.maximum(np.asarray(scores, dtype=np.float64), FLOOR))
 
 
 def check_scores(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as arrays, the scores as float64.
-
-    Raises:
-        ValueError: If there are no clips or the sizes differ.
-    """
+    """Return both as arrays, the scores as float64."""
     truth, scores = np.asarray(truth), np.asarray(scores, dtype=np.float64)
     if scores.ndim != 2 or truth.shape != scores.shape[:1] or not truth.size:
         raise ValueError(

@@ -8,15 +8,8 @@ import numpy as np
 def wa(counts: np.ndarray) -> np.ndarray:
     """Compute weighted accuracy, which is plain accuracy.
 
-    Args:
-        counts: Clips by true class (rows) and predicted class (columns), (..., classes, classes); not all 0.
-
-    Returns:
-        The share of clips on the diagonal, (...,), in [0, 1].
-
-    Example:
-        >>> float(wa(np.array([[8, 0], [2, 0]])))
-        0.8
+    >>> float(wa(np.array([[8, 0], [2, 0]])))
+    0.8
     """
     counts = np.asarray(counts, dtype=np.float64)
     return np.einsum("...cc->...", counts) / counts.sum(axis=(-2, -1))
@@ -25,32 +18,16 @@ def wa(counts: np.ndarray) -> np.ndarray:
 def ua(counts: np.ndarray) -> np.ndarray:
     """Compute unweighted accuracy (UAR): the mean recall of the classes that have clips.
 
-    A class without clips has no recall and is left out of the mean; it is not a recall of 0.
-
-    Args:
-        counts: As for `wa`.
-
-    Returns:
-        (...,), in [0, 1].
-
     Source: Schuller et al., "The Interspeech 2009 Emotion Challenge", 2009.
 
-    Example:
-        >>> float(ua(np.array([[8, 0], [2, 0]]))), float(ua(np.array([[8, 0], [0, 0]])))
-        (0.5, 1.0)
+    >>> float(ua(np.array([[8, 0], [2, 0]]))), float(ua(np.array([[8, 0], [0, 0]])))
+    (0.5, 1.0)
     """
     return mean_where(*recalls(counts))
 
 
 def recalls(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the recall of each class.
-
-    Args:
-        counts: As for `wa`.
-
-    Returns:
-        The recalls, (..., classes), 0 where a class has no clips, and whether it has some, (..., classes).
-    """
+    """Compute the recall of each class."""
     counts = np.asarray(counts, dtype=np.float64)
     correct = np.einsum("...cc->...c", counts)  # (..., classes)
     support = counts.sum(axis=-1)
@@ -58,16 +35,7 @@ def recalls(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def f1_scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the F1 of each class.
-
-    With tp on the diagonal, F1 = 2·precision·recall / (precision + recall) = 2·tp / (true + predicted).
-
-    Args:
-        counts: As for `wa`.
-
-    Returns:
-        The F1, (..., classes), and whether the class is true or predicted of any clip, (..., classes).
-    """
+    """Compute the F1 of each class."""
     counts = np.asarray(counts, dtype=np.float64)
     correct = np.einsum("...cc->...c", counts)  # (..., classes)
     total = counts.sum(axis=-1) + counts.sum(axis=-2)
@@ -77,28 +45,14 @@ def f1_scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def macro_f1(counts: np.ndarray) -> np.ndarray:
     """Compute the mean F1 of the classes that are true or predicted of any clip.
 
-    Args:
-        counts: As for `wa`.
-
-    Returns:
-        (...,), in [0, 1].
-
-    Example:
-        >>> round(float(macro_f1(np.array([[8, 0], [2, 0]]))), 4)
-        0.4444
+    >>> round(float(macro_f1(np.array([[8, 0], [2, 0]]))), 4)
+    0.4444
     """
     return mean_where(*f1_scores(counts))
 
 
 def weighted_f1(counts: np.ndarray) -> np.ndarray:
-    """Compute the mean F1, each class weighing as many clips as it has.
-
-    Args:
-        counts: As for `wa`.
-
-    Returns:
-        (...,), in [0, 1].
-    """
+    """Compute the mean F1, each class weighing as many clips as it has."""
     support = np.asarray(counts, dtype=np.float64).sum(axis=-1)
     return (f1_scores(counts)[0] * support).sum(axis=-1) / support.sum(axis=-1)
 

@@ -8,21 +8,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """Errors of a set of transcripts, pooled: all errors over all letters, or words, of the references.
+    """Errors of a set of transcripts, pooled: all errors over all letters, or words, of the references."""
 
-    Args:
-        clips: Number of transcripts.
-        characters: Letters of the references, spaces between words included.
-        character_errors: Letters to insert, delete or replace.
-        words: Words of the references.
-        word_errors: Words to insert, delete or replace.
-    """
-
-    clips: int
-    characters: int
-    character_errors: int
-    words: int
-    word_errors: int
+    clips: int  # number of transcripts
+    characters: int  # letters of the references, spaces between words included
+    character_errors: int  # letters to insert, delete or replace
+    words: int  # words of the references
+    word_errors: int  # words to insert, delete or replace
 
     @property
     def cer(self) -> float:
@@ -38,23 +30,9 @@ class ErrorRates:
 def error_rates(references: Sequence[str], hypotheses: Sequence[str]) -> ErrorRates:
     """Compare transcripts.
 
-    Words are what white space separates, and between two words counts one space, so that white space at the ends or
-    doubled is no error.
-
-    Args:
-        references: What was said, (clips,); none without a word.
-        hypotheses: What was recognized, (clips,).
-
-    Returns:
-        The pooled errors.
-
-    Raises:
-        ValueError: If there are no clips, the lengths differ, or a reference is empty.
-
-    Example:
-        >>> rates = error_rates(["we call it bear", "yes"], ["we cal it bare", ""])
-        >>> rates.character_errors, rates.characters, rates.wer
-        (6, 18, 0.6)
+    >>> rates = error_rates(["we call it bear", "yes"], ["we cal it bare", ""])
+    >>> rates.character_errors, rates.characters, rates.wer
+    (6, 18, 0.6)
     """
     if not references or len(references) != len(hypotheses):
         raise ValueError(
@@ -78,19 +56,11 @@ def error_rates(references: Sequence[str], hypotheses: Sequence[str]) -> ErrorRa
 def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
     """Count the insertions, deletions and replacements that make one sequence the other.
 
-    Args:
-        one: A string, or a list of words.
-        other: Another.
-
-    Returns:
-        The smallest number.
-
     Source: Levenshtein, 1966; by rows of Wagner and Fischer's table, 1974. In a row, insertions from the left are a
-    running minimum of (entry - column), so that no loop goes over columns.
+        running minimum of (entry - column), so that no loop goes over columns.
 
-    Example:
-        >>> edit_distance("sitting", "kitten"), edit_distance("a bad day".split(), "a day".split())
-        (3, 1)
+    >>> edit_distance("sitting", "kitten"), edit_distance("a bad day".split(), "a day".split())
+    (3, 1)
     """
     symbols: dict[str, int] = {}
     codes = [np.array([symbols.setdefault(item, len(symbols)) for item in items], int) for items in (one, other)]

@@ -47,14 +47,7 @@ R = TypeVar("R")
 
 
 def figure_style() -> AbstractContextManager[None]:
-    """Return the context in which figures are drawn and saved.
-
-    Returns:
-        A context manager.
-
-    Raises:
-        ModuleNotFoundError: If matplotlib is not installed, naming the extra that brings it.
-    """
+    """Return the context in which figures are drawn and saved."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ModuleNotFoundError(
             "Figures need matplotlib, which is not installed: pip install 'modeling-ser[plots]'.", name="matplotlib"
@@ -65,14 +58,7 @@ def figure_style() -> AbstractContextManager[None]:
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Let a function draw in this project's style.
-
-    Args:
-        draw: The function.
-
-    Returns:
-        It, within `figure_style()`.
-    """
+    """Let a function draw in this project's style."""
 
     @functools.wraps(draw)
     def in_style(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -83,15 +69,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Make an empty figure whose parts make room for each other.
-
-    Args:
-        width: In inches; 7 fill the width of a page on GitHub.
-        height: In inches.
-
-    Returns:
-        The figure.
-    """
+    """Make an empty figure whose parts make room for each other."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -101,25 +79,12 @@ def new_figure(width: float, height: float) -> "Figure":
 def save_figure(fig: "Figure", path: str | Path) -> Path:
     """Write a figure, whole or not at all.
 
-    The same figure gives the same bytes: neither date nor program is written into the file.
-
-    Args:
-        fig: The figure.
-        path: The file, ending in `.png` or `.svg`; its folder must exist.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: If the ending is another one.
-
-    Example:
-        >>> import tempfile
-        >>> from speech_emotion.evaluation.figures_scores import confusion_figure
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = save_figure(confusion_figure([[3, 1], [0, 4]], ["anger", "fear"]), Path(folder) / "a.svg")
-        ...     path.read_text()[:5]
-        '<?xml'
+    >>> import tempfile
+    >>> from speech_emotion.evaluation.figures_scores import confusion_figure
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_figure(confusion_figure([[3, 1], [0, 4]], ["anger", "fear"]), Path(folder) / "a.svg")
+    ...     path.read_text()[:5]
+    '<?xml'
     """
     path = Path(path)
     if path.suffix not in FORMATS:
@@ -136,11 +101,7 @@ def save_figure(fig: "Figure", path: str | Path) -> Path:
 
 
 def _settle(fig: "Figure") -> None:
-    """Lay the figure out for good, on rounded positions.
-
-    The solver of the layout may end some 1e-16 beside where it ended the last time, and matplotlib names the parts of
-    an SVG by hashes of exact positions.
-    """
+    """Lay the figure out for good, on rounded positions."""
     if fig.get_layout_engine() is None:
         return
     fig.draw_without_rendering()

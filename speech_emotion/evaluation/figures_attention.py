@@ -28,32 +28,12 @@ def attention_figure(
 ) -> "Figure":
     """Draw the attention weights of every head, with the clip's log-mel spectrogram on the same axis of time.
 
-    Row q of a head's matrix A (T, T) says where the frame at time q looks, and sums to 1. The column mean
-    (1/T) Σ_q A[q, k] says how much frame k is looked at. Both are drawn times T, so that 1 is even attention,
-    whatever the length of the clip.
-
-    Args:
-        attention: Weights, (heads, frames, frames), rows summing to 1; the clip's real frames only.
-        times: Time of each frame in seconds, (frames,), evenly spaced and rising.
-        log_mel: Log-mel energies of the clip, (mel frames, bands).
-        mel_step: Seconds from one mel frame to the next; the first stands at 0.
-        top_frequency: Upper end of the mel filters, in Hz; the lower end is 0.
-        head_names: Name of each head; `None` for "head 1" and so on.
-        title: Written above.
-
-    Returns:
-        The figure: spectrogram, attention received by each frame from each head, and a matrix for each head.
-
-    Raises:
-        ValueError: If shapes do not fit, or rows do not sum to 1.
-
     Source: slides, "Discussion" (the T × T weights); the column mean is ours.
 
-    Example:
-        >>> even = np.full((2, 5, 5), 0.2)
-        >>> figure = attention_figure(even, 0.025 * np.arange(5), np.zeros((5, 128)), 0.025)
-        >>> [axes.get_title() for axes in figure.axes[2:4]]
-        ['head 1', 'head 2']
+    >>> even = np.full((2, 5, 5), 0.2)
+    >>> figure = attention_figure(even, 0.025 * np.arange(5), np.zeros((5, 128)), 0.025)
+    >>> [axes.get_title() for axes in figure.axes[2:4]]
+    ['head 1', 'head 2']
     """
     attention, times, log_mel = np.asarray(attention, dtype=np.float64), np.asarray(times), np.asarray(log_mel)
     heads, frames = attention.shape[0], attention.shape[-1]

@@ -21,26 +21,10 @@ def head_figure(
 ) -> "Figure":
     """Draw the importance of each head, its rank over the clips, and what dropping it does to UA.
 
-    Args:
-        names: Name of each head.
-        importance: Fall of the true class's log-probability when the head is dropped, in nats: mean over the clips,
-            lower and upper end of its interval, (3, heads).
-        rank_shares: Share of the clips in which the head (row) has the rank (column; 0 is the most important),
-            (heads, heads), rows summing to 1.
-        ua_change: UA without the head less UA with all, likewise, (3, heads), in [-1, 1].
-        title: Written above.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ValueError: If a shape does not fit.
-
-    Example:
-        >>> flat = np.zeros((3, 2))
-        >>> figure = head_figure(["1", "2"], flat, np.full((2, 2), 0.5), flat)
-        >>> len(figure.axes), figure.axes[0].get_ylabel()
-        (3, 'importance (nats)')
+    >>> flat = np.zeros((3, 2))
+    >>> figure = head_figure(["1", "2"], flat, np.full((2, 2), 0.5), flat)
+    >>> len(figure.axes), figure.axes[0].get_ylabel()
+    (3, 'importance (nats)')
     """
     size = len(names)
     for what, values, shape in (
@@ -89,26 +73,9 @@ def head_profile_figure(
 ) -> "Figure":
     """Draw the heads' importance in falling order for several models.
 
-    The heads of two trainings have no common names: only how unequal they are can be compared. Sorted values always
-    fall, even where all heads are alike; so each model's profile stands beside what its clips would give if the heads
-    changed places at random from clip to clip.
-
-    Args:
-        models: Name of each model.
-        profiles: Mean importance of each head, sorted, falling, (models, heads), in nats.
-        chance: The same with heads shuffled within clips, (models, heads).
-        title: Written above.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ValueError: If the shapes differ.
-
-    Example:
-        >>> figure = head_profile_figure(["fold 0"], np.array([[0.4, 0.1]]), np.array([[0.26, 0.24]]))
-        >>> figure.axes[0].get_xlabel()
-        'heads, most important first'
+    >>> figure = head_profile_figure(["fold 0"], np.array([[0.4, 0.1]]), np.array([[0.26, 0.24]]))
+    >>> figure.axes[0].get_xlabel()
+    'heads, most important first'
     """
     profiles, chance = np.asarray(profiles), np.asarray(chance)
     if profiles.shape != chance.shape or profiles.ndim != 2 or len(profiles) != len(models):

@@ -20,24 +20,11 @@ def activations_figure(
 ) -> "Figure":
     """Draw the activations of each layer (columns) for one sentence in several emotions (rows), as the slides do.
 
-    Args:
-        activations: For each emotion, for each layer, (frames, units).
-        emotions: Name of each row.
-        layers: Name of each column.
-        title: Written above.
-
-    Returns:
-        The figure. A column has one scale, from its 1st to its 99th percentile, so that rows can be compared.
-
-    Raises:
-        ValueError: If there is not an array for each emotion and layer.
-
     Source: slides, "Deep encoded Linguistic features", the visualization of activations.
 
-    Example:
-        >>> figure = activations_figure([[np.zeros((50, 8))], [np.ones((50, 8))]], ["anger", "calm"], ["layer 1"])
-        >>> figure.axes[1].get_ylabel()
-        'calm'
+    >>> figure = activations_figure([[np.zeros((50, 8))], [np.ones((50, 8))]], ["anger", "calm"], ["layer 1"])
+    >>> figure.axes[1].get_ylabel()
+    'calm'
     """
     if len(activations) != len(emotions) or any(len(row) != len(layers) for row in activations) or not layers:
         raise ValueError(f"{len(emotions)} emotions and {len(layers)} layers need an array for each pair of them.")
@@ -71,22 +58,9 @@ def layer_figure(
 ) -> "Figure":
     """Draw quantities by layer, with confidence intervals.
 
-    Args:
-        layers: Name of each layer.
-        panels: For each panel, by the name of its axis, its curves: estimate, lower and upper end, (3, layers).
-        chance: For panels that have one, the value of guessing, drawn as a line.
-        title: Written above.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ValueError: If a curve is not (3, layers).
-
-    Example:
-        >>> curve = np.array([[0.5, 0.6], [0.4, 0.5], [0.6, 0.7]])
-        >>> layer_figure(["1", "2"], {"Pearson's r": {"two emotions": curve}}).axes[0].get_xlabel()
-        'layer'
+    >>> curve = np.array([[0.5, 0.6], [0.4, 0.5], [0.6, 0.7]])
+    >>> layer_figure(["1", "2"], {"Pearson's r": {"two emotions": curve}}).axes[0].get_xlabel()
+    'layer'
     """
     fig = new_figure(max(3.6, min(9.0, 0.4 + 3.0 * len(panels))), 3.3)
     handles = {}

@@ -18,20 +18,8 @@ if TYPE_CHECKING:
 def confusion_figure(counts: np.ndarray, labels: Sequence[str], title: str | None = None) -> "Figure":
     """Draw a confusion matrix: color and percent are shares of the true class, the number is that of the clips.
 
-    Args:
-        counts: Clips by true class (rows) and predicted class (columns), (classes, classes).
-        labels: Name of each class.
-        title: Written above; WA, UA and the number of clips follow it.
-
-    Returns:
-        The figure. A class without clips has an empty row.
-
-    Raises:
-        ValueError: If the counts are negative, all zero, or do not fit the labels.
-
-    Example:
-        >>> confusion_figure([[3, 1], [0, 4]], ["anger", "fear"]).axes[0].get_xlabel()
-        'predicted'
+    >>> confusion_figure([[3, 1], [0, 4]], ["anger", "fear"]).axes[0].get_xlabel()
+    'predicted'
     """
     counts = np.asarray(counts)
     size = len(labels)
@@ -73,25 +61,10 @@ def reliability_figure(
 ) -> "Figure":
     """Draw a reliability diagram: how often a system is right when it is so and so sure.
 
-    Clips are put into bins of equal width by their highest score; `calibration` has the arithmetic.
-
-    Args:
-        truth: True class of each clip, (clips,).
-        scores: Probability of each class, (clips, classes).
-        num_bins: Number of bins between 0 and 1.
-        title: Written above, before the calibration error.
-
-    Returns:
-        The figure: accuracy against mean confidence of each bin, and how many clips are in it.
-
-    Raises:
-        ValueError: If the lengths differ or there are no clips.
-
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, figure 1.
 
-    Example:
-        >>> len(reliability_figure([0, 0], [[0.9, 0.1], [0.4, 0.6]]).axes)
-        2
+    >>> len(reliability_figure([0, 0], [[0.9, 0.1], [0.4, 0.6]]).axes)
+    2
     """
     bins = reliability(np.asarray(truth), scores, num_bins)
     filled = bins.clips > 0
@@ -124,24 +97,9 @@ def ua_figure(
 ) -> "Figure":
     """Draw the UA of several systems with confidence intervals.
 
-    Args:
-        systems: Name of each system, from top to bottom.
-        ua: UA of each, in [0, 1].
-        low: Lower end of its interval.
-        high: Upper end of its interval.
-        chance: UA of guessing, drawn as a line.
-        title: Written above; say here what the interval is of.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ValueError: If the lengths differ, there is no system, or the ends of an interval are exchanged.
-
-    Example:
-        >>> figure = ua_figure(["Model-1", "Model-2"], [0.6, 0.5], [0.5, 0.4], [0.7, 0.6], chance=0.25)
-        >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-        ['Model-1', 'Model-2']
+    >>> figure = ua_figure(["Model-1", "Model-2"], [0.6, 0.5], [0.5, 0.4], [0.7, 0.6], chance=0.25)
+    >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    ['Model-1', 'Model-2']
     """
     values = 100 * np.array([ua, low, high], dtype=np.float64)  # (3, systems), in percent
     if values.shape != (3, len(systems)) or not len(systems):

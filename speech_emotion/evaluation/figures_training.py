@@ -14,22 +14,9 @@ if TYPE_CHECKING:
 def average_curve(runs: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Average curves of unequal length, epoch by epoch.
 
-    Runs end when they stop early. Late epochs have only the runs that were still improving, so their mean is of other
-    runs than the earlier ones': it ends where less than half of the runs go on.
-
-    Args:
-        runs: Values of each run by epoch; NaN where a run has none.
-
-    Returns:
-        Mean, standard deviation (n - 1; 0 for one run) and number of runs of each epoch kept, each (epochs,).
-
-    Raises:
-        ValueError: If there is no run, or an empty one.
-
-    Example:
-        >>> mean, deviation, count = average_curve([[1.0, 2.0, 3.0], [3.0, 4.0], [2.0]])
-        >>> mean.tolist(), count.tolist()
-        ([2.0, 3.0], [3, 2])
+    >>> mean, deviation, count = average_curve([[1.0, 2.0, 3.0], [3.0, 4.0], [2.0]])
+    >>> mean.tolist(), count.tolist()
+    ([2.0, 3.0], [3, 2])
     """
     if not runs or not all(len(run) for run in runs):
         raise ValueError("Learning curves need a run at least, each with an epoch at least.")
@@ -51,21 +38,9 @@ def learning_curves_figure(
 ) -> "Figure":
     """Draw what changed from epoch to epoch, as mean and standard deviation over runs.
 
-    Args:
-        panels: For each panel, such as "loss", its curves: for each name, such as "training", one sequence of values
-            by epoch for every run.
-        title: Written above.
-
-    Returns:
-        The figure. A curve ends where less than half of its runs go on.
-
-    Raises:
-        ValueError: If there is nothing to draw.
-
-    Example:
-        >>> figure = learning_curves_figure({"UA": {"validation": [[0.3, 0.5], [0.4, 0.6]]}})
-        >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
-        ('epoch', 'UA')
+    >>> figure = learning_curves_figure({"UA": {"validation": [[0.3, 0.5], [0.4, 0.6]]}})
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('epoch', 'UA')
     """
     if not panels or not all(panels.values()):
         raise ValueError("There are no learning curves to draw.")

@@ -12,36 +12,17 @@ from .temperature import apply_temperature, fit_temperature, negative_log_likeli
 
 @dataclass(frozen=True)
 class FoldCalibration:
-    """Calibration on the test clips of all folds, before and after the temperature.
+    """Calibration on the test clips of all folds, before and after the temperature."""
 
-    Args:
-        temperatures: Of each model, (seeds, folds).
-        ece_before: Expected calibration error, 15 bins, of each seed, (seeds,).
-        ece_after: The same after the temperatures.
-        nll_before: Mean negative log-likelihood in nats, (seeds,).
-        nll_after: The same after the temperatures.
-    """
-
-    temperatures: np.ndarray
-    ece_before: np.ndarray
-    ece_after: np.ndarray
-    nll_before: np.ndarray
-    nll_after: np.ndarray
+    temperatures: np.ndarray  # of each model, (seeds, folds)
+    ece_before: np.ndarray  # expected calibration error, 15 bins, of each seed, (seeds,)
+    ece_after: np.ndarray  # the same after the temperatures
+    nll_before: np.ndarray  # mean negative log-likelihood in nats, (seeds,)
+    nll_after: np.ndarray  # the same after the temperatures
 
 
 def calibrate_folds(system: SystemScores) -> FoldCalibration | None:
-    """Fit a temperature for each model of a cross-validation and measure calibration on its test clips.
-
-    The model of a fold has its own scale, so it has its own temperature, from the validation clips of that fold only;
-    then the test clips of all folds are pooled. The validation clips also chose the epoch, which makes the model look
-    a little better on them, and the temperature a little low.
-
-    Args:
-        system: Scores of a system with a complete seed.
-
-    Returns:
-        Temperatures and errors; `None` if a fold has no validation clips.
-    """
+    """Fit a temperature for each model of a cross-validation and measure calibration on its test clips."""
     temperatures, figures = [], []
     for seed in system.seeds:
         pairs = [(fold.select("validation"), fold.select("test")) for fold in system.folds_of(seed)]

@@ -21,37 +21,19 @@ FACTS, DIGEST = b"ser", b"ser-sha256"  # entries of the file's metadata
 class FoldScores:
     """Scores of the validation and test clips of one fold.
 
-    They are kept as float16, and whatever is computed from them is computed from what is kept: a table made in the run
-    and one made from its files are the same.
-
-    Args:
-        corpus: Name of the corpus, or of a part of it, such as `ased-common`.
-        system: Name of the system.
-        seed: Seed of the training.
-        fold: Number of the fold, from 0.
-        labels: Emotions in the order of the classes.
-        clips: For each of `CLIP_COLUMNS` the clips' values, (clips,); `split` is `"validation"` or `"test"`, `label`
-            the true emotion; `sex` and `sentence` may be `None`.
-        scores: Probability of each emotion, (clips, classes), float16.
-        about: What else is known: `fold_name`, `seconds`, `settings`, `versions`, `epochs`, `curve`, ….
-
-    Raises:
-        ValueError: If sizes do not fit, a score is not a probability or a label is unknown.
-
-    Example:
-        >>> clips = {name: [None] for name in CLIP_COLUMNS} | {"id": ["a"], "split": ["test"], "label": ["fear"]}
-        >>> scores = FoldScores("polish", "model-1", 0, 2, ["anger", "fear"], clips, [[0.2, 0.8]])
-        >>> scores.select("test").predictions.tolist(), scores.file_name
-        ([1], 'seed-0_fold-2.parquet')
+    >>> clips = {name: [None] for name in CLIP_COLUMNS} | {"id": ["a"], "split": ["test"], "label": ["fear"]}
+    >>> scores = FoldScores("polish", "model-1", 0, 2, ["anger", "fear"], clips, [[0.2, 0.8]])
+    >>> scores.select("test").predictions.tolist(), scores.file_name
+    ([1], 'seed-0_fold-2.parquet')
     """
 
-    corpus: str
-    system: str
-    seed: int
-    fold: int
-    labels: list[str]
+    corpus: str  # name of the corpus, or of a part of it, such as `ased-common`
+    system: str  # name of the system
+    seed: int  # seed of the training
+    fold: int  # number of the fold, from 0
+    labels: list[str]  # emotions in the order of the classes
     clips: dict[str, list[Any]]
-    scores: np.ndarray
+    scores: np.ndarray  # probability of each emotion, (clips, classes), float16
     about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,14 +74,7 @@ class FoldScores:
         )
 
     def save(self, results: str | Path) -> Path:
-        """Write `<results>/<corpus>/<system>/seed-S_fold-K.parquet`, whole or not at all.
-
-        Args:
-            results: Folder of all results.
-
-        Returns:
-            The file.
-        """
+        """Write `<results>/<corpus>/<system>/seed-S_fold-K.parquet`, whole or not at all."""
         path = Path(results) / self.corpus / self.system / self.file_name
         path.parent.mkdir(parents=True, exist_ok=True)
         columns: dict[str, pa.Array] = {name: pa.array(self.clips[name], pa.string()) for name in CLIP_COLUMNS}
@@ -116,18 +91,7 @@ class FoldScores:
 
     @classmethod
     def load(cls, path: str | Path) -> "FoldScores":
-        """Read a file that `save` wrote.
-
-        Args:
-            path: The file.
-
-        Returns:
-            Its scores.
-
-        Raises:
-            ValueError: If it is no such file, or a damaged one, naming it.
-            OSError: If it cannot be read.
-        """
+        """Read a file that `save` wrote."""
         content = Path(path).read_bytes()  # an error of the system is raised as it is; what follows is of the content
         try:
             # Without Arrow's threads: one that is alive when a program ends can abort it (issue 34314 of
@@ -153,19 +117,7 @@ def _digest(facts: bytes, clips: Mapping[str, Sequence[Any]], scores: np.ndarray
 
 
 def read_fold_scores(results: str | Path, corpus: str | None = None, system: str | None = None) -> list[FoldScores]:
-    """Read the results of finished folds.
-
-    Args:
-        results: Folder of all results.
-        corpus: The one wanted; `None` for all.
-        system: The one wanted; `None` for all.
-
-    Returns:
-        One entry per file, ordered by corpus, system, seed and fold.
-
-    Raises:
-        ValueError: If a file is damaged, naming it.
-    """
+    """Read the results of finished folds."""
     paths = Path(results).glob(f"{corpus or '*'}/{system or '*'}/seed-*_fold-*.parquet")
     found = [FoldScores.load(path) for path in paths]
     return sorted(found, key=lambda entry: (entry.corpus, entry.system, entry.seed, entry.fold))

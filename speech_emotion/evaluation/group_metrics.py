@@ -12,18 +12,7 @@ UNKNOWN = "unknown"
 
 
 def uar_by_group(clips: PooledClips, groups: Sequence[str | None]) -> dict[str, MeanSD]:
-    """Compute the UAR of each group of clips, over the classes that the group has.
-
-    Args:
-        clips: Pooled test clips.
-        groups: Group of each clip, (clips,), such as `clips.speakers` or `clips.sexes`; `None` makes "unknown".
-
-    Returns:
-        Mean and SD over seeds of each group, ordered by its name.
-
-    Raises:
-        ValueError: If the groups are not as many as the clips.
-    """
+    """Compute the UAR of each group of clips, over the classes that the group has."""
     if len(groups) != len(clips.ids):
         raise ValueError(f"There are {len(clips.ids)} clips, but groups of {len(groups)}.")
     names, numbers = np.unique([UNKNOWN if group is None else group for group in groups], return_inverse=True)

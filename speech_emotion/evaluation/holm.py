@@ -8,23 +8,10 @@ import numpy as np
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust the p values of a family of planned tests, so that the chance of any false positive stays below α.
 
-    The i-th smallest of m, i from 0, is multiplied by m − i; an adjusted p is never smaller than the one before it.
-
-    Args:
-        p_values: p of every test of the family, (tests,), in [0, 1]. A planned test that was not run belongs to it,
-            with p = 1, so that the correction does not depend on which were run.
-
-    Returns:
-        Adjusted p values in the same order.
-
-    Raises:
-        ValueError: If one lies outside [0, 1].
-
     Source: Holm, Scandinavian Journal of Statistics 6, 1979.
 
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
     """
     p = np.asarray(p_values, dtype=np.float64)
     if not ((p >= 0) & (p <= 1)).all():

@@ -9,20 +9,8 @@ from sklearn.metrics import confusion_matrix, f1_score
 def confusion_counts(references: Sequence[int], predictions: Sequence[int], num_labels: int) -> np.ndarray:
     """Count each pair of true and predicted class.
 
-    Args:
-        references: True class of each clip, (clips,), in [0, num_labels).
-        predictions: Predicted class of each clip, (clips,), in [0, num_labels).
-        num_labels: Number of classes.
-
-    Returns:
-        Counts, (num_labels, num_labels): rows are true classes, columns predicted ones.
-
-    Raises:
-        ValueError: If there are no clips, the lengths differ or a class is out of range.
-
-    Example:
-        >>> confusion_counts([0, 0, 1], [0, 1, 1], 2).tolist()
-        [[1, 1], [0, 1]]
+    >>> confusion_counts([0, 0, 1], [0, 1, 1], 2).tolist()
+    [[1, 1], [0, 1]]
     """
     true, predicted = np.asarray(references), np.asarray(predictions)
     if true.ndim != 1 or true.shape != predicted.shape or not len(true):
@@ -39,26 +27,10 @@ def confusion_counts(references: Sequence[int], predictions: Sequence[int], num_
 def classification_metrics(references: Sequence[int], predictions: Sequence[int], num_labels: int) -> dict[str, float]:
     """Compute WA, UA, macro and weighted F1.
 
-    WA, the field's weighted accuracy, is plain accuracy: each class weighs as many clips as it has. UA, unweighted
-    accuracy or UAR, is the mean over the classes present in the references of their recall: each class weighs alike.
-
-    Args:
-        references: True class of each clip, (clips,), in [0, num_labels).
-        predictions: Predicted class of each clip, (clips,), in [0, num_labels).
-        num_labels: Number of classes.
-
-    Returns:
-        `wa`, `ua`, `macro_f1` (mean F1 over the classes that occur, an undefined one counting 0) and `weighted_f1`,
-        each in [0, 1].
-
-    Raises:
-        ValueError: As `confusion_counts`.
-
     Source: Schuller et al., Interspeech 2009 Emotion Challenge, for UA; scikit-learn for F1.
 
-    Example:
-        >>> classification_metrics([0, 0, 0, 1], [0, 0, 0, 0], 2)["ua"]
-        0.5
+    >>> classification_metrics([0, 0, 0, 1], [0, 0, 0, 0], 2)["ua"]
+    0.5
     """
     counts = confusion_counts(references, predictions, num_labels)
     support = counts.sum(axis=1)

@@ -13,17 +13,11 @@ from .pooled_clips import grouped_counts
 
 @dataclass(frozen=True)
 class PermutationResult:
-    """What permuting labels against predictions found.
+    """What permuting labels against predictions found."""
 
-    Args:
-        value: The figure of the true labels.
-        expected: Its mean over the permutations: chance for these predictions.
-        p: Share of permutations that reach the value, one-sided.
-    """
-
-    value: float
-    expected: float
-    p: float
+    value: float  # the figure of the true labels
+    expected: float  # its mean over the permutations: chance for these predictions
+    p: float  # share of permutations that reach the value, one-sided
 
 
 def permutation_control(
@@ -37,35 +31,12 @@ def permutation_control(
 ) -> PermutationResult:
     """Permute the labels of the clips against their predictions.
 
-    Permuting keeps how often each class is true and how often it is predicted, and destroys the link between the two.
-    A figure depends on the clips through their confusion matrix only, and a permutation draws that matrix among those
-    with the same margins; so the matrices are drawn, by `scipy.stats.random_table`, without permuting any clip. Within
-    speakers, a matrix is drawn for each and these are summed: a system that only knows who speaks is then at chance.
-
-    p = (1 + permutations that reach the value) / (1 + permutations), which is never 0.
-
-    Args:
-        truth: True class of each clip, (clips,).
-        predictions: Predicted class of each clip, (clips,).
-        num_labels: Number of classes.
-        speakers: Speaker of each clip, (clips,); labels are permuted within speakers. `None`: among all clips.
-        metric: Figure of confusion counts, such as `ua`.
-        permutations: Number of permutations.
-        seed: Seed of the draws.
-
-    Returns:
-        The figure, its value by chance, and p.
-
-    Raises:
-        ValueError: If there are no clips or the sizes differ.
-
     Source: Ojala and Garriga, JMLR 11, 2010; Phipson and Smyth, 2010, for p.
 
-    Example:
-        >>> truth = np.repeat([0, 1], 20)
-        >>> result = permutation_control(truth, truth, 2)
-        >>> result.value, round(result.expected, 2), result.p < 0.001
-        (1.0, 0.5, True)
+    >>> truth = np.repeat([0, 1], 20)
+    >>> result = permutation_control(truth, truth, 2)
+    >>> result.value, round(result.expected, 2), result.p < 0.001
+    (1.0, 0.5, True)
     """
     truth, predictions = np.asarray(truth), np.asarray(predictions)
     groups = np.zeros(len(truth), dtype=np.int64)
@@ -90,24 +61,8 @@ def permutation_control(
 def permute_labels(labels: Sequence[Any], speakers: Sequence[Any], seed: int | Sequence[int]) -> list[Any]:
     """Permute the labels of training clips within speakers, for a control run that must fall to chance.
 
-    Each speaker keeps as many clips of each emotion, so that class balance and speaker identity, and whatever leaks
-    through them, stay as they are; only the link from sound to emotion goes. If the control's UA on test clips is
-    above chance, something else than the emotion leads to the labels.
-
-    Args:
-        labels: Label of each training clip, (clips,).
-        speakers: Speaker of each, (clips,).
-        seed: Seed of the permutation, or several numbers that are one together.
-
-    Returns:
-        The permuted labels, (clips,).
-
-    Raises:
-        ValueError: If the lengths differ.
-
-    Example:
-        >>> permute_labels(["fear", "anger", "fear"], ["f1", "f1", "m1"], seed=3)[2]
-        'fear'
+    >>> permute_labels(["fear", "anger", "fear"], ["f1", "f1", "m1"], seed=3)[2]
+    'fear'
     """
     if len(labels) != len(speakers):
         raise ValueError(f"Each clip needs a label and a speaker; there are {len(labels)} and {len(speakers)}.")

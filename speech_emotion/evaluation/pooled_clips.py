@@ -11,30 +11,16 @@ from .fold_scores import FoldScores
 
 @dataclass(frozen=True)
 class PooledClips:
-    """Test clips of every fold, in the order of their ids, scored by the models of each seed.
+    """Test clips of every fold, in the order of their ids, scored by the models of each seed."""
 
-    In a cross-validation each clip is tested once, by the model of its fold; pooling counts clips, not folds, so that
-    folds of unequal size and folds that lack a class need no weighting.
-
-    Args:
-        labels: Emotions in the order of the classes.
-        seeds: Seeds, (seeds,).
-        ids: Name of each clip, (clips,), sorted.
-        speakers: Speaker of each clip, (clips,); `None` where unknown.
-        sexes: `"f"`, `"m"` or `None`, (clips,).
-        truth: True class of each clip, (clips,).
-        folds: Fold in which each clip was tested, (seeds, clips).
-        scores: Probability of each emotion, (seeds, clips, classes).
-    """
-
-    labels: list[str]
-    seeds: list[int]
-    ids: list[str]
-    speakers: list[str | None]
-    sexes: list[str | None]
-    truth: np.ndarray
-    folds: np.ndarray
-    scores: np.ndarray
+    labels: list[str]  # emotions in the order of the classes
+    seeds: list[int]  # Seeds, (seeds,)
+    ids: list[str]  # name of each clip, (clips,), sorted
+    speakers: list[str | None]  # speaker of each clip, (clips,); `None` where unknown
+    sexes: list[str | None]  # `"f"`, `"m"` or `None`, (clips,)
+    truth: np.ndarray  # true class of each clip, (clips,)
+    folds: np.ndarray  # fold in which each clip was tested, (seeds, clips)
+    scores: np.ndarray  # probability of each emotion, (seeds, clips, classes)
 
     @property
     def predictions(self) -> np.ndarray:
@@ -48,26 +34,12 @@ class PooledClips:
         return grouped_counts(seed_numbers, truth, self.predictions.ravel(), len(self.seeds), len(self.labels))
 
     def speaker_counts(self) -> tuple[list[str], np.ndarray]:
-        """Count true and predicted classes of each speaker, summed over the seeds.
-
-        Every seed tests the same clips, so a recall of the summed counts is the mean over seeds of that recall, and UA
-        of the summed counts is the mean over seeds of UA.
-
-        Returns:
-            The speakers, sorted, and the counts, (speakers, classes, classes).
-
-        Raises:
-            ValueError: If a clip has no speaker.
-        """
+        """Count true and predicted classes of each speaker, summed over the seeds."""
         counts = self.speaker_seed_counts()
         return counts[0], counts[1].sum(axis=0)
 
     def speaker_seed_counts(self) -> tuple[list[str], np.ndarray]:
-        """Return the speakers, sorted, and the counts of each seed, (seeds, speakers, classes, classes).
-
-        Raises:
-            ValueError: If a clip has no speaker.
-        """
+        """Return the speakers, sorted, and the counts of each seed, (seeds, speakers, classes, classes)."""
         nameless = next((clip for clip, name in zip(self.ids, self.speakers, strict=True) if name is None), None)
         if nameless is not None:
             raise ValueError(f"Clip {nameless} has no speaker, so nothing can be counted by speaker.")
@@ -84,19 +56,8 @@ def grouped_counts(
 ) -> np.ndarray:
     """Make a confusion matrix per group.
 
-    Args:
-        groups: Group of each clip, (clips,), in [0, num_groups).
-        truth: True class of each clip, (clips,).
-        predictions: Predicted class of each clip, (clips,).
-        num_groups: Number of groups.
-        num_labels: Number of classes.
-
-    Returns:
-        Counts, (num_groups, num_labels, num_labels); rows are true classes.
-
-    Example:
-        >>> grouped_counts(np.array([0, 1]), np.array([0, 1]), np.array([1, 1]), 2, 2).tolist()
-        [[[0, 1], [0, 0]], [[0, 0], [0, 1]]]
+    >>> grouped_counts(np.array([0, 1]), np.array([0, 1]), np.array([1, 1]), 2, 2).tolist()
+    [[[0, 1], [0, 0]], [[0, 0], [0, 1]]]
     """
     cells = (groups * num_labels + truth) * num_labels + predictions
     counts = np.bincount(cells, minlength=num_groups * num_labels**2)
@@ -104,17 +65,7 @@ def grouped_counts(
 
 
 def pool_folds(seeds: Sequence[Sequence[FoldScores]]) -> PooledClips:
-    """Pool the test clips of the folds of each seed.
-
-    Args:
-        seeds: For each seed the scores of all its folds.
-
-    Returns:
-        The pooled clips.
-
-    Raises:
-        ValueError: If a clip is tested in two folds, or seeds differ in their clips, speakers or labels.
-    """
+    """Pool the test clips of the folds of each seed."""
     pooled = [_pool_one_seed(folds) for folds in seeds]
     first = pooled[0]
     for other in pooled[1:]:

@@ -37,11 +37,7 @@ Cell = str | int | float | Name | MeanSD | Interval | Share | None
 
 
 class Column(NamedTuple):
-    """A column: `key` in CSV files, `title` in tables to read, `style` of its numbers.
-
-    `percent` shows a fraction in percent, `points` a difference of fractions in points with its sign, `p` a p value,
-    `number` two decimals, `text` the cell as it is.
-    """
+    """A column: `key` in CSV files, `title` in tables to read, `style` of its numbers."""
 
     key: str
     title: str
@@ -52,34 +48,23 @@ class Column(NamedTuple):
 class ReportTable:
     """Rows of numbers with what is needed to read them.
 
-    Args:
-        key: Short name, for CSV files and labels.
-        title: Heading.
-        columns: The columns; the first names the rows.
-        rows: The cells; fractions lie in [0, 1], `None` is unknown.
-        note: How the figures were made, one paragraph.
-
-    Raises:
-        ValueError: If a row has another number of cells than there are columns.
-
-    Example:
-        >>> columns = [Column("system", "system"), Column("ua", "UA, %", "percent")]
-        >>> table = ReportTable("summary", "Summary", columns, [["model-1", MeanSD(0.6, 0.01)]])
-        >>> print(table.markdown())
-        ### Summary
-        <BLANKLINE>
-        | system | UA, % |
-        | --- | --- |
-        | model-1 | 60.0 ± 1.0 |
-        >>> table.records()
-        [['summary', 'model-1', 'ua_mean', '0.6'], ['summary', 'model-1', 'ua_sd', '0.01']]
+    >>> columns = [Column("system", "system"), Column("ua", "UA, %", "percent")]
+    >>> table = ReportTable("summary", "Summary", columns, [["model-1", MeanSD(0.6, 0.01)]])
+    >>> print(table.markdown())
+    ### Summary
+    <BLANKLINE>
+    | system | UA, % |
+    | --- | --- |
+    | model-1 | 60.0 ± 1.0 |
+    >>> table.records()
+    [['summary', 'model-1', 'ua_mean', '0.6'], ['summary', 'model-1', 'ua_sd', '0.01']]
     """
 
-    key: str
-    title: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-    note: str = ""
+    key: str  # short name, for CSV files and labels
+    title: str  # heading
+    columns: Sequence[Column]  # the columns; the first names the rows
+    rows: Sequence[Sequence[Cell]]  # the cells; fractions lie in [0, 1], `None` is unknown
+    note: str = ""  # how the figures were made, one paragraph
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -102,12 +87,7 @@ class ReportTable:
         return f"{table}\n\\noindent {latex_escape(self.note)}" if self.note else table
 
     def records(self) -> list[list[str]]:
-        """Return a record for each number: table, row, column, value.
-
-        A mean over seeds gives the columns `<key>_mean` and `<key>_sd`, an interval `<key>_low` and `<key>_high`,
-        a share `<key>_count` and `<key>_share`; fractions stay fractions, to 6 digits, and what is unknown has no
-        record.
-        """
+        """Return a record for each number: table, row, column, value."""
         found = []
         for first, *cells in self.rows:
             name = first.key if isinstance(first, Name) else first
@@ -125,16 +105,8 @@ class ReportTable:
 def format_cell(cell: Cell, style: Style) -> str:
     """Write a cell as a reader wants it.
 
-    Args:
-        cell: A number, a mean with SD, an interval, a share, a name, text or `None`.
-        style: As for `Column`.
-
-    Returns:
-        The text; a dash for what is unknown.
-
-    Example:
-        >>> format_cell(MeanSD(0.613, 0.02), "percent"), format_cell(-0.021, "points"), format_cell(0.0002, "p")
-        ('61.3 ± 2.0', '−2.1', '< 0.001')
+    >>> format_cell(MeanSD(0.613, 0.02), "percent"), format_cell(-0.021, "points"), format_cell(0.0002, "p")
+    ('61.3 ± 2.0', '−2.1', '< 0.001')
     """
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return MISSING

@@ -19,18 +19,8 @@ class MeanSD(NamedTuple):
 def mean_sd(values: Sequence[float] | np.ndarray) -> MeanSD:
     """Average over seeds.
 
-    Args:
-        values: One figure per seed, (seeds,).
-
-    Returns:
-        Mean, and standard deviation with ddof = 1: an estimate of how much another seed would differ.
-
-    Raises:
-        ValueError: If there are no values.
-
-    Example:
-        >>> mean_sd([0.5, 0.7]).sd, mean_sd([0.5]).sd
-        (0.141421356237..., None)
+    >>> mean_sd([0.5, 0.7]).sd, mean_sd([0.5]).sd
+    (0.141421356237..., None)
     """
     values = np.asarray(values, dtype=np.float64)
     if not values.size:
@@ -39,29 +29,13 @@ def mean_sd(values: Sequence[float] | np.ndarray) -> MeanSD:
 
 
 def pooled_metrics(clips: PooledClips) -> dict[str, np.ndarray]:
-    """Compute each metric of each seed over the test clips of all folds together.
-
-    Args:
-        clips: Pooled test clips.
-
-    Returns:
-        `wa`, `ua`, `macro_f1` and `weighted_f1`, each (seeds,), in [0, 1].
-    """
+    """Compute each metric of each seed over the test clips of all folds together."""
     counts = clips.seed_counts()  # (seeds, classes, classes)
     return {name: metric(counts) for name, metric in COUNT_METRICS.items()}
 
 
 def fold_metrics(clips: PooledClips) -> dict[str, np.ndarray]:
-    """Compute each metric of each seed in each fold.
-
-    UA of a fold is over the classes that the fold's test speakers have.
-
-    Args:
-        clips: Pooled test clips.
-
-    Returns:
-        `wa`, `ua`, `macro_f1` and `weighted_f1`, each (seeds, folds), folds in the order of their numbers.
-    """
+    """Compute each metric of each seed in each fold."""
     names, numbers = np.unique(clips.folds, return_inverse=True)
     numbers = numbers.reshape(clips.folds.shape)  # (seeds, clips)
     counts = np.stack(

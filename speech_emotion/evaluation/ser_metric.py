@@ -20,13 +20,9 @@ CITATION = """\
 class SERMetric(evaluate.Metric):
     """Weighted accuracy (WA), unweighted accuracy (UA), macro and weighted F1 of emotion labels.
 
-    `compute(predictions=, references=, num_labels=)` takes class indices and returns `wa`, `ua`, `macro_f1` and
-    `weighted_f1`, each in [0, 1].
-
-    Example:
-        >>> metric = SERMetric(keep_in_memory=True)
-        >>> metric.compute(predictions=[0, 1, 1], references=[0, 1, 0], num_labels=2)["ua"]
-        0.75
+    >>> metric = SERMetric(keep_in_memory=True)
+    >>> metric.compute(predictions=[0, 1, 1], references=[0, 1, 0], num_labels=2)["ua"]
+    0.75
     """
 
     def _info(self) -> evaluate.MetricInfo:

@@ -9,17 +9,11 @@ from .count_metrics import CountMetric, ua
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its confidence interval.
+    """A figure and its confidence interval."""
 
-    Args:
-        value: The figure on the clips as they are.
-        low: Lower end of the interval.
-        high: Upper end.
-    """
-
-    value: float
-    low: float
-    high: float
+    value: float  # the figure on the clips as they are
+    low: float  # lower end of the interval
+    high: float  # upper end
 
 
 def speaker_bootstrap(
@@ -27,35 +21,11 @@ def speaker_bootstrap(
 ) -> Estimate:
     """Estimate how far a figure would vary with other speakers.
 
-    Clips of one speaker resemble each other, so the unit that is drawn is the speaker: each resample draws as many
-    speakers as there are, with replacement, and takes all clips of each. A class that none of them has is left out of
-    that resample's UA. The interval goes from one percentile to the other of the resampled figures. It covers the
-    variation of the test speakers, not that of training (the SD over seeds), and with few speakers it is too narrow.
-
-    A figure depends on the clips only through their confusion counts, and counts of a resample are a sum over drawn
-    speakers. So the draw is reduced to how often each speaker comes, w ~ Multinomial(S; 1/S, …, 1/S), and all
-    resamples are one matrix product w · counts.
-
-    Args:
-        counts: Clips by speaker, true and predicted class, (speakers, classes, classes). Summed over seeds, they give
-            the interval of the mean over seeds.
-        metric: Figure of confusion counts (..., classes, classes), such as `ua` or `wa`.
-        resamples: Number of resamples.
-        seed: Seed of the draws.
-        level: Nominal coverage, in (0, 1).
-
-    Returns:
-        The figure and its interval.
-
-    Raises:
-        ValueError: If there are fewer than 2 speakers, or one has no clips.
-
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13 (percentile interval).
 
-    Example:
-        >>> estimate = speaker_bootstrap(np.array([[[3, 1], [0, 4]], [[2, 2], [1, 3]]]))
-        >>> estimate.value, estimate.low, estimate.high
-        (0.75, 0.625, 0.875)
+    >>> estimate = speaker_bootstrap(np.array([[[3, 1], [0, 4]], [[2, 2], [1, 3]]]))
+    >>> estimate.value, estimate.low, estimate.high
+    (0.75, 0.625, 0.875)
     """
     drawn = metric(_resampled(counts, resamples, seed))
     return _estimate(float(metric(counts.sum(axis=0))), drawn, level)
@@ -71,26 +41,9 @@ def speaker_bootstrap_difference(
 ) -> Estimate:
     """Estimate the difference of two systems: first − second.
 
-    Both are counted on the same drawn speakers, so what makes a speaker hard for both cancels.
-
-    Args:
-        first: Counts of one system, (speakers, classes, classes); see `speaker_bootstrap`.
-        second: Counts of the other, in the same order of speakers.
-        metric: As for `speaker_bootstrap`.
-        resamples: As for `speaker_bootstrap`.
-        seed: As for `speaker_bootstrap`.
-        level: As for `speaker_bootstrap`.
-
-    Returns:
-        The difference and its interval.
-
-    Raises:
-        ValueError: If the shapes differ, there are fewer than 2 speakers, or one has no clips.
-
-    Example:
-        >>> counts = np.array([[[3, 1], [0, 4]], [[2, 2], [1, 3]]])
-        >>> speaker_bootstrap_difference(counts, counts)
-        Estimate(value=0.0, low=0.0, high=0.0)
+    >>> counts = np.array([[[3, 1], [0, 4]], [[2, 2], [1, 3]]])
+    >>> speaker_bootstrap_difference(counts, counts)
+    Estimate(value=0.0, low=0.0, high=0.0)
     """
     if first.shape != second.shape:
         raise ValueError(

@@ -69,21 +69,7 @@ AVERAGED_NOTE = (
 def summary_table(
     scores: Sequence[FoldScores], published: Mapping[str, tuple[float, float]] | None = None
 ) -> ReportTable:
-    """Summarize every system on one corpus.
-
-    Only seeds that have all folds enter a mean. What a system lacks of the seeds and folds that others have stands in
-    its row; one without a complete seed has no figures.
-
-    Args:
-        scores: Scores of one corpus, of any systems, seeds and folds.
-        published: By system, WA and UA that the paper gives, in [0, 1], to stand beside.
-
-    Returns:
-        One row per system, ordered by name; those that only the paper has come last.
-
-    Raises:
-        ValueError: As `gather_systems`; or if there are no scores.
-    """
+    """Summarize every system on one corpus."""
     if not scores:
         raise ValueError("There are no scores to summarize.")
     return summarize_systems(gather_systems(scores), published)
@@ -116,14 +102,7 @@ def summarize_systems(
 
 
 def averages_table(systems: Sequence[SystemScores]) -> ReportTable:
-    """Tabulate F1, and the figures averaged over folds in place of pooled.
-
-    Args:
-        systems: Systems with a complete seed.
-
-    Returns:
-        One row per system.
-    """
+    """Tabulate F1, and the figures averaged over folds in place of pooled."""
     rows: list[list[Cell]] = []
     for system in systems:
         pooled, by_fold = pooled_metrics(system.test), fold_metrics(system.test)
@@ -134,15 +113,7 @@ def averages_table(systems: Sequence[SystemScores]) -> ReportTable:
 
 
 def speaker_interval(system: SystemScores, metric: CountMetric = ua) -> Interval | None:
-    """Return the 95 % interval over speakers of a figure's mean over seeds.
-
-    Args:
-        system: A system with a complete seed.
-        metric: The figure.
-
-    Returns:
-        The interval; `None` where speakers are unknown or there is only one.
-    """
+    """Return the 95 % interval over speakers of a figure's mean over seeds."""
     if None in system.test.speakers or len(set(system.test.speakers)) < 2:
         return None
     estimate = speaker_bootstrap(system.test.speaker_counts()[1], metric)

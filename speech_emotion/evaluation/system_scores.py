@@ -17,27 +17,13 @@ OF_ONE_FOLD = {"fold": "divide the clips differently", "audio": "are of differen
 
 @dataclass(frozen=True)
 class SystemScores:
-    """Scores of one system on one corpus.
+    """Scores of one system on one corpus."""
 
-    Only complete seeds enter figures: one that lacks a fold lacks that fold's speakers, and would be compared with
-    others on easier or harder people.
-
-    Args:
-        corpus: Name of the corpus.
-        system: Name of the system.
-        parts: The scores of each (seed, fold) that is there.
-        planned_seeds: Seeds that there should be.
-        planned_folds: Folds that each seed should have.
-
-    Raises:
-        ValueError: If the files were made with different settings.
-    """
-
-    corpus: str
-    system: str
-    parts: dict[tuple[int, int], FoldScores]
-    planned_seeds: list[int]
-    planned_folds: list[int]
+    corpus: str  # name of the corpus
+    system: str  # name of the system
+    parts: dict[tuple[int, int], FoldScores]  # the scores of each (seed, fold) that is there
+    planned_seeds: list[int]  # seeds that there should be
+    planned_folds: list[int]  # folds that each seed should have
 
     def __post_init__(self) -> None:
         settings = {_common_settings(part) for part in self.parts.values()}
@@ -79,10 +65,7 @@ class SystemScores:
 
     @property
     def missing_text(self) -> str:
-        """What is missing, in words; empty if nothing is.
-
-        Seeds that lack all folds are named alone: "lacks seed 2; seeds 0 and 1 lack folds 3 to 5".
-        """
+        """What is missing, in words; empty if nothing is."""
         seeds_of: dict[tuple[int, ...], list[int]] = {}
         for seed, folds in self.missing.items():
             seeds_of.setdefault(tuple(folds), []).append(seed)
@@ -109,33 +92,14 @@ class SystemScores:
 
     @cached_property
     def test(self) -> PooledClips:
-        """Test clips of the complete seeds.
-
-        Raises:
-            ValueError: If no seed is complete.
-        """
+        """Test clips of the complete seeds."""
         if not self.seeds:
             raise ValueError(f"{self.corpus}, {self.system}: no seed is complete ({self.missing_text}).")
         return pool_folds([self.folds_of(seed) for seed in self.seeds])
 
 
 def gather_systems(entries: Iterable[FoldScores]) -> list[SystemScores]:
-    """Group the scores of one corpus by system.
-
-    The plan is what any system of the corpus has: each seed and each fold that occurs in a file, and all folds up to
-    their number, where a file gives it: `about["folds"]`, or `num_folds` of the condition among its settings. So a
-    fold that no system has is noticed only by that number.
-
-    Args:
-        entries: Scores of one corpus, in any order.
-
-    Returns:
-        One entry per system, ordered by name.
-
-    Raises:
-        ValueError: If there are several corpora, a (seed, fold) occurs twice, or two systems were trained, validated
-            or tested on different clips.
-    """
+    """Group the scores of one corpus by system."""
     entries = list(entries)
     corpora = sorted({entry.corpus for entry in entries})
     if len(corpora) > 1:
@@ -159,16 +123,8 @@ def gather_systems(entries: Iterable[FoldScores]) -> list[SystemScores]:
 def counted(word: str, numbers: Sequence[int]) -> str:
     """Name numbered things, three or more in a row by their ends.
 
-    Args:
-        word: What they are, in the singular.
-        numbers: Their numbers, ascending.
-
-    Returns:
-        A phrase.
-
-    Example:
-        >>> counted("fold", [3]), counted("fold", [0, 2]), counted("fold", [0, 3, 4, 5])
-        ('fold 3', 'folds 0 and 2', 'folds 0 and 3 to 5')
+    >>> counted("fold", [3]), counted("fold", [0, 2]), counted("fold", [0, 3, 4, 5])
+    ('fold 3', 'folds 0 and 2', 'folds 0 and 3 to 5')
     """
     runs: list[list[int]] = []
     for number in numbers:
@@ -182,10 +138,7 @@ def counted(word: str, numbers: Sequence[int]) -> str:
 
 
 def _check_same_folds(entries: Sequence[FoldScores]) -> None:
-    """Refuse files of which one fold number means several divisions of the clips, or several recordings.
-
-    Files that do not tell are taken.
-    """
+    """Refuse files of which one fold number means several divisions of the clips, or several recordings."""
     known: dict[tuple[str, int], tuple[str, FoldScores]] = {}
     for entry, (name, contrast) in itertools.product(entries, OF_ONE_FOLD.items()):
         settings = entry.about.get("settings")
@@ -221,15 +174,7 @@ def _number_of_folds(part: FoldScores) -> int:
 
 
 def check_same_clips(one: SystemScores, other: SystemScores) -> None:
-    """Refuse to compare systems that were tested on different clips.
-
-    Args:
-        one: A system with a complete seed.
-        other: Another.
-
-    Raises:
-        ValueError: If their emotions, clips, speakers or labels differ.
-    """
+    """Refuse to compare systems that were tested on different clips."""
     for what, of_one, of_other in (
         ("emotions", one.test.labels, other.test.labels),
         ("clips", one.test.ids, other.test.ids),

@@ -10,19 +10,11 @@ import numpy as np
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Lay out rows in columns, numbers to the right.
 
-    Args:
-        header: Name of each column.
-        rows: The cells, each printed with `str`.
-
-    Returns:
-        The lines, joined; no line break at the end.
-
-    Example:
-        >>> print(text_table(["class", "clips"], [["anger", 12], ["joy", 3]]))
-        class  clips
-        -----  -----
-        anger     12
-        joy        3
+    >>> print(text_table(["class", "clips"], [["anger", 12], ["joy", 3]]))
+    class  clips
+    -----  -----
+    anger     12
+    joy        3
     """
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
@@ -53,18 +45,10 @@ def is_number(text: str) -> bool:
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Write rows as a Markdown table.
 
-    Args:
-        header: Name of each column.
-        rows: The cells, each written with `str`; a vertical bar in a cell is escaped.
-
-    Returns:
-        The lines, joined; no line break at the end.
-
-    Example:
-        >>> print(markdown_table(["class", "clips"], [["anger", 12]]))
-        | class | clips |
-        | --- | --- |
-        | anger | 12 |
+    >>> print(markdown_table(["class", "clips"], [["anger", 12]]))
+    | class | clips |
+    | --- | --- |
+    | anger | 12 |
     """
 
     def line(row: Sequence[object]) -> str:
@@ -76,20 +60,11 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
 def confusion_table(counts: np.ndarray, labels: Sequence[str], markdown: bool = False) -> str:
     r"""Write a confusion matrix with the recall of each class.
 
-    Args:
-        counts: Clips by true class (rows) and predicted class (columns), (classes, classes).
-        labels: Name of each class.
-        markdown: Whether to write Markdown rather than plain text.
-
-    Returns:
-        The table; the recall of a class without clips is a dash.
-
-    Example:
-        >>> print(confusion_table(np.array([[3, 1], [0, 4]]), ["anger", "neutral"]))
-        true \ predicted  anger  neutral  recall
-        ----------------  -----  -------  ------
-        anger                 3        1   75.0%
-        neutral               0        4  100.0%
+    >>> print(confusion_table(np.array([[3, 1], [0, 4]]), ["anger", "neutral"]))
+    true \ predicted  anger  neutral  recall
+    ----------------  -----  -------  ------
+    anger                 3        1   75.0%
+    neutral               0        4  100.0%
     """
     rows = []
     for index, label in enumerate(labels):
@@ -133,15 +108,8 @@ LONGEST_FLOAT = 45  # rows that fit on a page; a longer table may break
 def latex_escape(text: str) -> str:
     r"""Write text so that LaTeX prints it as it is.
 
-    Args:
-        text: Any text; letters beyond ASCII stay, as LaTeX reads UTF-8.
-
-    Returns:
-        The text with LaTeX's special characters, and the signs that a text font may lack, as commands.
-
-    Example:
-        >>> print(latex_escape("a_b & 50 % ± 2"))
-        a\_b \& 50 \% $\pm$ 2
+    >>> print(latex_escape("a_b & 50 % ± 2"))
+    a\_b \& 50 \% $\pm$ 2
     """
     return "".join(LATEX.get(character, character) for character in text)
 
@@ -149,28 +117,18 @@ def latex_escape(text: str) -> str:
 def latex_table(header: Sequence[str], rows: Sequence[Sequence[object]], caption: str, label: str) -> str:
     r"""Write rows as a LaTeX table with the rules of `booktabs`.
 
-    Args:
-        header: Name of each column.
-        rows: The cells, each written with `str` and escaped. A table of more than 45 rows becomes a `longtable`.
-        caption: Text above the table, escaped.
-        label: For `\ref`, not escaped.
-
-    Returns:
-        The lines, joined; no line break at the end.
-
-    Example:
-        >>> print(latex_table(["class", "UA, %"], [["anger", 61.5]], "Recall", "tab:recall"))
-        \begin{table}
-        \centering
-        \caption{Recall}\label{tab:recall}
-        \begin{tabular}{lr}
-        \toprule
-        class & UA, \% \\
-        \midrule
-        anger & 61.5 \\
-        \bottomrule
-        \end{tabular}
-        \end{table}
+    >>> print(latex_table(["class", "UA, %"], [["anger", 61.5]], "Recall", "tab:recall"))
+    \begin{table}
+    \centering
+    \caption{Recall}\label{tab:recall}
+    \begin{tabular}{lr}
+    \toprule
+    class & UA, \% \\
+    \midrule
+    anger & 61.5 \\
+    \bottomrule
+    \end{tabular}
+    \end{table}
     """
 
     def line(row: Sequence[object]) -> str:
@@ -194,17 +152,9 @@ def latex_table(header: Sequence[str], rows: Sequence[Sequence[object]], caption
 def csv_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Write rows as comma-separated values (RFC 4180, lines ended by a line feed).
 
-    Args:
-        header: Name of each column.
-        rows: The cells; `None` is left empty.
-
-    Returns:
-        The lines, with a line break at the end.
-
-    Example:
-        >>> print(csv_table(["system", "ua"], [["a, b", 0.5]]), end="")
-        system,ua
-        "a, b",0.5
+    >>> print(csv_table(["system", "ua"], [["a, b", 0.5]]), end="")
+    system,ua
+    "a, b",0.5
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

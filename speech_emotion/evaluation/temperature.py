@@ -12,20 +12,8 @@ COLDEST, HOTTEST = 0.05, 20.0
 def apply_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
     """Divide the logits by a temperature.
 
-    Args:
-        scores: Probabilities, (clips, classes). Their logarithms are logits z up to a constant of the clip, which
-            softmax(z / T) does not feel.
-        temperature: T > 0; above 1 flattens the scores, below 1 sharpens them.
-
-    Returns:
-        Probabilities, (clips, classes), float64, that sum to 1.
-
-    Raises:
-        ValueError: If the temperature is not positive.
-
-    Example:
-        >>> apply_temperature(np.array([[0.8, 0.2]]), 2.0).round(3).tolist()
-        [[0.667, 0.333]]
+    >>> apply_temperature(np.array([[0.8, 0.2]]), 2.0).round(3).tolist()
+    [[0.667, 0.333]]
     """
     if not temperature > 0:
         raise ValueError(f"A temperature is positive; this is {temperature}.")
@@ -35,20 +23,8 @@ def apply_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
 def negative_log_likelihood(truth: np.ndarray, scores: np.ndarray, temperature: float = 1.0) -> float:
     """Compute the mean of −log p(true class) after a temperature, in nats.
 
-    Args:
-        truth: True class of each clip, (clips,).
-        scores: Probabilities, (clips, classes).
-        temperature: As for `apply_temperature`.
-
-    Returns:
-        The mean, at least 0.
-
-    Raises:
-        ValueError: If there are no clips or the sizes differ.
-
-    Example:
-        >>> round(negative_log_likelihood(np.array([0]), np.array([[0.5, 0.5]])), 4)
-        0.6931
+    >>> round(negative_log_likelihood(np.array([0]), np.array([[0.5, 0.5]])), 4)
+    0.6931
     """
     truth, scores = check_scores(truth, scores)
     log_p = log_softmax(log_scores(scores) / temperature, axis=1)
@@ -58,27 +34,12 @@ def negative_log_likelihood(truth: np.ndarray, scores: np.ndarray, temperature: 
 def fit_temperature(truth: np.ndarray, scores: np.ndarray) -> float:
     """Find the temperature with the least negative log-likelihood, on validation clips.
 
-    With β = 1/T the loss of a clip is logsumexp(β z) − β z_y, convex in β, so that it has one minimum over log T and a
-    bounded search finds it. If every validation clip is right the minimum is at T → 0; the bounds, 0.05 and 20, then
-    are the answer.
-
-    Args:
-        truth: True class of each validation clip, (clips,).
-        scores: Their probabilities, (clips, classes).
-
-    Returns:
-        The temperature, in [0.05, 20].
-
-    Raises:
-        ValueError: If there are no clips or the sizes differ.
-
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
 
-    Example:
-        >>> truth = np.array([0, 0, 0, 1])  # right 3 times of 4, yet always 90 % sure
-        >>> temperature = fit_temperature(truth, np.array([[0.9, 0.1]] * 4))
-        >>> apply_temperature(np.array([[0.9, 0.1]]), temperature).round(3).tolist()
-        [[0.75, 0.25]]
+    >>> truth = np.array([0, 0, 0, 1])  # right 3 times of 4, yet always 90 % sure
+    >>> temperature = fit_temperature(truth, np.array([[0.9, 0.1]] * 4))
+    >>> apply_temperature(np.array([[0.9, 0.1]]), temperature).round(3).tolist()
+    [[0.75, 0.25]]
     """
     found = minimize_scalar(
         lambda log_temperature: negative_log_likelihood(truth, scores, np.exp(log_temperature)),

@@ -50,15 +50,8 @@ VARIANTS = {
 def compared_note(titles: Iterable[str]) -> str:
     """Return what is to be said of others' systems: which are smaller, of which little is known, which cannot work.
 
-    Args:
-        titles: Titles of systems.
-
-    Returns:
-        Some sentences or nothing.
-
-    Example:
-        >>> compared_note(["Model-1 (acoustic)"]), compared_note(["Satt et al. 2017 (reduced)"])[:8]
-        ('', 'Reduced:')
+    >>> compared_note(["Model-1 (acoustic)"]), compared_note(["Satt et al. 2017 (reduced)"])[:8]
+    ('', 'Reduced:')
     """
     told = list(titles)
     marks = {REDUCED: REDUCED_NOTE, READING: READING_NOTE, TITLES["yenigalla-2018-phonemes"]: PHONEMES_NOTE}
@@ -68,15 +61,8 @@ def compared_note(titles: Iterable[str]) -> str:
 def system_title(name: str) -> str:
     """Return what a system is called in tables.
 
-    Args:
-        name: Name of the system: one of `TITLES`, followed by any of `VARIANTS`.
-
-    Returns:
-        Its title; the name itself if it is no such name.
-
-    Example:
-        >>> system_title("model-1-ensemble"), system_title("mine")
-        ('Model-1 (acoustic), downsampling + ensembling', 'mine')
+    >>> system_title("model-1-ensemble"), system_title("mine")
+    ('Model-1 (acoustic), downsampling + ensembling', 'mine')
     """
     if name in TITLES:
         return TITLES[name]

@@ -17,21 +17,7 @@ CLIPS_PER_BATCH = 100
 
 
 def recordings_of(corpus: datasets.Dataset) -> dict[str, str | None]:
-    """Hash every clip, its samples or its file, or find them hashed in the cache of `datasets`.
-
-    Unlike the hash in the feature cache this one asks for no features, so that a finished comparison is recognized
-    where its systems' features are not there.
-
-    Args:
-        corpus: Clips, with `id`, `audio` and `file`.
-
-    Returns:
-        Hash of each clip by its id, as of `recording_digest`; `None` for silence.
-
-    Raises:
-        ValueError: If a clip cannot be decoded, naming it.
-        FileNotFoundError: If a clip's file is missing.
-    """
+    """Hash every clip, its samples or its file, or find them hashed in the cache of `datasets`."""
     hashed = corpus.select_columns(["id", "audio", "file"]).map(
         _hash_clips,
         batched=True,
@@ -47,17 +33,9 @@ def recordings_of(corpus: datasets.Dataset) -> dict[str, str | None]:
 def audio_digest(fold: Fold, recordings: Mapping[str, str | None]) -> str:
     """Return a hash over the recordings of a fold.
 
-    Args:
-        fold: The fold.
-        recordings: As `recordings_of` returns them.
-
-    Returns:
-        16 hexadecimal digits.
-
-    Example:
-        >>> fold = Fold(train=("a",), validation=("b",), test=("c",))
-        >>> audio_digest(fold, {"a": "1f", "b": "2e", "c": None})
-        'c18c4faff9ed4abc'
+    >>> fold = Fold(train=("a",), validation=("b",), test=("c",))
+    >>> audio_digest(fold, {"a": "1f", "b": "2e", "c": None})
+    'c18c4faff9ed4abc'
     """
     clips = sorted(itertools.chain.from_iterable(fold.splits.values()))
     lines = [f"{clip}\t{recordings[clip] or ''}" for clip in clips]

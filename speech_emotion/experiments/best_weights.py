@@ -9,22 +9,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 
 class BestWeights(TrainerCallback):
-    """Keeps the weights of the epoch with the best validation metric, and stops when it gets no better.
-
-    The choice is that of `load_best_model_at_end` and `EarlyStoppingCallback`: an epoch is better if its metric is
-    strictly greater (or less, of a loss), of equal ones the first stays. But nothing is written to disk, where a
-    checkpoint with its optimizer takes longer than an epoch on a small corpus.
-
-    Args:
-        model: The model in training, not wrapped.
-        metric: What `compute_metrics` calls it, such as `"ua"`, or `"loss"`; with or without `eval_` before it.
-        patience: Evaluations without a better one after which training stops; 0 never stops early.
-        greater_is_better: Whether more of it is better.
-
-    Attributes:
-        best_epoch: The epoch chosen, counted from 1; 0 before the first evaluation.
-        epochs: Epochs evaluated so far.
-    """
+    """Keeps the weights of the epoch with the best validation metric, and stops when it gets no better."""
 
     def __init__(self, model: nn.Module, metric: str, patience: int = 0, greater_is_better: bool = True) -> None:
         self.model, self.metric, self.patience = model, f"eval_{metric.removeprefix('eval_')}", patience
@@ -51,11 +36,7 @@ class BestWeights(TrainerCallback):
             control.should_training_stop = True
 
     def restore(self) -> None:
-        """Give the model the best epoch's weights.
-
-        Raises:
-            RuntimeError: If nothing was evaluated.
-        """
+        """Give the model the best epoch's weights."""
         if self.best is None:
             raise RuntimeError("No epoch was evaluated, so none is the best; train for at least one epoch.")
         self.model.load_state_dict(self._weights)

@@ -28,25 +28,7 @@ ONE_NETWORK = ("none", "class-weights")  # ways of meeting imbalance that train.
 
 
 def fill_card(run: Path, results: Path, system: str, condition: str | None = None) -> Path:
-    """Show on the card of a trained model how its recipe did in a cross-validation.
-
-    The figures are of other models than the card's, trained by the same recipe; the card says so. Only complete seeds
-    count, and a run that was trained by another recipe is refused.
-
-    Args:
-        run: Folder of the run, with `results.json` and `README.md`, as `train.py` leaves them.
-        results: Folder of the score files.
-        system: Name of the system that the run was trained as.
-        condition: Name of the condition; `None` for the run's corpus.
-
-    Returns:
-        The card.
-
-    Raises:
-        ValueError: If there are no complete results of that system, the run has other emotions or was trained by
-            another recipe, or its card has no place for them.
-        OSError: If a file is missing.
-    """
+    """Show on the card of a trained model how its recipe did in a cross-validation."""
     fields_of_run = json.loads((run / "results.json").read_text(encoding="utf-8"))
     report = RunReport.from_dict(fields_of_run)
     condition = condition or report.corpus
@@ -68,14 +50,7 @@ def fill_card(run: Path, results: Path, system: str, condition: str | None = Non
 
 
 def card_section(system: SystemScores) -> str:
-    """Write the figures of a cross-validation for a card.
-
-    Args:
-        system: A system with a complete seed.
-
-    Returns:
-        Markdown: heading, table, and what the figures are of.
-    """
+    """Write the figures of a cross-validation for a card."""
     pooled = pooled_metrics(system.test)
     cells = []
     for name, metric in (("wa", wa), ("ua", ua)):
@@ -95,17 +70,7 @@ def card_section(system: SystemScores) -> str:
 
 
 def recipe_differences(arguments: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
-    """Say where a run of `train.py` and a fold of a cross-validation were trained differently.
-
-    What only one of the two keeps a record of is not compared; seeds and folds differ anyway.
-
-    Args:
-        arguments: What the run was asked for, as of `RunReport.arguments`.
-        about: What is known of the fold, as of `FoldScores.about`.
-
-    Yields:
-        A phrase for each difference: the fold's value there, the run's here.
-    """
+    """Say where a run of `train.py` and a fold of a cross-validation were trained differently."""
     settings = about.get("settings", {}).get("system", {})
     if settings.get("kind") != "neural":
         yield "it is not one of the models that train.py trains"

@@ -31,26 +31,12 @@ LEVEL = 0.05
 
 
 def claim_sentences(findings: Sequence[Finding]) -> list[str]:
-    """Say of each claim whether it holds, and by which figures.
-
-    Args:
-        findings: Of `evaluate_claims`; whole claims.
-
-    Returns:
-        Markdown, one item of a list per family and claim, with an item for each comparison where there are several.
-    """
+    """Say of each claim whether it holds, and by which figures."""
     return [_claim(of_claim) for of_claim in by_claim(findings)]
 
 
 def beside_sentences(conditions: Mapping[str, Sequence[SystemScores]]) -> list[str]:
-    """Say what was neither planned nor tested, but belongs beside the claims.
-
-    Args:
-        conditions: By name of the condition, its systems.
-
-    Returns:
-        Markdown, items of a list; of what has not been computed there is none.
-    """
+    """Say what was neither planned nor tested, but belongs beside the claims."""
     found = (make(conditions) for make in (_beside_1, _beside_2, _learned, _beside_4, _apart))
     return [f"- {text}" for text in found if text]
 
@@ -130,15 +116,7 @@ def _apart(conditions: Mapping[str, Sequence[SystemScores]]) -> str:
 
 
 def aim_sentences(conditions: Mapping[str, Sequence[SystemScores]]) -> list[str]:
-    """Say of each aim whether it was reached.
-
-    Args:
-        conditions: By name of the condition, its systems.
-
-    Returns:
-        Markdown, one item of a list per aim, and one more for each later try that has been computed: what any missed
-        is not forgotten.
-    """
+    """Say of each aim whether it was reached."""
     sentences = []
     for condition, aim in AIMS.items():
         for name in (BEST, SECOND, THIRD):

@@ -56,14 +56,7 @@ CLAIMS_NOTE = (
 
 
 def comparison_table(findings: Sequence[Finding]) -> ReportTable:
-    """Tabulate planned comparisons.
-
-    Args:
-        findings: Those of `evaluate_claims`, or some of them.
-
-    Returns:
-        One row per comparison.
-    """
+    """Tabulate planned comparisons."""
     return ReportTable(
         "comparisons",
         "Planned comparisons",
@@ -74,14 +67,7 @@ def comparison_table(findings: Sequence[Finding]) -> ReportTable:
 
 
 def claims_table(findings: Sequence[Finding]) -> ReportTable:
-    """Tabulate the claims.
-
-    Args:
-        findings: All of `evaluate_claims`, or those of some families.
-
-    Returns:
-        One row per family and claim.
-    """
+    """Tabulate the claims."""
     rows: list[list[Cell]] = []
     for of_claim in by_claim(findings):
         comparison = of_claim[0].comparison
@@ -102,14 +88,7 @@ def by_claim(findings: Sequence[Finding]) -> list[list[Finding]]:
 
 
 def families_at_hand(findings: Sequence[Finding]) -> tuple[list[Finding], list[str]]:
-    """Leave out the families of which nothing was run.
-
-    Args:
-        findings: All of `evaluate_claims`.
-
-    Returns:
-        The findings of the other families, and the names of those left out. If nothing at all was run, all stay.
-    """
+    """Leave out the families of which nothing was run."""
     run = {finding.comparison.family for finding in findings if finding.outcome != "not run"}
     if not run:
         return list(findings), []

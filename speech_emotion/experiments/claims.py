@@ -22,51 +22,25 @@ Outcome = Literal["supported", "contradicted", "not decided", "not run"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a planned comparison gave.
+    """What a planned comparison gave."""
 
-    Args:
-        comparison: The comparison.
-        outcome: By the rule of `judge`; `"not run"` if something is missing.
-        reason: Why it was not run, else empty.
-        difference: First − second with its 95 % interval; `None` if not run, as all that follows.
-        speaker_mean: Mean over speakers, each weighing alike, of the difference in the speaker's own figure.
-        wilcoxon: p of Wilcoxon's test of these differences.
-        holm: The same after Holm's correction within the family; `None` also for a claim of equality, which a small p
-            would not support.
-        clips: McNemar's test over clips, always of accuracy.
-        seeds: Number of seeds of the first and of the second system.
-        speakers: Number of speakers.
-    """
-
-    comparison: Comparison
-    outcome: Outcome
-    reason: str = ""
-    difference: Estimate | None = None
+    comparison: Comparison  # the comparison
+    outcome: Outcome  # by the rule of `judge`; `"not run"` if something is missing
+    reason: str = ""  # why it was not run, else empty
+    difference: Estimate | None = None  # first − second with its 95 % interval; `None` if not run, as all that follows
     speaker_mean: float | None = None
-    wilcoxon: float | None = None
+    wilcoxon: float | None = None  # p of Wilcoxon's test of these differences
     holm: float | None = None
-    clips: McNemarResult | None = None
-    seeds: tuple[int, int] | None = None
-    speakers: int | None = None
+    clips: McNemarResult | None = None  # McNemar's test over clips, always of accuracy
+    seeds: tuple[int, int] | None = None  # number of seeds of the first and of the second system
+    speakers: int | None = None  # number of speakers
 
 
 def judge(expected: Expected, difference: Estimate) -> Outcome:
     """Decide on a comparison by the 95 % interval of its difference.
 
-    "Higher" is supported if the whole interval lies above 0, contradicted if it lies below; "lower" the other way
-    round. "Little" is supported if the whole interval lies within ±2 points, contradicted if it lies wholly outside.
-    Whatever else is not decided: absence of a difference is never concluded from a wide interval.
-
-    Args:
-        expected: What the claim says.
-        difference: First − second, in [-1, 1].
-
-    Returns:
-        The outcome.
-
-    Example:
-        >>> judge("higher", Estimate(0.03, -0.01, 0.07)), judge("little", Estimate(0.003, -0.01, 0.019))
-        ('not decided', 'supported')
+    >>> judge("higher", Estimate(0.03, -0.01, 0.07)), judge("little", Estimate(0.003, -0.01, 0.019))
+    ('not decided', 'supported')
     """
     low, high = difference.low, difference.high
     if expected == "little":
@@ -80,20 +54,7 @@ def judge(expected: Expected, difference: Estimate) -> Outcome:
 def evaluate_claims(
     conditions: Mapping[str, Sequence[SystemScores]], planned: Sequence[Comparison] = PLANNED
 ) -> list[Finding]:
-    """Carry out the planned comparisons.
-
-    Each system enters with all its complete seeds: seeds of different systems share nothing, so that they need not be
-    the same. Every figure is of single trainings, averaged over the seeds; no seeds are combined to a vote. Holm's
-    correction runs over the differences of a family; a planned one that was not run counts with p = 1, so that what
-    is corrected does not depend on what was run.
-
-    Args:
-        conditions: By name of the condition, its systems.
-        planned: The comparisons.
-
-    Returns:
-        A finding for each, in their order.
-    """
+    """Carry out the planned comparisons."""
     findings = [_compare(comparison, conditions.get(comparison.condition, ())) for comparison in planned]
     for family in dict.fromkeys(comparison.family for comparison in planned):
         places = [
@@ -110,17 +71,7 @@ def evaluate_claims(
 
 
 def claim_outcome(findings: Sequence[Finding]) -> Outcome:
-    """Join the parts of a claim: one contradicted part contradicts it, and it is supported if all parts are.
-
-    Args:
-        findings: Those of its parts.
-
-    Returns:
-        The outcome.
-
-    Raises:
-        ValueError: If there are none.
-    """
+    """Join the parts of a claim: one contradicted part contradicts it, and it is supported if all parts are."""
     outcomes = {finding.outcome for finding in findings}
     if not outcomes:
         raise ValueError("A claim without comparisons has no outcome.")
@@ -129,15 +80,7 @@ def claim_outcome(findings: Sequence[Finding]) -> Outcome:
 
 
 def recipe_difference(first: SystemScores, second: SystemScores) -> str:
-    """Say how two systems were trained differently, apart from what makes them different systems.
-
-    Args:
-        first: Of this project's models; of others there is nothing to compare.
-        second: Another of them.
-
-    Returns:
-        Phrases, the first's value `there` and the second's `here`; empty if a claim can be tested by them.
-    """
+    """Say how two systems were trained differently, apart from what makes them different systems."""
     records = []
     for system in (first, second):
         settings = next(iter(system.parts.values())).about.get("settings", {}).get("system")

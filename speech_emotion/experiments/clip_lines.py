@@ -11,22 +11,7 @@ NAME = "results.jsonl"
 
 
 def write_clip_lines(results: str | Path, path: str | Path | None = None) -> Path:
-    """Write every clip's scores of every finished fold, one clip per line.
-
-    A line holds `corpus`, `system`, `seed`, `fold`, `id`, `split`, `speaker`, `sex`, `sentence`, `label`, `prediction`
-    and `scores`, the probability of each emotion.
-
-    Args:
-        results: Folder of the score files.
-        path: The file; `None` for `results.jsonl` in that folder.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: If a score file is damaged.
-        OSError: If the file cannot be written.
-    """
+    """Write every clip's scores of every finished fold, one clip per line."""
     lines = (line for fold in read_fold_scores(results) for line in clip_lines(fold))
     return write_jsonl(Path(results) / NAME if path is None else path, lines)
 
@@ -34,17 +19,10 @@ def write_clip_lines(results: str | Path, path: str | Path | None = None) -> Pat
 def clip_lines(fold: FoldScores) -> Iterator[dict[str, object]]:
     """Give a line for each clip of a fold.
 
-    Args:
-        fold: Its scores.
-
-    Yields:
-        Names and values, for JSON.
-
-    Example:
-        >>> clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
-        >>> line = next(clip_lines(FoldScores("c", "s", 0, 2, ["a", "b"], clips, [[0.75, 0.25]])))
-        >>> line["fold"], line["prediction"], line["scores"]
-        (2, 'a', {'a': 0.75, 'b': 0.25})
+    >>> clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
+    >>> line = next(clip_lines(FoldScores("c", "s", 0, 2, ["a", "b"], clips, [[0.75, 0.25]])))
+    >>> line["fold"], line["prediction"], line["scores"]
+    (2, 'a', {'a': 0.75, 'b': 0.25})
     """
     place = {"corpus": fold.corpus, "system": fold.system, "seed": fold.seed, "fold": fold.fold}
     for index, guess in enumerate(fold.predictions):

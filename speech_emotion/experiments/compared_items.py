@@ -16,24 +16,7 @@ Statistics = tuple[torch.Tensor, torch.Tensor]
 
 
 class Items:
-    """Clips of a split, or stretches of them, from which batches are made.
-
-    Args:
-        clips: The split.
-        statistics: Mean and deviation of each feature, (feature_size,) both, by which frames are normalized; `None`
-            for networks that read no frames.
-        symbols: For each clip the numbers of its phonemes or letters; none where it has no transcript. `None` for
-            networks that read none.
-        longest: Frames of the longest item. A clip of more is cut into as few stretches as go, of equal length or one
-            frame less, each an item with the class of the clip. `None` to leave clips whole.
-
-    Attributes:
-        clip_of_item: Number in the split of the clip that each item belongs to, (items,).
-        lengths: Frames of each item, by which batches are sorted, (items,); 1 for all where no frames are read.
-
-    Raises:
-        ValueError: If there is nothing to read, or clips with symbols are to be cut.
-    """
+    """Clips of a split, or stretches of them, from which batches are made."""
 
     def __init__(
         self,
@@ -64,16 +47,7 @@ class Items:
         return np.asarray(self.clips.labels)
 
     def batch(self, indices: Sequence[int]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Join items.
-
-        Args:
-            indices: Numbers of the items.
-
-        Returns:
-            The network's arguments, `input_features`, (batch, frames, feature_size), normalized and 0 where padded,
-            and `attention_mask`, (batch, frames), 1 for real frames, if it reads frames; `symbols`, (batch, longest),
-            -100 where padded, if it reads symbols. Then the classes, (batch,).
-        """
+        """Join items."""
         owners = [int(self.clip_of_item[index]) for index in indices]
         inputs: dict[str, torch.Tensor] = {}
         if self.statistics is not None:
@@ -95,16 +69,8 @@ class Items:
 def stretches(frames: int, longest: int | None) -> list[tuple[int, int]]:
     """Cut a clip into as few stretches as go.
 
-    Args:
-        frames: Of the clip.
-        longest: Frames of a stretch at most; `None` for no limit.
-
-    Returns:
-        First frame of each stretch, and the one after its last; lengths differ by one at most.
-
-    Example:
-        >>> stretches(10, 4), stretches(4, 4)
-        ([(0, 3), (3, 6), (6, 10)], [(0, 4)])
+    >>> stretches(10, 4), stretches(4, 4)
+    ([(0, 3), (3, 6), (6, 10)], [(0, 4)])
     """
     count = 1 if longest is None else max(1, -(-frames // longest))
     ends = [frames * part // count for part in range(count + 1)]
@@ -112,15 +78,7 @@ def stretches(frames: int, longest: int | None) -> list[tuple[int, int]]:
 
 
 def statistics_of(clips: ClipSplit, feature_size: int) -> Statistics:
-    """Estimate mean and deviation of each feature.
-
-    Args:
-        clips: Training clips.
-        feature_size: Features per frame.
-
-    Returns:
-        Mean and deviation, (feature_size,) both.
-    """
+    """Estimate mean and deviation of each feature."""
     return feature_statistics((clips[index]["input_features"] for index in range(len(clips))), feature_size)
 
 

@@ -15,13 +15,7 @@ from .system import FoldOutcome, FoldTask, System
 
 
 class NetworkSystem(System):
-    """A network trained by `train_network`: features normalized by the training clips, epoch chosen by validation UA.
-
-    Args:
-        name: As of `System`.
-        title: As of `System`.
-        recipe: How to train.
-    """
+    """A network trained by `train_network`: features normalized by the training clips, epoch chosen by validation UA."""
 
     def __init__(self, name: str, title: str, recipe: Recipe) -> None:
         super().__init__(name, title)
@@ -32,13 +26,7 @@ class NetworkSystem(System):
         """Make the untrained network; torch's generator is seeded by the task."""
 
     def make_items(self, task: FoldTask, clips: ClipSplit, statistics: Statistics) -> Items:
-        """Make what the network reads of a split; by default whole clips.
-
-        Args:
-            task: The fold.
-            clips: One of its splits.
-            statistics: Mean and deviation of each feature over the training clips.
-        """
+        """Make what the network reads of a split; by default whole clips."""
         return Items(clips, statistics)
 
     def loss(self, network: nn.Module, inputs: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
@@ -50,15 +38,7 @@ class NetworkSystem(System):
         return statistics_of(task.splits.train, self.make_extractor().feature_size)
 
     def train(self, task: FoldTask) -> tuple[nn.Module, list[Items], dict[str, Any]]:
-        """Train.
-
-        Args:
-            task: The fold.
-
-        Returns:
-            The network with the best epoch's weights, the items of the training, validation and test clips, and what
-            `train_network` tells.
-        """
+        """Train."""
         statistics = self.statistics(task)
         items = [self.make_items(task, clips, statistics) for _, clips in task.splits.items()]
         torch.manual_seed(task.seed)

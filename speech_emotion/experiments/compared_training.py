@@ -21,28 +21,15 @@ Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor], torch.Tensor
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train.
+    """How to train."""
 
-    Args:
-        epochs: At most.
-        patience: Epochs without a better validation UA after which training ends.
-        batch_size: Clips, or stretches of clips, of a step.
-        optimizer: "adamw" or "adadelta".
-        learning_rate: Of the optimizer.
-        weight_decay: Of the optimizer.
-        gradient_norm: Longer gradients are shortened to this length; 0 leaves them.
-
-    Raises:
-        ValueError: If the optimizer is unknown or a number is out of range.
-    """
-
-    epochs: int = 60
-    patience: int = 10
-    batch_size: int = 16
-    optimizer: Literal["adamw", "adadelta"] = "adamw"
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    gradient_norm: float = 1.0
+    epochs: int = 60  # at most
+    patience: int = 10  # epochs without a better validation UA after which training ends
+    batch_size: int = 16  # Clips, or stretches of clips, of a step
+    optimizer: Literal["adamw", "adadelta"] = "adamw"  # "adamw" or "adadelta"
+    learning_rate: float = 1e-3  # of the optimizer
+    weight_decay: float = 1e-4  # of the optimizer
+    gradient_norm: float = 1.0  # longer gradients are shortened to this length; 0 leaves them
 
     def __post_init__(self) -> None:
         if self.optimizer not in ("adamw", "adadelta"):
@@ -76,28 +63,7 @@ def train_network(
     device: str = "cpu",
     loss: Loss = cross_entropy,
 ) -> dict[str, Any]:
-    """Train a network, and leave it with the weights of the epoch that does best on the validation clips.
-
-    An epoch is better if its validation UA is greater; of equal ones the first stays. The order of the clips depends
-    on the seed and the epoch, dropout on torch's generator, which is seeded here: on one thread of one machine the
-    same seed gives the same weights.
-
-    Args:
-        network: From the arguments in a batch of `Items` to logits, (batch, classes).
-        recipe: How to train.
-        train: Clips to learn from.
-        validation: Clips of other speakers, to choose the epoch by.
-        seed: Of the order and of dropout.
-        device: Where to compute.
-        loss: What to make small.
-
-    Returns:
-        `epochs` and `best_epoch`, `parameters`, and `curve`: per epoch `epoch`, `train_loss`, `validation_loss` and
-        `validation_ua`.
-
-    Raises:
-        FloatingPointError: If the loss is not finite.
-    """
+    """Train a network, and leave it with the weights of the epoch that does best on the validation clips."""
     torch.manual_seed(seed)
     network.to(device)
     optimizer = recipe.make_optimizer(network)
@@ -124,17 +90,7 @@ def train_network(
 
 @torch.no_grad()
 def score_clips(network: nn.Module, items: Items, batch_size: int, device: str = "cpu") -> np.ndarray:
-    """Score clips: the mean over a clip's items of the softmax of their logits.
-
-    Args:
-        network: From the arguments in a batch of `Items` to logits, (batch, classes).
-        items: The clips.
-        batch_size: Items at a time; it changes no score.
-        device: Where to compute.
-
-    Returns:
-        Probability of each class for each clip, (clips, classes), float64.
-    """
+    """Score clips: the mean over a clip's items of the softmax of their logits."""
     network.to(device).eval()
     # Items of like length together, so that there is little padding to compute on.
     order = np.argsort(items.lengths, kind="stable")
@@ -152,16 +108,8 @@ def score_clips(network: nn.Module, items: Items, batch_size: int, device: str =
 def batches_of(order: list[int], recipe: Recipe) -> list[list[int]]:
     """Cut an order into batches; a single item that is left over joins the last: it has no batch statistics.
 
-    Args:
-        order: Numbers of the items.
-        recipe: The size of a batch.
-
-    Returns:
-        Numbers of the items of each batch.
-
-    Example:
-        >>> batches_of([4, 1, 0, 2, 3], Recipe(batch_size=2))
-        [[4, 1], [0, 2, 3]]
+    >>> batches_of([4, 1, 0, 2, 3], Recipe(batch_size=2))
+    [[4, 1], [0, 2, 3]]
     """
     size = recipe.batch_size
     batches = [order[start : start + size] for start in range(0, len(order), size)]

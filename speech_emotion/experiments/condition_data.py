@@ -16,38 +16,18 @@ from .conditions import Condition
 
 @dataclass(frozen=True)
 class ConditionData:
-    """A condition, read.
+    """A condition, read."""
 
-    Args:
-        corpus: All clips of the corpus: features are made of these, once for every part.
-        rows: The condition's clips.
-        labels: Its emotions, in the order of the classes.
-        folds: Its folds.
-    """
-
-    corpus: datasets.Dataset
-    rows: datasets.Dataset
-    labels: list[str]
-    folds: list[Fold]
+    corpus: datasets.Dataset  # all clips of the corpus: features are made of these, once for every part
+    rows: datasets.Dataset  # the condition's clips
+    labels: list[str]  # its emotions, in the order of the classes
+    folds: list[Fold]  # its folds
 
 
 def read_condition(
     condition: Condition, data_dir: str | Path | None = None, cache_dir: str | Path | None = None
 ) -> ConditionData:
-    """Read the clips of a condition and make its folds.
-
-    Args:
-        condition: The condition.
-        data_dir: Folder of the corpus, or one that has a folder of the corpus's name; `None` for its usual place.
-        cache_dir: Folder for what is built; `None` for the cache of `datasets`.
-
-    Returns:
-        Clips, labels and folds; no speaker is in two splits, and every class tested is trained.
-
-    Raises:
-        ValueError: If corpus, labels or folds do not fit.
-        FileNotFoundError: If the corpus is not there.
-    """
+    """Read the clips of a condition and make its folds."""
     if data_dir is not None and (Path(data_dir) / condition.corpus).is_dir():
         data_dir = Path(data_dir) / condition.corpus
     corpus = load_corpus(condition.corpus, data_dir=data_dir, config=condition.config, cache_dir=cache_dir)
@@ -67,15 +47,7 @@ def read_condition(
 
 
 def fold_digest(fold: Fold, data: ConditionData) -> str:
-    """Return what identifies a fold: a hash over its clips, their splits, speakers and labels.
-
-    Args:
-        fold: The fold.
-        data: The condition it is of.
-
-    Returns:
-        16 hexadecimal digits.
-    """
+    """Return what identifies a fold: a hash over its clips, their splits, speakers and labels."""
     columns = [data.rows[name][:] for name in ("id", "speaker", "label")]
     known = {clip: (speaker, label) for clip, speaker, label in zip(*columns, strict=True)}
     lines = ["\t".join((split, clip, *known[clip])) for split, ids in fold.splits.items() for clip in sorted(ids)]

@@ -16,25 +16,7 @@ DRAW_SEED = 0
 
 
 def part_of_corpus(rows: datasets.Dataset, folds: Sequence[Fold], part: Part) -> set[str]:
-    """Select the clips of a part of ASED.
-
-    - `common`: the two sentences that everybody says in every emotion; the words tell nothing.
-    - `own`: the five sentences that each emotion has for itself; the words give the emotion away.
-    - `imbalanced`: four emotions in the proportions of IEMOCAP's improvised utterances (289 : 284 : 1099 : 608), drawn
-      among the test speakers of each fold. Training and validation speakers are test speakers of other folds, so
-      every split of every fold has those proportions, up to rounding.
-
-    Args:
-        rows: The whole corpus, with `id`, `label`, `sentence`.
-        folds: Its folds; each speaker is tested in one.
-        part: Which part.
-
-    Returns:
-        Ids of its clips.
-
-    Raises:
-        ValueError: If there is no such part, or a group of speakers has no clip of a class to be drawn.
-    """
+    """Select the clips of a part of ASED."""
     ids, sentences = rows["id"][:], rows["sentence"][:]
     if part == "common":
         return {clip for clip, sentence in zip(ids, sentences, strict=True) if sentence in COMMON_SENTENCES}
@@ -51,25 +33,9 @@ def draw_in_proportion(
 ) -> set[str]:
     """Draw clips of each class, group by group, as many as the proportions allow.
 
-    With n_c clips of class c in a group and proportions p_c, the scale is s = min_c n_c / p_c, and round(s p_c) clips
-    of each class are drawn without replacement. The scarcest class is so used up.
-
-    Args:
-        groups: Ids of the clips of each group.
-        label_of: Class of each clip.
-        proportions: p_c of each class to be drawn; clips of other classes are left out.
-        seed: Of the draw.
-
-    Returns:
-        Ids of the clips drawn.
-
-    Raises:
-        ValueError: If a group has no clip of a class.
-
-    Example:
-        >>> labels = {"a": "anger", "b": "anger", "c": "fear", "d": "fear"}
-        >>> sorted(draw_in_proportion([list(labels)], labels, {"anger": 1, "fear": 2}, seed=0))
-        ['b', 'c', 'd']
+    >>> labels = {"a": "anger", "b": "anger", "c": "fear", "d": "fear"}
+    >>> sorted(draw_in_proportion([list(labels)], labels, {"anger": 1, "fear": 2}, seed=0))
+    ['b', 'c', 'd']
     """
     drawn: set[str] = set()
     for number, group in enumerate(groups):
@@ -84,15 +50,7 @@ def draw_in_proportion(
 
 
 def restrict_fold(fold: Fold, kept: Iterable[str]) -> Fold:
-    """Leave some clips of a fold.
-
-    Args:
-        fold: The fold.
-        kept: Ids of the clips that stay.
-
-    Returns:
-        The fold, by the same name, with the order of its clips.
-    """
+    """Leave some clips of a fold."""
     kept = set(kept)
     splits = {name: tuple(clip for clip in ids if clip in kept) for name, ids in fold.splits.items()}
     return Fold(**splits, name=fold.name)

@@ -14,29 +14,15 @@ Part = Literal["common", "own", "imbalanced"]
 
 @dataclass(frozen=True)
 class Condition:
-    """A corpus, or a part of one, with its folds.
+    """A corpus, or a part of one, with its folds."""
 
-    Args:
-        name: For the command line, folders and tables.
-        corpus: As `load_corpus` takes it.
-        config: Configuration of the corpus; `None` for its default one.
-        labels: Emotions to keep; `None` for all that the corpus has.
-        scheme: How speakers are divided into folds, as `speaker_folds` takes it.
-        num_folds: Number of folds of `k-fold`.
-        part: Which clips, as `condition_parts` selects them; `None` for all. The folds are made on the whole corpus
-            and then restricted, so that speakers are divided alike whatever the part.
-
-    Raises:
-        ValueError: If the scheme is unknown, or it and the number of folds do not go together.
-    """
-
-    name: str
-    corpus: str
-    config: str | None = None
-    labels: tuple[str, ...] | None = None
-    scheme: Scheme = "leave-one-speaker-out"
-    num_folds: int | None = None
-    part: Part | None = None
+    name: str  # for the command line, folders and tables
+    corpus: str  # as `load_corpus` takes it
+    config: str | None = None  # configuration of the corpus; `None` for its default one
+    labels: tuple[str, ...] | None = None  # emotions to keep; `None` for all that the corpus has
+    scheme: Scheme = "leave-one-speaker-out"  # how speakers are divided into folds, as `speaker_folds` takes it
+    num_folds: int | None = None  # number of folds of `k-fold`
+    part: Part | None = None  # which clips, as `condition_parts` selects them; `None` for all
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
@@ -74,27 +60,14 @@ def list_conditions() -> list[str]:
 def get_condition(name: str, scheme: Scheme | None = None, num_folds: int | None = None) -> Condition:
     """Find a condition by its name.
 
-    Args:
-        name: A built-in condition; a corpus: one of `list_corpora()`, or a copy with a slash in its name, whose
-            folds leave one speaker out; or a name that `make_condition` gave to a part of a corpus.
-        scheme: Another scheme than the condition's own; it becomes part of the condition's name.
-        num_folds: Number of folds, for `k-fold`.
-
-    Returns:
-        The condition.
-
-    Raises:
-        ValueError: If there is none, or the scheme does not fit.
-
-    Example:
-        >>> get_condition("iemocap-scripted").config
-        'scripted'
-        >>> get_condition("emodb-leave-one-speaker-out") == get_condition("emodb")
-        True
-        >>> get_condition("emodb", scheme="k-fold", num_folds=5).name
-        'emodb-5-fold'
-        >>> get_condition("emodb-anger+fear").labels
-        ('anger', 'fear')
+    >>> get_condition("iemocap-scripted").config
+    'scripted'
+    >>> get_condition("emodb-leave-one-speaker-out") == get_condition("emodb")
+    True
+    >>> get_condition("emodb", scheme="k-fold", num_folds=5).name
+    'emodb-5-fold'
+    >>> get_condition("emodb-anger+fear").labels
+    ('anger', 'fear')
     """
     said = SCHEME_SUFFIX.fullmatch(name)
     if name in CONDITIONS:
@@ -121,22 +94,8 @@ def make_condition(
 ) -> Condition:
     """Make a condition of any corpus; what a built-in one means keeps its name.
 
-    Args:
-        corpus: As `load_corpus` takes it.
-        config: Configuration of the corpus.
-        labels: Emotions to keep; `None` for all, or for those of the built-in condition.
-        scheme: How to divide the speakers; `None` for the built-in condition's, else leave-one-speaker-out.
-        num_folds: Number of folds, for `k-fold`.
-
-    Returns:
-        The condition, named after the corpus, its configuration and, where given, its labels.
-
-    Raises:
-        ValueError: If scheme and number of folds do not fit.
-
-    Example:
-        >>> make_condition("iemocap", "improvised").name, make_condition("polish", labels=("anger", "fear")).name
-        ('iemocap-improvised', 'polish-anger+fear')
+    >>> make_condition("iemocap", "improvised").name, make_condition("polish", labels=("anger", "fear")).name
+    ('iemocap-improvised', 'polish-anger+fear')
     """
     for condition in CONDITIONS.values():
         same_labels = labels is None or labels == condition.labels

@@ -24,11 +24,7 @@ from .worker_pool import run_here, run_workers
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGTERM or SIGINT asked the command to stop.
-
-    Args:
-        number: The signal.
-    """
+    """SIGTERM or SIGINT asked the command to stop."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -37,42 +33,15 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What a cross-validation left.
+    """What a cross-validation left."""
 
-    Args:
-        keys: All folds of the plan.
-        computed: Those computed by this call.
-        first: Whether this is the process that writes, among those launched together.
-    """
-
-    keys: list[FoldKey]
-    computed: list[FoldKey]
-    first: bool = True
+    keys: list[FoldKey]  # all folds of the plan
+    computed: list[FoldKey]  # those computed by this call
+    first: bool = True  # whether this is the process that writes, among those launched together
 
 
 def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> CrossValidation:
-    """Fit every system on every fold of every condition with every seed, but for those that are finished.
-
-    Each fold's scores are one file, written whole when it is done: a run that was stopped, or killed, goes on where it
-    was, and several commands can share a folder of results. What a fold gives depends on its system's settings, its
-    clips and its seed only, and not on the order or the process; with the same number of threads it is the same to the
-    last bit.
-
-    Args:
-        plan: What is compared.
-        workers: Processes that compute folds side by side.
-        threads: Threads of each; `None` for an even share of the processor's cores.
-
-    Returns:
-        What was to do, and what was done.
-
-    Raises:
-        ValueError: If a corpus, system, fold or finished result does not fit.
-        FileNotFoundError: If a corpus is missing.
-        ModuleNotFoundError: If a system needs a package that is not installed.
-        RuntimeError: If the launch does not fit, or a fold failed (`FoldError`).
-        Stopped: After SIGTERM or SIGINT.
-    """
+    """Fit every system on every fold of every condition with every seed, but for those that are finished."""
     launch = training_arguments(plan.overrides, device=plan.device)
     check_launch(launch)
     if workers < 1:

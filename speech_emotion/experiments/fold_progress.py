@@ -15,16 +15,10 @@ from .fold_plan import FoldReport
 class FoldProgress:
     """Tells of every finished fold, how many are left, and about how long they take.
 
-    Args:
-        total: Folds to compute.
-        quiet: Whether to say nothing, as all processes but the first.
-        clock: Seconds since some moment.
-
-    Example:
-        >>> from speech_emotion.experiments.fold_results import FoldKey
-        >>> progress = FoldProgress(3, clock=iter([0.0, 84.0]).__next__)
-        >>> progress.line(FoldReport(FoldKey("emodb", "model-1", 0, 3), seconds=84.0, validation_ua=0.71))
-        'emodb model-1 seed 0 fold 3: validation UA 71.0 %, 84 s; 2 of 3 left, about 3 min'
+    >>> from speech_emotion.experiments.fold_results import FoldKey
+    >>> progress = FoldProgress(3, clock=iter([0.0, 84.0]).__next__)
+    >>> progress.line(FoldReport(FoldKey("emodb", "model-1", 0, 3), seconds=84.0, validation_ua=0.71))
+    'emodb model-1 seed 0 fold 3: validation UA 71.0 %, 84 s; 2 of 3 left, about 3 min'
     """
 
     def __init__(self, total: int, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,14 +47,7 @@ class FoldProgress:
             print(line, flush=True)
 
     def line(self, report: FoldReport) -> str:
-        """Count a fold and describe it.
-
-        Args:
-            report: What came of it.
-
-        Returns:
-            One line.
-        """
+        """Count a fold and describe it."""
         self.done += 1
         left = self.total - self.done
         seconds = (self.clock() - self._start) / self.done * left
@@ -73,15 +60,8 @@ class FoldProgress:
 def duration(seconds: float) -> str:
     """Write a time in the unit that suits it.
 
-    Args:
-        seconds: The time.
-
-    Returns:
-        Seconds, minutes or hours.
-
-    Example:
-        >>> duration(42.3), duration(2300.0), duration(9000.0)
-        ('42 s', '38 min', '2.5 h')
+    >>> duration(42.3), duration(2300.0), duration(9000.0)
+    ('42 s', '38 min', '2.5 h')
     """
     if seconds < 60:
         return f"{seconds:.0f} s"

@@ -19,19 +19,12 @@ DIGESTS = {"fold": "its splits have other clips, speakers or labels", "audio": "
 
 @dataclass(frozen=True, order=True)
 class FoldKey:
-    """One fit.
+    """One fit."""
 
-    Args:
-        condition: Name of the condition.
-        system: Name of the system.
-        seed: The seed.
-        fold: Number of the fold, from 0.
-    """
-
-    condition: str
-    system: str
-    seed: int
-    fold: int
+    condition: str  # name of the condition
+    system: str  # name of the system
+    seed: int  # the seed
+    fold: int  # number of the fold, from 0
 
     def __str__(self) -> str:
         return f"{self.condition} {self.system} seed {self.seed} fold {self.fold}"
@@ -42,20 +35,7 @@ class FoldKey:
 
 
 def find_finished(key: FoldKey, results: str | Path, settings: Mapping[str, Any]) -> FoldScores | None:
-    """Read the scores of a fold, if it is finished.
-
-    Args:
-        key: The fold.
-        results: Folder of all results.
-        settings: What its scores must have been made with, for JSON.
-
-    Returns:
-        The scores; `None` if there are none, or with a warning if their file is damaged: then it is computed again.
-
-    Raises:
-        ValueError: If they were made with other settings, on another fold or from other recordings, saying which and
-            how to mend it. What the recordings were is unknown of files that do not say it: those are taken.
-    """
+    """Read the scores of a fold, if it is finished."""
     path = key.path(results)
     if not path.is_file():
         return None
@@ -79,15 +59,8 @@ def find_finished(key: FoldKey, results: str | Path, settings: Mapping[str, Any]
 def switched_on(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what is off, so that a switch added later does not make other settings of what was computed before.
 
-    Args:
-        settings: Values by name.
-
-    Returns:
-        Those that are not `None`, false, 0, empty or `"none"`.
-
-    Example:
-        >>> switched_on({"dropout": 0.3, "tempo": 0.0, "class_weights": "none", "revision": None})
-        {'dropout': 0.3}
+    >>> switched_on({"dropout": 0.3, "tempo": 0.0, "class_weights": "none", "revision": None})
+    {'dropout': 0.3}
     """
     return {name: value for name, value in settings.items() if value and value != "none"}
 
@@ -95,17 +68,8 @@ def switched_on(settings: Mapping[str, Any]) -> dict[str, Any]:
 def differences(found: object, asked: object, name: str = "") -> Iterator[str]:
     """Say in words where two settings differ; what is missing is as `None`.
 
-    Args:
-        found: One value, of those that JSON has.
-        asked: The other.
-        name: What the value is called.
-
-    Yields:
-        A phrase for each value that differs.
-
-    Example:
-        >>> list(differences({"model": {"dropout": 0.1}}, {"model": {"dropout": 0.3}}))
-        ['model.dropout is 0.1 there and 0.3 here']
+    >>> list(differences({"model": {"dropout": 0.1}}, {"model": {"dropout": 0.3}}))
+    ['model.dropout is 0.1 there and 0.3 here']
     """
     if isinstance(found, Mapping) and isinstance(asked, Mapping):
         for key in dict.fromkeys([*found, *asked]):
@@ -128,17 +92,7 @@ def _changes(found: object, asked: Mapping[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def sole_computation(key: FoldKey, results: str | Path) -> Iterator[bool]:
-    """Hold a fold for one process at a time, among all commands that share the folder.
-
-    The lock is the operating system's: it ends with the process, however that ends.
-
-    Args:
-        key: The fold.
-        results: Folder of all results.
-
-    Yields:
-        Whether the fold is held; if not, another process computes it.
-    """
+    """Hold a fold for one process at a time, among all commands that share the folder."""
     folder = Path(results) / LOCKS
     folder.mkdir(parents=True, exist_ok=True)
     ignore = folder / ".gitignore"

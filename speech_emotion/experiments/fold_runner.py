@@ -32,12 +32,7 @@ CONDITION_SETTINGS = ("config", "labels", "scheme", "num_folds", "part")
 
 
 class FoldRunner:
-    """Reads corpora and features once, and fits as asked.
-
-    Args:
-        plan: What is to be compared.
-        quiet: Whether to pass over warnings about corpora, which another process has given.
-    """
+    """Reads corpora and features once, and fits as asked."""
 
     def __init__(self, plan: Plan, quiet: bool = False) -> None:
         self.plan, self.quiet = plan, quiet
@@ -79,11 +74,7 @@ class FoldRunner:
         return self._features[place]
 
     def keys(self) -> list[FoldKey]:
-        """Return all folds of the plan: seed by seed, so that a comparison is whole early.
-
-        Raises:
-            ValueError: If a condition has no fold of a number asked for.
-        """
+        """Return all folds of the plan: seed by seed, so that a comparison is whole early."""
         keys = []
         for condition in self.plan.conditions:
             count = len(self.data(condition.name).folds)
@@ -100,12 +91,7 @@ class FoldRunner:
         return keys
 
     def settings(self, key: FoldKey) -> dict[str, Any]:
-        """Return all that the scores of a fold depend on but its seed, as JSON gives it back.
-
-        Raises:
-            ValueError: If the system knows speakers of the fold already, or a clip cannot be decoded.
-            FileNotFoundError: If a clip's file is missing.
-        """
+        """Return all that the scores of a fold depend on but its seed, as JSON gives it back."""
         place = (key.condition, key.system, key.fold)
         if place not in self._settings:
             data, system = self.data(key.condition), self.system(key.system)
@@ -130,18 +116,7 @@ class FoldRunner:
         return find_finished(key, self.plan.results, self.settings(key))
 
     def run(self, key: FoldKey, overwrite: bool = False) -> FoldReport:
-        """Fit a system on a fold and save the scores, unless that is done or being done.
-
-        Args:
-            key: The fold.
-            overwrite: Whether to compute it even if it is finished.
-
-        Returns:
-            What came out.
-
-        Raises:
-            ValueError: If it is finished, but with other settings.
-        """
+        """Fit a system on a fold and save the scores, unless that is done or being done."""
         if _distributed():  # all processes compute together, so the first cannot pass over what others would await
             return self._compute(key)
         with sole_computation(key, self.plan.results) as held:

@@ -19,19 +19,12 @@ from .best_weights import BestWeights
 
 @dataclass(frozen=True)
 class TrainedFold:
-    """A trained network's scores.
+    """A trained network's scores."""
 
-    Args:
-        scores: For each split asked for, the probability of each emotion, (clips, classes), float64.
-        curve: Per epoch `epoch`, `train_loss`, `validation_loss`, `validation_ua`.
-        best_epoch: The epoch whose weights gave the scores, from 1; the last where that was asked for.
-        parameters: Number of trainable values.
-    """
-
-    scores: list[np.ndarray]
-    curve: list[dict[str, float]]
-    best_epoch: int
-    parameters: int
+    scores: list[np.ndarray]  # for each split asked for, the probability of each emotion, (clips, classes), float64
+    curve: list[dict[str, float]]  # per epoch `epoch`, `train_loss`, `validation_loss`, `validation_ua`
+    best_epoch: int  # the epoch whose weights gave the scores, from 1; the last where that was asked for
+    parameters: int  # number of trainable values
 
 
 def train_fold(
@@ -44,24 +37,7 @@ def train_fold(
     keep_best: bool = True,
     **kwargs: Any,
 ) -> TrainedFold:
-    """Train a network, keep its best epoch by the validation clips or its last, and score clips.
-
-    Args:
-        network: The network, with its normalization set.
-        arguments: What to train with.
-        train: Clips to learn from.
-        validation: Clips of other speakers, to choose the epoch by.
-        scored: Splits to score.
-        feature_size: Features per frame.
-        keep_best: Whether to keep the epoch that does best on the validation clips; else the last, chosen by nobody.
-        kwargs: Further arguments of `SERTrainer`.
-
-    Returns:
-        Scores, and how the training went.
-
-    Raises:
-        FloatingPointError: If the loss is not finite.
-    """
+    """Train a network, keep its best epoch by the validation clips or its last, and score clips."""
     best = BestWeights(
         network,
         arguments.metric_for_best_model,
@@ -83,15 +59,7 @@ def train_fold(
 
 
 def subset(clips: ClipSplit, indices: Sequence[int]) -> ClipSplit:
-    """Take clips of a split, some perhaps several times.
-
-    Args:
-        clips: The split.
-        indices: Places in it, (chosen,).
-
-    Returns:
-        The chosen clips, over the same features.
-    """
+    """Take clips of a split, some perhaps several times."""
     ids, speakers, labels = (
         [values[index] for index in indices] for values in (clips.ids, clips.speakers, clips.labels)
     )

@@ -23,22 +23,12 @@ FeatureSet = Literal["ComParE_2016", "eGeMAPSv02"]
 class FunctionalsExtractor:
     """Extractor of openSMILE functionals: statistics of frame features over the whole clip.
 
-    openSMILE may be used for research and not for profit, so it comes with the extra `bench` and never otherwise.
-
-    Args:
-        feature_set: "ComParE_2016", the 6373 functionals of the challenges of 2013 to 2021, or "eGeMAPSv02", 88
-            chosen by phoneticians.
-
-    Raises:
-        ValueError: If there is no such set.
-
     Source: Eyben et al., "Recent developments in openSMILE", ACM Multimedia 2013; Schuller et al., "The INTERSPEECH
         2016 Computational Paralinguistics Challenge"; Eyben et al., "The Geneva Minimalistic Acoustic Parameter Set",
         IEEE Transactions on Affective Computing 7, 2016.
 
-    Example:
-        >>> FunctionalsExtractor("eGeMAPSv02").feature_size
-        88
+    >>> FunctionalsExtractor("eGeMAPSv02").feature_size
+    88
     """
 
     sampling_rate = SAMPLING_RATE
@@ -53,17 +43,7 @@ class FunctionalsExtractor:
         self.feature_size = FUNCTIONALS[feature_set]
 
     def load_audio(self, source: Any) -> np.ndarray:
-        """Decode a clip.
-
-        Args:
-            source: Whatever `feature_extraction.audio_decoding.load_audio` takes.
-
-        Returns:
-            Samples (samples,), float32, mono, at 16 kHz.
-
-        Raises:
-            ValueError: If it cannot be decoded, or is shorter than openSMILE's longest frame, 60 ms.
-        """
+        """Decode a clip."""
         samples = load_audio(source, self.sampling_rate)
         if len(samples) < FEWEST_SAMPLES:
             raise ValueError(
@@ -73,18 +53,7 @@ class FunctionalsExtractor:
         return samples
 
     def extract(self, waveforms: Sequence[np.ndarray], device: str | None = None) -> dict[str, torch.Tensor]:
-        """Compute the functionals of clips, one after another.
-
-        Args:
-            waveforms: Each (samples,), float32, at 16 kHz.
-            device: Of the result; openSMILE itself computes on the CPU.
-
-        Returns:
-            `input_features`, (clips, 1, feature_size), float32, and `attention_mask`, (clips, 1), ones.
-
-        Raises:
-            ModuleNotFoundError: If the package is not installed, naming the extra that brings it.
-        """
+        """Compute the functionals of clips, one after another."""
         rows = [self._smile(waveform, self.sampling_rate).reshape(1, -1) for waveform in waveforms]
         features = torch.from_numpy(np.stack(rows).astype(np.float32)).to(device or "cpu")  # (clips, 1, feature_size)
         return {"input_features": features, "attention_mask": torch.ones(features.shape[:2], dtype=torch.int64)}
@@ -108,11 +77,7 @@ class FunctionalsExtractor:
 
 
 def opensmile_version() -> str:
-    """Return the version of the installed openSMILE.
-
-    Raises:
-        ModuleNotFoundError: If it is not installed, naming the extra that brings it.
-    """
+    """Return the version of the installed openSMILE."""
     try:
         return importlib.metadata.version("opensmile")
     except importlib.metadata.PackageNotFoundError as error:

@@ -19,17 +19,7 @@ HALVES = {"lead": "nats", "correlation": ""}
 
 
 def head_sentence(results: str | Path) -> str:
-    """Say whether the claim holds.
-
-    Args:
-        results: Folder of the results; the studies lie in `heads/<corpus>/heads.json` below it.
-
-    Returns:
-        Markdown: an item of a list, with an item for each corpus that was studied.
-
-    Raises:
-        ValueError: If a study's file is damaged.
-    """
+    """Say whether the claim holds."""
     found = {corpus: _read(Path(results) / STUDY.format(corpus=corpus)) for corpus in CORPORA}
     studies = {corpus: study for corpus, study in found.items() if study is not None}
     if not studies:
@@ -60,17 +50,8 @@ def head_sentence(results: str | Path) -> str:
 def judge_heads(studies: Sequence[dict[str, Any]]) -> Outcome:
     """Decide on the claim by the intervals of its two halves on each corpus.
 
-    It is never contradicted: that no agreement is found, of few speakers perhaps, does not say that there is none.
-
-    Args:
-        studies: What `heads.json` holds of all models of a corpus together, for each corpus; at least one.
-
-    Returns:
-        The outcome.
-
-    Example:
-        >>> judge_heads([{"lead": (0.2, 0.1, 0.3), "correlation": (0.05, -0.01, 0.11)}])
-        'not decided'
+    >>> judge_heads([{"lead": (0.2, 0.1, 0.3), "correlation": (0.05, -0.01, 0.11)}])
+    'not decided'
     """
     lows = [study[name][1] for study in studies for name in HALVES]
     return "supported" if min(lows) > 0 else "not decided"

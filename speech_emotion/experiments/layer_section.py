@@ -27,18 +27,7 @@ NOTE = (
 
 
 def layer_section(results: str | Path, folder: str) -> str:
-    """Write what the README says of the layer study.
-
-    Args:
-        results: Folder of the results; the study lies in `layers/layers.json` below it.
-        folder: Where it lies, as the README links to it.
-
-    Returns:
-        Markdown: a table with a row for each layer, and what it is of; empty if there is no study.
-
-    Raises:
-        ValueError: If the study's file is damaged.
-    """
+    """Write what the README says of the layer study."""
     path = Path(results) / STUDY
     if not path.is_file():
         return ""

@@ -20,16 +20,11 @@ FEATURE_SIZE = 32
 class LeeFeatureExtractor:
     """Extractor of F0, voicing, zero crossings, 12 MFCC and log energy, and of the Δ of these 16.
 
-    Facts: these features. Ours: windows of 40 ms, more than two periods of the lowest pitch, every 10 ms; F0 and
-    voicing from the normalized autocorrelation (`pitch_and_voicing`), F0 in Hz, 0 where voicing is below one half;
-    MFCC 1 to 12 of librosa; Δ by regression over 9 frames.
-
     Source: Lee and Tashev, Interspeech 2015.
 
-    Example:
-        >>> import numpy as np
-        >>> LeeFeatureExtractor().extract([np.zeros(1600, np.float32)])["input_features"].shape
-        torch.Size([1, 11, 32])
+    >>> import numpy as np
+    >>> LeeFeatureExtractor().extract([np.zeros(1600, np.float32)])["input_features"].shape
+    torch.Size([1, 11, 32])
     """
 
     sampling_rate = 16_000
@@ -43,15 +38,7 @@ class LeeFeatureExtractor:
         return load_audio(source, self.sampling_rate)
 
     def extract(self, waveforms: Sequence[np.ndarray], device: str | None = None) -> dict[str, torch.Tensor]:
-        """Compute the features of clips, one after another.
-
-        Args:
-            waveforms: Each (samples,), float32, at 16 kHz.
-            device: Of the result; the computation is on the CPU.
-
-        Returns:
-            `input_features`, (clips, frames, 32), with a frame at every 10 ms, and `attention_mask`, (clips, frames).
-        """
+        """Compute the features of clips, one after another."""
         clips = [torch.from_numpy(self._features(np.asarray(waveform, np.float64))) for waveform in waveforms]
         features = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True).to(device or "cpu")
         lengths = torch.tensor([len(frames) for frames in clips], device=features.device)
@@ -98,23 +85,10 @@ class LeeFeatureExtractor:
 def pitch_and_voicing(frames: np.ndarray, sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the pitch of frames by their normalized autocorrelation.
 
-    With r(k) = Σ x(n) x(n + k) over the part of the frame where both are in it, and e(0), e(k) the energies of the two
-    parts, r(k) / √(e(0) e(k)) is 1 for a period of exactly k samples, whatever the frame's level and its number of
-    periods. Voicing is its highest peak between the lowest and highest pitch, F0 the place of the first peak that is
-    nearly as high (multiples of a period are peaks too), refined by the parabola through it and its neighbors.
-
-    Args:
-        frames: (frames, win_length).
-        sampling_rate: In Hz.
-
-    Returns:
-        F0 in Hz, 0 where voicing is below one half, and voicing, in [0, 1]; (frames,) both.
-
-    Example:
-        >>> time = np.arange(640) / 16000
-        >>> pitch, voicing = pitch_and_voicing(np.sin(2 * np.pi * 123.4 * time)[None], 16000)
-        >>> pitch.round(1).tolist(), voicing.round(2).tolist()
-        ([123.4], [1.0])
+    >>> time = np.arange(640) / 16000
+    >>> pitch, voicing = pitch_and_voicing(np.sin(2 * np.pi * 123.4 * time)[None], 16000)
+    >>> pitch.round(1).tolist(), voicing.round(2).tolist()
+    ([123.4], [1.0])
     """
     x = frames - frames.mean(axis=1, keepdims=True)
     length = x.shape[1]

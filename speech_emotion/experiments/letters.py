@@ -14,17 +14,8 @@ SPELLED = str.maketrans(
 def encode_letters(transcript: str | None) -> list[int]:
     """Write a transcript in DeepSpeech's alphabet and number its letters.
 
-    Umlauts are spelled out, other accents dropped, as are punctuation, digits and signs of other scripts.
-
-    Args:
-        transcript: The transcript; `None` where there is none.
-
-    Returns:
-        The number of each letter; none without a transcript, or of one in another script.
-
-    Example:
-        >>> "".join(ALPHABET[letter] for letter in encode_letters("Für Zoë, täglich!"))
-        'fuer zoe taeglich'
+    >>> "".join(ALPHABET[letter] for letter in encode_letters("Für Zoë, täglich!"))
+    'fuer zoe taeglich'
     """
     text = unicodedata.normalize("NFC", transcript or "").lower().translate(SPELLED)
     text = unicodedata.normalize("NFD", text)

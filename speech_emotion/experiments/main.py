@@ -39,14 +39,7 @@ The same command again goes on where a stopped one was, and several commands can
 
 
 def get_parser(prog: str = "cross_validate.py") -> argparse.ArgumentParser:
-    """Return the parser of the command.
-
-    Args:
-        prog: Name of the program.
-
-    Returns:
-        The parser.
-    """
+    """Return the parser of the command."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Compare systems by cross-validation over speakers.",
@@ -97,16 +90,7 @@ def get_parser(prog: str = "cross_validate.py") -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> int:
-    """Compare as the command line says, and print what came out.
-
-    Args:
-        argv: The words after the program's name; `None` for those of this process.
-        prog: Name of the program.
-
-    Returns:
-        The exit code: 0; 143 after SIGTERM and 130 after SIGINT; 1 after an error, whose message is on the standard
-        error.
-    """
+    """Compare as the command line says, and print what came out."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     plain_warnings()
     parser = get_parser(prog)
@@ -136,17 +120,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> 
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
-    """Read a plan off the command line.
-
-    Args:
-        args: As `get_parser` gives them.
-
-    Returns:
-        The plan.
-
-    Raises:
-        ValueError: If a condition or setting is unknown, or something is named twice.
-    """
+    """Read a plan off the command line."""
     if args.corpora is not None and (args.config is not None or args.labels is not None):
         raise ValueError("--config and --labels are for one --corpus; --corpora have their own.")
     labels = tuple(args.labels) if args.labels is not None else None
@@ -181,16 +155,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
 
 
 def summary(plan: Plan, result: CrossValidation) -> str:
-    """Write WA and UA of each system on each condition.
-
-    Args:
-        plan: What was compared.
-        result: Its folds.
-
-    Returns:
-        A table: of each seed the test clips of all folds are taken together, and the figures are means over seeds.
-        Conditions of the paper have its figures beside ours.
-    """
+    """Write WA and UA of each system on each condition."""
     table = []
     published = {condition.name: published_figures(condition.name) for condition in plan.conditions}
     for condition in plan.conditions:

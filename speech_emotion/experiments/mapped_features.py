@@ -10,22 +10,14 @@ import numpy as np
 class MappedFeatures:
     """Features of a corpus as `make_splits` and `ClipSplit` read them, each clip a view into the mapped cache.
 
-    `datasets` converts a row anew whenever it is read, which costs more than padding a batch. Here reading is slicing:
-    what is in the operating system's page cache is shared by all workers, and what does not fit into memory stays on
-    disk.
-
-    Args:
-        features: As `cache_features` returns them: `id`, `input_features`, `num_frames`, `recording`.
-
-    Example:
-        >>> columns = {"id": ["a", "b"], "input_features": [[1.0, 2.0], [3.0]], "num_frames": [2, 1]}
-        >>> types = {"id": "string", "num_frames": "int64"}
-        >>> types = {name: datasets.Value(kind) for name, kind in types.items()}
-        >>> types |= {"input_features": datasets.LargeList(datasets.Value("float32")), "recording": types["id"]}
-        >>> table = datasets.Dataset.from_dict(columns | {"recording": ["1f", None]}, datasets.Features(types))
-        >>> mapped = MappedFeatures(table)
-        >>> mapped[1]["input_features"].tolist(), mapped["num_frames"].tolist(), mapped["id"]
-        ([3.0], [2, 1], ['a', 'b'])
+    >>> columns = {"id": ["a", "b"], "input_features": [[1.0, 2.0], [3.0]], "num_frames": [2, 1]}
+    >>> types = {"id": "string", "num_frames": "int64"}
+    >>> types = {name: datasets.Value(kind) for name, kind in types.items()}
+    >>> types |= {"input_features": datasets.LargeList(datasets.Value("float32")), "recording": types["id"]}
+    >>> table = datasets.Dataset.from_dict(columns | {"recording": ["1f", None]}, datasets.Features(types))
+    >>> mapped = MappedFeatures(table)
+    >>> mapped[1]["input_features"].tolist(), mapped["num_frames"].tolist(), mapped["id"]
+    ([3.0], [2, 1], ['a', 'b'])
     """
 
     def __init__(self, features: datasets.Dataset) -> None:

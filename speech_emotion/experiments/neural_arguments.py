@@ -23,18 +23,8 @@ DECIDED = (
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
     """Read settings such as `hidden_size=64`, each a field of `ModelArguments` or `SERTrainingArguments`.
 
-    Args:
-        words: `field=value`, the value as `train.py` would take it.
-
-    Returns:
-        Values of the fields' types.
-
-    Raises:
-        ValueError: If a word is no setting, or a field unknown or decided by the cross-validation.
-
-    Example:
-        >>> parse_overrides(["hidden_size=64", "learning_rate=3e-4"])
-        {'hidden_size': 64, 'learning_rate': 0.0003}
+    >>> parse_overrides(["hidden_size=64", "learning_rate=3e-4"])
+    {'hidden_size': 64, 'learning_rate': 0.0003}
     """
     given = {}
     for word in words:
@@ -53,14 +43,7 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
-    """Assert that every name is a field that may be set.
-
-    Args:
-        overrides: Values by field.
-
-    Raises:
-        ValueError: If a field is unknown, decided by the cross-validation or told by the system's name.
-    """
+    """Assert that every name is a field that may be set."""
     known = {item.name for kind in (ModelArguments, SERTrainingArguments) for item in fields(kind)}
     for name in overrides:
         if name in DECIDED:
@@ -74,15 +57,7 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
 
 
 def model_arguments(overrides: Mapping[str, Any], **own: Any) -> ModelArguments:
-    """Return the arguments of the model.
-
-    Args:
-        overrides: Values by field; those of the training are passed over.
-        own: What the system itself says.
-
-    Returns:
-        The arguments.
-    """
+    """Return the arguments of the model."""
     names = {item.name for item in fields(ModelArguments)}
     return ModelArguments(**own | {name: value for name, value in overrides.items() if name in names})
 
@@ -90,23 +65,7 @@ def model_arguments(overrides: Mapping[str, Any], **own: Any) -> ModelArguments:
 def training_arguments(
     overrides: Mapping[str, Any], seed: int = 0, folder: str | Path = "unused", device: str = "cpu"
 ) -> SERTrainingArguments:
-    """Return the arguments of a training: `train.py`'s defaults, evaluated after every epoch, nothing saved.
-
-    The batch is shared out among the processes of a distributed launch: 2 processes train as 1 does, but for the last
-    batch of an epoch, which Accelerate fills up with clips of its first where it is not whole.
-
-    Args:
-        overrides: Values by field; those of the model are passed over.
-        seed: Of weights, order and dropout.
-        folder: For Trainer's own files.
-        device: `"cpu"`, or anything else for the accelerator that transformers finds.
-
-    Returns:
-        The arguments.
-
-    Raises:
-        ValueError: If the batch cannot be shared out evenly.
-    """
+    """Return the arguments of a training: `train.py`'s defaults, evaluated after every epoch, nothing saved."""
     names = {item.name for item in fields(SERTrainingArguments)} - {item.name for item in fields(ModelArguments)}
     arguments = SERTrainingArguments(
         **{
@@ -133,14 +92,7 @@ def training_arguments(
 
 
 def training_record(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a training's results depend on, apart from its seed.
-
-    Args:
-        overrides: Values by field.
-
-    Returns:
-        Names and values, for JSON; the batch is that of all processes.
-    """
+    """Return what a training's results depend on, apart from its seed."""
     arguments = training_arguments(overrides)
     record = training_settings(arguments) | {name: getattr(arguments, name) for name in FURTHER_SETTINGS}
     processes = record.pop("world_size")

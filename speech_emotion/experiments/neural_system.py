@@ -30,34 +30,7 @@ TOLD_ELSEWHERE = (
 
 
 class NeuralSystem(System):
-    """Model-1, Model-2 or Model-3.
-
-    Ways of meeting imbalance:
-
-    - `"none"`: plain cross entropy.
-    - `"class-weights"`: cross entropy weighted by w_y = N / (K n_y).
-    - `"oversampling"`: clips of rarer classes are repeated until all classes are as large as the largest.
-    - `"focal"`: focal loss.
-    - `"ensemble"`: the paper's "downsampling + ensembling": 3 networks, each trained on training clips of which every
-      class was undersampled to the rarest, by a draw of its own; each with the normalization of its own clips and its
-      epoch chosen on the validation clips; their probabilities are averaged.
-    - `"averaging"`: the same without undersampling, 3 networks of different seeds, each trained on all training clips.
-      What it gains owes nothing to the sizes of the classes, so that it is the control of "ensemble".
-
-    Args:
-        name: As of `System`.
-        title: As of `System`.
-        streams: Feature streams of the extractor.
-        fusion: How they are fused, `"frame"` or `"late"`.
-        imbalance: One of the above.
-        overrides: Fields of `ModelArguments` or `SERTrainingArguments` that differ from their defaults. With
-            `model_name_or_path` every fold fine-tunes that model, which must be known to have heard nobody who
-            validates or tests it.
-        encoder: Folder or id on the Hub of the encoder; `None` for the one that comes with the library.
-
-    Raises:
-        ValueError: If the way is unknown or an override is.
-    """
+    """Model-1, Model-2 or Model-3."""
 
     def __init__(
         self,
@@ -91,11 +64,7 @@ class NeuralSystem(System):
         return self._extractor
 
     def start(self) -> StartingModel | None:
-        """Return the saved model that every fold fine-tunes, read once; `None` where each begins anew.
-
-        Raises:
-            ValueError: If it reads other streams, or fuses them otherwise.
-        """
+        """Return the saved model that every fold fine-tunes, read once; `None` where each begins anew."""
         if self._start is None and self.model.model_name_or_path is not None:
             start = StartingModel.read(self.model.model_name_or_path, self.model.model_revision)
             found, own = (start.streams, start.fusion), (tuple(self.model.streams), self.model.fusion)
@@ -113,10 +82,7 @@ class NeuralSystem(System):
             start.check_fold(title, validation, test)
 
     def settings(self) -> dict[str, Any]:
-        """Return sizes, training and the way of meeting imbalance; of an encoder the features' settings tell.
-
-        Of a model to fine-tune its weights tell, wherever they lie.
-        """
+        """Return sizes, training and the way of meeting imbalance; of an encoder the features' settings tell."""
         model = switched_on({name: value for name, value in vars(self.model).items() if name not in TOLD_ELSEWHERE})
         members = {"num_members": NUM_MEMBERS} if self.imbalance in OF_SEVERAL else {}
         start = self.start()
@@ -186,16 +152,8 @@ class NeuralSystem(System):
 def member_seed(seed: int, member: int) -> int:
     """Return the seed of one network of an ensemble.
 
-    Args:
-        seed: Of the ensemble.
-        member: Number of the network, from 0.
-
-    Returns:
-        A number of 32 bits, another one for every pair.
-
-    Example:
-        >>> member_seed(0, 0) != member_seed(0, 1) != member_seed(1, 0)
-        True
+    >>> member_seed(0, 0) != member_seed(0, 1) != member_seed(1, 0)
+    True
     """
     return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
 

@@ -32,15 +32,8 @@ PAPER: dict[str, dict[str, tuple[float, float]]] = {
 def published_figures(condition: str) -> Mapping[str, tuple[float, float]]:
     """Return WA and UA of each system in the paper's table of a condition.
 
-    Args:
-        condition: Name of the condition, such as `iemocap-scripted`.
-
-    Returns:
-        System → WA, UA, in [0, 1]; empty for a condition that the paper does not have.
-
-    Example:
-        >>> published_figures("iemocap-scripted")["model-1"]
-        (0.6304, 0.5273)
+    >>> published_figures("iemocap-scripted")["model-1"]
+    (0.6304, 0.5273)
     """
     return {name: (round(wa / 100, 6), round(ua / 100, 6)) for name, (wa, ua) in PAPER.get(condition, {}).items()}
 
@@ -48,18 +41,8 @@ def published_figures(condition: str) -> Mapping[str, tuple[float, float]]:
 def published_difference(condition: str, first: str, second: str, metric: str) -> float | None:
     """Return a difference of two systems in the paper: first − second.
 
-    Args:
-        condition: Name of the condition.
-        first: One system.
-        second: The other.
-        metric: `"wa"` or `"ua"`.
-
-    Returns:
-        The difference, in [-1, 1]; `None` if the paper's table lacks one of them.
-
-    Example:
-        >>> published_difference("iemocap-scripted", "model-2", "model-1", "ua")
-        0.0764
+    >>> published_difference("iemocap-scripted", "model-2", "model-1", "ua")
+    0.0764
     """
     figures, place = published_figures(condition), ("wa", "ua").index(metric)
     if first not in figures or second not in figures:

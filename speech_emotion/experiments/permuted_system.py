@@ -15,19 +15,9 @@ from .system import ClipFeatures, FoldOutcome, FoldTask, System
 class PermutedSystem(System):
     """A system that learns and chooses by permuted labels, and so must fall to chance on the true ones of the test.
 
-    Training and validation labels are permuted within speakers, anew for each seed and fold; features, folds and all
-    else are the system's own. If its UA on test clips is above chance, something else than the sound's emotion leads
-    to the labels: a speaker or a clip in two splits, or a test label that found its way into training. Where emotions
-    are easily told apart, a training finds groups and names them by accident: single ones then lie far off chance, to
-    either side, and only the mean over folds and seeds says something.
-
-    Args:
-        system: The system.
-
-    Example:
-        >>> from speech_emotion.experiments.registry import get_system
-        >>> PermutedSystem(get_system("model-1")).name
-        'model-1-permuted'
+    >>> from speech_emotion.experiments.registry import get_system
+    >>> PermutedSystem(get_system("model-1")).name
+    'model-1-permuted'
     """
 
     def __init__(self, system: System) -> None:

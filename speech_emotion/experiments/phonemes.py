@@ -13,18 +13,7 @@ UNKNOWN = 0  # number of a phoneme that no training clip has
 
 
 def transcripts_of(rows: datasets.Dataset, ids: Sequence[str]) -> list[tuple[str, str]]:
-    """Look up transcript and language of clips.
-
-    Args:
-        rows: Clips of the corpus, with `id`, `transcript` and `language`.
-        ids: Clips wanted.
-
-    Returns:
-        Of each its transcript and the code of its language, such as "de".
-
-    Raises:
-        ValueError: If one has no transcript, naming it.
-    """
+    """Look up transcript and language of clips."""
     chosen = rows.select_columns(["id", "transcript", "language"])
     known = {row["id"]: (row["transcript"], row["language"]) for row in chosen}
     for clip in ids:
@@ -38,16 +27,6 @@ def transcripts_of(rows: datasets.Dataset, ids: Sequence[str]) -> list[tuple[str
 
 def phonemes_of(transcripts: Iterable[tuple[str, str]]) -> list[list[str]]:
     """Turn transcripts into phonemes by the rules of espeak-ng, in the alphabet of the IPA, without stress.
-
-    Args:
-        transcripts: Text and code of its language.
-
-    Returns:
-        The phonemes of each.
-
-    Raises:
-        ModuleNotFoundError: If the packages are not installed, naming the extra that brings them.
-        ValueError: If espeak-ng does not know a language, or finds no phoneme in a text.
 
     Source: espeak-ng, through phonemizer: Bernard and Titeux, "Phonemizer: Text to Phones Transcription for Multiple
         Languages in Python", JOSS 6, 2021.
@@ -66,15 +45,8 @@ def phonemes_of(transcripts: Iterable[tuple[str, str]]) -> list[list[str]]:
 def phoneme_numbers(phonemes: Iterable[Sequence[str]]) -> dict[str, int]:
     """Number the phonemes of the training clips, from 1.
 
-    Args:
-        phonemes: Of each training clip.
-
-    Returns:
-        Number of each phoneme; 0 is for those that do not occur.
-
-    Example:
-        >>> phoneme_numbers([["d", "ɛ"], ["a", "d"]])
-        {'a': 1, 'd': 2, 'ɛ': 3}
+    >>> phoneme_numbers([["d", "ɛ"], ["a", "d"]])
+    {'a': 1, 'd': 2, 'ɛ': 3}
     """
     return {phoneme: number for number, phoneme in enumerate(sorted({one for row in phonemes for one in row}), 1)}
 
@@ -82,9 +54,8 @@ def phoneme_numbers(phonemes: Iterable[Sequence[str]]) -> dict[str, int]:
 def encode_phonemes(phonemes: Sequence[str], numbers: Mapping[str, int]) -> list[int]:
     """Look up phonemes; 0 for those that have no number.
 
-    Example:
-        >>> encode_phonemes(["d", "x"], {"d": 2})
-        [2, 0]
+    >>> encode_phonemes(["d", "x"], {"d": 2})
+    [2, 0]
     """
     return [numbers.get(phoneme, UNKNOWN) for phoneme in phonemes]
 

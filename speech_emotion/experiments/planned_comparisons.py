@@ -49,30 +49,17 @@ Expected = Literal["higher", "lower", "little"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One planned comparison of two systems on one condition.
+    """One planned comparison of two systems on one condition."""
 
-    Args:
-        name: Short name, such as `2b`, unique within its claim and family.
-        claim: The claim that it is a part of.
-        family: Comparisons whose p values are corrected together.
-        condition: Name of the condition.
-        first: One system.
-        second: The other; differences are first − second.
-        metric: `"ua"` or `"wa"`.
-        expected: What the claim says of the difference: `"higher"` than 0, `"lower"`, or `"little"`, at most 2 points
-            either way.
-        paper_condition: The condition of the paper that this one stands for; `None` if there is none.
-    """
-
-    name: str
-    claim: str
-    family: str
-    condition: str
-    first: str
-    second: str
-    metric: Literal["ua", "wa"]
+    name: str  # short name, such as `2b`, unique within its claim and family
+    claim: str  # the claim that it is a part of
+    family: str  # comparisons whose p values are corrected together
+    condition: str  # name of the condition
+    first: str  # one system
+    second: str  # the other; differences are first − second
+    metric: Literal["ua", "wa"]  # `"ua"` or `"wa"`
     expected: Expected
-    paper_condition: str | None = None
+    paper_condition: str | None = None  # the condition of the paper that this one stands for; `None` if there is none
 
 
 CLAIMS = {
@@ -88,18 +75,7 @@ CLAIMS = {
 
 
 def paper_claims(family: str, improvised: str, scripted: str, both: str, imbalanced: str) -> tuple[Comparison, ...]:
-    """Plan the comparisons of claims 1, 2, 2b, 3 and 4 on a corpus.
-
-    Args:
-        family: The family that they belong to.
-        improvised: Condition in which the words tell nothing, or little, of the emotion.
-        scripted: Condition in which the words go with the emotion.
-        both: Both together.
-        imbalanced: Condition with classes of unequal size.
-
-    Returns:
-        The comparisons.
-    """
+    """Plan the comparisons of claims 1, 2, 2b, 3 and 4 on a corpus."""
     paper = ("iemocap-improvised", "iemocap-scripted", "iemocap-both")
     return (
         Comparison("1, leads", "1", family, improvised, "model-1", "model-2", "ua", "higher", paper[0]),

@@ -14,15 +14,10 @@ HEARS_WORDS = (
 
 @dataclass(frozen=True)
 class ConditionTitle:
-    """What a condition is called.
+    """What a condition is called."""
 
-    Args:
-        title: Its name in headings and tables.
-        note: What is to be known of it, in a sentence or two; may be empty.
-    """
-
-    title: str
-    note: str = ""
+    title: str  # its name in headings and tables
+    note: str = ""  # what is to be known of it, in a sentence or two; may be empty
 
 
 # In the order in which they are listed.
@@ -58,15 +53,8 @@ CONDITION_TITLES = {
 def condition_title(name: str) -> str:
     """Return what a condition is called.
 
-    Args:
-        name: Name of the condition.
-
-    Returns:
-        Its title; the name itself if it has none.
-
-    Example:
-        >>> condition_title("ased-own"), condition_title("polish")
-        ('ASED, own sentences', 'polish')
+    >>> condition_title("ased-own"), condition_title("polish")
+    ('ASED, own sentences', 'polish')
     """
     return CONDITION_TITLES[name].title if name in CONDITION_TITLES else name
 
@@ -74,31 +62,15 @@ def condition_title(name: str) -> str:
 def condition_order(names: Iterable[str]) -> list[str]:
     """Sort conditions: those with titles in their order, the others by name.
 
-    Args:
-        names: Names of conditions.
-
-    Returns:
-        The names.
-
-    Example:
-        >>> condition_order(["polish", "ased-own", "emodb"])
-        ['emodb', 'ased-own', 'polish']
+    >>> condition_order(["polish", "ased-own", "emodb"])
+    ['emodb', 'ased-own', 'polish']
     """
     known = list(CONDITION_TITLES)
     return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
 def system_order(systems: Iterable[SystemScores]) -> list[SystemScores]:
-    """Sort systems as their titles are listed, each plain one before its variants; the others by name.
-
-    The order never depends on the results.
-
-    Args:
-        systems: Of one condition.
-
-    Returns:
-        The systems.
-    """
+    """Sort systems as their titles are listed, each plain one before its variants; the others by name."""
 
     def place(system: SystemScores) -> tuple[int, list[int], str]:
         bases = [base for base in TITLES if system.system == base or system.system.startswith(f"{base}-")]

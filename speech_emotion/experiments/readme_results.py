@@ -48,18 +48,7 @@ CLAIMS_NOTES = (
 
 
 def results_region(results: str | Path, folder: str = "results") -> str:
-    """Write what the README says of the results.
-
-    Args:
-        results: Folder of the score files.
-        folder: Where the tables lie, as the README links to it.
-
-    Returns:
-        Markdown: a table of all systems on all corpora, the claims, the comparison with openSMILE, and the command.
-
-    Raises:
-        ValueError: If a file is damaged, or files contradict each other.
-    """
+    """Write what the README says of the results."""
     conditions = read_results(results)
     lead = "<!-- Written by `make report` from the score files. Change neither a figure nor a word by hand. -->"
     if not conditions:

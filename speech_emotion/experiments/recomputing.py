@@ -14,15 +14,7 @@ USUAL_LAYER = 5
 
 
 def commands(systems: Sequence[SystemScores]) -> list[str]:
-    """Return the commands that compute the scores of some systems.
-
-    Args:
-        systems: Gathered from the score files, of one condition or several.
-
-    Returns:
-        The commands, one for all conditions with the same systems, seeds and settings; they also compute what is
-        missing.
-    """
+    """Return the commands that compute the scores of some systems."""
     by_condition: dict[tuple[str, tuple[str, ...], tuple[int, ...]], list[str]] = {}
     for system in systems:
         place = system.corpus, tuple(_settings_words(system)), tuple(system.planned_seeds)
@@ -41,14 +33,7 @@ def commands(systems: Sequence[SystemScores]) -> list[str]:
 
 
 def settings_text(systems: Sequence[SystemScores]) -> str:
-    """Say which settings of the paper's models are not those that their names stand for.
-
-    Args:
-        systems: Gathered from the score files.
-
-    Returns:
-        A sentence for each set of settings; empty if all are the usual ones.
-    """
+    """Say which settings of the paper's models are not those that their names stand for."""
     titles_of: dict[str, list[str]] = {}
     usual_of: dict[str, str] = {}
     for system in systems:
@@ -63,14 +48,7 @@ def settings_text(systems: Sequence[SystemScores]) -> str:
 
 
 def encoders_note(systems: Sequence[SystemScores]) -> str:
-    """Say through which networks Models 2 and 3 hear words.
-
-    Args:
-        systems: Gathered from the score files.
-
-    Returns:
-        A sentence; empty if there are none of these models.
-    """
+    """Say through which networks Models 2 and 3 hear words."""
     abouts = [part.about for system in systems for part in system.parts.values()]
     names = sorted({name for about in abouts for name in (about.get("encoders") or {}).values()})
     if not names:
@@ -84,14 +62,7 @@ def encoders_note(systems: Sequence[SystemScores]) -> str:
 
 
 def hours_text(systems: Sequence[SystemScores]) -> str:
-    """Say how long the computing of some systems took.
-
-    Args:
-        systems: Gathered from the score files.
-
-    Returns:
-        A sentence; what the files do not tell is left out.
-    """
+    """Say how long the computing of some systems took."""
     parts = [part for system in systems for part in system.parts.values()]
     seconds = [part.about.get("seconds") for part in parts]
     if None in seconds:
@@ -104,19 +75,9 @@ def hours_text(systems: Sequence[SystemScores]) -> str:
 def overrides(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, str]:
     """Find what has to be said so that a system is trained as a fold was.
 
-    Args:
-        settings: Settings of the system with which the fold was computed: its `model` and `training`. What is off is
-            left out of them.
-        usual: Those that the system has by itself.
-
-    Returns:
-        Values by field, as `--set` takes them; lists of several, which it does not take, are left out, and so is the
-        number of processes.
-
-    Example:
-        >>> there = {"model": {"hidden_size": 64}, "training": {"max_steps": 800}}
-        >>> overrides(there, {"model": {"hidden_size": 128, "dropout": 0.3}, "training": {"max_steps": -1}})
-        {'hidden_size': '64', 'dropout': '0', 'max_steps': '800'}
+    >>> there = {"model": {"hidden_size": 64}, "training": {"max_steps": 800}}
+    >>> overrides(there, {"model": {"hidden_size": 128, "dropout": 0.3}, "training": {"max_steps": -1}})
+    {'hidden_size': '64', 'dropout': '0', 'max_steps': '800'}
     """
     found = {}
     for part in ("model", "training"):

@@ -45,16 +45,8 @@ REFERENCES: dict[str, tuple[str, ...]] = {
 def references(conditions: Iterable[str], systems: Iterable[str]) -> list[str]:
     """List what to cite.
 
-    Args:
-        conditions: Names of conditions, of corpora or parts of them.
-        systems: Names of systems.
-
-    Returns:
-        Each work once: corpora, then systems.
-
-    Example:
-        >>> [line[:8] for line in references(["ased-own"], ["model-1", "satt-2017"])]
-        ['Retta, E', 'Satt, A.']
+    >>> [line[:8] for line in references(["ased-own"], ["model-1", "satt-2017"])]
+    ['Retta, E', 'Satt, A.']
     """
     corpora = (CORPORA.get(name) or CORPORA.get(name.partition("-")[0]) for name in conditions)
     works = [corpus.citation.rstrip(".") for corpus in corpora if corpus is not None and corpus.citation]

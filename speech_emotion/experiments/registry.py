@@ -44,11 +44,8 @@ PRESET_SUFFIXES = {"": "", "best": "-best", "functionals": "-functionals"}
 def list_systems() -> list[str]:
     """Return the names of all systems: each model, with each way of meeting imbalance and preset, and the compared.
 
-    Last of the models are those with a shuffled DeepSpeech.
-
-    Example:
-        >>> [name for name in list_systems() if name.startswith("model-2")][:3]
-        ['model-2', 'model-2-class-weights', 'model-2-oversampling']
+    >>> [name for name in list_systems() if name.startswith("model-2")][:3]
+    ['model-2', 'model-2-class-weights', 'model-2-oversampling']
     """
     return [*_neural_names(), *(f"{name}-{SHUFFLED}" for name in SHUFFLABLE), *COMPARED]
 
@@ -56,22 +53,7 @@ def list_systems() -> list[str]:
 def get_system(
     name: str, overrides: Mapping[str, Any] | None = None, encoder: str | None = None, preset: str | None = None
 ) -> System:
-    """Make a system.
-
-    Args:
-        name: One of `list_systems()`; or one with "-permuted" after it, its control: see `PermutedSystem`.
-        overrides: For the paper's models: fields of `ModelArguments` or `SERTrainingArguments`, over the preset's.
-        encoder: For the paper's models, and that of Lakomkin et al.: folder or id on the Hub of the encoder of
-            "deepspeech".
-        preset: For the paper's models: name of a preset; `None` for the one that the name's suffix says.
-
-    Returns:
-        The system.
-
-    Raises:
-        ValueError: If there is none of that name.
-        ModuleNotFoundError: If a package that it needs is not installed, naming the extra that brings it.
-    """
+    """Make a system."""
     base = name.removesuffix(f"-{CONTROL}")
     if base != name and base in list_systems():
         from .permuted_system import PermutedSystem

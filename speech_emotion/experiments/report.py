@@ -34,17 +34,7 @@ SCHEMES = {
 
 
 def read_results(results: str | Path) -> dict[str, list[SystemScores]]:
-    """Read the scores of all finished folds.
-
-    Args:
-        results: Folder of the score files.
-
-    Returns:
-        By condition its systems, both in the order in which they are listed; none if there are no files.
-
-    Raises:
-        ValueError: If a file is damaged, or files contradict each other.
-    """
+    """Read the scores of all finished folds."""
     by_condition: dict[str, list[FoldScores]] = {}
     for entry in read_fold_scores(results):
         by_condition.setdefault(entry.corpus, []).append(entry)
@@ -52,25 +42,7 @@ def read_results(results: str | Path) -> dict[str, list[SystemScores]]:
 
 
 def write_report(results: Path, output: Path, corpora: list[str] | None = None) -> list[Path]:
-    """Write the tables of finished runs.
-
-    For each condition there is `<condition>.md`, `.csv` and `.tex`: a summary of all systems, the planned comparisons,
-    F1 and averages over folds, recall and confusions, figures by sex, speaker and fold, calibration, abstention and
-    chance; for all together `claims.md`, `.csv` and `.tex`. The same results give the same bytes. The CSV files hold
-    one number a line: table, row, column, value.
-
-    Args:
-        results: Folder of the score files.
-        output: Folder for the tables; made if it is not there.
-        corpora: Names of the conditions to write tables of; `None` for all that have results. The planned comparisons
-            always take all results, so that their correction does not depend on this choice.
-
-    Returns:
-        The files, by condition.
-
-    Raises:
-        ValueError: If there are no results, or none of a condition asked for, or their files contradict each other.
-    """
+    """Write the tables of finished runs."""
     gathered = read_results(results)
     if not gathered:
         raise ValueError(f"{results} holds no score files; cross_validate.py writes them.")

@@ -12,17 +12,11 @@ from .score_tables import abstention_table, calibration_table, chance_table, rel
 
 @dataclass(frozen=True)
 class Section:
-    """Some tables under a heading.
+    """Some tables under a heading."""
 
-    Args:
-        title: The heading.
-        tables: What it holds.
-        folded: Tables that a reader opens if wanted: those that are long.
-    """
-
-    title: str
-    tables: Sequence[ReportTable]
-    folded: Sequence[ReportTable] = ()
+    title: str  # the heading
+    tables: Sequence[ReportTable]  # what it holds
+    folded: Sequence[ReportTable] = ()  # tables that a reader opens if wanted: those that are long
 
     def all_tables(self) -> list[ReportTable]:
         """Return all tables, in order."""
@@ -31,21 +25,20 @@ class Section:
     def markdown(self) -> str:
         """Write heading and tables in Markdown, the long ones in blocks that open by a click.
 
-        Example:
-            >>> from speech_emotion.evaluation.report_table import Column
-            >>> table = ReportTable("a", "Long one", [Column("x", "x")], [["1"]])
-            >>> print(Section("More", [], [table]).markdown())
-            ## More
-            <BLANKLINE>
-            <details><summary>Long one</summary>
-            <BLANKLINE>
-            ### Long one
-            <BLANKLINE>
-            | x |
-            | --- |
-            | 1 |
-            <BLANKLINE>
-            </details>
+        >>> from speech_emotion.evaluation.report_table import Column
+        >>> table = ReportTable("a", "Long one", [Column("x", "x")], [["1"]])
+        >>> print(Section("More", [], [table]).markdown())
+        ## More
+        <BLANKLINE>
+        <details><summary>Long one</summary>
+        <BLANKLINE>
+        ### Long one
+        <BLANKLINE>
+        | x |
+        | --- |
+        | 1 |
+        <BLANKLINE>
+        </details>
         """
         blocks = [f"## {self.title}", *(table.markdown() for table in self.tables)]
         for table in self.folded:
@@ -55,14 +48,7 @@ class Section:
 
 
 def system_sections(systems: Sequence[SystemScores]) -> list[Section]:
-    """Make every section but the first, of the results themselves.
-
-    Args:
-        systems: Systems of one corpus with a complete seed each, in the order of the rows.
-
-    Returns:
-        The sections; none without systems.
-    """
+    """Make every section but the first, of the results themselves."""
     if not systems:
         return []
     by_kind = [recall_table(systems), sex_table(systems)]

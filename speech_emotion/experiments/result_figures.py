@@ -28,26 +28,7 @@ CURVES = (
 def draw_results(
     results: str | Path, output_dir: str | Path, corpus: str | None = None, formats: Sequence[str] = (".png",)
 ) -> list[Path]:
-    """Draw confusion matrices, reliability diagrams, learning curves, and the UA of all systems of a corpus.
-
-    Only seeds with all folds enter, as in the tables; a system without one is left out. Confusion matrices and
-    reliability diagrams pool the test clips of all folds and seeds, so that with 3 seeds a clip counts three times.
-
-    Args:
-        results: Folder of results, `<results>/<corpus>/<system>/seed-S_fold-K.parquet`.
-        output_dir: Folder of the figures: `<corpus>/<system>/confusion.png` and so on, and `<corpus>/ua.png`; beside
-            each the numbers as CSV. Of a corpus with one speaker there is no `ua.png`.
-        corpus: The one wanted; `None` for all.
-        formats: Endings of the figures' files.
-
-    Returns:
-        The files, in the order they were written.
-
-    Raises:
-        FileNotFoundError: If there are no results.
-        ValueError: If a file is damaged or files contradict each other.
-        ModuleNotFoundError: If matplotlib is not installed.
-    """
+    """Draw confusion matrices, reliability diagrams, learning curves, and the UA of all systems of a corpus."""
     with figure_style():  # before the work, not after it: figures need matplotlib
         pass
     entries = read_fold_scores(results, corpus)
@@ -65,16 +46,7 @@ def draw_results(
 
 
 def draw_system(system: SystemScores, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Draw the figures of one system on one corpus.
-
-    Args:
-        system: Its scores.
-        folder: Where to; made if missing.
-        formats: Endings of the figures' files.
-
-    Returns:
-        The files.
-    """
+    """Draw the figures of one system on one corpus."""
     folder.mkdir(parents=True, exist_ok=True)
     clips, labels = system.test, system.labels
     title = f"{system.title}\n{condition_title(system.corpus)}"  # two lines: titles of variants are long
@@ -102,16 +74,7 @@ def draw_system(system: SystemScores, folder: Path, formats: Sequence[str]) -> l
 
 
 def draw_ua(systems: Sequence[SystemScores], folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Draw the UA of the systems of one corpus, the best first.
-
-    Args:
-        systems: Their scores.
-        folder: Where to.
-        formats: Endings of the figures' files.
-
-    Returns:
-        The files.
-    """
+    """Draw the UA of the systems of one corpus, the best first."""
     found: list[tuple[SystemScores, Estimate]] = [
         (system, speaker_bootstrap(system.test.speaker_counts()[1])) for system in systems
     ]
@@ -140,19 +103,10 @@ def draw_ua(systems: Sequence[SystemScores], folder: Path, formats: Sequence[str
 def training_runs(entries: Iterable[FoldScores]) -> dict[str, list[list[float]]]:
     """Collect the learning curves of trainings.
 
-    Args:
-        entries: Results of folds. `about["curve"]`, where there is one, is a list of epochs, each with some of
-            `train_loss`, `validation_loss` and `validation_ua`; the epochs of an ensemble's members also have
-            `member`, and each member is a training. What has no `epoch`, such as the machines of a grid, is none.
-
-    Returns:
-        For each key the values by epoch of every training that has it.
-
-    Example:
-        >>> curve = [{"epoch": 1, "train_loss": 1.2}, {"epoch": 2, "train_loss": 0.9}]
-        >>> clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
-        >>> training_runs([FoldScores("c", "s", 0, 0, ["a"], clips, [[1.0]], {"curve": curve})])
-        {'train_loss': [[1.2, 0.9]]}
+    >>> curve = [{"epoch": 1, "train_loss": 1.2}, {"epoch": 2, "train_loss": 0.9}]
+    >>> clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
+    >>> training_runs([FoldScores("c", "s", 0, 0, ["a"], clips, [[1.0]], {"curve": curve})])
+    {'train_loss': [[1.2, 0.9]]}
     """
     runs: dict[str, list[list[float]]] = {}
     for entry in entries:

@@ -20,26 +20,9 @@ SEED = 0
 class ShuffledEncoderSystem(NeuralSystem):
     """Model-2 or Model-3 with a DeepSpeech whose weights are shuffled, each tensor's among themselves.
 
-    Sizes, features and the distribution of every tensor's values stay; what was learned from speech is gone, and so is
-    the scaling of the MFCCs that the first layer holds, so that activations have another scale than before (the model
-    normalizes its features anyway). What is left is a fixed random function of the MFCCs around a frame and before it.
-    Where a model does as well with it as with the trained network, that it does well is not due to words.
-
-    All seeds and folds share one shuffle: features are computed once. Another shuffle gives other figures, by some
-    points.
-
-    Args:
-        name: Name of the system, such as "model-2".
-        title: Its title.
-        kwargs: As of `NeuralSystem`.
-
-    Raises:
-        ValueError: If another encoder is asked for: the control is of the one that comes with the library.
-
-    Example:
-        >>> control = ShuffledEncoderSystem("model-2", "Model-2", ["deepspeech"])
-        >>> control.name, control.make_extractor().feature_size
-        ('model-2-shuffled', 384)
+    >>> control = ShuffledEncoderSystem("model-2", "Model-2", ["deepspeech"])
+    >>> control.name, control.make_extractor().feature_size
+    ('model-2-shuffled', 384)
     """
 
     def __init__(self, name: str, title: str, *args: Any, **kwargs: Any) -> None:
@@ -76,16 +59,11 @@ class ShuffledEncoderSystem(NeuralSystem):
 def shuffle_weights(network: torch.nn.Module, seed: int) -> None:
     """Shuffle the weights of a network in place, each tensor's among themselves.
 
-    Args:
-        network: The network.
-        seed: Of the order; it is numpy's, which is the same on every machine.
-
-    Example:
-        >>> layer = torch.nn.Linear(3, 2)
-        >>> before = layer.weight.flatten().tolist()
-        >>> shuffle_weights(layer, seed=0)
-        >>> sorted(layer.weight.flatten().tolist()) == sorted(before), layer.weight.flatten().tolist() == before
-        (True, False)
+    >>> layer = torch.nn.Linear(3, 2)
+    >>> before = layer.weight.flatten().tolist()
+    >>> shuffle_weights(layer, seed=0)
+    >>> sorted(layer.weight.flatten().tolist()) == sorted(before), layer.weight.flatten().tolist() == before
+    (True, False)
     """
     random = np.random.default_rng(seed)
     for _, parameter in sorted(network.named_parameters()):

@@ -19,23 +19,10 @@ FLOOR = 1e-10  # of the power, -100 dB below that of a full-scale constant in on
 class SpectrogramExtractor:
     """Extractor of log power spectrograms, linear or mel, with a Hamming window and without padding at the ends.
 
-    A clip shorter than one window is padded with zeros to one.
-
-    Args:
-        win_length: Samples of a frame, and of its Fourier transform.
-        hop_length: Samples from one frame to the next.
-        max_frequency: Highest frequency kept, in Hz.
-        num_mel_bins: Mel bands; `None` for the transform's own bins.
-        n_fft: Samples of the transform, the frame padded with zeros; `None` for `win_length`.
-
-    Raises:
-        ValueError: If a setting is out of range.
-
-    Example:
-        >>> import numpy as np
-        >>> extractor = SpectrogramExtractor(win_length=640, hop_length=160, max_frequency=4000.0)
-        >>> extractor.extract([np.zeros(16000, np.float32)])["input_features"].shape, extractor.feature_size
-        (torch.Size([1, 97, 160]), 160)
+    >>> import numpy as np
+    >>> extractor = SpectrogramExtractor(win_length=640, hop_length=160, max_frequency=4000.0)
+    >>> extractor.extract([np.zeros(16000, np.float32)])["input_features"].shape, extractor.feature_size
+    (torch.Size([1, 97, 160]), 160)
     """
 
     sampling_rate = 16_000
@@ -62,15 +49,7 @@ class SpectrogramExtractor:
         return load_audio(source, self.sampling_rate)
 
     def extract(self, waveforms: Sequence[np.ndarray], device: str | None = None) -> dict[str, torch.Tensor]:
-        """Compute the spectrograms of clips.
-
-        Args:
-            waveforms: Each (samples,), float32, at 16 kHz.
-            device: Where to compute; `None` for the CPU.
-
-        Returns:
-            `input_features`, (clips, frames, feature_size), ln of the power, and `attention_mask`, (clips, frames).
-        """
+        """Compute the spectrograms of clips."""
         spectrograms = [self._spectrogram(torch.as_tensor(waveform, device=device)) for waveform in waveforms]
         features = torch.nn.utils.rnn.pad_sequence(spectrograms, batch_first=True)  # (clips, frames, feature_size)
         lengths = torch.tensor([len(frames) for frames in spectrograms], device=features.device)

@@ -16,38 +16,17 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class StartingModel:
-    """A saved model.
+    """A saved model."""
 
-    Args:
-        public_name: Its id on the Hub, or its folder's name without what lies above it.
-        weights: Hash of its weights, 16 hexadecimal digits: another model under the same name is another start.
-        heard: Whom it has heard, as `heard_speakers` tells.
-        streams: Feature streams that it reads.
-        fusion: How it fuses them.
-    """
-
-    public_name: str
-    weights: str
-    heard: Heard
-    streams: tuple[str, ...]
-    fusion: str
+    public_name: str  # its id on the Hub, or its folder's name without what lies above it
+    weights: str  # hash of its weights, 16 hexadecimal digits: another model under the same name is another start
+    heard: Heard  # whom it has heard, as `heard_speakers` tells
+    streams: tuple[str, ...]  # feature streams that it reads
+    fusion: str  # how it fuses them
 
     @classmethod
     def read(cls, name_or_path: str, revision: str | None = None) -> "StartingModel":
-        """Find a model's weights, and whom they have heard.
-
-        Args:
-            name_or_path: Folder, or id on the Hub.
-            revision: Commit on the Hub.
-
-        Returns:
-            What there is to know.
-
-        Raises:
-            OSError: If there is no such model.
-            ValueError: If nobody knows whom it has heard: a cross-validation says of every clip that its speaker was
-                never heard.
-        """
+        """Find a model's weights, and whom they have heard."""
         path = cached_file(name_or_path, WEIGHTS, revision=revision)
         heard = heard_speakers(name_or_path, revision)
         if heard is None:

@@ -33,47 +33,27 @@ class ClipFeatures(Protocol):
 
 @dataclass(frozen=True)
 class FoldTask:
-    """One fit: a fold and a seed.
-
-    Args:
-        rows: Clips of the corpus, all columns, audio not decoded; by `id`, for systems that need more than features.
-        splits: Features and classes of the training, validation and test clips; speakers are disjoint.
-        labels: Emotions in the order of the classes.
-        seed: Seed of everything random.
-        folder: For the system's own files while it works; removed when the fold is done.
-        device: Where to compute, such as `"cpu"`.
-    """
+    """One fit: a fold and a seed."""
 
     rows: datasets.Dataset
-    splits: Splits
-    labels: list[str]
-    seed: int
-    folder: Path
-    device: str = "cpu"
+    splits: Splits  # features and classes of the training, validation and test clips; speakers are disjoint
+    labels: list[str]  # emotions in the order of the classes
+    seed: int  # seed of everything random
+    folder: Path  # for the system's own files while it works; removed when the fold is done
+    device: str = "cpu"  # where to compute, such as `"cpu"`
 
 
 @dataclass(frozen=True)
 class FoldOutcome:
-    """What a fit gave.
-
-    Args:
-        validation: Probability of each emotion for each validation clip, (clips, classes), in the order of the split.
-        test: Likewise for the test clips.
-        about: Whatever is worth keeping and JSON can hold: `epochs`, `best_epoch`, `parameters`, `curve`, ….
-    """
+    """What a fit gave."""
 
     validation: np.ndarray
-    test: np.ndarray
+    test: np.ndarray  # likewise for the test clips
     about: dict[str, Any] = field(default_factory=dict)
 
 
 class System(ABC):
-    """A way from clips to scores, compared with others on the same folds.
-
-    Args:
-        name: For the command line and for folders, such as `model-1-ensemble`.
-        title: For tables, such as "Model-1, downsampling + ensembling".
-    """
+    """A way from clips to scores, compared with others on the same folds."""
 
     def __init__(self, name: str, title: str) -> None:
         self.name, self.title = name, title
@@ -84,28 +64,10 @@ class System(ABC):
 
     @abstractmethod
     def fit(self, task: FoldTask) -> FoldOutcome:
-        """Learn from the training clips, choose by the validation clips, score validation and test clips.
-
-        Every choice is made from `task.splits.train` and `task.splits.validation`; the test clips are only scored.
-
-        Args:
-            task: The fold and the seed.
-
-        Returns:
-            The scores.
-        """
+        """Learn from the training clips, choose by the validation clips, score validation and test clips."""
 
     def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
-        """Refuse a fold whose speakers the system knows already; one that learns from its clips alone knows none.
-
-        Args:
-            title: Title of the corpus.
-            validation: Speakers of the validation clips.
-            test: Speakers of the test clips.
-
-        Raises:
-            ValueError: If it knows one of them, naming them.
-        """
+        """Refuse a fold whose speakers the system knows already; one that learns from its clips alone knows none."""
         return None
 
     @abstractmethod

@@ -20,13 +20,7 @@ from .system import FoldOutcome, FoldTask, System
 
 @dataclass(frozen=True)
 class KernelGrid:
-    """A kernel and the strengths to try with it.
-
-    Args:
-        kernel: "linear", k(x, y) = x·y, or "rbf", k(x, y) = exp(-|x - y|² / d) with d the number of features, which
-            for standardized features is scikit-learn's `gamma="scale"`.
-        strengths: Values of C, the price of a training clip on the wrong side of its margin, ascending.
-    """
+    """A kernel and the strengths to try with it."""
 
     kernel: str
     strengths: tuple[float, ...]
@@ -43,27 +37,7 @@ CLASS_WEIGHT = "balanced"
 
 
 class FunctionalsSVM(System):
-    """openSMILE functionals, standardized, into a support vector machine.
-
-    Facts: the functionals into a linear or RBF machine. Ours: mean and deviation of every functional are those of the
-    training clips; the price C of a clip is weighted inversely to the size of its class, because UA is what counts;
-    kernel and C are those with the highest UA on the validation clips, of equal ones the first of the grid, with the
-    smallest C; the machine stays the one that was chosen, trained on the training clips alone, because the networks it
-    is compared with do not learn from the validation clips either.
-
-    Scores: scikit-learn votes among the machines of every two classes and breaks ties by their margins, which gives a
-    decision value for each class; scores are softmax(value / T), where the temperature T is the one with the least
-    negative log-likelihood on the validation clips. So the class with the highest score is the machine's decision, and
-    nothing is learned from the clips to be tested.
-
-    Nothing in it is random: all seeds give the same.
-
-    Args:
-        name: As of `System`.
-        title: As of `System`.
-        feature_set: Functionals to take.
-        grids: Kernels and values of C to choose from.
-    """
+    """openSMILE functionals, standardized, into a support vector machine."""
 
     def __init__(self, name: str, title: str, feature_set: FeatureSet, grids: Sequence[KernelGrid]) -> None:
         super().__init__(name, title)
@@ -86,11 +60,7 @@ class FunctionalsSVM(System):
         }
 
     def fit(self, task: FoldTask) -> FoldOutcome:
-        """Choose kernel and C, and score.
-
-        Raises:
-            ValueError: If a functional of a clip is not finite, naming the clip.
-        """
+        """Choose kernel and C, and score."""
         splits = task.splits
         train, validation, test = (functionals_of(part) for _, part in splits.items())
         scaler = StandardScaler().fit(train)
@@ -126,17 +96,7 @@ class FunctionalsSVM(System):
 
 
 def functionals_of(clips: ClipSplit) -> np.ndarray:
-    """Join the functionals of a split.
-
-    Args:
-        clips: Clips of one frame each.
-
-    Returns:
-        (clips, functionals), float64.
-
-    Raises:
-        ValueError: If a functional is not finite, naming the clip.
-    """
+    """Join the functionals of a split."""
     rows = np.stack([row["input_features"] for row in clips.__getitems__(range(len(clips)))]).astype(np.float64)
     for clip in np.flatnonzero(~np.isfinite(rows).all(axis=1)):
         count = int((~np.isfinite(rows[clip])).sum())
@@ -150,16 +110,8 @@ def functionals_of(clips: ClipSplit) -> np.ndarray:
 def kernel_function(kernel: str, train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function from standardized clips, (clips, features), to their kernel values, (clips, train).
 
-    Args:
-        kernel: "linear" or "rbf", as `KernelGrid` says.
-        train: Standardized training clips, (train, features).
-
-    Raises:
-        ValueError: If there is no such kernel.
-
-    Example:
-        >>> kernel_function("linear", np.eye(2))(np.array([[3.0, 4.0]])).tolist()
-        [[3.0, 4.0]]
+    >>> kernel_function("linear", np.eye(2))(np.array([[3.0, 4.0]])).tolist()
+    [[3.0, 4.0]]
     """
     if kernel == "linear":
         return lambda clips: linear_kernel(clips, train)
@@ -169,16 +121,7 @@ def kernel_function(kernel: str, train: np.ndarray) -> Callable[[np.ndarray], np
 
 
 def decision_values(machine: SVC, kernel_values: np.ndarray, num_labels: int) -> np.ndarray:
-    """Return a decision value for each class, the highest that of the machine's decision.
-
-    Args:
-        machine: A fitted machine that breaks ties by margins.
-        kernel_values: (clips, train).
-        num_labels: Number of classes.
-
-    Returns:
-        (clips, num_labels); a class without a training clip stands one vote below the others.
-    """
+    """Return a decision value for each class, the highest that of the machine's decision."""
     values = machine.decision_function(kernel_values)
     if values.ndim == 1:  # two classes: one margin, positive for the second
         values = np.stack([-values / 2, values / 2], axis=1)
@@ -200,11 +143,7 @@ def opensmile_egemaps_svm() -> System:
 
 
 def make_system(name: str) -> System:
-    """Make the system of a name, as the registry asks.
-
-    Args:
-        name: "opensmile-compare-svm" or "opensmile-egemaps-svm".
-    """
+    """Make the system of a name, as the registry asks."""
     return {"opensmile-compare-svm": opensmile_compare_svm, "opensmile-egemaps-svm": opensmile_egemaps_svm}[name]()
 
 

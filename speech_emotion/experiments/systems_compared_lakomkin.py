@@ -28,26 +28,7 @@ SCRATCH_SIZE = 256
 
 
 class Lakomkin(NetworkSystem):
-    """A DeepSpeech and, on the activations of its fifth layer, a recognizer of emotions, trained together.
-
-    Facts: a branch for speech recognition and one for emotion, trained jointly, the latter reading the activations of
-    the former. Ours: the recognizer is a DeepSpeech; the emotion branch is a BLSTM over its normalized fifth layer,
-    pooled by mean and maximum; the loss is the cross entropy of the emotion plus 0.1 times CTC's loss per letter, over
-    the clips of the batch that have a transcript; transcripts are written in DeepSpeech's alphabet (ä as ae, …), and
-    clips without one, or of fewer frames than letters, add to the emotion's loss alone.
-
-    The recognizer starts from weights that were trained on speech, where there are such; else from random ones of 256
-    units, which the outcome's `about` then says, as do the settings.
-
-    Args:
-        name: As of `System`.
-        title: As of `System`.
-        pretrained: Folder, or id on the Hub, of a DeepSpeech with 26 coefficients and the English alphabet; `None` for
-            none.
-        config: Sizes of the emotion branch; what depends on the task or the recognizer is set.
-        recipe: How to train.
-        hidden_size: Units of a recognizer that starts from random weights.
-    """
+    """A DeepSpeech and, on the activations of its fifth layer, a recognizer of emotions, trained together."""
 
     def __init__(
         self,
@@ -84,11 +65,7 @@ class Lakomkin(NetworkSystem):
         return Items(clips, statistics, [encode_letters(transcripts[clip]) for clip in clips.ids])
 
     def make_network(self, task: FoldTask) -> nn.Module:
-        """Make both branches.
-
-        Raises:
-            ValueError: If the recognizer has another alphabet.
-        """
+        """Make both branches."""
         if self.pretrained is None:
             recognizer = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=self.hidden_size))
         else:
@@ -133,14 +110,6 @@ class Lakomkin(NetworkSystem):
 def letter_loss(logits: torch.Tensor, attention_mask: torch.Tensor, letters: torch.Tensor) -> torch.Tensor:
     """Compute CTC's loss per letter, over the clips that have a transcript.
 
-    Args:
-        logits: (batch, frames, letters + 1), the blank last.
-        attention_mask: 1 for real frames, (batch, frames).
-        letters: (batch, longest), -100 where padded; a clip without a transcript has nothing else.
-
-    Returns:
-        The mean over those clips, in nats; 0 if there are none. A clip of fewer frames than its letters need counts 0.
-
     Source: Graves et al., "Connectionist temporal classification", ICML 2006.
     """
     counts = (letters >= 0).sum(dim=1)  # (batch,)
@@ -160,12 +129,7 @@ def letter_loss(logits: torch.Tensor, attention_mask: torch.Tensor, letters: tor
 
 
 def lakomkin_2017(pretrained: str | Path | None = SMALL_DEEPSPEECH) -> System:
-    """Make the system.
-
-    Args:
-        pretrained: Folder of a DeepSpeech, by default the small one that comes with the library; where that did not
-            come, or for `None`, the recognizer starts from random weights.
-    """
+    """Make the system."""
     if pretrained == SMALL_DEEPSPEECH:
         try:
             pretrained = pretrained_path(SMALL_DEEPSPEECH)
@@ -176,12 +140,7 @@ def lakomkin_2017(pretrained: str | Path | None = SMALL_DEEPSPEECH) -> System:
 
 
 def make_system(name: str, encoder: str | None = None) -> System:
-    """Make the system of a name, as the registry asks.
-
-    Args:
-        name: "lakomkin-2017".
-        encoder: Folder or id on the Hub of a DeepSpeech; `None` for the one that comes with the library.
-    """
+    """Make the system of a name, as the registry asks."""
     make = {"lakomkin-2017": lakomkin_2017}[name]
     return make() if encoder is None else make(encoder)
 

@@ -24,25 +24,7 @@ THRESHOLD = 0.2
 
 
 class Lee(NetworkSystem):
-    """A BLSTM whose frame labels are random variables, and an extreme learning machine over its posteriors.
-
-    Facts: 32 frame features (F0, voicing, zero crossings, 12 MFCC, energy and Δ); a BLSTM of two layers with 128 cells
-    a direction pair; frame labels as random variables; utterance statistics of the frame posteriors into an extreme
-    learning machine. The original learns the labels by expectation maximization, with a label for frames that carry no
-    emotion.
-
-    Ours: the likelihood that `LeeNetwork` derives, over emotions and NULL, divided by the number of frames so that
-    long clips do not outweigh short ones, and made large by gradients; its epoch is chosen by the UA of the most
-    likely emotion; statistics are maximum, minimum, mean and the share of frames above 0.2 of every emotion's
-    posterior; the machine has 120 sigmoids, and its ridge is the one of the highest UA on the validation clips, of
-    equal ones the strongest; scores are softmax(output / T), T fitted on the validation clips.
-
-    Args:
-        name: As of `System`.
-        title: As of `System`.
-        config: Sizes; the number of labels is the task's.
-        recipe: How to train the BLSTM.
-    """
+    """A BLSTM whose frame labels are random variables, and an extreme learning machine over its posteriors."""
 
     def __init__(self, name: str, title: str, config: LeeConfig | None = None, recipe: Recipe | None = None) -> None:
         super().__init__(name, title, recipe or Recipe(epochs=60, patience=10, learning_rate=2e-3))
@@ -102,11 +84,7 @@ def lee_2015() -> System:
 
 
 def make_system(name: str) -> System:
-    """Make the system of a name, as the registry asks.
-
-    Args:
-        name: "lee-2015".
-    """
+    """Make the system of a name, as the registry asks."""
     return {"lee-2015": lee_2015}[name]()
 
 

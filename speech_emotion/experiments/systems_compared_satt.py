@@ -18,20 +18,7 @@ LONGEST_SECONDS = 3.0
 
 
 class Satt(NetworkSystem):
-    """Convolutions and a BLSTM on log spectrograms of segments up to 3 s.
-
-    Facts: log spectrograms, segments of up to 3 s, convolutions followed by a (bidirectional) LSTM. Ours: Hamming
-    windows of 40 ms every 20 ms, frequencies below 4 kHz in bins of 25 Hz; a clip longer than 3 s is cut into as few
-    segments of equal length as go; segments are trained with the emotion of their clip, and a clip's score is the mean
-    over its segments; all sizes of the network, small enough that an epoch on one core is a matter of seconds; AdamW;
-    cross entropy without weights.
-
-    Args:
-        name: As of `System`.
-        title: As of `System`.
-        config: Sizes; the number of labels is the task's.
-        recipe: How to train.
-    """
+    """Convolutions and a BLSTM on log spectrograms of segments up to 3 s."""
 
     def __init__(self, name: str, title: str, config: SattConfig | None = None, recipe: Recipe | None = None) -> None:
         super().__init__(name, title, recipe or Recipe(epochs=50, patience=8, learning_rate=1e-3))
@@ -61,11 +48,7 @@ def satt_2017() -> System:
 
 
 def make_system(name: str) -> System:
-    """Make the system of a name, as the registry asks.
-
-    Args:
-        name: "satt-2017".
-    """
+    """Make the system of a name, as the registry asks."""
     return {"satt-2017": satt_2017}[name]()
 
 

@@ -19,30 +19,7 @@ SECONDS = 6.0
 
 
 class Yenigalla(NetworkSystem):
-    """Parallel convolutions over a mel spectrogram, over embedded phonemes, or over both.
-
-    Facts of the spectrogram's channel: mel, 128 × 256, up to 6 s; four parallel 2-D convolutions with kernels 12×16,
-    18×24, 24×32 and 30×40, each max-pooled by half its map; dense layers of 400 and 200 with batch normalization and
-    dropout, not on the second; Adadelta. Of the phonemes': 47 phonemes, an embedding of 100, 1-D filters of width 3,
-    9, 13 and 17, the maximum over time, dense layers. Of both: dense layers of each channel, concatenation,
-    normalization, a dense layer.
-
-    Ours: 256 frames in 6 s make a hop of 375 samples, frames have 800, the logarithm is taken, shorter clips are
-    padded with the training clips' mean and of longer ones the first 6 s are taken; kernels are bands × frames; the
-    convolutions move in steps of 4, a sixteenth of the work of steps of 1, and have 32 filters each, those over
-    phonemes 64; the phonemes' dense layers and Adadelta are as the spectrogram's; the rate of dropout; cross entropy
-    without weights. In place of the 47 phonemes are those that espeak-ng makes of the training clips' transcripts,
-    and one number for all others. Transcripts are the corpus's own, not a recognizer's. Where every sentence is said
-    in every emotion, as in EmoDB, phonemes can tell nothing, and the phoneme system stays near chance.
-
-    Args:
-        name: As of `System`.
-        title: As of `System`.
-        spectrogram: Whether to read the spectrogram.
-        phonemes: Whether to read the phonemes.
-        config: Sizes; the numbers of labels and phonemes are the task's.
-        recipe: How to train.
-    """
+    """Parallel convolutions over a mel spectrogram, over embedded phonemes, or over both."""
 
     def __init__(
         self,
@@ -109,11 +86,7 @@ def yenigalla_2018_combined() -> System:
 
 
 def make_system(name: str) -> System:
-    """Make the system of a name, as the registry asks.
-
-    Args:
-        name: "yenigalla-2018-spectrogram", "yenigalla-2018-phonemes" or "yenigalla-2018-combined".
-    """
+    """Make the system of a name, as the registry asks."""
     factories = (yenigalla_2018_spectrogram, yenigalla_2018_phonemes, yenigalla_2018_combined)
     return {factory.__name__.replace("_", "-"): factory for factory in factories}[name]()
 

@@ -28,13 +28,7 @@ DIED = "the worker died (exit code {code}); of a lack of memory, perhaps: take f
 
 
 class FoldError(RuntimeError):
-    """A fold that failed.
-
-    Args:
-        key: The fold.
-        message: What happened.
-        trace: Where it happened, as Python writes it; empty where nobody knows.
-    """
+    """A fold that failed."""
 
     def __init__(self, key: FoldKey, message: str, trace: str = "") -> None:
         super().__init__(f"{key}: {message}")
@@ -42,13 +36,7 @@ class FoldError(RuntimeError):
 
 
 class Failure(NamedTuple):
-    """What a worker tells of a fold that failed.
-
-    Args:
-        key: The fold.
-        message: Kind and text of the error.
-        trace: Where it happened; empty where nobody knows.
-    """
+    """What a worker tells of a fold that failed."""
 
     key: FoldKey
     message: str
@@ -56,12 +44,7 @@ class Failure(NamedTuple):
 
 
 class Worker:
-    """A process that computes one fold after another.
-
-    Args:
-        plan: What is compared.
-        threads: Threads that it computes with.
-    """
+    """A process that computes one fold after another."""
 
     def __init__(self, plan: Plan, threads: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
@@ -89,16 +72,7 @@ class Worker:
 
 
 def run_here(runner: FoldRunner, keys: Sequence[FoldKey], on_report: Callable[[FoldReport], None]) -> None:
-    """Compute folds in this process.
-
-    Args:
-        runner: What computes them.
-        keys: The folds.
-        on_report: Told of every fold that is done.
-
-    Raises:
-        FoldError: If a fold fails.
-    """
+    """Compute folds in this process."""
     pending = deque(keys)
     while pending:
         answer = _compute(runner, pending.popleft())
@@ -113,20 +87,7 @@ def run_here(runner: FoldRunner, keys: Sequence[FoldKey], on_report: Callable[[F
 def run_workers(
     plan: Plan, keys: Sequence[FoldKey], workers: int, threads: int, on_report: Callable[[FoldReport], None]
 ) -> None:
-    """Compute folds in several processes.
-
-    After a failure the folds at hand are finished, and no other is begun.
-
-    Args:
-        plan: What is compared.
-        keys: The folds.
-        workers: Number of processes.
-        threads: Threads that each computes with.
-        on_report: Told of every fold that is done.
-
-    Raises:
-        FoldError: If a fold failed or its worker died; of several the first.
-    """
+    """Compute folds in several processes."""
     pending: deque[FoldKey] = deque(keys)
     failures: list[Failure] = []
     with _team(plan, min(workers, len(keys)), threads) as team:

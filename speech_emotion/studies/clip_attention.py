@@ -18,25 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClipAttention:
-    """Attention of every head over one clip.
+    """Attention of every head over one clip."""
 
-    Args:
-        head_names: Name of each head.
-        attention: Weights, (heads, frames, frames), rows summing to 1.
-        times: Time of each frame in seconds, (frames,).
-        log_mel: Log-mel energies in dB, (mel frames, bands).
-        mel_step: Seconds from one mel frame to the next.
-        top_frequency: Upper end of the mel filters, in Hz.
-        scores: Probability of each emotion.
-    """
-
-    head_names: list[str]
-    attention: np.ndarray
-    times: np.ndarray
-    log_mel: np.ndarray
-    mel_step: float
-    top_frequency: float
-    scores: dict[str, float]
+    head_names: list[str]  # name of each head
+    attention: np.ndarray  # Weights, (heads, frames, frames), rows summing to 1
+    times: np.ndarray  # time of each frame in seconds, (frames,)
+    log_mel: np.ndarray  # Log-mel energies in dB, (mel frames, bands)
+    mel_step: float  # seconds from one mel frame to the next
+    top_frequency: float  # upper end of the mel filters, in Hz
+    scores: dict[str, float]  # probability of each emotion
 
     @property
     def received(self) -> np.ndarray:
@@ -48,20 +38,7 @@ class ClipAttention:
 def clip_attention(
     model: SERForAudioClassification | SEREnsembleForAudioClassification, extractor: SERFeatureExtractor, source: Any
 ) -> ClipAttention:
-    """Run a model on one clip and keep its attention weights.
-
-    Args:
-        model: The model, or an ensemble, whose heads are those of all members; it is put into evaluation mode.
-        extractor: Its feature extractor.
-        source: An audio file, or anything else that the extractor's `load_audio` takes.
-
-    Returns:
-        The weights, and the spectrogram to draw them with.
-
-    Raises:
-        ValueError: If the file cannot be used.
-        OSError: If it cannot be read.
-    """
+    """Run a model on one clip and keep its attention weights."""
     waveform = extractor.load_audio(source)
     features = extractor.extract([waveform])["input_features"].float()  # (1, frames, size)
     output = model.eval()(input_features=features, output_attentions=True)
@@ -88,15 +65,7 @@ def clip_attention(
 
 
 def draw_clip_attention(found: ClipAttention, name: str) -> "Figure":
-    """Draw a clip's attention.
-
-    Args:
-        found: What `clip_attention` found.
-        name: Of the clip.
-
-    Returns:
-        The figure.
-    """
+    """Draw a clip's attention."""
     best = max(found.scores, key=found.scores.__getitem__)
     return attention_figure(
         found.attention,

@@ -18,21 +18,10 @@ from .speaker_resampling import mean_over_speakers, numbered, speaker_counts, wi
 
 @dataclass(frozen=True)
 class HeadAgreement:
-    """What the models say together.
+    """What the models say together."""
 
-    Args:
-        models: Number of models with at least 2 test speakers.
-        speakers: Number of their test speakers.
-        lead: How much more the head counts, in nats, that counts most for a model's other test speakers, than the mean
-            of the remaining heads: over a speaker's clips, averaged over models, then over speakers; with the ends of
-            its 95% interval over speakers. As the head was chosen by others, chance gives 0, and heads that are alike
-            do.
-        correlation: Mean rank correlation (Spearman) of the heads' importances for two clips of different speakers in
-            the same model, over all such pairs, likewise.
-    """
-
-    models: int
-    speakers: int
+    models: int  # number of models with at least 2 test speakers
+    speakers: int  # number of their test speakers
     lead: tuple[float, float, float]
     correlation: tuple[float, float, float]
 
@@ -43,21 +32,6 @@ class HeadAgreement:
 
 def pool_heads(studies: Sequence[HeadStudy], seed: int = 0) -> HeadAgreement | None:
     """Ask all models together.
-
-    With u_i the ranks of clip i, centered and of length 1, the correlation of two clips is u_i·u_j, so that of speaker
-    s's clips with t's all pairs' correlations sum to U_s·U_t, U_s = Σ_{i of s} u_i, of n_s n_t pairs. Over models m
-
-        r = Σ_m Σ_{s≠t} U_ms·U_mt / Σ_m Σ_{s≠t} n_ms n_mt = 1ᵀA1 / 1ᵀN1,
-
-    and of a resample in which speaker s comes c_s times cᵀAc / cᵀNc, A and N without their diagonals: a speaker drawn
-    twice is no pair of two speakers. Clips that hold all heads equal have no ranks and are left out.
-
-    Args:
-        studies: What was found of each model.
-        seed: Seed of the resampling.
-
-    Returns:
-        Both figures; `None` if no model has two test speakers.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile interval).
     """
@@ -100,11 +74,7 @@ def pool_heads(studies: Sequence[HeadStudy], seed: int = 0) -> HeadAgreement | N
 
 
 def _leads(means: np.ndarray) -> np.ndarray:
-    """For each speaker, how far the head that leads for the others is above the mean of the rest: (speakers,).
-
-    Args:
-        means: Mean importance of each head for each speaker's clips, (speakers, heads).
-    """
+    """For each speaker, how far the head that leads for the others is above the mean of the rest: (speakers,)."""
     others = means.sum(axis=0) - means  # (speakers, heads); its argmax is that of the mean
     chosen = np.take_along_axis(means, others.argmax(axis=1)[:, None], axis=1)[:, 0]
     rest = (means.sum(axis=1) - chosen) / (means.shape[1] - 1)

@@ -19,19 +19,12 @@ from modeling_ser import SERForAudioClassification
 
 @dataclass(frozen=True)
 class HeadScores:
-    """Log-probabilities of clips, with all heads and without each.
+    """Log-probabilities of clips, with all heads and without each."""
 
-    Args:
-        names: Name of each head: its number from 1, behind its stream's name where there are several.
-        truth: True class of each clip, (clips,).
-        full: Log-probability of each class with all heads, (clips, classes), in nats.
-        dropped: Likewise without each head, (heads, clips, classes).
-    """
-
-    names: list[str]
-    truth: np.ndarray
-    full: np.ndarray
-    dropped: np.ndarray
+    names: list[str]  # name of each head: its number from 1, behind its stream's name where there are several
+    truth: np.ndarray  # true class of each clip, (clips,)
+    full: np.ndarray  # Log-probability of each class with all heads, (clips, classes), in nats
+    dropped: np.ndarray  # likewise without each head, (heads, clips, classes)
 
     @property
     def importance(self) -> np.ndarray:
@@ -43,17 +36,9 @@ class HeadScores:
 def head_places(model: SERForAudioClassification, streams: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
     """List the heads of a model.
 
-    Args:
-        model: The model; with `fusion="late"` each stream has heads of its own.
-        streams: Names of the streams, for the heads' names; `None` for their numbers.
-
-    Returns:
-        For each head, by name, its stream and its number within it, both from 0.
-
-    Example:
-        >>> from modeling_ser import SERConfig
-        >>> head_places(SERForAudioClassification(SERConfig(num_attention_heads=2)))
-        {'1': (0, 0), '2': (0, 1)}
+    >>> from modeling_ser import SERConfig
+    >>> head_places(SERForAudioClassification(SERConfig(num_attention_heads=2)))
+    {'1': (0, 0), '2': (0, 1)}
     """
     number = len(model.ser.streams)
     names = [str(stream + 1) for stream in range(number)] if streams is None else list(streams)
@@ -66,19 +51,7 @@ def head_places(model: SERForAudioClassification, streams: Sequence[str] | None 
 
 @contextmanager
 def without_head(model: SERForAudioClassification, stream: int, head: int) -> Iterator[None]:
-    """Drop a head for as long as the context lasts.
-
-    Args:
-        model: The model.
-        stream: Number of its stream, from 0.
-        head: Number of the head within the stream, from 0.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        ValueError: If there is no such head.
-    """
+    """Drop a head for as long as the context lasts."""
     size, heads = model.config.head_size, model.config.num_attention_heads
     if not (0 <= stream < len(model.ser.streams) and 0 <= head < heads):
         raise ValueError(
@@ -103,19 +76,7 @@ def score_without_heads(
     batches: Sequence[Mapping[str, torch.Tensor]],
     streams: Sequence[str] | None = None,
 ) -> HeadScores:
-    """Score clips with all heads, and without each in turn.
-
-    Args:
-        model: The model; it is put into evaluation mode.
-        batches: Batches with `input_features`, `attention_mask` and `labels`.
-        streams: Names of the streams, for the heads' names.
-
-    Returns:
-        The scores.
-
-    Raises:
-        ValueError: If there are no batches.
-    """
+    """Score clips with all heads, and without each in turn."""
     if not batches:
         raise ValueError("There are no clips to score.")
     model.eval()

@@ -21,38 +21,21 @@ LEAST_SPEAKERS = 5
 
 @dataclass(frozen=True)
 class HeadStudy:
-    """What was found of one model.
+    """What was found of one model."""
 
-    Args:
-        model: Name of the model's folder.
-        names: Name of each head.
-        ids: Id of each test clip.
-        speakers: Speaker of each.
-        labels: True emotion of each.
-        importance: Fall of the true class's log-probability without the head, (clips, heads), in nats.
-        mean_importance: Its mean over the clips of a speaker, then over speakers, with the ends of its 95% interval
-            over speakers, (3, heads); the ends are NaN for one speaker.
-        ua: UA with all heads, in [0, 1].
-        ua_change: UA without the head less UA with all, likewise, (3, heads).
-        clips: Agreement of the clips on the order of the heads.
-        speakers_agreement: Agreement of the speakers' mean importances; `None` for one speaker.
-        profile: Mean importance over the clips, falling, (heads,).
-        chance_profile: The same with heads shuffled within clips, (heads,).
-    """
-
-    model: str
-    names: list[str]
-    ids: list[str]
-    speakers: list[str]
-    labels: list[str]
-    importance: np.ndarray
+    model: str  # name of the model's folder
+    names: list[str]  # name of each head
+    ids: list[str]  # id of each test clip
+    speakers: list[str]  # speaker of each
+    labels: list[str]  # true emotion of each
+    importance: np.ndarray  # fall of the true class's log-probability without the head, (clips, heads), in nats
     mean_importance: np.ndarray
-    ua: float
-    ua_change: np.ndarray
-    clips: Agreement
-    speakers_agreement: Agreement | None
-    profile: np.ndarray
-    chance_profile: np.ndarray
+    ua: float  # UA with all heads, in [0, 1]
+    ua_change: np.ndarray  # UA without the head less UA with all, likewise, (3, heads)
+    clips: Agreement  # agreement of the clips on the order of the heads
+    speakers_agreement: Agreement | None  # agreement of the speakers' mean importances; `None` for one speaker
+    profile: np.ndarray  # mean importance over the clips, falling, (heads,)
+    chance_profile: np.ndarray  # the same with heads shuffled within clips, (heads,)
 
     def facts(self) -> dict[str, Any]:
         """Return the figures, for JSON."""
@@ -80,22 +63,7 @@ class HeadStudy:
 def summarize_heads(
     scores: HeadScores, name: str, ids: list[str], speakers: list[str], labels: list[str], seed: int = 0
 ) -> HeadStudy:
-    """Turn scores without heads into importances, agreement and changes of UA.
-
-    Args:
-        scores: The scores.
-        name: Of the model.
-        ids: Id of each clip.
-        speakers: Speaker of each clip.
-        labels: Emotions in the order of the classes.
-        seed: Seed of resampling and shuffling.
-
-    Returns:
-        What was found.
-
-    Raises:
-        ValueError: If there is one head only, or one clip.
-    """
+    """Turn scores without heads into importances, agreement and changes of UA."""
     if len(scores.names) < 2:
         raise ValueError(f"{name} has one head; that heads are unequal can only be asked of several.")
     importance = scores.importance  # (clips, heads)
@@ -138,14 +106,7 @@ def summarize_heads(
 
 
 def importance_table(studies: list[HeadStudy]) -> str:
-    """Write the importance of every head for every clip as CSV.
-
-    Args:
-        studies: What was found of each model.
-
-    Returns:
-        The text: model, id, speaker, label, head, importance.
-    """
+    """Write the importance of every head for every clip as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["model", "id", "speaker", "label", "head", "importance"])

@@ -38,21 +38,7 @@ CLIPS_PER_BATCH = 16
 def run_head_study(
     models: list[str], data: DataArguments, output_dir: str | Path
 ) -> tuple[list[HeadStudy], HeadAgreement | None]:
-    """Study the heads of saved models, each on the test clips of its own fold, and write figures and numbers.
-
-    Args:
-        models: Folders of runs, each with a model and its `fold.jsonl`.
-        data: The corpus that they were trained on; its labels and fold are the models' own.
-        output_dir: Folder for `heads.json`, `importance.csv` and a figure of each model.
-
-    Returns:
-        What was found of each model, and of all together; `None` if no model has two test speakers.
-
-    Raises:
-        ValueError: If a model has one head only, or corpus and fold do not fit.
-        FileNotFoundError: If a model, its fold or the corpus is missing.
-        ModuleNotFoundError: If matplotlib is not installed.
-    """
+    """Study the heads of saved models, each on the test clips of its own fold, and write figures and numbers."""
     with figure_style():  # before the work, not after it: figures need matplotlib
         pass
     names = _names(models)
@@ -80,20 +66,7 @@ def run_head_study(
 
 
 def study_model(folder: Path, data: DataArguments, name: str) -> HeadStudy:
-    """Study the heads of one saved model.
-
-    Args:
-        folder: The run.
-        data: The corpus that it was trained on.
-        name: What to call it.
-
-    Returns:
-        What was found.
-
-    Raises:
-        ValueError: As `run_head_study`.
-        FileNotFoundError: Likewise.
-    """
+    """Study the heads of one saved model."""
     model = SERForAudioClassification.from_pretrained(str(folder), dtype=torch.float32)
     extractor = SERFeatureExtractor.from_pretrained(str(folder))
     streams = list(extractor.streams) if len(model.ser.streams) > 1 else None
@@ -111,21 +84,7 @@ def study_model(folder: Path, data: DataArguments, name: str) -> HeadStudy:
 def own_test_clips(
     folder: Path, data: DataArguments, model: SERForAudioClassification, extractor: SERFeatureExtractor
 ) -> ClipSplit:
-    """Load the test clips of a run's fold, with features and classes.
-
-    Args:
-        folder: The run, with `fold.jsonl`.
-        data: The corpus.
-        model: Its model, whose labels are taken.
-        extractor: Its feature extractor.
-
-    Returns:
-        The clips.
-
-    Raises:
-        FileNotFoundError: If there is no `fold.jsonl`.
-        ValueError: If it does not fit the corpus.
-    """
+    """Load the test clips of a run's fold, with features and classes."""
     labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
     path = folder / "fold.jsonl"
     if not path.is_file():

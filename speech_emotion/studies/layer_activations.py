@@ -15,19 +15,7 @@ FRAMES = 50
 
 
 def load_deepspeech(encoder: str | None = None, revision: str | None = None) -> DeepSpeechEncoder:
-    """Load the DeepSpeech that a training with the same words would use.
-
-    Args:
-        encoder: Folder or id on the Hub; `None` for the one that comes with the library.
-        revision: Its revision on the Hub.
-
-    Returns:
-        The network and its feature extractor.
-
-    Raises:
-        ValueError: If it is no DeepSpeech.
-        OSError: If there is no such model.
-    """
+    """Load the DeepSpeech that a training with the same words would use."""
     arguments = ModelArguments(streams=["deepspeech"], encoder=encoder, encoder_revision=revision)
     entry = make_extractor(arguments).encoders["deepspeech"]
     loaded = load_encoder(entry["name_or_path"], revision=entry.get("revision"))
@@ -41,16 +29,7 @@ def load_deepspeech(encoder: str | None = None, revision: str | None = None) -> 
 
 @torch.no_grad()
 def layer_activations(encoder: DeepSpeechEncoder, waveforms: Sequence[torch.Tensor]) -> list[list[np.ndarray]]:
-    """Compute the activations of every layer in one pass.
-
-    Args:
-        encoder: The network.
-        waveforms: One tensor (samples,) per clip, float32 at the encoder's rate.
-
-    Returns:
-        For each clip, for each of `LAYERS`, (frames, units): cepstral coefficients, layers 1 to 3 after the clipped
-        ReLU, the LSTM (4), layer 5 after the clipped ReLU, and the logits (6).
-    """
+    """Compute the activations of every layer in one pass."""
     inputs = encoder.extractor.extract(waveforms)
     lengths = inputs["attention_mask"].sum(dim=1).tolist()
     states = encoder.model(**inputs, output_hidden_states=True).hidden_states  # windows, then the six layers
@@ -64,16 +43,8 @@ def layer_activations(encoder: DeepSpeechEncoder, waveforms: Sequence[torch.Tens
 def resample_frames(frames: np.ndarray, count: int = FRAMES) -> np.ndarray:
     """Bring a clip to a number of frames: linear between neighbors, first on first and last on last.
 
-    Args:
-        frames: (frames, units).
-        count: Frames wanted, at least 2.
-
-    Returns:
-        (count, units), float32.
-
-    Example:
-        >>> resample_frames(np.array([[0.0], [1.0], [4.0]]), 5).ravel().tolist()
-        [0.0, 0.5, 1.0, 2.5, 4.0]
+    >>> resample_frames(np.array([[0.0], [1.0], [4.0]]), 5).ravel().tolist()
+    [0.0, 0.5, 1.0, 2.5, 4.0]
     """
     places = np.linspace(0, len(frames) - 1, count)  # (count,), in frames
     left = np.minimum(places.astype(int), max(0, len(frames) - 2))
@@ -85,15 +56,8 @@ def resample_frames(frames: np.ndarray, count: int = FRAMES) -> np.ndarray:
 def clip_statistics(frames: np.ndarray) -> np.ndarray:
     """Describe a clip by mean and standard deviation over time.
 
-    Args:
-        frames: (frames, units).
-
-    Returns:
-        (2 × units,), float32.
-
-    Example:
-        >>> clip_statistics(np.array([[0.0, 1.0], [2.0, 1.0]])).tolist()
-        [1.0, 1.0, 1.0, 0.0]
+    >>> clip_statistics(np.array([[0.0, 1.0], [2.0, 1.0]])).tolist()
+    [1.0, 1.0, 1.0, 0.0]
     """
     return np.concatenate([frames.mean(axis=0), frames.std(axis=0)]).astype(np.float32)
 

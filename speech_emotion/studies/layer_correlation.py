@@ -40,33 +40,18 @@ class Take(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerCorrelation:
-    """What one layer's correlations are, each as estimate and ends of its 95% interval, (3,).
+    """What one layer's correlations are, each as estimate and ends of its 95% interval, (3,)."""
 
-    Args:
-        conditions: Mean Pearson's r of each of `CONDITIONS`.
-        effects: "emotion" and "speaker": r of two repetitions less r of two emotions, or speakers.
-    """
-
-    conditions: dict[str, np.ndarray]
-    effects: dict[str, np.ndarray]
+    conditions: dict[str, np.ndarray]  # mean Pearson's r of each of `CONDITIONS`
+    effects: dict[str, np.ndarray]  # "emotion" and "speaker": r of two repetitions less r of two emotions, or speakers
 
 
 def ravdess_takes(rows: Iterable[Mapping[str, Any]]) -> list[Take]:
     """Read from the names of RAVDESS's files what each clip is of.
 
-    Args:
-        rows: Clips with `file`, `speaker`, `sentence` and `label`.
-
-    Returns:
-        A take for each clip.
-
-    Raises:
-        ValueError: If a file is not named as RAVDESS's are.
-
-    Example:
-        >>> row = {"file": "Actor_12/03-01-05-02-01-01-12.wav", "speaker": "Actor_12", "sentence": "01"}
-        >>> ravdess_takes([row | {"label": "anger"}])[0].intensity
-        '02'
+    >>> row = {"file": "Actor_12/03-01-05-02-01-01-12.wav", "speaker": "Actor_12", "sentence": "01"}
+    >>> ravdess_takes([row | {"label": "anger"}])[0].intensity
+    '02'
     """
     takes = []
     for row in rows:
@@ -81,15 +66,8 @@ def ravdess_takes(rows: Iterable[Mapping[str, Any]]) -> list[Take]:
 def pearson_matrix(activations: np.ndarray) -> np.ndarray:
     """Correlate every two clips.
 
-    Args:
-        activations: (clips, values).
-
-    Returns:
-        Pearson's r over the values, (clips, clips); NaN for a clip whose values are all equal.
-
-    Example:
-        >>> pearson_matrix(np.array([[0.0, 1.0, 2.0], [0.0, 2.0, 4.0], [3.0, 2.0, 1.0]])).round(6).tolist()
-        [[1.0, 1.0, -1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
+    >>> pearson_matrix(np.array([[0.0, 1.0, 2.0], [0.0, 2.0, 4.0], [3.0, 2.0, 1.0]])).round(6).tolist()
+    [[1.0, 1.0, -1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
     """
     centered = activations - activations.mean(axis=1, keepdims=True, dtype=np.float64)
     norm = np.linalg.norm(centered, axis=1, keepdims=True)
@@ -100,16 +78,9 @@ def pearson_matrix(activations: np.ndarray) -> np.ndarray:
 def pair_masks(takes: Sequence[Take]) -> dict[str, np.ndarray]:
     """Find the pairs of each kind.
 
-    Args:
-        takes: What each clip is of, (clips,).
-
-    Returns:
-        For each of `CONDITIONS` which pairs belong to it, (clips, clips), symmetric.
-
-    Example:
-        >>> take = Take("a", "01", "fear", "01", "01")
-        >>> pair_masks([take, take._replace(emotion="calm")])["two emotions"].tolist()
-        [[False, True], [True, False]]
+    >>> take = Take("a", "01", "fear", "01", "01")
+    >>> pair_masks([take, take._replace(emotion="calm")])["two emotions"].tolist()
+    [[False, True], [True, False]]
     """
     columns = np.array(takes)  # (clips, fields)
     same = {name: columns[:, None, n] == columns[None, :, n] for n, name in enumerate(Take._fields)}
@@ -123,19 +94,7 @@ def pair_masks(takes: Sequence[Take]) -> dict[str, np.ndarray]:
 
 
 def summarize_correlations(correlations: np.ndarray, takes: Sequence[Take], seed: int = 0) -> LayerCorrelation:
-    """Average correlations over pairs, then over speakers, with intervals from resampled speakers.
-
-    Args:
-        correlations: Pearson's r of every two clips, (clips, clips).
-        takes: What each clip is of, (clips,).
-        seed: Seed of the resampling.
-
-    Returns:
-        The averages. Every speaker weighs alike, and in the condition of two speakers every pair of them.
-
-    Raises:
-        ValueError: If there are fewer than two speakers, or a speaker has no pair of a kind.
-    """
+    """Average correlations over pairs, then over speakers, with intervals from resampled speakers."""
     numbers, speakers = numbered([take.speaker for take in takes])
     if len(speakers) < 2:
         raise ValueError(f"The study compares speakers; there is only {', '.join(speakers)}.")

@@ -23,27 +23,15 @@ PROBE = "UA of a linear probe (%)"
 
 @dataclass(frozen=True)
 class LayerStudy:
-    """What was found, layer by layer.
-
-    Args:
-        correlations: For each variant, `"plain"` and `"centered"`, and each layer the correlations.
-        probes: For each layer the probe's UA.
-        facts: Clips, speakers, encoder and settings, for JSON.
-    """
+    """What was found, layer by layer."""
 
     correlations: dict[str, dict[str, LayerCorrelation]]
-    probes: dict[str, LayerUA]
-    facts: dict[str, Any]
+    probes: dict[str, LayerUA]  # for each layer the probe's UA
+    facts: dict[str, Any]  # Clips, speakers, encoder and settings, for JSON
 
 
 def write_layer_study(study: LayerStudy, folder: Path, activations: list[list[np.ndarray]]) -> None:
-    """Write figures and numbers.
-
-    Args:
-        study: What was found.
-        folder: Where to.
-        activations: One sentence's activations, for each of the study's emotions, for each layer, (frames, units).
-    """
+    """Write figures and numbers."""
     numbers = [
         {"layer": layer, "quantity": quantity, "estimate": value[0], "low": value[1], "high": value[2]}
         for layer in LAYERS

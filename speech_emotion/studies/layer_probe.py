@@ -31,17 +31,11 @@ Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], t
 
 @dataclass(frozen=True)
 class LayerUA:
-    """What a probe reads from one layer.
+    """What a probe reads from one layer."""
 
-    Args:
-        ua: UA of all folds' test clips together, in [0, 1], with its interval over speakers.
-        predictions: Predicted class of each clip, (clips,).
-        chosen: What was chosen in each fold.
-    """
-
-    ua: Estimate
-    predictions: np.ndarray
-    chosen: list[dict[str, Any]]
+    ua: Estimate  # UA of all folds' test clips together, in [0, 1], with its interval over speakers
+    predictions: np.ndarray  # predicted class of each clip, (clips,)
+    chosen: list[dict[str, Any]]  # what was chosen in each fold
 
 
 def logistic_probe(
@@ -53,22 +47,9 @@ def logistic_probe(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Fit a logistic regression, its penalty chosen by the UA of the validation speakers.
 
-    Features are standardized by the training clips; classes weigh alike, as UA counts them.
-
-    Args:
-        train: Training features, (clips, features).
-        train_labels: Their classes, (clips,).
-        validation: Validation features.
-        validation_labels: Their classes.
-        test: Test features.
-
-    Returns:
-        Class of each test clip, (clips,), and the chosen `C`; of equally good ones the smallest.
-
-    Example:
-        >>> features, labels = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
-        >>> logistic_probe(features, labels, features, labels, np.array([[-3.0], [3.0]]))
-        (array([0, 1]), {'C': 0.0001})
+    >>> features, labels = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+    >>> logistic_probe(features, labels, features, labels, np.array([[-3.0], [3.0]]))
+    (array([0, 1]), {'C': 0.0001})
     """
     scaler = StandardScaler().fit(train)
     train, validation, test = scaler.transform(train), scaler.transform(validation), scaler.transform(test)
@@ -94,23 +75,7 @@ def ua_by_layer(
     probe: Probe = logistic_probe,
     seed: int = 0,
 ) -> dict[str, LayerUA]:
-    """Measure how well a probe reads emotions from each layer, on the same folds.
-
-    Args:
-        features: For each layer a vector of each clip, (clips, features).
-        ids: Id of each clip.
-        labels: Class of each clip, from 0.
-        speakers: Speaker of each clip.
-        folds: Speaker-disjoint folds, which together test every clip once.
-        probe: Learns from training clips, chooses by validation clips, and predicts test clips.
-        seed: Seed of the resampling of speakers.
-
-    Returns:
-        For each layer what the probe reads from it.
-
-    Raises:
-        ValueError: If the folds do not test every clip once.
-    """
+    """Measure how well a probe reads emotions from each layer, on the same folds."""
     place = {clip: index for index, clip in enumerate(ids)}
     truth = np.asarray(labels)
     tested = sorted(clip for fold in folds for clip in fold.test)

@@ -34,47 +34,20 @@ INTENSITIES = {"normal": "01", "strong": "02"}
 
 @dataclass(frozen=True)
 class LayerStudyArguments:
-    """What to study.
+    """What to study."""
 
-    Args:
-        output_dir: Folder for figures and numbers.
-        data_dir: Folder of RAVDESS; `None` for its usual place.
-        encoder: Folder or id on the Hub of a DeepSpeech; `None` for the one that comes with the library.
-        encoder_revision: Its revision on the Hub.
-        labels: Emotions whose activations are correlated.
-        intensity: `"normal"` or `"strong"`: pairs have one intensity, as the slides' clips seem to; calm and the
-            others have both.
-        num_folds: Folds of speakers for the probe.
-        cache_dir: Folder of the built corpus; `None` for the cache of `datasets`.
-    """
-
-    output_dir: str
-    data_dir: str | None = None
+    output_dir: str  # folder for figures and numbers
+    data_dir: str | None = None  # folder of RAVDESS; `None` for its usual place
     encoder: str | None = None
-    encoder_revision: str | None = None
-    labels: list[str] = field(default_factory=lambda: list(PAPER_LABELS))
+    encoder_revision: str | None = None  # its revision on the Hub
+    labels: list[str] = field(default_factory=lambda: list(PAPER_LABELS))  # emotions whose activations are correlated
     intensity: str = "normal"
-    num_folds: int = 6
-    cache_dir: str | None = None
+    num_folds: int = 6  # folds of speakers for the probe
+    cache_dir: str | None = None  # folder of the built corpus; `None` for the cache of `datasets`
 
 
 def run_layer_study(args: LayerStudyArguments) -> LayerStudy:
-    """Run the study and write `layers.json`, `layers.csv`, `layers.png`, `layers.svg` and `activations.png`.
-
-    The probe uses all clips and all emotions of the corpus; the correlations the chosen emotions and intensity. A
-    recording that occurs twice enters once.
-
-    Args:
-        args: What to study.
-
-    Returns:
-        What was found.
-
-    Raises:
-        ValueError: If the model is no DeepSpeech, or labels or clips do not fit.
-        FileNotFoundError: If the corpus or the model is missing.
-        ModuleNotFoundError: If matplotlib is not installed.
-    """
+    """Run the study and write `layers.json`, `layers.csv`, `layers.png`, `layers.svg` and `activations.png`."""
     if args.intensity not in INTENSITIES:
         raise ValueError(f"intensity={args.intensity!r}: choose one of {', '.join(INTENSITIES)}.")
     with figure_style():  # before the work, not after it: figures need matplotlib
@@ -122,17 +95,7 @@ def run_layer_study(args: LayerStudyArguments) -> LayerStudy:
 def read_clips(
     rows: datasets.Dataset, encoder: DeepSpeechEncoder, chosen: list[bool]
 ) -> tuple[list[int], list[list[np.ndarray]], list[np.ndarray]]:
-    """Compute all layers of all clips in one pass; keep statistics of each, and sequences of the chosen ones.
-
-    Args:
-        rows: Clips with `audio`.
-        encoder: The network.
-        chosen: Which clips' sequences are kept, (clips,).
-
-    Returns:
-        Positions of the clips, without those whose recording came before; for each the statistics over time of each
-        layer, (2 × units,); and for each layer the sequences of the chosen ones, (clips, FRAMES, units).
-    """
+    """Compute all layers of all clips in one pass; keep statistics of each, and sequences of the chosen ones."""
     kept: list[int] = []
     statistics: list[list[np.ndarray]] = []
     sequences: list[list[np.ndarray]] = [[] for _ in LAYERS]
@@ -163,15 +126,7 @@ def read_clips(
 
 
 def correlate_layers(sequences: list[np.ndarray], takes: list[Take]) -> dict[str, dict[str, LayerCorrelation]]:
-    """Correlate clips in each layer, with and without the units' own levels.
-
-    Args:
-        sequences: For each of `LAYERS`, (clips, frames, units).
-        takes: What each clip is of, (clips,).
-
-    Returns:
-        For each variant and layer the correlations.
-    """
+    """Correlate clips in each layer, with and without the units' own levels."""
     found: dict[str, dict[str, LayerCorrelation]] = {variant: {} for variant in VARIANTS}
     for name, layer in zip(LAYERS, sequences, strict=True):
         centered = layer - layer.mean(axis=(0, 1), dtype=np.float64)  # (clips, frames, units)

@@ -10,39 +10,22 @@ PERMUTATIONS = 2000
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far raters (rows) agree on the order of items (columns).
+    """How far raters (rows) agree on the order of items (columns)."""
 
-    Args:
-        raters: Number of rows.
-        kendall_w: Kendall's coefficient of concordance with the correction for ties: 0 for no agreement, 1 for full.
-        mean_spearman: Mean rank correlation of two raters; without ties (n W - 1) / (n - 1).
-        friedman_chi2: Friedman's statistic, n (k - 1) W.
-        friedman_p: Its p-value by the χ² distribution with k - 1 degrees of freedom.
-        chance_w: 2.5th and 97.5th percentile of W when each rater's values are shuffled.
-        permutation_p: Share of shuffles with a W at least as large, (1 + count) / (1 + shuffles).
-    """
-
-    raters: int
+    raters: int  # number of rows
     kendall_w: float
-    mean_spearman: float
-    friedman_chi2: float
-    friedman_p: float
-    chance_w: tuple[float, float]
-    permutation_p: float
+    mean_spearman: float  # mean rank correlation of two raters; without ties (n W - 1) / (n - 1)
+    friedman_chi2: float  # Friedman's statistic, n (k - 1) W
+    friedman_p: float  # its p-value by the χ² distribution with k - 1 degrees of freedom
+    chance_w: tuple[float, float]  # 2.5th and 97.5th percentile of W when each rater's values are shuffled
+    permutation_p: float  # share of shuffles with a W at least as large, (1 + count) / (1 + shuffles)
 
 
 def importance_ranks(values: np.ndarray) -> np.ndarray:
     """Rank items for each rater, the largest value first.
 
-    Args:
-        values: (raters, items).
-
-    Returns:
-        Ranks from 1, (raters, items); equal values share their mean rank.
-
-    Example:
-        >>> importance_ranks(np.array([[0.1, 0.5, 0.3]])).tolist()
-        [[3.0, 1.0, 2.0]]
+    >>> importance_ranks(np.array([[0.1, 0.5, 0.3]])).tolist()
+    [[3.0, 1.0, 2.0]]
     """
     return stats.rankdata(-np.asarray(values), axis=1)
 
@@ -50,15 +33,8 @@ def importance_ranks(values: np.ndarray) -> np.ndarray:
 def rank_shares(values: np.ndarray) -> np.ndarray:
     """Count how often each item has each rank.
 
-    Args:
-        values: (raters, items); of equal values the first item is taken as the larger.
-
-    Returns:
-        Share of the raters that give the item (row) the rank (column), (items, items).
-
-    Example:
-        >>> rank_shares(np.array([[0.9, 0.1], [0.8, 0.3], [0.2, 0.4], [0.6, 0.5]])).tolist()
-        [[0.75, 0.25], [0.25, 0.75]]
+    >>> rank_shares(np.array([[0.9, 0.1], [0.8, 0.3], [0.2, 0.4], [0.6, 0.5]])).tolist()
+    [[0.75, 0.25], [0.25, 0.75]]
     """
     order = np.argsort(-np.asarray(values), axis=1, kind="stable")  # (raters, ranks), the item of each rank
     return np.stack([(order == item).mean(axis=0) for item in range(order.shape[1])])
@@ -67,23 +43,10 @@ def rank_shares(values: np.ndarray) -> np.ndarray:
 def kendall_w(values: np.ndarray) -> float:
     """Compute Kendall's W, with the correction for ties.
 
-    With R_j the sum of item j's ranks over n raters of k items, S = Σ_j (R_j - n(k+1)/2)² is largest, n²(k³ - k)/12,
-    when all agree; ties of t equal values of a rater lower that by n (t³ - t)/12.
-
-    Args:
-        values: (raters, items), at least 2 of each.
-
-    Returns:
-        W in [0, 1]; 0 if every rater holds all items equal.
-
-    Raises:
-        ValueError: If there are fewer than 2 raters or items, or a value is not finite.
-
     Source: Kendall and Babington Smith, "The problem of m rankings", 1939.
 
-    Example:
-        >>> kendall_w(np.array([[1.0, 2.0, 3.0], [0.1, 0.2, 0.9]])), kendall_w(np.array([[1.0, 2.0], [2.0, 1.0]]))
-        (1.0, 0.0)
+    >>> kendall_w(np.array([[1.0, 2.0, 3.0], [0.1, 0.2, 0.9]])), kendall_w(np.array([[1.0, 2.0], [2.0, 1.0]]))
+    (1.0, 0.0)
     """
     values = _checked(values)
     ranks = importance_ranks(values)
@@ -92,21 +55,6 @@ def kendall_w(values: np.ndarray) -> float:
 
 def rank_agreement(values: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> Agreement:
     """Test whether raters agree on the order of items.
-
-    Friedman's null hypothesis is that each rater's order is random; so is the permutations', which need no large
-    sample. Both take raters as independent. Clips of one speaker are not quite, so small p-values of clips are to be
-    read beside those of speakers.
-
-    Args:
-        values: (raters, items), at least 2 of each.
-        permutations: Number of shuffles.
-        seed: Seed of the shuffling.
-
-    Returns:
-        Agreement and tests.
-
-    Raises:
-        ValueError: As `kendall_w`.
 
     Source: Friedman, 1937; Kendall and Babington Smith, 1939.
     """
@@ -133,30 +81,14 @@ def rank_agreement(values: np.ndarray, permutations: int = PERMUTATIONS, seed: i
 def sorted_profile(values: np.ndarray) -> np.ndarray:
     """Average each item over the raters, and sort the averages, falling.
 
-    Args:
-        values: (raters, items).
-
-    Returns:
-        (items,).
-
-    Example:
-        >>> sorted_profile(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
-        [5.0, 2.0]
+    >>> sorted_profile(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
+    [5.0, 2.0]
     """
     return np.sort(np.asarray(values).mean(axis=0))[::-1]
 
 
 def shuffled_profile(values: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> np.ndarray:
-    """Return the mean sorted profile when items change places at random in each rater.
-
-    Args:
-        values: (raters, items).
-        permutations: Number of shuffles.
-        seed: Seed of the shuffling.
-
-    Returns:
-        (items,).
-    """
+    """Return the mean sorted profile when items change places at random in each rater."""
     values, random = np.asarray(values), np.random.default_rng(seed)
     return np.mean([sorted_profile(random.permuted(values, axis=1)) for _ in range(permutations)], axis=0)
 
@@ -182,16 +114,9 @@ def _concordance(sums: np.ndarray, ranks: np.ndarray) -> np.ndarray:
 def unit_ranks(values: np.ndarray) -> np.ndarray:
     """Center each rater's ranks and scale them to length 1, so that two raters' product is their rank correlation.
 
-    Args:
-        values: (raters, items).
-
-    Returns:
-        (raters, items); zeros for a rater that holds all items equal.
-
-    Example:
-        >>> first, second = unit_ranks(np.array([[0.1, 0.5, 0.3], [0.2, 0.9, 0.4]]))
-        >>> round(float(first @ second), 6)
-        1.0
+    >>> first, second = unit_ranks(np.array([[0.1, 0.5, 0.3], [0.2, 0.9, 0.4]]))
+    >>> round(float(first @ second), 6)
+    1.0
     """
     ranks = importance_ranks(values)
     centered = ranks - ranks.mean(axis=1, keepdims=True)

@@ -15,22 +15,10 @@ LEVEL = 0.95
 def speaker_counts(num_speakers: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """Draw how often each speaker is in each resample.
 
-    Args:
-        num_speakers: Number of speakers.
-        resamples: Number of resamples.
-        seed: Seed of the drawing.
-
-    Returns:
-        Counts, (resamples, speakers), each row summing to the number of speakers.
-
-    Raises:
-        ValueError: If there is no speaker or no resample.
-
     Source: Efron, 1979.
 
-    Example:
-        >>> speaker_counts(3, resamples=2).sum(axis=1).tolist()
-        [3, 3]
+    >>> speaker_counts(3, resamples=2).sum(axis=1).tolist()
+    [3, 3]
     """
     if num_speakers < 1 or resamples < 1:
         raise ValueError(f"At least one speaker and one resample are needed, not {num_speakers} and {resamples}.")
@@ -41,16 +29,8 @@ def speaker_counts(num_speakers: int, resamples: int = RESAMPLES, seed: int = 0)
 def with_interval(estimate: np.ndarray | float, resampled: np.ndarray) -> np.ndarray:
     """Put an estimate beside the percentiles of its resamples.
 
-    Args:
-        estimate: The statistic, (…).
-        resampled: The same of each resample, (resamples, …); NaN where it is undefined.
-
-    Returns:
-        Estimate, 2.5th and 97.5th percentile, (3, …); the ends are NaN where no resample is defined.
-
-    Example:
-        >>> with_interval(0.5, np.linspace(0, 1, 101)).round(6).tolist()
-        [0.5, 0.025, 0.975]
+    >>> with_interval(0.5, np.linspace(0, 1, 101)).round(6).tolist()
+    [0.5, 0.025, 0.975]
     """
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(resampled, [tail, 1 - tail], axis=0)
@@ -60,16 +40,8 @@ def with_interval(estimate: np.ndarray | float, resampled: np.ndarray) -> np.nda
 def mean_over_speakers(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Average over the speakers of each resample: Σ_s c_s x_s / Σ_s c_s.
 
-    Args:
-        values: A value of each speaker, (speakers, …).
-        counts: (resamples, speakers).
-
-    Returns:
-        Means, (resamples, …).
-
-    Example:
-        >>> mean_over_speakers(np.array([1.0, 4.0]), np.array([[1, 1], [2, 0]])).tolist()
-        [2.5, 1.0]
+    >>> mean_over_speakers(np.array([1.0, 4.0]), np.array([[1, 1], [2, 0]])).tolist()
+    [2.5, 1.0]
     """
     return np.tensordot(counts / counts.sum(axis=1, keepdims=True), values, axes=1)
 
@@ -77,19 +49,9 @@ def mean_over_speakers(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def mean_over_pairs(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Average over the pairs of different speakers of each resample: Σ_{s<t} c_s c_t x_st / Σ_{s<t} c_s c_t.
 
-    A speaker drawn twice is no pair of two speakers, so s = t is left out.
-
-    Args:
-        values: A value of each pair, (speakers, speakers, …), symmetric; the diagonal is ignored.
-        counts: (resamples, speakers).
-
-    Returns:
-        Means, (resamples, …); NaN for a resample of a single speaker.
-
-    Example:
-        >>> values = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 6.0], [2.0, 6.0, 0.0]])
-        >>> mean_over_pairs(values, np.array([[1, 1, 1], [2, 1, 0]])).tolist()
-        [3.0, 1.0]
+    >>> values = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 6.0], [2.0, 6.0, 0.0]])
+    >>> mean_over_pairs(values, np.array([[1, 1, 1], [2, 1, 0]])).tolist()
+    [3.0, 1.0]
     """
     speakers = len(values)
     apart = 1.0 - np.eye(speakers)
@@ -106,15 +68,8 @@ def mean_over_pairs(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def numbered(names: list[str]) -> tuple[np.ndarray, list[str]]:
     """Number speakers in alphabetical order.
 
-    Args:
-        names: Speaker of each clip.
-
-    Returns:
-        Number of each clip's speaker, (clips,), and the speakers.
-
-    Example:
-        >>> numbered(["b", "a", "b"])
-        (array([1, 0, 1]), ['a', 'b'])
+    >>> numbered(["b", "a", "b"])
+    (array([1, 0, 1]), ['a', 'b'])
     """
     speakers, numbers = np.unique(names, return_inverse=True)
     return numbers, speakers.tolist()

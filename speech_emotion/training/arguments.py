@@ -16,24 +16,7 @@ from .presets import preset_settings
 
 @dataclass
 class DataArguments:
-    """Which clips, and who trains, validates and is tested.
-
-    Args:
-        corpus: Name of a corpus (`list_corpora()` lists them), or, with a slash in it, a copy of one: a folder or a
-            data set on the Hub (`you/emodb`, `you/emodb@revision`).
-        data_dir: Folder of the corpus; `None` for its default place.
-        config: Configuration of the corpus; `None` for its default one.
-        speaker_pattern: Regular expression with a group `speaker`, searched in each clip's path, for `recordings`
-            whose names tell the speaker.
-        cache_dir: Folder of the built corpus and of its features; `None` for the cache of `datasets`.
-        labels: Emotions to keep; `None` for all that the corpus has. Clips of other emotions are left out.
-        scheme: How speakers are divided into folds.
-        num_folds: Number of folds of `k-fold`.
-        fold: Which fold is tested, counted from 0.
-        folds_file: A fold saved as JSONL (id, speaker, label, split), instead of scheme and fold.
-        streaming: Whether to read a copy as a stream, without downloading it as a whole first.
-        skip_bad: Whether to report clips that cannot be used and go on without them.
-    """
+    """Which clips, and who trains, validates and is tested."""
 
     corpus: str = field(metadata={"help": f"corpus: {', '.join(list_corpora())}; or user/copy on the Hub"})
     data_dir: str | None = field(default=None, metadata={"help": "folder of the corpus (default: its usual place)"})
@@ -55,33 +38,7 @@ class DataArguments:
 
 @dataclass
 class ModelArguments:
-    """Features, sizes and loss of the model; `SERConfig` explains the fields.
-
-    Args:
-        streams: Feature streams of the extractor: `mel` (Model-1), `deepspeech` (Model-2), both (Model-3), or names
-            of your own for other encoders.
-        encoder: Folder or id on the Hub of the encoder of the stream that is not `mel`; `None` takes, for
-            `deepspeech`, the small one that comes with the library.
-        encoder_revision: Its revision on the Hub.
-        encoder_layer: Which of its layers; `None` for DeepSpeech's fifth, else the last.
-        fusion: How streams are fused: `"frame"` or `"late"`.
-        model_name_or_path: A saved model to fine-tune, with its own features and sizes, instead of a new one.
-        model_revision: Revision of it on the Hub.
-        class_weights: `"none"`, or `"balanced"`: w_y = N / (K n_y), of mean 1 over the training clips.
-        win_length: Samples of the window that the spectrum is taken of; long ones tell a voice's harmonics apart.
-        dynamic_range: Floor of a clip's log-mel energies below its loudest one, in dB; 0 for none.
-        clip_normalization: What is subtracted from a clip's log-mel energies: `"none"`, `"level"` or `"band"`.
-        tempo: Largest change of a training clip's length by chance, as a part of it; 0 for none.
-        band_warp: Largest change by chance of where the spectrum lies on the mel bands, as a part; 0 for none.
-        time_masks: Stretches of frames that are masked in each training clip; 0 for none.
-        time_mask_frames: The most frames of one stretch, and at most a fifth of the clip.
-        band_masks: Runs of mel bands that are masked in each training clip, with their Δ and ΔΔ; 0 for none.
-        band_mask_size: The most bands of one run.
-        stem_channels: Channels of the convolutions over frames and mel bands before the encoder; 0, or nothing, for
-            none.
-        preset: What the defaults of all arguments are: `"paper"`, `"best"` or `"functionals"`; see `presets.py`. An
-            argument that is given is taken as given.
-    """
+    """Features, sizes and loss of the model; `SERConfig` explains the fields."""
 
     # Names of the arguments that were given on a command line, be it with the default's value; no field.
     given: ClassVar[frozenset[str]] = frozenset()
@@ -135,15 +92,7 @@ class ModelArguments:
 
 @dataclass
 class SERTrainingArguments(TrainingArguments):
-    """`transformers.TrainingArguments` with this project's defaults.
-
-    An epoch is evaluated on the validation speakers and saved; the best by UA is kept; training stops early when UA
-    has not risen for `early_stopping_patience` epochs.
-
-    Args:
-        early_stopping_patience: Evaluations without a better UA after which training stops; 0 never stops early.
-        overwrite_output_dir: Whether to remove an earlier run's checkpoints from the output folder.
-    """
+    """`transformers.TrainingArguments` with this project's defaults."""
 
     output_dir: str | None = field(default="outputs/run", metadata={"help": "folder of the run"})
     num_train_epochs: float = field(default=60.0, metadata={"help": "epochs at most"})
@@ -173,11 +122,7 @@ class SERTrainingArguments(TrainingArguments):
     overwrite_output_dir: bool = field(default=False, metadata={"help": "remove an earlier run's checkpoints"})
 
     def __post_init__(self) -> None:
-        """Check what this class adds, and let transformers check the rest.
-
-        Raises:
-            ValueError: If the patience is negative.
-        """
+        """Check what this class adds, and let transformers check the rest."""
         if self.early_stopping_patience < 0:
             raise ValueError(f"early_stopping_patience must be 0 or more, not {self.early_stopping_patience}.")
         if isinstance(self.resume_from_checkpoint, str) and self.resume_from_checkpoint.lower() in ("true", "false"):
@@ -224,14 +169,7 @@ def _given(words: Sequence[str] | None) -> frozenset[str]:
 
 
 def model_sizes(args: ModelArguments) -> dict[str, Any]:
-    """Pick the fields that are fields of `SERConfig` by the same name.
-
-    Args:
-        args: The arguments.
-
-    Returns:
-        Keyword arguments for `SERConfig`.
-    """
+    """Pick the fields that are fields of `SERConfig` by the same name."""
     shared = {item.name for item in fields(args)} & set(SERConfig.own_fields())
     sizes = {name: getattr(args, name) for name in sorted(shared - {"class_weights"})}
     return sizes | {"stem_channels": args.stem_channels or None}

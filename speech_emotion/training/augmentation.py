@@ -16,24 +16,11 @@ def make_augmentations(
 ) -> list[Augmentation]:
     """Make what changes training batches by chance; nothing by default.
 
-    Args:
-        args: The arguments.
-        extractor: Makes the features: it knows where the mel bands lie in a frame. Features without them are stretched
-            in time and masked in time only.
-        network: The model, with its normalization set: masked places hold the mean of the training clips.
-
-    Returns:
-        For `SERTrainer(augmentations=…)`, in the order of their use.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-
-    Example:
-        >>> from modeling_ser import SERConfig
-        >>> args = ModelArguments(tempo=0.1, time_masks=2)
-        >>> steps = make_augmentations(args, SERFeatureExtractor(), SERForAudioClassification(SERConfig()))
-        >>> [type(step).__name__ for step in steps]
-        ['Stretching', 'SpecAugment']
+    >>> from modeling_ser import SERConfig
+    >>> args = ModelArguments(tempo=0.1, time_masks=2)
+    >>> steps = make_augmentations(args, SERFeatureExtractor(), SERForAudioClassification(SERConfig()))
+    >>> [type(step).__name__ for step in steps]
+    ['Stretching', 'SpecAugment']
     """
     bands = mel_bands(extractor)
     has_mel = bool((bands >= 0).any())
@@ -59,15 +46,8 @@ def make_augmentations(
 def mel_bands(extractor: SERFeatureExtractor) -> torch.Tensor:
     """Return the mel band of each feature of a frame.
 
-    Args:
-        extractor: Makes the features.
-
-    Returns:
-        (feature_size,), int64: of log-mel, Δ and ΔΔ the number of the band, of other streams -1.
-
-    Example:
-        >>> mel_bands(SERFeatureExtractor(num_mel_bins=2)).tolist()
-        [0, 1, 0, 1, 0, 1]
+    >>> mel_bands(SERFeatureExtractor(num_mel_bins=2)).tolist()
+    [0, 1, 0, 1, 0, 1]
     """
     return torch.cat(
         [

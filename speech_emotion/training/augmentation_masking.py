@@ -10,40 +10,22 @@ import torch
 class SpecAugment:
     """Replaces random stretches of frames, and random runs of features, by the mean of the training clips.
 
-    The masks are drawn from torch's global generator, which the trainer seeds before every step. Each mask is as long
-    as chance says, from nothing to the most allowed, and lies where chance says. There is no time warping.
-
-    Args:
-        fill: Mean of each feature over the training clips, (features,).
-        time_masks: Stretches of frames to mask in each clip.
-        time_mask_frames: The most frames of one stretch.
-        time_mask_share: The most that one stretch may take of its clip, in [0, 1], so that short clips keep something.
-        feature_masks: Runs of features to mask in each clip, over all of its frames.
-        feature_mask_size: The most features of one run.
-        bands: Band of each feature, (features,), -1 for one that has none and is never masked. Runs are then drawn
-            among the bands, and all features of a masked band are masked: a mel band is lost with its Δ and ΔΔ, which
-            would otherwise give it away. `None`: every feature is a band of its own.
-
-    Raises:
-        ValueError: If a number is negative, a share beyond 1, a run as long as all bands, or `bands` of another size.
-
     Source: Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition", Interspeech
-    2019; on cepstral coefficients, instead of mel bands, where those are what the model hears.
+        2019; on cepstral coefficients, instead of mel bands, where those are what the model hears.
 
-    Example:
-        >>> _ = torch.manual_seed(0)
-        >>> augment = SpecAugment(torch.zeros(4), time_masks=1, time_mask_frames=3, feature_mask_size=0)
-        >>> batch = {"input_features": torch.ones(1, 8, 4), "attention_mask": torch.ones(1, 8)}
-        >>> augment(batch)["input_features"][0, :, 0].tolist()
-        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0]
+    >>> _ = torch.manual_seed(0)
+    >>> augment = SpecAugment(torch.zeros(4), time_masks=1, time_mask_frames=3, feature_mask_size=0)
+    >>> batch = {"input_features": torch.ones(1, 8, 4), "attention_mask": torch.ones(1, 8)}
+    >>> augment(batch)["input_features"][0, :, 0].tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0]
     """
 
-    fill: torch.Tensor
-    time_masks: int = 2
-    time_mask_frames: int = 20
+    fill: torch.Tensor  # mean of each feature over the training clips, (features,)
+    time_masks: int = 2  # stretches of frames to mask in each clip
+    time_mask_frames: int = 20  # the most frames of one stretch
     time_mask_share: float = 0.2
-    feature_masks: int = 1
-    feature_mask_size: int = 5
+    feature_masks: int = 1  # runs of features to mask in each clip, over all of its frames
+    feature_mask_size: int = 5  # the most features of one run
     bands: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -64,15 +46,7 @@ class SpecAugment:
         return len(self.fill) if self.bands is None else int(self.bands.max()) + 1
 
     def __call__(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Mask a batch.
-
-        Args:
-            batch: `input_features`, (batch, frames, features), and `attention_mask`, (batch, frames), 1 for real
-                frames and then 0; anything else is passed on.
-
-        Returns:
-            A new batch; what lies beyond a clip's end in `input_features` means nothing.
-        """
+        """Mask a batch."""
         features = batch["input_features"]
         lengths = batch["attention_mask"].sum(dim=1).cpu().float()  # (batch,)
         longest = (lengths * self.time_mask_share).clamp(max=self.time_mask_frames)  # (batch,)

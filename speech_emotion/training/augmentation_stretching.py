@@ -10,35 +10,19 @@ import torch
 class Stretching:
     """Changes each training clip's tempo and the place of its spectrum by chance, in cached features.
 
-    Spoken ρ times as long, a clip with log-mel energies x(t) has x(t / ρ): their first derivative is 1 / ρ of the old
-    one at that place, their second 1 / ρ². The sequence of frames is stretched, linear between neighbors, and Δ and ΔΔ
-    are divided accordingly. In a vocal tract of another length all resonances move: band b takes what lay at band α b,
-    linear between neighbors, and the last band's value beyond it; the derivatives, which are linear in the energies,
-    move alike. Both are drawn from torch's global generator, which the trainer seeds before every step.
-
-    Args:
-        tempo: Largest change of a clip's length, as a part of it, in [0, 1).
-        band_warp: Largest change of α from 1, in [0, 1).
-        num_mel_bins: Bands of the stream "mel"; 0 for features without it, which are only stretched in time.
-        mel_start: Where log-mel, Δ and ΔΔ begin in a frame.
-
-    Raises:
-        ValueError: If a change is out of its range.
-
     Source: Jaitly and Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition", 2013, there before
-    the mel filters; Ko et al., "Audio augmentation for speech recognition", Interspeech 2015, for the tempo.
+        the mel filters; Ko et al., "Audio augmentation for speech recognition", Interspeech 2015, for the tempo.
 
-    Example:
-        >>> _ = torch.manual_seed(0)
-        >>> batch = {"input_features": torch.ones(2, 100, 384), "attention_mask": torch.ones(2, 100)}
-        >>> Stretching(tempo=0.1)(batch)["attention_mask"].sum(dim=1)
-        tensor([100, 105])
+    >>> _ = torch.manual_seed(0)
+    >>> batch = {"input_features": torch.ones(2, 100, 384), "attention_mask": torch.ones(2, 100)}
+    >>> Stretching(tempo=0.1)(batch)["attention_mask"].sum(dim=1)
+    tensor([100, 105])
     """
 
-    tempo: float = 0.1
-    band_warp: float = 0.1
-    num_mel_bins: int = 128
-    mel_start: int = 0
+    tempo: float = 0.1  # largest change of a clip's length, as a part of it, in [0, 1)
+    band_warp: float = 0.1  # largest change of α from 1, in [0, 1)
+    num_mel_bins: int = 128  # bands of the stream "mel"; 0 for features without it, which are only stretched in time
+    mel_start: int = 0  # where log-mel, Δ and ΔΔ begin in a frame
 
     def __post_init__(self) -> None:
         for name in ("tempo", "band_warp"):
@@ -46,15 +30,7 @@ class Stretching:
                 raise ValueError(f"{name} must lie in [0, 1), not be {getattr(self, name)}.")
 
     def __call__(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Change a batch.
-
-        Args:
-            batch: `input_features`, (batch, frames, features); `attention_mask`, (batch, frames), 1 for real frames
-                and then 0; anything else is passed on.
-
-        Returns:
-            A new batch of the same clips, with other numbers of frames; zero where padded.
-        """
+        """Change a batch."""
         features = batch["input_features"]
         lengths = batch["attention_mask"].sum(dim=1).long()  # (batch,)
         # On the CPU whatever the model's device is, so that every device changes alike.
@@ -77,11 +53,7 @@ class Stretching:
         return (groups * slower[:, None, :, None]).flatten(-2)
 
     def _band_weights(self, warps: torch.Tensor) -> torch.Tensor:
-        """Return what part of band b each band of the moved spectrum takes, (batch, b, bands), for each α, (batch,).
-
-        At most two parts of a column are not 0, but on a CPU one product with all of them is faster than looking up
-        the two neighbors of every value.
-        """
+        """Return what part of band b each band of the moved spectrum takes, (batch, b, bands), for each α, (batch,)."""
         places = torch.arange(self.num_mel_bins, device=warps.device) * warps[:, None]  # (batch, bands)
         before = places.floor().long().clamp(max=self.num_mel_bins - 1)
         after = (before + 1).clamp(max=self.num_mel_bins - 1)
@@ -96,17 +68,8 @@ def stretch_frames(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Stretch sequences of frames to other lengths, linear between neighbors; both ends stay ends.
 
-    Args:
-        features: (batch, frames, features).
-        lengths: Real frames of each clip, (batch,), at least 1.
-        stretched: Frames that it shall have, (batch,), at least 1.
-
-    Returns:
-        Features, (batch, new frames, features), zero where padded, and their mask, (batch, new frames), int64.
-
-    Example:
-        >>> stretch_frames(torch.tensor([[[0.0], [2.0]]]), torch.tensor([2]), torch.tensor([3]))[0].flatten()
-        tensor([0., 1., 2.])
+    >>> stretch_frames(torch.tensor([[[0.0], [2.0]]]), torch.tensor([2]), torch.tensor([3]))[0].flatten()
+    tensor([0., 1., 2.])
     """
     lengths, stretched = lengths[:, None], stretched[:, None]  # (batch, 1)
     places = torch.arange(int(stretched.max()), device=features.device)  # (frames,)

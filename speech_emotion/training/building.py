@@ -16,18 +16,7 @@ DEEPSPEECH = "deepspeech"  # the stream whose network comes with the library
 
 
 def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
-    """Make the feature extractor, or load that of the model to fine-tune.
-
-    Args:
-        args: The arguments.
-
-    Returns:
-        The extractor.
-
-    Raises:
-        ValueError: If streams, encoder and settings do not fit each other.
-        OSError: If there is no such model or encoder.
-    """
+    """Make the feature extractor, or load that of the model to fine-tune."""
     if args.model_name_or_path is None:
         return SERFeatureExtractor(
             streams=tuple(args.streams),
@@ -61,20 +50,7 @@ def _encoders(args: ModelArguments) -> dict[str, dict[str, object]]:
 def make_model(
     args: ModelArguments, labels: list[str], train: ClipSplit, extractor: SERFeatureExtractor
 ) -> SERForAudioClassification:
-    """Make a model with the statistics of the training clips, or load one to fine-tune, with its own.
-
-    Args:
-        args: The arguments.
-        labels: Emotions in the order of the classes.
-        train: Training clips: statistics and class weights come from them.
-        extractor: Makes the features; the model takes their sizes from it.
-
-    Returns:
-        The model, in training mode.
-
-    Raises:
-        ValueError: If the arguments do not fit each other or the features, or no model is there to fine-tune.
-    """
+    """Make a model with the statistics of the training clips, or load one to fine-tune, with its own."""
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
     weights = balanced_weights(train.labels, len(labels)) if args.class_weights == "balanced" else None
     if args.model_name_or_path is not None:

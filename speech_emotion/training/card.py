@@ -20,38 +20,17 @@ ENCODER = "A two-layer convolutional encoder with multi-head self-attention"
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What one split held and how the model did on it.
+    """What one split held and how the model did on it."""
 
-    Args:
-        clips: Number of clips.
-        speakers: Names of its speakers.
-        metrics: `wa`, `ua`, `macro_f1`, `weighted_f1`, each in [0, 1].
-        confusion: Clips by true and predicted class, (classes, classes).
-    """
-
-    clips: int
-    speakers: list[str]
-    metrics: dict[str, float] = field(default_factory=dict)
-    confusion: list[list[int]] = field(default_factory=list)
+    clips: int  # number of clips
+    speakers: list[str]  # names of its speakers
+    metrics: dict[str, float] = field(default_factory=dict)  # `wa`, `ua`, `macro_f1`, `weighted_f1`, each in [0, 1]
+    confusion: list[list[int]] = field(default_factory=list)  # clips by true and predicted class, (classes, classes)
 
 
 @dataclass(frozen=True)
 class RunReport(TrainingReport):
-    """Everything that a card says of a training; written to `results.json` as it is.
-
-    Args:
-        labels: Emotions in the order of the classes.
-        streams: Feature streams, in words.
-        train: What was learned from.
-        validation: What chose the epoch.
-        test: What the figures are about.
-        architecture: The network, in words.
-        heard_before: For a model that was fine-tuned, whom it had heard before, by title of their corpus, as `train`
-            and `validation`; `None` where that is not known.
-        stages: Of a training that was resumed with other settings, as `stages_so_far` returns them; else empty.
-
-    What else there is, is of `TrainingReport`.
-    """
+    """Everything that a card says of a training; written to `results.json` as it is."""
 
     labels: list[str]
     streams: list[str]
@@ -70,14 +49,7 @@ class RunReport(TrainingReport):
 
 
 def template_path() -> Path:
-    """Find the card's template: beside this file in an installed library, at the top of the project in a checkout.
-
-    Returns:
-        The path.
-
-    Raises:
-        FileNotFoundError: If it is in neither place.
-    """
+    """Find the card's template: beside this file in an installed library, at the top of the project in a checkout."""
     for folder in (Path(__file__).parent, Path(__file__).parents[2]):
         if (folder / TEMPLATE).is_file():
             return folder / TEMPLATE
@@ -87,15 +59,8 @@ def template_path() -> Path:
 def kept_epoch(arguments: Mapping[str, object]) -> str:
     """Say in words whose figures chose the epoch that was kept.
 
-    Args:
-        arguments: What the training was asked for, as of `RunReport.arguments`.
-
-    Returns:
-        A sentence.
-
-    Example:
-        >>> kept_epoch({"load_best_model_at_end": True})
-        'The validation speakers chose the epoch; the test speakers chose nothing.'
+    >>> kept_epoch({"load_best_model_at_end": True})
+    'The validation speakers chose the epoch; the test speakers chose nothing.'
     """
     if arguments.get("load_best_model_at_end", True):  # the default, where a report says nothing of it
         return "The validation speakers chose the epoch; the test speakers chose nothing."
@@ -105,16 +70,7 @@ def kept_epoch(arguments: Mapping[str, object]) -> str:
 
 
 def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> ModelCard:
-    """Fill the card.
-
-    Args:
-        report: What was trained and measured.
-        repo_id: The repository, or the folder, that the example loads.
-        revision: The commit that the example pins; `None` for a folder, which has none.
-
-    Returns:
-        The card, with the figures in its `model-index` too.
-    """
+    """Fill the card."""
     results = [
         EvalResult(
             task_type=TASK,

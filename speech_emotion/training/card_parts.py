@@ -59,21 +59,7 @@ def fill_card(
     results: list[EvalResult],
     **texts: Any,
 ) -> ModelCard:
-    """Fill a card's template.
-
-    Args:
-        template: The template, with a place for `card_data`.
-        report: What was trained.
-        repo_id: The repository, or the folder, that the example loads.
-        revision: The commit that the example pins; `None` for a folder, which has none.
-        task: What `pipeline` calls the model's task.
-        tag: What the Hub lists the model under, beside its task and this library.
-        results: Figures, for the card's `model-index`.
-        texts: What the template asks for beyond what is known of any training.
-
-    Returns:
-        The card.
-    """
+    """Fill a card's template."""
     name = repo_id.split("/")[-1]
     base = report.arguments.get("model_name_or_path")  # whose corpora may bind these weights, too
     data = ModelCardData(

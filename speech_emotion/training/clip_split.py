@@ -11,24 +11,10 @@ from torch.utils.data import Dataset
 class ClipSplit(Dataset):
     """Clips of one split; the features stay in the cache on disk, shared by all folds.
 
-    Args:
-        features: Cached features of the whole corpus, with `input_features` and `num_frames`, as numpy arrays.
-        positions: Row of each clip in `features`, (clips,).
-        ids: Id of each clip.
-        speakers: Speaker of each clip.
-        labels: What is to be learned of each clip: its class, or the indices of its transcript's letters.
-
-    Attributes:
-        num_frames: Frames of each clip, (clips,).
-
-    Raises:
-        ValueError: If the lengths differ.
-
-    Example:
-        >>> cache = datasets.Dataset.from_dict({"input_features": [[1.0, 2.0], [3.0]], "num_frames": [2, 1]})
-        >>> clips = ClipSplit(cache.with_format("numpy"), [1], ["a"], ["m1"], [0])
-        >>> clips[0]["input_features"].tolist(), clips[0]["labels"]
-        ([3.0], 0)
+    >>> cache = datasets.Dataset.from_dict({"input_features": [[1.0, 2.0], [3.0]], "num_frames": [2, 1]})
+    >>> clips = ClipSplit(cache.with_format("numpy"), [1], ["a"], ["m1"], [0])
+    >>> clips[0]["input_features"].tolist(), clips[0]["labels"]
+    ([3.0], 0)
     """
 
     def __init__(

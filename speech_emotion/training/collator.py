@@ -11,29 +11,16 @@ import torch
 class FeatureCollator:
     """Pads cached features to the longest clip of the batch.
 
-    Args:
-        feature_size: Features per frame.
-
-    Example:
-        >>> clips = [{"input_features": np.ones(size, "float32"), "labels": label} for size, label in ((6, 1), (4, 0))]
-        >>> batch = FeatureCollator(feature_size=2)(clips)
-        >>> batch["input_features"].shape, batch["attention_mask"].tolist()
-        (torch.Size([2, 3, 2]), [[1, 1, 1], [1, 1, 0]])
+    >>> clips = [{"input_features": np.ones(size, "float32"), "labels": label} for size, label in ((6, 1), (4, 0))]
+    >>> batch = FeatureCollator(feature_size=2)(clips)
+    >>> batch["input_features"].shape, batch["attention_mask"].tolist()
+    (torch.Size([2, 3, 2]), [[1, 1, 1], [1, 1, 0]])
     """
 
-    feature_size: int
+    feature_size: int  # features per frame
 
     def __call__(self, clips: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
-        """Join clips.
-
-        Args:
-            clips: Each with `input_features`, its frames one after another, (frames × feature_size,), and `labels`,
-                the index of its class.
-
-        Returns:
-            `input_features`, (batch, frames, feature_size), 0 where padded; `attention_mask`, (batch, frames), 1 for
-            real frames; `labels`, (batch,).
-        """
+        """Join clips."""
         labels = torch.tensor([int(clip["labels"]) for clip in clips])
         return {**pad_features(clips, self.feature_size), "labels": labels}
 
@@ -41,17 +28,8 @@ class FeatureCollator:
 def pad_features(clips: Sequence[Mapping[str, object]], feature_size: int) -> dict[str, torch.Tensor]:
     """Join the features of clips.
 
-    Args:
-        clips: Each with `input_features`, its frames one after another, (frames × feature_size,).
-        feature_size: Features per frame.
-
-    Returns:
-        `input_features`, (batch, frames, feature_size), 0 where padded, and `attention_mask`, (batch, frames), 1 for
-        real frames.
-
-    Example:
-        >>> pad_features([{"input_features": np.ones(4, "float32")}], feature_size=2)["attention_mask"]
-        tensor([[1, 1]])
+    >>> pad_features([{"input_features": np.ones(4, "float32")}], feature_size=2)["attention_mask"]
+    tensor([[1, 1]])
     """
     features = [
         torch.from_numpy(np.array(clip["input_features"])).view(-1, feature_size)  # (frames, features)

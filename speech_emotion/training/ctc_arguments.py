@@ -13,18 +13,7 @@ from .entry import parse_words
 
 @dataclass
 class CTCDataArguments:
-    """Which clips, and who trains, validates and is tested.
-
-    Args:
-        corpus: Name of a corpus with transcripts.
-        data_dir: Folder of the corpus; `None` for its default place.
-        config: Configuration of the corpus; `None` for its default one.
-        cache_dir: Folder of the built corpus and of its features; `None` for the cache of `datasets`.
-        validation_speakers: Speakers of the official training half who choose the epoch instead of training.
-        folds_file: A fold as JSONL (id, speaker, label, split), instead of the official halves.
-        evaluate_test: Whether to read the test clips, at the very end. Nothing else ever reads them.
-        skip_bad: Whether to report clips that cannot be used and go on without them.
-    """
+    """Which clips, and who trains, validates and is tested."""
 
     corpus: str = field(default="speechocean762", metadata={"help": f"corpus: {', '.join(list_corpora())}"})
     data_dir: str | None = field(default=None, metadata={"help": "folder of the corpus (default: its usual place)"})
@@ -38,18 +27,7 @@ class CTCDataArguments:
 
 @dataclass
 class CTCModelArguments:
-    """Size of the model, and what its training must do without.
-
-    Args:
-        hidden_size: Units of every layer but the last.
-        dropout: Probability of dropping a unit after layers 1, 2, 3 and 5.
-        tempo: Largest random change of a training clip's length, as a part of it; 0 for none.
-        gain: Largest random change of its level, in dB; 0 for none.
-        time_masks: SpecAugment: stretches of frames to mask in each clip; 0 for none.
-        time_mask_frames: The most frames of one stretch, 50 a second.
-        feature_masks: SpecAugment: runs of coefficients to mask in each clip; 0 for none.
-        feature_mask_size: The most coefficients of one run, of 26.
-    """
+    """Size of the model, and what its training must do without."""
 
     hidden_size: int = field(default=512, metadata={"help": "units of every layer but the last"})
     dropout: float = field(default=0.1, metadata={"help": "dropout after layers 1, 2, 3 and 5"})
@@ -63,14 +41,7 @@ class CTCModelArguments:
 
 @dataclass
 class CTCTrainingArguments(SERTrainingArguments):
-    """`transformers.TrainingArguments` with the defaults of a DeepSpeech training.
-
-    An epoch is evaluated on the validation speakers and saved; the best by CER is kept.
-
-    Args:
-        early_stopping_patience: Evaluations without a better CER after which training stops; 0 never stops early.
-        half: Whether to save float16 weights; all figures are then those of the rounded weights.
-    """
+    """`transformers.TrainingArguments` with the defaults of a DeepSpeech training."""
 
     output_dir: str | None = field(default="outputs/deepspeech", metadata={"help": "folder of the run"})
     num_train_epochs: float = field(default=100.0, metadata={"help": "epochs at most"})
@@ -87,19 +58,9 @@ def parse_ctc_arguments(
 ) -> tuple[CTCDataArguments, CTCModelArguments, CTCTrainingArguments]:
     """Parse the command line of a DeepSpeech training.
 
-    Args:
-        argv: The words after the program's name; `None` for those of this process.
-
-    Returns:
-        The three groups of arguments.
-
-    Raises:
-        SystemExit: If a word is unknown or a value is missing, after a message on the standard error.
-
-    Example:
-        >>> data, model, training = parse_ctc_arguments(["--hidden_size", "256", "--use_cpu", "true"])
-        >>> data.corpus, model.hidden_size, training.metric_for_best_model
-        ('speechocean762', 256, 'cer')
+    >>> data, model, training = parse_ctc_arguments(["--hidden_size", "256", "--use_cpu", "true"])
+    >>> data.corpus, model.hidden_size, training.metric_for_best_model
+    ('speechocean762', 256, 'cer')
     """
     parser = HfArgumentParser((CTCDataArguments, CTCModelArguments, CTCTrainingArguments), prog="train_deepspeech.py")
     return parse_words(parser, None if argv is None else list(argv))

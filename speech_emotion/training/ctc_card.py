@@ -19,79 +19,41 @@ CURVE_ROWS = 11  # of the card's learning curve; results.json has all
 
 @dataclass(frozen=True)
 class GroupErrors:
-    """Errors of the speakers of one age group.
+    """Errors of the speakers of one age group."""
 
-    Args:
-        speakers: Number of speakers.
-        clips: Number of clips.
-        characters: Letters of the transcripts.
-        words: Words of the transcripts.
-        cer: Character error rate.
-        wer: Word error rate.
-    """
-
-    speakers: int
-    clips: int
-    characters: int
-    words: int
-    cer: float
-    wer: float
+    speakers: int  # number of speakers
+    clips: int  # number of clips
+    characters: int  # letters of the transcripts
+    words: int  # words of the transcripts
+    cer: float  # character error rate
+    wer: float  # word error rate
 
 
 @dataclass(frozen=True)
 class Example:
-    """What was said and what was recognized.
+    """What was said and what was recognized."""
 
-    Args:
-        id: Of the clip.
-        group: Age group of the speaker.
-        reference: Transcript.
-        hypothesis: Greedy decode.
-    """
-
-    id: str
-    group: str
-    reference: str
-    hypothesis: str
+    id: str  # of the clip
+    group: str  # age group of the speaker
+    reference: str  # transcript
+    hypothesis: str  # greedy decode
 
 
 @dataclass(frozen=True)
 class SpokenSplit:
-    """What one split held and how the model did on it.
+    """What one split held and how the model did on it."""
 
-    Args:
-        clips: Number of clips.
-        hours: Their length.
-        speakers: Speakers, by age group.
-        loss: CTC loss in nats per letter, each clip counted once; `None` where nothing was measured.
-        errors: By age group, and "all"; empty where nothing was measured.
-        examples: Some clips.
-    """
-
-    clips: int
-    hours: float
-    speakers: dict[str, list[str]]
-    loss: float | None = None
+    clips: int  # number of clips
+    hours: float  # their length
+    speakers: dict[str, list[str]]  # Speakers, by age group
+    loss: float | None = None  # CTC loss in nats per letter, each clip counted once; `None` where nothing was measured
     errors: dict[str, GroupErrors] = field(default_factory=dict)
-    examples: list[Example] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)  # some clips
 
 
 @dataclass(frozen=True)
 class RecognitionReport(TrainingReport):
-    """Everything that a card says of a training; written to `results.json` as it is.
-
-    Args:
-        hidden_size: Units of the model's layers.
-        half: Whether the stored weights are float16, and the figures theirs.
-        best_epoch: Epoch whose model was kept; `None` if there was no choice.
-        train: What was learned from.
-        validation: What chose the epoch.
-        test: What nothing was chosen by; `None` if it was not read.
-        curve: For each evaluation the epoch and what was measured.
-        stages: Where the training was resumed with other settings, as `stages_so_far` returns them.
-
-    What else there is, is of `TrainingReport`.
-    """
+    """Everything that a card says of a training; written to `results.json` as it is."""
 
     hidden_size: int
     half: bool
@@ -109,16 +71,7 @@ class RecognitionReport(TrainingReport):
 
 
 def recognizer_card(report: RecognitionReport, repo_id: str, revision: str | None = None) -> ModelCard:
-    """Fill the card.
-
-    Args:
-        report: What was trained and measured.
-        repo_id: The repository, or the folder, that the example loads.
-        revision: The commit that the example pins; `None` for a folder, which has none.
-
-    Returns:
-        The card, with the figures in its `model-index` too.
-    """
+    """Fill the card."""
     results = [
         EvalResult(
             task_type=TASK,

@@ -15,29 +15,16 @@ IGNORED = -100
 class CTCCollator:
     """Pads cached features to the longest clip of the batch, and transcripts to the longest transcript.
 
-    Args:
-        feature_size: Features per frame.
-
-    Example:
-        >>> clips = [{"input_features": np.ones(n, "float32"), "labels": [1] * n} for n in (4, 2)]
-        >>> CTCCollator(feature_size=1)(clips)["labels"]
-        tensor([[   1,    1,    1,    1],
-                [   1,    1, -100, -100]])
+    >>> clips = [{"input_features": np.ones(n, "float32"), "labels": [1] * n} for n in (4, 2)]
+    >>> CTCCollator(feature_size=1)(clips)["labels"]
+    tensor([[   1,    1,    1,    1],
+            [   1,    1, -100, -100]])
     """
 
-    feature_size: int
+    feature_size: int  # features per frame
 
     def __call__(self, clips: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
-        """Join clips.
-
-        Args:
-            clips: Each with `input_features`, its frames one after another, (frames × feature_size,), and `labels`,
-                the indices of its transcript's letters.
-
-        Returns:
-            `input_features`, (batch, frames, feature_size), 0 where padded; `attention_mask`, (batch, frames), 1 for
-            real frames; `labels`, (batch, longest), -100 where padded.
-        """
+        """Join clips."""
         labels = torch.nn.utils.rnn.pad_sequence(
             [torch.from_numpy(np.asarray(clip["labels"], dtype=np.int64)) for clip in clips],
             batch_first=True,

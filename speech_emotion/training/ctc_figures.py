@@ -15,15 +15,7 @@ EXAMPLE_PLACES = (0.2, 0.5, 0.8)
 
 
 def describe_split(clips: TranscribedSplit, seconds_per_frame: float) -> dict[str, Any]:
-    """Say who a split holds.
-
-    Args:
-        clips: The split.
-        seconds_per_frame: Step between frames.
-
-    Returns:
-        The arguments of `SpokenSplit` that no model is needed for.
-    """
+    """Say who a split holds."""
     speakers: dict[str, set[str]] = defaultdict(set)
     for speaker, group in zip(clips.speakers, clips.groups, strict=True):
         speakers[group].add(speaker)
@@ -37,17 +29,7 @@ def describe_split(clips: TranscribedSplit, seconds_per_frame: float) -> dict[st
 def measure_split(
     clips: TranscribedSplit, hypotheses: list[str], losses: np.ndarray, seconds_per_frame: float
 ) -> SpokenSplit:
-    """Measure a split, by age group.
-
-    Args:
-        clips: The split.
-        hypotheses: Text recognized of each clip.
-        losses: CTC loss of each clip, (clips,).
-        seconds_per_frame: Step between frames.
-
-    Returns:
-        Figures and examples.
-    """
+    """Measure a split, by age group."""
     members: dict[str, list[int]] = {group: [] for group in sorted(set(clips.groups))}
     for index, group in enumerate(clips.groups):
         members[group].append(index)
@@ -66,16 +48,7 @@ def measure_split(
 
 
 def transcript_rows(name: str, clips: TranscribedSplit, hypotheses: list[str]) -> list[dict[str, str]]:
-    """List what was said and what was recognized, clip by clip.
-
-    Args:
-        name: Of the split.
-        clips: The split.
-        hypotheses: Text recognized of each clip.
-
-    Returns:
-        For each clip its id, split, speaker, age group, reference and hypothesis.
-    """
+    """List what was said and what was recognized, clip by clip."""
     columns = (clips.ids, clips.speakers, clips.groups, clips.transcripts, hypotheses)
     keys = ("id", "speaker", "group", "reference", "hypothesis")
     return [dict(zip(keys, values, strict=True)) | {"split": name} for values in zip(*columns, strict=True)]

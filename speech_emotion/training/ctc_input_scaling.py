@@ -12,25 +12,11 @@ from feature_extraction import DeepSpeechForCTC
 class ScaledLinear(nn.Linear):
     """A linear layer that learns on normalized inputs and is stored as a plain one that takes raw inputs.
 
-    Its parameters are V and c, and it computes V (x - mean) / std + c = W x + b with W = V / std and b = c - W mean.
-    Every state dictionary holds W and b: a checkpoint loads into a plain `nn.Linear` as it is, and into this layer to
-    within the rounding of W and b. A training that is to go on with the very same V and c stores them beside
-    (`exact_state`).
-
-    Args:
-        mean: Mean of each input, (in_features,).
-        std: Deviation of each input, (in_features,), positive.
-        out_features: Number of outputs.
-
-    Raises:
-        ValueError: If a deviation is not positive and finite.
-
-    Example:
-        >>> layer, plain = ScaledLinear(torch.tensor([9.0, 0.0]), torch.tensor([3.0, 0.5]), 4), nn.Linear(2, 4)
-        >>> _ = plain.load_state_dict(layer.state_dict())
-        >>> x = torch.randn(5, 2)
-        >>> torch.allclose(plain(x), layer(x), atol=1e-5)
-        True
+    >>> layer, plain = ScaledLinear(torch.tensor([9.0, 0.0]), torch.tensor([3.0, 0.5]), 4), nn.Linear(2, 4)
+    >>> _ = plain.load_state_dict(layer.state_dict())
+    >>> x = torch.randn(5, 2)
+    >>> torch.allclose(plain(x), layer(x), atol=1e-5)
+    True
     """
 
     def __init__(self, mean: torch.Tensor, std: torch.Tensor, out_features: int) -> None:
@@ -46,14 +32,7 @@ class ScaledLinear(nn.Linear):
         return weight, self.bias - weight @ self.mean
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply the layer to raw inputs.
-
-        Args:
-            x: (…, in_features).
-
-        Returns:
-            (…, out_features).
-        """
+        """Apply the layer to raw inputs."""
         # The weights are scaled, not the inputs: they are fewer, and it is then the plain layer's arithmetic.
         return F.linear(x, *self.folded())
 
@@ -63,11 +42,7 @@ class ScaledLinear(nn.Linear):
 
     @torch.no_grad()
     def load_exact_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Set V and c.
-
-        Args:
-            state: What `exact_state` returned.
-        """
+        """Set V and c."""
         for name, parameter in self.named_parameters():
             parameter.copy_(state[name])
 
@@ -96,18 +71,7 @@ def scaled_input_layer(model: DeepSpeechForCTC) -> ScaledLinear | None:
 
 
 def scale_inputs(model: DeepSpeechForCTC, mean: torch.Tensor, std: torch.Tensor) -> None:
-    """Let a new model learn as on normalized features; DeepSpeech itself takes raw ones.
-
-    The raw coefficients' deviations lie between 0.3 and 20, and the mean log energy at four of its own deviations: a
-    usual initialization would drive the first layer into its clipping, and no learning rate would suit all of its
-    weights. The architecture stays exact: what is stored is a plain first layer that takes raw coefficients. Frames
-    beyond a clip's ends are zeros in raw coefficients, and the same in the scaled layer's eyes.
-
-    Args:
-        model: A new model; its first layer is replaced by a `ScaledLinear` of the same initial weights.
-        mean: Mean of each coefficient over the training frames, (input_size,).
-        std: Its deviation, (input_size,).
-    """
+    """Let a new model learn as on normalized features; DeepSpeech itself takes raw ones."""
     network = model.deepspeech
     places = 2 * model.config.context_size + 1
     layer = ScaledLinear(mean.repeat(places), std.repeat(places), network.layer_1.out_features)
@@ -116,11 +80,7 @@ def scale_inputs(model: DeepSpeechForCTC, mean: torch.Tensor, std: torch.Tensor)
 
 
 def unscale_inputs(model: DeepSpeechForCTC) -> None:
-    """Give the model a plain first layer again, which computes the same.
-
-    Args:
-        model: A model that `scale_inputs` changed; any other is left as it is.
-    """
+    """Give the model a plain first layer again, which computes the same."""
     scaled = scaled_input_layer(model)
     if scaled is None:
         return

@@ -11,26 +11,12 @@ from .entry import run_entry
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train as the command line says, and print what came out.
-
-    Args:
-        argv: The words after the program's name; `None` for those of this process.
-
-    Returns:
-        The exit code: 0; 143 after SIGTERM; 1 after an error, whose message is on the standard error.
-    """
+    """Train as the command line says, and print what came out."""
     return run_entry(parse_ctc_arguments, run_ctc_training, summary, argv)
 
 
 def summary(report: RecognitionReport) -> str:
-    """Write the figures of a training as tables.
-
-    Args:
-        report: What was measured.
-
-    Returns:
-        CER and WER by age group, and examples.
-    """
+    """Write the figures of a training as tables."""
     rows = [
         [split, group, errors.speakers, errors.clips, f"{100 * errors.cer:.1f}%", f"{100 * errors.wer:.1f}%"]
         for split, part in report.measured()

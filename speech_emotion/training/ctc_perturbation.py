@@ -12,32 +12,20 @@ from .augmentation_stretching import stretch_frames
 class Perturbation:
     """Changes each training clip's tempo and loudness by chance, in its coefficients, so that they can stay cached.
 
-    Loudness is exact: a factor g on the waveform adds 2 ln g to the first coefficient, the log energy, and nothing
-    else. Tempo is near enough: the sequence of frames is stretched, linear between neighbors, while the spectrum of
-    each frame stays. Both are drawn from torch's global generator, which the trainer seeds before every step.
-
-    Args:
-        tempo: Largest change of a clip's length, as a part of it, in [0, 1).
-        gain: Largest change of its level, in dB.
-
-    Raises:
-        ValueError: If one is out of its range.
-
     Source: Ko et al., "Audio augmentation for speech recognition", Interspeech 2015.
 
-    Example:
-        >>> _ = torch.manual_seed(0)
-        >>> batch = {
-        ...     "input_features": torch.randn(2, 100, 26),
-        ...     "attention_mask": torch.ones(2, 100),
-        ...     "labels": torch.tensor([[1], [2]]),
-        ... }
-        >>> Perturbation(tempo=0.1)(batch)["attention_mask"].sum(dim=1)
-        tensor([ 97, 110])
+    >>> _ = torch.manual_seed(0)
+    >>> batch = {
+    ...     "input_features": torch.randn(2, 100, 26),
+    ...     "attention_mask": torch.ones(2, 100),
+    ...     "labels": torch.tensor([[1], [2]]),
+    ... }
+    >>> Perturbation(tempo=0.1)(batch)["attention_mask"].sum(dim=1)
+    tensor([ 97, 110])
     """
 
-    tempo: float = 0.1
-    gain: float = 6.0
+    tempo: float = 0.1  # largest change of a clip's length, as a part of it, in [0, 1)
+    gain: float = 6.0  # largest change of its level, in dB
 
     def __post_init__(self) -> None:
         if not 0 <= self.tempo < 1:
@@ -46,16 +34,7 @@ class Perturbation:
             raise ValueError(f"gain must be 0 dB or more and finite, not {self.gain}.")
 
     def __call__(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Change a batch.
-
-        Args:
-            batch: `input_features`, (batch, frames, features), the first of them the log energy; `attention_mask`,
-                (batch, frames), 1 for real frames and then 0; `labels`, (batch, longest), negative where padded.
-
-        Returns:
-            A new batch of the same clips, with other numbers of frames; zero where padded. A clip that would become
-            too short for its transcript keeps its length.
-        """
+        """Change a batch."""
         features, labels = batch["input_features"], batch["labels"]
         lengths = batch["attention_mask"].sum(dim=1).long()  # (batch,)
         # On the CPU whatever the model's device is, so that every device changes alike.

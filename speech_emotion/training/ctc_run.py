@@ -38,48 +38,20 @@ from .stages import STAGES_FILE, stages_so_far
 
 @dataclass(frozen=True)
 class CTCResult:
-    """What a training gave.
+    """What a training gave."""
 
-    Args:
-        output_dir: Where model, card, fold, figures and transcripts lie.
-        stopped: Whether SIGTERM stopped it; then there are a checkpoint and no figures.
-        report: What was measured; `None` when stopped.
-    """
-
-    output_dir: Path
-    stopped: bool = False
-    report: RecognitionReport | None = field(default=None, repr=False)
+    output_dir: Path  # where model, card, fold, figures and transcripts lie
+    stopped: bool = False  # whether SIGTERM stopped it; then there are a checkpoint and no figures
+    report: RecognitionReport | None = field(default=None, repr=False)  # what was measured; `None` when stopped
 
 
 def run_ctc_training(data: CTCDataArguments, model: CTCModelArguments, training: CTCTrainingArguments) -> CTCResult:
     """Train a small DeepSpeech, choose its epoch on the validation speakers, and report.
 
-    The output folder then holds the model with its code, feature extractor and tokenizer (`from_pretrained` and
-    `pipeline` load it), `README.md` (the card), `results.json`, `fold.jsonl` (who was in which split),
-    `transcripts.jsonl` (what was recognized of each clip measured) and the last checkpoints.
-
-    The test clips are read only if `evaluate_test` says so, after everything has been chosen.
-
-    Args:
-        data: Which clips, and who trains, validates and is tested.
-        model: Sizes, dropout and masks.
-        training: Everything else.
-
-    Returns:
-        The result; on processes other than the first too.
-
-    Raises:
-        ValueError: If clips, transcripts, speakers or settings do not fit, naming what and why.
-        FileNotFoundError: If the corpus, a clip or a checkpoint is missing.
-        FileExistsError: If the output folder holds another run's checkpoints.
-        RuntimeError: If the launch would not do what was asked for.
-        FloatingPointError: If the loss is not finite.
-
-    Example:
-        >>> from speech_emotion.training.ctc_arguments import parse_ctc_arguments
-        >>> result = run_ctc_training(*parse_ctc_arguments(["--hidden_size", "256"]))  # doctest: +SKIP
-        >>> sorted(result.report.validation.errors)  # doctest: +SKIP
-        ['adults', 'all', 'children']
+    >>> from speech_emotion.training.ctc_arguments import parse_ctc_arguments
+    >>> result = run_ctc_training(*parse_ctc_arguments(["--hidden_size", "256"]))  # doctest: +SKIP
+    >>> sorted(result.report.validation.errors)  # doctest: +SKIP
+    ['adults', 'all', 'children']
     """
     check_launch(training)
     if not training.should_log:
@@ -148,18 +120,7 @@ def _run(data: CTCDataArguments, model_args: CTCModelArguments, training: CTCTra
 
 
 class ClipReader:
-    """Reads a corpus split by split; what nobody asks for is never decoded.
-
-    Args:
-        data: Which corpus, and who is in which split.
-        training: The training arguments: one process builds what is cached, the others then find it.
-
-    Attributes:
-        extractor: DeepSpeech 0.4's own front end.
-        tokenizer: DeepSpeech's own English alphabet.
-        rows: The corpus.
-        fold: Who is in which split.
-    """
+    """Reads a corpus split by split; what nobody asks for is never decoded."""
 
     def __init__(self, data: CTCDataArguments, training: CTCTrainingArguments) -> None:
         self.data, self.training = data, training
@@ -176,17 +137,7 @@ class ClipReader:
         self._recordings: dict[str, list[tuple[str, str | None]]] = {}
 
     def read(self, name: str) -> TranscribedSplit:
-        """Read a split, in order of length.
-
-        Args:
-            name: "train", "validation" or "test".
-
-        Returns:
-            Its clips.
-
-        Raises:
-            ValueError: If a clip or transcript cannot be used, or a recording is in a split read before.
-        """
+        """Read a split, in order of length."""
         ids = set(self.fold.splits[name])
         part = self.rows.select([index for index, clip in enumerate(self.rows["id"]) if clip in ids])
         with self.training.main_process_first(local=False, desc=f"features of the {name} split"):
@@ -214,16 +165,7 @@ class ClipReader:
 def make_recognizer(
     args: CTCModelArguments, tokenizer: PreTrainedTokenizerBase, train: TranscribedSplit
 ) -> tuple[DeepSpeechForCTC, list[Augmentation]]:
-    """Make a new model, and what is done to the batches it learns from.
-
-    Args:
-        args: The arguments.
-        tokenizer: The tokenizer of its labels.
-        train: Training clips; the features' statistics come from them.
-
-    Returns:
-        The model, in training mode, with its inputs scaled (`scale_inputs`), and the augmentations.
-    """
+    """Make a new model, and what is done to the batches it learns from."""
     config = DeepSpeechConfig(hidden_size=args.hidden_size, dropout=args.dropout, vocab_size=len(tokenizer))
     network = DeepSpeechForCTC(config)
     mean, std = feature_statistics((train[index]["input_features"] for index in range(len(train))), config.input_size)
@@ -235,14 +177,7 @@ def make_recognizer(
 
 @torch.no_grad()
 def round_to_half(network: DeepSpeechForCTC) -> None:
-    """Round every weight to the nearest float16, kept as float32, so that figures are those of what is saved.
-
-    Args:
-        network: The model.
-
-    Raises:
-        ValueError: If a weight is too large for float16.
-    """
+    """Round every weight to the nearest float16, kept as float32, so that figures are those of what is saved."""
     for name, parameter in network.named_parameters():
         rounded = parameter.half()
         if not bool(rounded.isfinite().all()):
@@ -257,18 +192,7 @@ def save_recognizer(
     folder: str | Path,
     half: bool = False,
 ) -> None:
-    """Save what `pipeline` needs.
-
-    Float16 weights are stored as such, but the configuration says float32: so they are computed with in float32, and
-    give the figures that were measured, unless whoever loads them asks for another dtype.
-
-    Args:
-        network: The model.
-        extractor: Its feature extractor.
-        tokenizer: Its tokenizer.
-        folder: Where to.
-        half: Whether to store the weights as float16.
-    """
+    """Save what `pipeline` needs."""
     weights = network.state_dict()
     network.save_pretrained(
         folder, state_dict={name: value.half() for name, value in weights.items()} if half else weights

@@ -22,15 +22,8 @@ NO_LABEL = "none"
 def age_group(age: int | None) -> str:
     """Name the group that a speaker's figures belong to.
 
-    Args:
-        age: In years; `None` where it is not known.
-
-    Returns:
-        "children" below 16, "adults", or "all ages" where it is not known.
-
-    Example:
-        >>> age_group(6), age_group(16), age_group(None)
-        ('children', 'adults', 'all ages')
+    >>> age_group(6), age_group(16), age_group(None)
+    ('children', 'adults', 'all ages')
     """
     if age is None:
         return ANY_AGE
@@ -38,14 +31,7 @@ def age_group(age: int | None) -> str:
 
 
 def speaker_rows(rows: datasets.Dataset) -> list[dict[str, Any]]:
-    """Read what is known of each clip's speaker.
-
-    Args:
-        rows: Clips with `id` and `speaker`, and `sex`, `age`, `session`, `split` and `label` where known.
-
-    Returns:
-        For each clip a dictionary with all of these, `None` where unknown; a missing label is "none".
-    """
+    """Read what is known of each clip's speaker."""
     known = rows.select_columns([name for name in COLUMNS if name in rows.column_names])
     return [dict.fromkeys(COLUMNS) | row | {"label": row.get("label") or NO_LABEL} for row in known]
 
@@ -53,22 +39,9 @@ def speaker_rows(rows: datasets.Dataset) -> list[dict[str, Any]]:
 def choose_speakers(rows: Sequence[Mapping[str, Any]], number: int) -> list[str]:
     """Choose speakers who stand for all: of each age group its share, of each sex its share of that, of all ages.
 
-    Nothing is drawn, so every run chooses the same. Shares are rounded by largest remainders.
-
-    Args:
-        rows: Clips with `speaker`, `sex` and `age`.
-        number: Speakers to choose; fewer than there are.
-
-    Returns:
-        The speakers, in natural order.
-
-    Raises:
-        ValueError: If there are not enough speakers, or one has two sexes or ages.
-
-    Example:
-        >>> people = [("a", "f", 8), ("b", "f", 9), ("c", "f", 9), ("d", "m", 30), ("e", "m", 31), ("f", "m", 40)]
-        >>> choose_speakers([dict(zip(("speaker", "sex", "age"), person)) for person in people], 2)
-        ['b', 'e']
+    >>> people = [("a", "f", 8), ("b", "f", 9), ("c", "f", 9), ("d", "m", 30), ("e", "m", 31), ("f", "m", 40)]
+    >>> choose_speakers([dict(zip(("speaker", "sex", "age"), person)) for person in people], 2)
+    ['b', 'e']
     """
     about: dict[str, tuple[str | None, int | None]] = {}
     for row in rows:
@@ -95,16 +68,8 @@ def choose_speakers(rows: Sequence[Mapping[str, Any]], number: int) -> list[str]
 def shares(number: int, sizes: Mapping[str, int]) -> dict[str, int]:
     """Divide places in proportion, rounding by largest remainders.
 
-    Args:
-        number: Places to divide.
-        sizes: Size of each part.
-
-    Returns:
-        Places of each part; equal remainders go by name.
-
-    Example:
-        >>> shares(3, {"f": 10, "m": 20}), shares(1, {"f": 1, "m": 1})
-        ({'f': 1, 'm': 2}, {'f': 1, 'm': 0})
+    >>> shares(3, {"f": 10, "m": 20}), shares(1, {"f": 1, "m": 1})
+    ({'f': 1, 'm': 2}, {'f': 1, 'm': 0})
     """
     quotas = {part: number * size / sum(sizes.values()) for part, size in sizes.items()}
     places = {part: int(quota) for part, quota in quotas.items()}
@@ -115,19 +80,7 @@ def shares(number: int, sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 def choose_transcribed_fold(rows: datasets.Dataset, args: CTCDataArguments) -> Fold:
-    """Divide a corpus: by a file of folds, or by its official halves and some of the training speakers.
-
-    Args:
-        rows: Clips with `id` and `speaker`; without a file also `split`, "train" or "test".
-        args: `folds_file`, or `validation_speakers`.
-
-    Returns:
-        The fold; no speaker is in two of its splits.
-
-    Raises:
-        ValueError: If there is neither a file nor official halves, or a speaker is in two splits.
-        FileNotFoundError: If the file is missing.
-    """
+    """Divide a corpus: by a file of folds, or by its official halves and some of the training speakers."""
     clips = speaker_rows(rows)
     if args.folds_file is not None:
         return load_fold(args.folds_file, clips)

@@ -15,18 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class TranscribedSplit(ClipSplit):
-    """Clips of one split with their transcripts; the features stay in the cache on disk.
-
-    Args:
-        features: Cached features, with `input_features` and `num_frames`, as numpy arrays.
-        positions: Row of each clip in `features`.
-        clips: For each clip a mapping with `id`, `speaker`, `age` (or `None`) and `transcript`, which is normalized.
-        labels: For each clip the indices of its transcript's letters.
-
-    Attributes:
-        transcripts: Transcript of each clip.
-        groups: Age group of each clip's speaker.
-    """
+    """Clips of one split with their transcripts; the features stay in the cache on disk."""
 
     def __init__(
         self,
@@ -49,22 +38,7 @@ def make_transcribed_split(
     vocabulary: dict[str, int],
     skip_bad: bool = False,
 ) -> TranscribedSplit:
-    """Join clips, transcripts and features.
-
-    Args:
-        name: Of the split, for messages.
-        rows: Its clips, with `id`, `speaker`, `transcript`, and `age` where known.
-        features: Features by `id`; a clip without is left out.
-        vocabulary: Index of each letter.
-        skip_bad: Whether to report clips whose transcript cannot be used and go on without them.
-
-    Returns:
-        The split, in order of length, so that batches in this order hold little padding.
-
-    Raises:
-        ValueError: If a transcript is missing, has unknown letters or more letters than its clip can carry, naming the
-            clip; or no clip is left.
-    """
+    """Join clips, transcripts and features."""
     if "transcript" not in rows.column_names:
         raise ValueError("The corpus has no transcripts (no column 'transcript'), which recognition is learned from.")
     known = [column for column in ("id", "speaker", "age", "transcript") if column in rows.column_names]

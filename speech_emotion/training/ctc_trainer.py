@@ -26,24 +26,7 @@ CTC_COLUMNS = (*COMMON_COLUMNS, Column("eval_cer", "val. CER", "{:8.1%}"), Colum
 
 
 class CTCTrainer(ReproducibleTrainer):
-    """Trains a recognizer: repeatable, exactly resumable, safe to share from.
-
-    Every checkpoint holds the feature extractor and the tokenizer too, so that `pipeline` loads it. A model whose
-    inputs are scaled (`scale_inputs`) is saved as a plain one; what its first layer was exactly lies beside the
-    optimizer's state. At the end, the best epoch's model is a plain one.
-
-    Args:
-        model: The model.
-        args: Training arguments.
-        train_dataset: Clips to learn from.
-        eval_dataset: Clips of other speakers, to choose the epoch by.
-        tokenizer: The tokenizer of the model's labels.
-        kwargs: As of `ReproducibleTrainer` (`processing_class`: the feature extractor, `augmentations`, …).
-
-    Raises:
-        RuntimeError: If the launch would not do what was asked for.
-        ValueError: If the arguments ask for what the model's configuration decides.
-    """
+    """Trains a recognizer: repeatable, exactly resumable, safe to share from."""
 
     def __init__(
         self,
@@ -70,18 +53,7 @@ class CTCTrainer(ReproducibleTrainer):
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """Find every frame's best label and every clip's loss; the scores of all labels need not be gathered.
-
-        Args:
-            model: The model, in evaluation mode.
-            inputs: A batch as `CTCCollator` makes it.
-            args: Of no use here.
-            kwargs: Of no use here.
-
-        Returns:
-            The batch's loss; the best labels, (batch, frames), -100 where padded, and the losses, (batch,); the
-            transcripts' labels, (batch, longest).
-        """
+        """Find every frame's best label and every clip's loss; the scores of all labels need not be gathered."""
         inputs = self._prepare_inputs(inputs)
         mask, labels = inputs["attention_mask"], inputs["labels"]
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -91,11 +63,7 @@ class CTCTrainer(ReproducibleTrainer):
         return losses.mean(), (best, losses), labels
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Evaluate, with the loss of each clip counted once.
-
-        Trainer averages the losses of batches; but among several processes the last batches are filled up with clips
-        that another process has too. The gathered losses hold every clip once.
-        """
+        """Evaluate, with the loss of each clip counted once."""
         output = super().evaluation_loop(*args, **kwargs)
         prefix = kwargs.get("metric_key_prefix", "eval")
         output.metrics[f"{prefix}_loss"] = float(output.predictions[1].astype(np.float64).mean())
@@ -128,17 +96,7 @@ class CTCTrainer(ReproducibleTrainer):
 
 
 def clip_losses(logits: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor, blank: int) -> torch.Tensor:
-    """Compute each clip's CTC loss per letter, whose mean is the model's own loss.
-
-    Args:
-        logits: (batch, frames, labels).
-        attention_mask: 1 for real frames and then 0, (batch, frames).
-        labels: Of the transcripts, (batch, longest), negative where padded.
-        blank: Index of the blank.
-
-    Returns:
-        (batch,), in nats per letter.
-    """
+    """Compute each clip's CTC loss per letter, whose mean is the model's own loss."""
     real = labels >= 0
     letters = real.sum(dim=1)  # (batch,)
     scores = logits.float().log_softmax(dim=-1).transpose(0, 1)  # (frames, batch, labels)
@@ -149,14 +107,7 @@ def clip_losses(logits: torch.Tensor, attention_mask: torch.Tensor, labels: torc
 
 
 def metric_function(tokenizer: PreTrainedTokenizerBase) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Return the function that Trainer calls after an evaluation.
-
-    Args:
-        tokenizer: The tokenizer of the model's labels.
-
-    Returns:
-        A function of all frames' best labels and all transcripts' labels to `cer` and `wer`.
-    """
+    """Return the function that Trainer calls after an evaluation."""
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
         hypotheses = decode_greedily(prediction.predictions[0], tokenizer)

@@ -10,15 +10,8 @@ from transformers import PreTrainedTokenizerBase
 def normalize_transcript(text: str) -> str:
     """Write a transcript as DeepSpeech's alphabet does: in lower case, single spaces between words.
 
-    Args:
-        text: A transcript.
-
-    Returns:
-        It, with nothing else changed.
-
-    Example:
-        >>> normalize_transcript(" WE  CALL IT BEAR")
-        'we call it bear'
+    >>> normalize_transcript(" WE  CALL IT BEAR")
+    'we call it bear'
     """
     return " ".join(text.lower().split())
 
@@ -26,20 +19,8 @@ def normalize_transcript(text: str) -> str:
 def encode_transcript(text: str, vocabulary: dict[str, int], clip: str) -> list[int]:
     """Look up the letters of a transcript.
 
-    Args:
-        text: A transcript, as `normalize_transcript` returns it.
-        vocabulary: Index of each letter, as the tokenizer's `get_vocab()` returns it.
-        clip: Id of the clip, for the message.
-
-    Returns:
-        An index for each letter.
-
-    Raises:
-        ValueError: If it is empty or has a letter that is not in the vocabulary, naming the clip.
-
-    Example:
-        >>> encode_transcript("a b", {" ": 0, "a": 1, "b": 2}, "clip 7")
-        [1, 0, 2]
+    >>> encode_transcript("a b", {" ": 0, "a": 1, "b": 2}, "clip 7")
+    [1, 0, 2]
     """
     if not text:
         raise ValueError(f"The clip {clip!r} has no transcript; leave it out.")
@@ -55,15 +36,8 @@ def encode_transcript(text: str, vocabulary: dict[str, int], clip: str) -> list[
 def fewest_frames(labels: list[int]) -> int:
     """Count the frames that CTC needs for a transcript: one for each letter, and a blank within each double letter.
 
-    Args:
-        labels: Index of each letter.
-
-    Returns:
-        The number.
-
-    Example:
-        >>> fewest_frames([3, 1, 12, 12])
-        5
+    >>> fewest_frames([3, 1, 12, 12])
+    5
     """
     return len(labels) + sum(one == other for one, other in pairwise(labels))
 
@@ -71,17 +45,9 @@ def fewest_frames(labels: list[int]) -> int:
 def decode_greedily(labels: Iterable[np.ndarray], tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Turn the best label of every frame into text: repetitions merged, blanks removed, as the pipeline does.
 
-    Args:
-        labels: For each clip the index of each frame's best label, (frames,); whatever is negative is padding.
-        tokenizer: The tokenizer of the model.
-
-    Returns:
-        A text for each clip.
-
-    Example:
-        >>> from feature_extraction.tokenizer_deepspeech import build_tokenizer
-        >>> decode_greedily([np.array([1, 1, 3, 1, 0, 2, -100])], build_tokenizer([" ", "a", "b"]))
-        ['aa b']
+    >>> from feature_extraction.tokenizer_deepspeech import build_tokenizer
+    >>> decode_greedily([np.array([1, 1, 3, 1, 0, 2, -100])], build_tokenizer([" ", "a", "b"]))
+    ['aa b']
     """
     return [tokenizer.decode(row[row >= 0].tolist()) for row in labels]
 

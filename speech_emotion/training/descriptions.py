@@ -16,17 +16,7 @@ SUBTRACTED = {"none": "", "level": ", less the clip's mean", "band": ", less eac
 
 
 def describe_splits(corpus: str, fold: str, labels: list[str], splits: Splits) -> str:
-    """Say in words who trains, validates and is tested.
-
-    Args:
-        corpus: Name of the corpus.
-        fold: Name of the fold.
-        labels: Emotions in the order of the classes.
-        splits: The splits.
-
-    Returns:
-        Some lines.
-    """
+    """Say in words who trains, validates and is tested."""
     lines = [f"{corpus}, {fold}: {', '.join(labels)}"]
     for name, clips in splits.items():
         counts = np.bincount(clips.labels, minlength=len(labels))
@@ -38,17 +28,10 @@ def describe_splits(corpus: str, fold: str, labels: list[str], splits: Splits) -
 def describe_streams(extractor: SERFeatureExtractor) -> list[str]:
     """Say in words what each stream of an extractor is.
 
-    Args:
-        extractor: The extractor.
-
-    Returns:
-        A phrase for each stream.
-
-    Example:
-        >>> describe_streams(SERFeatureExtractor())
-        ['mel: 128 log-mel bands with Δ and ΔΔ, 40 frames a second of 25 ms']
-        >>> print(*describe_streams(SERFeatureExtractor(dynamic_range=60.0, clip_normalization="level")))
-        mel: 128 log-mel bands with Δ and ΔΔ, 40 frames ... 25 ms, floor 60 dB below the loudest, less the clip's mean
+    >>> describe_streams(SERFeatureExtractor())
+    ['mel: 128 log-mel bands with Δ and ΔΔ, 40 frames a second of 25 ms']
+    >>> print(*describe_streams(SERFeatureExtractor(dynamic_range=60.0, clip_normalization="level")))
+    mel: 128 log-mel bands with Δ and ΔΔ, 40 frames ... 25 ms, floor 60 dB below the loudest, less the clip's mean
     """
     rate, length = extractor.sampling_rate / extractor.hop_length, extractor.win_length / extractor.sampling_rate
     mel = f"{extractor.num_mel_bins} log-mel bands with Δ and ΔΔ, {rate:g} frames a second of {1000 * length:g} ms"
@@ -65,15 +48,8 @@ def describe_streams(extractor: SERFeatureExtractor) -> list[str]:
 def describe_architecture(config: SERConfig) -> str:
     """Say in words what network a configuration makes.
 
-    Args:
-        config: The configuration.
-
-    Returns:
-        A phrase.
-
-    Example:
-        >>> describe_architecture(SERConfig(stem_channels=[8, 16]))
-        'A two-layer convolutional encoder ... self-attention, behind 2 convolutions over frames × mel bands'
+    >>> describe_architecture(SERConfig(stem_channels=[8, 16]))
+    'A two-layer convolutional encoder ... self-attention, behind 2 convolutions over frames × mel bands'
     """
     several = ", one for each stream" if config.fusion == "late" else ""
     depth = len(config.stem_channels or [])
@@ -85,15 +61,8 @@ def describe_architecture(config: SERConfig) -> str:
 def public_name(name: str | None) -> str | None:
     """Name a folder without what lies above it, which is nobody's business; other names are kept.
 
-    Args:
-        name: A folder, an id on the Hub, or `None`.
-
-    Returns:
-        The folder's own name, or what was given.
-
-    Example:
-        >>> public_name("you/polish-emotions")
-        'you/polish-emotions'
+    >>> public_name("you/polish-emotions")
+    'you/polish-emotions'
     """
     return Path(name).resolve().name if name is not None and Path(name).is_dir() else name
 
@@ -101,15 +70,8 @@ def public_name(name: str | None) -> str | None:
 def place_on_card(folder: Path) -> str:
     """Say where a model lies: as the user named the folder, but for what lies above it on this machine.
 
-    Args:
-        folder: The model's folder.
-
-    Returns:
-        A path for a card.
-
-    Example:
-        >>> place_on_card(Path("outputs/polish")), place_on_card(Path("/home/anna/polish"))
-        ('./outputs/polish', 'path/to/polish')
+    >>> place_on_card(Path("outputs/polish")), place_on_card(Path("/home/anna/polish"))
+    ('./outputs/polish', 'path/to/polish')
     """
     outside = folder.is_absolute() or ".." in folder.parts
     return f"path/to/{folder.resolve().name}" if outside else f"./{folder.as_posix()}"

@@ -34,19 +34,7 @@ class Result(Protocol):
 
 
 def parse_words(parser: HfArgumentParser, words: Sequence[str] | None) -> tuple[Any, ...]:
-    """Parse a command line as argparse does, unknown words included.
-
-    Args:
-        parser: The parser; by itself it raises an error of its own for unknown words, and reads a file of arguments
-            if there happens to be one beside the program.
-        words: The words after the program's name; `None` for those of this process.
-
-    Returns:
-        One object for each group of arguments.
-
-    Raises:
-        SystemExit: If a word is unknown or a value is missing, after a message on the standard error.
-    """
+    """Parse a command line as argparse does, unknown words included."""
     *groups, unknown = parser.parse_args_into_dataclasses(
         words, return_remaining_strings=True, look_for_args_file=False
     )
@@ -61,17 +49,7 @@ def run_entry(
     summary: Callable[[Any], str],
     argv: Sequence[str] | None,
 ) -> int:
-    """Run a training command.
-
-    Args:
-        parse: Makes data, model and training arguments of the command line.
-        train: Trains with them.
-        summary: Writes what was measured as tables.
-        argv: The words after the program's name; `None` for those of this process.
-
-    Returns:
-        The exit code: 0; 143 after SIGTERM; 1 after an error, whose message is on the standard error.
-    """
+    """Run a training command."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     plain_warnings()
     try:

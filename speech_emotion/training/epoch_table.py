@@ -9,13 +9,7 @@ from speech_emotion.progress import is_terminal
 
 
 class Column(NamedTuple):
-    """A column of the table.
-
-    Args:
-        key: What Trainer logs the figure as.
-        title: What stands above it.
-        form: How it is written; as wide as the title or wider.
-    """
+    """A column of the table."""
 
     key: str
     title: str
@@ -37,12 +31,8 @@ EMOTION_COLUMNS = (
 class EpochTableCallback(ProgressCallback):
     """Prints a line per evaluation on validation speakers, and a bar where a terminal shows it.
 
-    Args:
-        columns: What it shows.
-
-    Example:
-        >>> EpochTableCallback(EMOTION_COLUMNS).header()
-        ' epoch  train loss  val. loss  val. WA  val. UA'
+    >>> EpochTableCallback(EMOTION_COLUMNS).header()
+    ' epoch  train loss  val. loss  val. WA  val. UA'
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:

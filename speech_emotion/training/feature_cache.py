@@ -28,26 +28,7 @@ LONGEST_SECONDS = 60.0  # taken for clips of a stream, whose longest is not know
 def cache_features(
     rows: datasets.Dataset, extractor: SequenceFeatureExtractor, skip_bad: bool = False, device: str | None = None
 ) -> datasets.Dataset:
-    """Compute the features of every clip, or find them computed.
-
-    The cache lies beside the corpus's own, in the cache of `datasets`; its name is a hash of the rows, the extractor's
-    settings and version and `CACHE_VERSION`, so it serves all folds, seeds and models. Labels do not enter.
-
-    Args:
-        rows: Clips of a corpus, with `id`, `audio`, `file` and `duration` (seconds).
-        extractor: Makes the features: a `SERFeatureExtractor` or a `DeepSpeechFeatureExtractor`.
-        skip_bad: Whether to report clips that cannot be used and go on without them.
-        device: Where to compute; `None` for the CPU.
-
-    Returns:
-        A row per clip, in the order of `rows`: `id`, `input_features`, the frames one after another, (frames ×
-        feature_size,) float32 or float16, `num_frames`, and `recording`, a hash of the samples (`None` for silence).
-        Rows come as numpy arrays.
-
-    Raises:
-        ValueError: If a clip cannot be used and `skip_bad` is off, or none can be used; it names the clip.
-        FileNotFoundError: If a clip's file is missing and `skip_bad` is off.
-    """
+    """Compute the features of every clip, or find them computed."""
     if not len(rows):
         raise ValueError("There are no clips to take features of.")
     fingerprint = Hasher.hash([rows._fingerprint, *extractor_state(extractor), skip_bad])
@@ -89,25 +70,7 @@ def cache_streamed(
     device: str | None = None,
     cache_dir: str | None = None,
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """Compute the features of clips as they stream in, or find them computed.
-
-    The stream is read once; its audio is never on this machine's disk as a whole. What stays is the features and what
-    is known of each clip, and a training on them equals one on the corpus itself.
-
-    Args:
-        rows: A stream of clips, with at least `id`, `audio`, `file`, `duration`, `label`, `speaker`.
-        state: What identifies the content of the stream, such as the commit of a repository.
-        extractor: Makes the features.
-        skip_bad: Whether to report clips that cannot be used and go on without them.
-        device: Where to compute; `None` for the CPU.
-        cache_dir: Folder of the cache; `None` for that of `datasets`.
-
-    Returns:
-        The clips without audio, and their features as `cache_features` returns them, in the same order.
-
-    Raises:
-        ValueError: As `cache_features`.
-    """
+    """Compute the features of clips as they stream in, or find them computed."""
     columns = [name for name in rows.column_names if name != "audio"]
 
     def generate() -> Iterator[dict[str, Any]]:
@@ -134,14 +97,7 @@ def cache_streamed(
 
 
 def extractor_state(extractor: SequenceFeatureExtractor) -> list[object]:
-    """List all that an extractor's features depend on: versions and settings, but not where its code was saved.
-
-    Args:
-        extractor: The extractor.
-
-    Returns:
-        What fingerprints are made of.
-    """
+    """List all that an extractor's features depend on: versions and settings, but not where its code was saved."""
     settings = {name: value for name, value in extractor.to_dict().items() if name != "auto_map"}
     return [CACHE_VERSION, extractor.feature_extraction_version, settings]
 

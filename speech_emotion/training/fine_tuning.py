@@ -20,15 +20,8 @@ REGULARIZATION = ("dropout", "attention_dropout", "encoder_dropout", "label_smoo
 def asked_regularization(args: ModelArguments) -> dict[str, Any]:
     """Pick what a loaded model is to be regularized with other than before.
 
-    Args:
-        args: The arguments.
-
-    Returns:
-        Fields of `SERConfig`: those that were asked for, be it with the default's value.
-
-    Example:
-        >>> asked_regularization(ModelArguments(dropout=0.5))
-        {'dropout': 0.5}
+    >>> asked_regularization(ModelArguments(dropout=0.5))
+    {'dropout': 0.5}
     """
     default = _defaults(args)
     names = [name for name in REGULARIZATION if hasattr(args, name)]
@@ -42,18 +35,12 @@ def asked_regularization(args: ModelArguments) -> dict[str, Any]:
 def set_labels(network: SERForAudioClassification, labels: Sequence[str]) -> None:
     """Give a classifier other emotions, or the same in another order.
 
-    Args:
-        network: The classifier. Of emotions that it tells already it keeps the weights, wherever they stand; others
-            begin anew.
-        labels: Emotions in the order of the classes.
-
-    Example:
-        >>> from modeling_ser import SERConfig, SERForAudioClassification
-        >>> network = SERForAudioClassification(SERConfig(id2label={0: "anger", 1: "fear"}))
-        >>> anger = network.classifier.out_proj.weight[0].clone()
-        >>> set_labels(network, ["sadness", "fear", "anger"])
-        >>> bool((network.classifier.out_proj.weight[2] == anger).all()), network.config.num_labels
-        (True, 3)
+    >>> from modeling_ser import SERConfig, SERForAudioClassification
+    >>> network = SERForAudioClassification(SERConfig(id2label={0: "anger", 1: "fear"}))
+    >>> anger = network.classifier.out_proj.weight[0].clone()
+    >>> set_labels(network, ["sadness", "fear", "anger"])
+    >>> bool((network.classifier.out_proj.weight[2] == anger).all()), network.config.num_labels
+    (True, 3)
     """
     old, head = network.config.id2label, network.classifier.out_proj
     known = {label: index for index, label in old.items()}
@@ -72,27 +59,14 @@ def set_labels(network: SERForAudioClassification, labels: Sequence[str]) -> Non
 def loaded_arguments(args: ModelArguments, config: SERConfig, extractor: SERFeatureExtractor) -> ModelArguments:
     """Return the arguments as the model that was loaded fulfills them.
 
-    Args:
-        args: The arguments; of features and model they may say what a new model would have by default, or what the
-            loaded one has.
-        config: Configuration of the loaded model.
-        extractor: Its feature extractor.
-
-    Returns:
-        The arguments, with the loaded model's own features and sizes.
-
-    Raises:
-        ValueError: If an argument asks for something that the loaded model has not, naming both.
-
-    Example:
-        >>> args = ModelArguments(model_name_or_path="you/emotions", tempo=0.1)
-        >>> found = loaded_arguments(args, SERConfig(hidden_size=64), SERFeatureExtractor())
-        >>> found.hidden_size, found.tempo
-        (64, 0.1)
-        >>> loaded_arguments(ModelArguments(hidden_size=32), SERConfig(hidden_size=64), SERFeatureExtractor())
-        Traceback (most recent call last):
-        ...
-        ValueError: hidden_size is asked to be 32, but the model to fine-tune has 64. ...
+    >>> args = ModelArguments(model_name_or_path="you/emotions", tempo=0.1)
+    >>> found = loaded_arguments(args, SERConfig(hidden_size=64), SERFeatureExtractor())
+    >>> found.hidden_size, found.tempo
+    (64, 0.1)
+    >>> loaded_arguments(ModelArguments(hidden_size=32), SERConfig(hidden_size=64), SERFeatureExtractor())
+    Traceback (most recent call last):
+    ...
+    ValueError: hidden_size is asked to be 32, but the model to fine-tune has 64. ...
     """
     own: dict[str, Any] = {name: getattr(config, name) for name in model_sizes(args)}
     own |= {

@@ -15,21 +15,8 @@ Heard = Mapping[str, Mapping[str, Sequence[str]]]
 def heard_speakers(model: str | None, revision: str | None = None) -> Heard | None:
     """Read whom a model, and what it was itself fine-tuned from, was trained and validated on.
 
-    Args:
-        model: Folder, or id on the Hub, of a saved model; `None` for a new one.
-        revision: Commit on the Hub.
-
-    Returns:
-        Speakers by title of their corpus and part, none for a new model; `None` where nobody knows, because no
-        `results.json` of this library lies beside the weights.
-
-    Raises:
-        OSError: If there is no such model.
-        ValueError: If its `results.json` is damaged.
-
-    Example:
-        >>> heard_speakers(None)
-        {}
+    >>> heard_speakers(None)
+    {}
     """
     if model is None:
         return {}
@@ -50,16 +37,8 @@ def heard_speakers(model: str | None, revision: str | None = None) -> Heard | No
 def heard_after(before: Heard, report: Mapping[str, Any]) -> Heard:
     """Add the speakers of a training to those heard before it.
 
-    Args:
-        before: Whom the model had heard.
-        report: What `results.json` holds: `title`, and of `train` and `validation` the `speakers`.
-
-    Returns:
-        Whom it has heard now.
-
-    Example:
-        >>> heard_after({}, {"title": "EmoDB", "train": {"speakers": ["03"]}, "validation": {"speakers": ["08"]}})
-        {'EmoDB': {'train': ['03'], 'validation': ['08']}}
+    >>> heard_after({}, {"title": "EmoDB", "train": {"speakers": ["03"]}, "validation": {"speakers": ["08"]}})
+    {'EmoDB': {'train': ['03'], 'validation': ['08']}}
     """
     known = before.get(report["title"], {})
     added = {part: sorted({*report[part]["speakers"], *known.get(part, ())}) for part in ("train", "validation")}
@@ -69,22 +48,11 @@ def heard_after(before: Heard, report: Mapping[str, Any]) -> Heard:
 def check_unheard(heard: Heard | None, title: str, validation: Sequence[str], test: Sequence[str], model: str) -> None:
     """Refuse to validate a model on speakers who taught it, and to test it on those or on who chose its epoch.
 
-    Args:
-        heard: Of `heard_speakers`; what is not known cannot be checked.
-        title: Title of the corpus.
-        validation: Speakers of the validation clips.
-        test: Speakers of the test clips.
-        model: Name of the model, for the message.
-
-    Raises:
-        ValueError: If one of them was heard, naming them.
-
-    Example:
-        >>> heard = {"EmoDB": {"train": ["03", "09"], "validation": ["08"]}}
-        >>> check_unheard(heard, "EmoDB", validation=["08"], test=["03"], model="you/emotions")
-        Traceback (most recent call last):
-        ...
-        ValueError: you/emotions was trained with speaker(s) 03 of EmoDB, who are to test it here: ...
+    >>> heard = {"EmoDB": {"train": ["03", "09"], "validation": ["08"]}}
+    >>> check_unheard(heard, "EmoDB", validation=["08"], test=["03"], model="you/emotions")
+    Traceback (most recent call last):
+    ...
+    ValueError: you/emotions was trained with speaker(s) 03 of EmoDB, who are to test it here: ...
     """
     of_corpus = (heard or {}).get(title, {})
     taught, chose = (set(map(name_key, of_corpus.get(part, ()))) for part in ("train", "validation"))

@@ -31,23 +31,12 @@ KEPT_BACK = (RUN_FILE, STAGES_FILE, "trainer_state.json")
 def shared_files(folder: str | Path) -> dict[str, Path]:
     """List the files of a saved model that are shared.
 
-    Args:
-        folder: A checkpoint or a saved model.
-
-    Returns:
-        Path in the repository → path on disk: files of the folder itself, and of the encoders that its feature
-        extractor names, each in a subfolder of its stream's name. Whatever else lies there stays.
-
-    Raises:
-        FileNotFoundError: If the folder holds no saved model.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("config.json", "model.safetensors", "optimizer.pt", "trainer_state.json"):
-        ...         _ = Path(folder, name).write_bytes(b"")
-        ...     sorted(shared_files(folder))
-        ['config.json', 'model.safetensors']
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("config.json", "model.safetensors", "optimizer.pt", "trainer_state.json"):
+    ...         _ = Path(folder, name).write_bytes(b"")
+    ...     sorted(shared_files(folder))
+    ['config.json', 'model.safetensors']
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
@@ -72,26 +61,7 @@ def push_folder(
     in_background: bool = False,
     removed: Sequence[str] = (),
 ) -> "CommitInfo | Future[CommitInfo]":
-    """Upload a saved model in one commit.
-
-    The files are read before this returns, so that the folder may be changed or removed while they travel.
-
-    Args:
-        api: A client with a token that may write.
-        repo_id: The repository, `user/name`; it must exist.
-        folder: A checkpoint or a saved model.
-        message: Title of the commit.
-        revision: Branch to commit to; `None` for main.
-        in_background: Whether to return at once with a future of the commit.
-        removed: Files of the repository that go with this commit, unless the folder has them.
-
-    Returns:
-        The commit, or its future.
-
-    Raises:
-        FileNotFoundError: If the folder holds no saved model.
-        huggingface_hub.errors.HfHubHTTPError: If the Hub refuses.
-    """
+    """Upload a saved model in one commit."""
     files = shared_files(folder)
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=path.read_bytes()) for name, path in files.items()
@@ -103,18 +73,7 @@ def push_folder(
 
 
 class HubPushCallback(TrainerCallback):
-    """Pushes every saved checkpoint, one commit each, so that every commit loads.
-
-    Trainer's own push leaves out the code, skips a save while another travels, and uploads pickles. A push that fails
-    is reported and does not stop the training: the next checkpoint, or the final push, brings the same files. Card and
-    results of an earlier run go with the first checkpoint: they would speak of other weights, and of other speakers.
-
-    Args:
-        repo_id: The repository, `user/name`; it must exist.
-        token: Token of the Hub; `None` for the one that is logged in.
-        revision: Branch to commit to; `None` for main.
-        stop: The callback that knows whether training is being stopped; nothing is pushed then.
-    """
+    """Pushes every saved checkpoint, one commit each, so that every commit loads."""
 
     def __init__(
         self,

@@ -21,15 +21,7 @@ LOCK_NAME = ".training.lock"
 
 
 def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.environ) -> None:
-    """Stop a launch whose processes would not train together.
-
-    Args:
-        args: The training arguments, which have already found out the number of processes.
-        environ: The environment that the launcher made.
-
-    Raises:
-        RuntimeError: With the command that works.
-    """
+    """Stop a launch whose processes would not train together."""
     if "WORLD_SIZE" not in environ and "ACCELERATE_USE_CPU" in environ and "MASTER_ADDR" in environ:
         raise RuntimeError(
             "`accelerate launch --cpu --num_processes N` starts a single process, whatever N says. "
@@ -52,14 +44,7 @@ def check_launch(args: TrainingArguments, environ: Mapping[str, str] = os.enviro
 
 @contextmanager
 def sole_training(args: TrainingArguments) -> Iterator[None]:
-    """Hold the output folder for one training at a time.
-
-    Args:
-        args: The training arguments; the main process takes the lock.
-
-    Raises:
-        RuntimeError: If another training holds the folder.
-    """
+    """Hold the output folder for one training at a time."""
     if args.process_index != 0:
         yield
         return
@@ -79,23 +64,7 @@ def sole_training(args: TrainingArguments) -> Iterator[None]:
 
 
 def find_checkpoint(output_dir: str | Path, resume: str | bool | None) -> Path | None:
-    """Find the checkpoint to go on from.
-
-    A checkpoint is whole once its `trainer_state.json` is written, which is written last; one cut short is passed
-    over.
-
-    Args:
-        output_dir: The run's folder.
-        resume: A checkpoint's folder; `True` for the last whole one of the run; `None` or `False` to start anew.
-
-    Returns:
-        The folder, or `None` to start anew.
-
-    Raises:
-        FileNotFoundError: If what was asked for is not there or not whole.
-        FileExistsError: If the run's folder holds checkpoints and the training would start anew, or others than those
-            that the chosen one came from.
-    """
+    """Find the checkpoint to go on from."""
     whole = [path for path in _checkpoints(output_dir) if (path / "trainer_state.json").is_file()]
     if resume is None or resume is False:
         if whole:
@@ -121,20 +90,7 @@ def find_checkpoint(output_dir: str | Path, resume: str | bool | None) -> Path |
 
 
 def prepare_folder(folder: Path, training: SERTrainingArguments) -> Path | None:
-    """Find the checkpoint to resume from, on every process before the first may remove anything.
-
-    Args:
-        folder: The run's folder.
-        training: The training arguments; with `overwrite_output_dir` the checkpoints of an earlier run, or later ones
-            than that to resume from, are removed.
-
-    Returns:
-        The checkpoint, or `None` to start anew.
-
-    Raises:
-        FileNotFoundError: As `find_checkpoint`.
-        FileExistsError: As `find_checkpoint`.
-    """
+    """Find the checkpoint to resume from, on every process before the first may remove anything."""
     resumed = training.resume_from_checkpoint
     if training.overwrite_output_dir and resumed is not True:
         with training.main_process_first(local=False, desc="emptying the output folder"):

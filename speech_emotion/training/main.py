@@ -14,27 +14,12 @@ from .run import run_training
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
-    """Train as the command line says, and print what came out.
-
-    Args:
-        argv: The words after the program's name; `None` for those of this process.
-        prog: Name of the program.
-
-    Returns:
-        The exit code: 0; 143 after SIGTERM; 1 after an error, whose message is on the standard error.
-    """
+    """Train as the command line says, and print what came out."""
     return run_entry(partial(parse_arguments, prog=prog), run_training, summary, argv)
 
 
 def summary(report: RunReport) -> str:
-    """Write the figures of a training as tables.
-
-    Args:
-        report: What was measured.
-
-    Returns:
-        WA and UA beside chance, and the confusion matrix of the test speakers.
-    """
+    """Write the figures of a training as tables."""
     chance = 1 / len(report.labels)
     rows = []
     for name, part in (("validation", report.validation), ("test", report.test)):

@@ -12,26 +12,11 @@ SMALLEST_STD = 1e-4
 def feature_statistics(clips: Iterable[np.ndarray], feature_size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Estimate the mean and standard deviation of each feature over all frames.
 
-    Clips are taken one at a time, by the pairwise update of Chan et al.: with counts n_a, n_b, means μ and sums of
-    squared deviations M of two parts, the whole has M = M_a + M_b + (μ_b - μ_a)² n_a n_b / (n_a + n_b). It neither
-    cancels, as Σ x² - n μ² does, nor holds more than one clip in memory.
-
-    Args:
-        clips: Features of each training clip, frames one after another, (frames × feature_size,).
-        feature_size: Features per frame.
-
-    Returns:
-        Mean and standard deviation, each (feature_size,) float32; a deviation below 1e-4 is set to 1.
-
-    Raises:
-        ValueError: If there are no frames, or a feature is not finite.
-
     Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
 
-    Example:
-        >>> mean, std = feature_statistics([np.array([0.0, 5.0, 2.0, 5.0])], feature_size=2)
-        >>> mean.tolist(), std.tolist()
-        ([1.0, 5.0], [1.0, 1.0])
+    >>> mean, std = feature_statistics([np.array([0.0, 5.0, 2.0, 5.0])], feature_size=2)
+    >>> mean.tolist(), std.tolist()
+    ([1.0, 5.0], [1.0, 1.0])
     """
     count, mean, squares = 0, np.zeros(feature_size), np.zeros(feature_size)
     for clip in clips:

@@ -47,20 +47,8 @@ PRESETS: dict[str, Mapping[str, Any]] = {
 def preset_settings(name: str, streams: Sequence[str]) -> dict[str, Any]:
     """Return what a preset sets for a model of certain streams.
 
-    Args:
-        name: Of the preset.
-        streams: Feature streams of the model. Only log-mel with Δ and ΔΔ is an image, so that a model whose first
-            stream it is not has no stem.
-
-    Returns:
-        Values by field of `ModelArguments` or `SERTrainingArguments`.
-
-    Raises:
-        ValueError: If there is no such preset.
-
-    Example:
-        >>> "stem_channels" in preset_settings("best", ["mel"]), "stem_channels" in preset_settings("best", ["words"])
-        (True, False)
+    >>> "stem_channels" in preset_settings("best", ["mel"]), "stem_channels" in preset_settings("best", ["words"])
+    (True, False)
     """
     if name not in PRESETS:
         raise ValueError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")

@@ -30,14 +30,7 @@ def corpus_title(rows: datasets.Dataset) -> str:
 
 
 def training_settings(training: SERTrainingArguments) -> dict[str, object]:
-    """Return the settings that tell one training from another.
-
-    Args:
-        training: The training arguments.
-
-    Returns:
-        Their names and values.
-    """
+    """Return the settings that tell one training from another."""
     names = (
         "num_train_epochs",
         "max_steps",

@@ -41,30 +41,7 @@ PICKLED_ARGUMENTS = "training_args.bin"
 
 
 class ReproducibleTrainer(Trainer):
-    """A `Trainer` whose runs can be repeated, resumed and shared exactly.
-
-    - Clips come in the order of `LengthGroupedSampler`, and augmentation and dropout are seeded by seed, step and
-      process, so that nothing depends on how often a global generator was drawn from before. A run that was stopped
-      and resumed ends with the parameters of one that was not, bit for bit.
-    - SIGTERM is one save and a stop (`StopSignalCallback`); an evaluation that the stop left out is made up for.
-    - `push_to_hub` and every checkpoint share weights, configuration, code and card only (`hub_push`).
-    - No pickle of the arguments is left beside saved models; a loss that is not finite ends the training.
-
-    Args:
-        model: The model.
-        args: Training arguments.
-        train_dataset: Clips to learn from.
-        eval_dataset: Clips of other speakers, to choose the epoch by.
-        columns: What the table of evaluations shows.
-        augmentations: What is done to every training batch, one after the other.
-        callbacks: Further callbacks.
-        kwargs: As of `transformers.Trainer` (`data_collator`, `processing_class`: the feature extractor, …).
-
-    Raises:
-        RuntimeError: If the launch would not do what was asked for.
-        ValueError: If the arguments ask for what the model's configuration decides, or would mix up or leave out
-            clips of an evaluation (`check_order`).
-    """
+    """A `Trainer` whose runs can be repeated, resumed and shared exactly."""
 
     def __init__(
         self,
@@ -144,11 +121,7 @@ class ReproducibleTrainer(Trainer):
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log, and end a training whose loss is not finite.
-
-        Raises:
-            FloatingPointError: If the mean loss since the last log is not finite.
-        """
+        """Log, and end a training whose loss is not finite."""
         if not math.isfinite(logs.get("loss", 0.0)):
             raise FloatingPointError(
                 f"The training loss is {logs['loss']} at step {self.state.global_step}. Lower the learning rate, or "
@@ -208,11 +181,7 @@ class ReproducibleTrainer(Trainer):
         )
 
     def find_best_checkpoint(self) -> None:
-        """Find the best checkpoint where it lies now: its folder may have been moved since it was noted.
-
-        Raises:
-            FileNotFoundError: If it is gone, and the best model is to be kept.
-        """
+        """Find the best checkpoint where it lies now: its folder may have been moved since it was noted."""
         noted = self.state.best_model_checkpoint
         if noted is None or Path(noted).is_dir():
             return
@@ -248,21 +217,7 @@ class ReproducibleTrainer(Trainer):
         revision: str | None = None,
         **kwargs: Any,
     ) -> CommitInfo | None:
-        """Push what lies saved in the output folder: weights, configuration, code and card.
-
-        Args:
-            commit_message: Title of the commit.
-            blocking: Must be true; a push in the background would be lost when the program ends.
-            token: Token of the Hub; `None` for the one of the arguments, or the one logged in.
-            revision: Branch; `None` for the one of the arguments, or main.
-            kwargs: `private`, for a repository that does not exist yet; others are an error.
-
-        Returns:
-            The commit; `None` on processes other than the first.
-
-        Raises:
-            TypeError: If an argument is unknown.
-        """
+        """Push what lies saved in the output folder: weights, configuration, code and card."""
         private = kwargs.pop("private", None)
         if kwargs or not blocking:
             raise TypeError(f"push_to_hub takes no {', '.join(kwargs) or 'blocking=False'}.")
@@ -280,11 +235,7 @@ class ReproducibleTrainer(Trainer):
         )
 
     def push_with_card(self, make_card: Callable[[str, str], ModelCard]) -> None:
-        """Push what lies saved in the output folder, then a card that names the commit it was pushed in.
-
-        Args:
-            make_card: Takes the repository and that commit, and returns the card.
-        """
+        """Push what lies saved in the output folder, then a card that names the commit it was pushed in."""
         commit = self.push_to_hub()
         write_text(Path(self.args.output_dir) / "README.md", str(make_card(self.hub_model_id, commit.oid)))
         final = push_folder(
@@ -302,14 +253,7 @@ class ReproducibleTrainer(Trainer):
 
 
 def check_order(args: TrainingArguments) -> None:
-    """Refuse arguments that would leave clips out of an evaluation, or ask for another order than the trainer's own.
-
-    Args:
-        args: The arguments.
-
-    Raises:
-        ValueError: If there is one, naming it.
-    """
+    """Refuse arguments that would leave clips out of an evaluation, or ask for another order than the trainer's own."""
     if args.train_sampling_strategy != "random":
         raise ValueError(
             f"train_sampling_strategy {args.train_sampling_strategy!r} is not heeded here: clips of like length "
@@ -327,11 +271,7 @@ def check_order(args: TrainingArguments) -> None:
 
 
 class MissedEvaluationCallback(TrainerCallback):
-    """Makes up, when training is resumed, for an evaluation that a stop left out.
-
-    Args:
-        trainer: The trainer.
-    """
+    """Makes up, when training is resumed, for an evaluation that a stop left out."""
 
     def __init__(self, trainer: ReproducibleTrainer) -> None:
         self.trainer = trainer

@@ -36,17 +36,11 @@ from .trainer import SERTrainer
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training gave.
+    """What a training gave."""
 
-    Args:
-        output_dir: Where model, card, fold, figures and scores lie.
-        stopped: Whether SIGTERM stopped it; then there are a checkpoint and no figures.
-        report: What was measured; `None` when stopped.
-    """
-
-    output_dir: Path
-    stopped: bool = False
-    report: RunReport | None = field(default=None, repr=False)
+    output_dir: Path  # where model, card, fold, figures and scores lie
+    stopped: bool = False  # whether SIGTERM stopped it; then there are a checkpoint and no figures
+    report: RunReport | None = field(default=None, repr=False)  # what was measured; `None` when stopped
 
 
 def run_training(data: DataArguments, model: ModelArguments, training: SERTrainingArguments) -> TrainingResult:
@@ -175,20 +169,7 @@ def _run(data: DataArguments, model_args: ModelArguments, training: SERTrainingA
 def load_with_features(
     data: DataArguments, extractor: SERFeatureExtractor, device: str | None = None
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """Load a corpus and the features of its clips, from the cache where they are there already.
-
-    Args:
-        data: Which corpus; with `streaming`, a copy of one that is read clip by clip.
-        extractor: Makes the features.
-        device: Where to compute them.
-
-    Returns:
-        The clips, and their features as `cache_features` returns them.
-
-    Raises:
-        ValueError: If a clip cannot be used, or something that is not a copy is to be streamed.
-        FileNotFoundError: If the corpus or a clip is missing.
-    """
+    """Load a corpus and the features of its clips, from the cache where they are there already."""
     places = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
     if data.speaker_pattern is not None:
         places["speaker_pattern"] = data.speaker_pattern

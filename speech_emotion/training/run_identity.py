@@ -22,18 +22,9 @@ def clips_identity(
 ) -> dict[str, Any]:
     """Describe a split so that another can be told from it.
 
-    Args:
-        clips: For each clip its id and whatever is learned of it, as JSON holds it.
-        speakers: Speaker of each clip.
-        recordings: Hash of each clip's samples, as features are cached with.
-
-    Returns:
-        The names of its speakers, a digest of its clips, and one of what they sound like.
-
-    Example:
-        >>> identity = clips_identity([("a", 0), ("b", 1)], ["m1", "m1"], ["1f", "2e"])
-        >>> identity["speakers"], list(identity)
-        (['m1'], ['speakers', 'clips', 'recordings'])
+    >>> identity = clips_identity([("a", 0), ("b", 1)], ["m1", "m1"], ["1f", "2e"])
+    >>> identity["speakers"], list(identity)
+    (['m1'], ['speakers', 'clips', 'recordings'])
     """
     return {
         "speakers": sorted(set(speakers)),
@@ -43,14 +34,7 @@ def clips_identity(
 
 
 def features_identity(extractor: SequenceFeatureExtractor) -> str:
-    """Return a digest of all that an extractor's features depend on.
-
-    Args:
-        extractor: The extractor.
-
-    Returns:
-        A hexadecimal number; the same before and after saving.
-    """
+    """Return a digest of all that an extractor's features depend on."""
     _, version, settings = extractor_state(extractor)  # how the cache lays them out says nothing of the features
     # Where an encoder lies says nothing of what it computes: its digest does.
     encoders = {name: [entry["layer"], entry["digest"]] for name, entry in (settings.get("encoders") or {}).items()}
@@ -59,40 +43,22 @@ def features_identity(extractor: SequenceFeatureExtractor) -> str:
 
 
 def restored_settings(training: TrainingArguments) -> dict[str, Any]:
-    """Return the settings that are those of the checkpoint when a training is resumed.
-
-    Args:
-        training: The training arguments.
-
-    Returns:
-        Values by name.
-    """
+    """Return the settings that are those of the checkpoint when a training is resumed."""
     return {name: getattr(training, name) for name in RESTORED}
 
 
 def check_identity(checkpoint: Path, identity: Mapping[str, Any]) -> None:
     """Refuse to resume a run of something else.
 
-    Otherwise a model that learned from one fold's speakers would be reported as tested on them.
-
-    Args:
-        checkpoint: The checkpoint that is resumed from, with the record of its run in it, `run.json`.
-        identity: What the run is of, by name, as JSON holds it.
-
-    Raises:
-        ValueError: If the checkpoint is of a run of something else, naming what differs.
-        FileNotFoundError: If the checkpoint has no record, or not all that a training goes on with.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as name:
-        ...     for file in ("optimizer.pt", "scheduler.pt"):
-        ...         Path(name, file).touch()
-        ...     _ = Path(name, "run.json").write_text('{"labels": ["anger", "fear"]}')
-        ...     check_identity(Path(name), {"labels": ["fear", "anger"]})
-        Traceback (most recent call last):
-            ...
-        ValueError: ... is of a run with other labels: anger, fear, not fear, anger. Resume it ...
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     for file in ("optimizer.pt", "scheduler.pt"):
+    ...         Path(name, file).touch()
+    ...     _ = Path(name, "run.json").write_text('{"labels": ["anger", "fear"]}')
+    ...     check_identity(Path(name), {"labels": ["fear", "anger"]})
+    Traceback (most recent call last):
+        ...
+    ValueError: ... is of a run with other labels: anger, fear, not fear, anger. Resume it ...
     """
     for file, what in ((RUN_FILE, "which says whom its run was trained with"), *KEPT):
         if not (checkpoint / file).is_file():

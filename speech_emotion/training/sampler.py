@@ -12,23 +12,9 @@ BATCHES_PER_GROUP = 8
 class LengthGroupedSampler(Sampler[int]):
     """Yields clip indices so that consecutive clips, batch by batch, have like lengths.
 
-    The clips are shuffled, cut into groups of some batches, each group is sorted by length, and the batches are
-    shuffled again; an incomplete batch comes last. The order depends on the seed, the epoch and the size of the joint
-    batch of all processes only. So it is known without drawing from any global generator, which makes resuming exact,
-    and it is the same for 1 process × 16 clips and for 2 × 8.
-
-    Args:
-        lengths: Frames of each clip, (clips,).
-        batch_size: Clips in one joint batch over all processes.
-        seed: Of the order.
-
-    Raises:
-        ValueError: If there are no clips or the batch size is not positive.
-
-    Example:
-        >>> sampler = LengthGroupedSampler([5, 1, 4, 2, 3], batch_size=2, seed=0)
-        >>> sorted(sampler)
-        [0, 1, 2, 3, 4]
+    >>> sampler = LengthGroupedSampler([5, 1, 4, 2, 3], batch_size=2, seed=0)
+    >>> sorted(sampler)
+    [0, 1, 2, 3, 4]
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:

@@ -13,17 +13,7 @@ from .clip_split import ClipSplit
 def report_split(
     name: str, clips: ClipSplit, logits: torch.Tensor, labels: list[str]
 ) -> tuple[SplitReport, list[dict[str, Any]]]:
-    """Measure a split.
-
-    Args:
-        name: Of the split.
-        clips: Its clips.
-        logits: (clips, classes).
-        labels: Emotions in the order of the classes.
-
-    Returns:
-        The report, and for each clip its id, split, speaker, true and predicted label and score of every label.
-    """
+    """Measure a split."""
     probabilities = logits.double().softmax(dim=-1).numpy()  # (clips, classes)
     predicted = probabilities.argmax(axis=1)
     report = SplitReport(

@@ -17,17 +17,11 @@ from .provenance import corpus_title
 
 @dataclass(frozen=True)
 class Splits:
-    """Clips to train on, to choose by and to test on; their speakers are disjoint.
+    """Clips to train on, to choose by and to test on; their speakers are disjoint."""
 
-    Args:
-        train: Clips to learn from.
-        validation: Clips to choose the epoch by.
-        test: Clips to report figures on.
-    """
-
-    train: ClipSplit
-    validation: ClipSplit
-    test: ClipSplit
+    train: ClipSplit  # clips to learn from
+    validation: ClipSplit  # clips to choose the epoch by
+    test: ClipSplit  # clips to report figures on
 
     def items(self) -> list[tuple[str, ClipSplit]]:
         """Return name and clips of each split."""
@@ -35,18 +29,7 @@ class Splits:
 
 
 def keep_labels(rows: datasets.Dataset, labels: Sequence[str] | None) -> tuple[datasets.Dataset, list[str]]:
-    """Keep the clips of some emotions.
-
-    Args:
-        rows: Clips with a `label`.
-        labels: Emotions to keep; `None` for all.
-
-    Returns:
-        The clips, and the emotions in the order of the classes: as given, else alphabetical.
-
-    Raises:
-        ValueError: If an emotion is unknown or named twice, or fewer than two are kept.
-    """
+    """Keep the clips of some emotions."""
     if None in rows.unique("label"):
         raise ValueError(f"{corpus_title(rows)} has clips without an emotion; take a corpus of emotions.")
     column = np.array(rows["label"])
@@ -60,19 +43,7 @@ def keep_labels(rows: datasets.Dataset, labels: Sequence[str] | None) -> tuple[d
 
 
 def choose_fold(rows: datasets.Dataset, args: DataArguments) -> Fold:
-    """Make or read the fold that the arguments name, and check it.
-
-    Args:
-        rows: Clips.
-        args: `folds_file`, or `scheme`, `num_folds` and `fold`.
-
-    Returns:
-        The fold; no speaker is in two of its splits.
-
-    Raises:
-        ValueError: If the fold does not exist or a speaker is in two splits.
-        FileNotFoundError: If the file is missing.
-    """
+    """Make or read the fold that the arguments name, and check it."""
     if args.folds_file is not None:
         return load_fold(args.folds_file, rows)
     folds = speaker_folds(rows, scheme=args.scheme, k=args.num_folds)
@@ -82,20 +53,7 @@ def choose_fold(rows: datasets.Dataset, args: DataArguments) -> Fold:
 
 
 def make_splits(rows: datasets.Dataset, features: datasets.Dataset, fold: Fold, labels: Sequence[str]) -> Splits:
-    """Join clips, features and classes, split by split.
-
-    Args:
-        rows: Clips with `id`, `speaker`, `label`.
-        features: Features of those clips, or of more of the corpus, by `id`; a clip without is left out of its split.
-        fold: Ids of the three splits.
-        labels: Emotions in the order of the classes.
-
-    Returns:
-        The splits, in the order of the fold's ids.
-
-    Raises:
-        ValueError: If a speaker or a recording is in two splits, or a split has no usable clip.
-    """
+    """Join clips, features and classes, split by split."""
     # Checked when folds are made, and again here, where they are used.
     check_disjoint(fold, rows)
     usable = {str(clip): index for index, clip in enumerate(features["id"][:])}
@@ -128,18 +86,10 @@ def make_splits(rows: datasets.Dataset, features: datasets.Dataset, fold: Fold, 
 def check_recordings(splits: Mapping[str, Iterable[tuple[str, str | None]]], fold: str = "") -> None:
     """Assert that no recording is in two splits, under whatever id, speaker or encoding it may be there.
 
-    Args:
-        splits: For each split its clips, as id and hash of the samples; `None` for silence, which is like any other.
-        fold: Name of the fold, for the message.
-
-    Raises:
-        ValueError: If a recording is in two splits, naming both clips.
-
-    Example:
-        >>> check_recordings({"train": [("a", "1f")], "test": [("b", "1f")]})
-        Traceback (most recent call last):
-        ...
-        ValueError: Fold '': the clips 'a' of train and 'b' of test are the same recording...
+    >>> check_recordings({"train": [("a", "1f")], "test": [("b", "1f")]})
+    Traceback (most recent call last):
+    ...
+    ValueError: Fold '': the clips 'a' of train and 'b' of test are the same recording...
     """
     first: dict[str, tuple[str, str]] = {}
     for split, clips in splits.items():
@@ -157,19 +107,8 @@ def check_recordings(splits: Mapping[str, Iterable[tuple[str, str | None]]], fol
 def balanced_weights(labels: Sequence[int], num_labels: int) -> list[float]:
     """Weigh classes inversely to their size: w_y = N / (K n_y), whose mean over the clips is 1.
 
-    Args:
-        labels: Class of each training clip, (clips,).
-        num_labels: Number of classes K.
-
-    Returns:
-        A weight for each class.
-
-    Raises:
-        ValueError: If a class has no clip.
-
-    Example:
-        >>> balanced_weights([0, 0, 0, 1], 2)
-        [0.6666666666666666, 2.0]
+    >>> balanced_weights([0, 0, 0, 1], 2)
+    [0.6666666666666666, 2.0]
     """
     counts = Counter(int(label) for label in labels)
     missing = [index for index in range(num_labels) if not counts[index]]

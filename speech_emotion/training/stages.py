@@ -12,18 +12,8 @@ STAGES_FILE = "stages.json"
 def stages_so_far(checkpoint: Path | None, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """List what a run was, and from here on is, trained with.
 
-    Args:
-        checkpoint: The checkpoint that is resumed from, with the stages before it in `stages.json`; `None` at the
-            beginning.
-        settings: What the training is asked for now.
-
-    Returns:
-        The stages so far, each with the `epoch` that it began after and its `settings`; a resumption with the same
-        settings begins none.
-
-    Example:
-        >>> stages_so_far(None, {"dropout": 0.1})
-        [{'epoch': 0.0, 'settings': {'dropout': 0.1}}]
+    >>> stages_so_far(None, {"dropout": 0.1})
+    [{'epoch': 0.0, 'settings': {'dropout': 0.1}}]
     """
     stages, epoch = [], 0.0
     if checkpoint is not None:
@@ -39,16 +29,9 @@ def stages_so_far(checkpoint: Path | None, settings: Mapping[str, Any]) -> list[
 def describe_stages(stages: list[dict[str, Any]]) -> list[str]:
     """Say in words what changed from stage to stage.
 
-    Args:
-        stages: As `record_stage` returns them.
-
-    Returns:
-        A sentence for each stage but the first.
-
-    Example:
-        >>> stages = [{"epoch": 0.0, "settings": {"dropout": 0.1}}, {"epoch": 24.0, "settings": {"dropout": 0.3}}]
-        >>> describe_stages(stages)
-        ['After epoch 24 it was resumed with dropout 0.3 instead of 0.1.']
+    >>> stages = [{"epoch": 0.0, "settings": {"dropout": 0.1}}, {"epoch": 24.0, "settings": {"dropout": 0.3}}]
+    >>> describe_stages(stages)
+    ['After epoch 24 it was resumed with dropout 0.3 instead of 0.1.']
     """
     sentences = []
     for before, after in pairwise(stages):

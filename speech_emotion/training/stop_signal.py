@@ -15,17 +15,8 @@ EXIT_CODE = 128 + signal.SIGTERM  # 143, what a shell reports for a process that
 class StopSignalCallback(TrainerCallback):
     """Turns SIGTERM into one save and a stop.
 
-    The signal only raises a flag. After the step at hand the flag becomes a checkpoint and a stop; evaluations that
-    would be due are left to the resumed run (`SERTrainer` makes up for them). If the signal comes during an
-    evaluation, the save that follows is the checkpoint. A second SIGTERM acts at once, as without this callback. Among
-    several processes the flag of one is the flag of all, asked for once per step, so that they stop at the same one.
-
-    Attributes:
-        stopped: Whether training was stopped by the signal.
-
-    Example:
-        >>> StopSignalCallback().stopped
-        False
+    >>> StopSignalCallback().stopped
+    False
     """
 
     def __init__(self) -> None:

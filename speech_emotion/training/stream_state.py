@@ -8,23 +8,12 @@ from huggingface_hub import HfApi
 def stream_state(name: str) -> str:
     """Identify the content of a copy that will be streamed, so that features computed from it can be found again.
 
-    Args:
-        name: A folder, or the id of a data set on the Hub, with `@` and a revision where one is wanted.
-
-    Returns:
-        For the Hub the id and the commit that the revision stands for now; for a folder its files' names, sizes and
-        times.
-
-    Raises:
-        huggingface_hub.errors.RepositoryNotFoundError: If there is neither.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     before = stream_state(folder)
-        ...     _ = Path(folder, "clips.parquet").write_bytes(b"")
-        ...     before == stream_state(folder)
-        False
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     before = stream_state(folder)
+    ...     _ = Path(folder, "clips.parquet").write_bytes(b"")
+    ...     before == stream_state(folder)
+    False
     """
     folder = Path(name).expanduser()
     if folder.is_dir():

@@ -19,20 +19,7 @@ from .reproducible_trainer import ReproducibleTrainer
 
 
 class SERTrainer(ReproducibleTrainer):
-    """Trains a classifier of emotions: repeatable, exactly resumable, safe to share from.
-
-    Args:
-        model: The model.
-        args: Training arguments.
-        train_dataset: Clips to learn from.
-        eval_dataset: Clips of other speakers, to choose the epoch by.
-        feature_size: Features per frame.
-        kwargs: As of `ReproducibleTrainer` (`processing_class`: the feature extractor, `augmentations`, …).
-
-    Raises:
-        RuntimeError: If the launch would not do what was asked for.
-        ValueError: If the arguments ask for what the model's configuration decides.
-    """
+    """Trains a classifier of emotions: repeatable, exactly resumable, safe to share from."""
 
     def __init__(
         self,
@@ -56,11 +43,7 @@ class SERTrainer(ReproducibleTrainer):
         )
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Evaluate, with the loss of each clip counted once.
-
-        Trainer averages the losses of batches; but among several processes the last batches are filled up with clips
-        that another process has too. The gathered logits hold every clip once.
-        """
+        """Evaluate, with the loss of each clip counted once."""
         output = super().evaluation_loop(*args, **kwargs)
         prefix = kwargs.get("metric_key_prefix", "eval")
         if output.metrics.get(f"{prefix}_loss") is not None:
@@ -71,14 +54,7 @@ class SERTrainer(ReproducibleTrainer):
 
 
 def metric_function(num_labels: int) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Return the function that Trainer calls after an evaluation.
-
-    Args:
-        num_labels: Number of classes.
-
-    Returns:
-        A function of all logits, (clips, num_labels), and labels, (clips,), to `wa`, `ua`, `macro_f1`, `weighted_f1`.
-    """
+    """Return the function that Trainer calls after an evaluation."""
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
         # Every process holds all predictions, so each computes alone and in memory: no files to meet in.
