@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from modeling_ser.masked_blstm import MaskedBLSTM
+from reproduction.masked_blstm import MaskedBLSTM
 
 CLIPS, FRAMES, FEATURES, CELLS, LAYERS = 16, 300, 32, 64, 2  # as in Lee & Tashev 2015, for 3 s
 REPETITIONS = 7

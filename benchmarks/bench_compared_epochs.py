@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from modeling_ser.modeling_satt import SattConfig, SattNetwork
-from modeling_ser.modeling_yenigalla import YenigallaConfig, YenigallaNetwork
+from reproduction.modeling_satt import SattConfig, SattNetwork
+from reproduction.modeling_yenigalla import YenigallaConfig, YenigallaNetwork
 
 CLIPS, BATCH = 430, 16  # training clips of a fold of EmoDB, on average
 REPETITIONS = 3

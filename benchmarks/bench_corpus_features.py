@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from feature_extraction import SERFeatureExtractor
-from speech_emotion.experiments.registry import get_system
+from speech_emotion.cross_validation.registry import get_system
 
 from .bench_mel_deltas import load_clips
 

@@ -23,8 +23,7 @@ ROOMS = (*SHARED, "dataset_scripts", "speech_emotion")
 # Each may import those before it; only entry scripts stand above.
 UPPER_ROOMS = (
     "speech_emotion.training",
-    "speech_emotion.experiments",
-    "speech_emotion.studies",
+    "speech_emotion.cross_validation",
     "speech_emotion.cli",
 )
 NEVER_SHARED = {"librosa", "matplotlib", "gradio"}

@@ -4,13 +4,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from speech_emotion.cross_validation.result_figures import draw_results
 from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
-from speech_emotion.experiments.result_figures import draw_results
 from speech_emotion.files import write_json
-from speech_emotion.studies.clip_attention import clip_attention, draw_clip_attention
+from speech_emotion.inference.clip_attention import clip_attention, draw_clip_attention
+from speech_emotion.inference.saved_model import load_saved
 
 from .entry import run_part
-from .saved_model import load_saved
 
 
 def get_parser(prog: str = "ser figures") -> argparse.ArgumentParser:

@@ -60,7 +60,7 @@ def _train(words: Sequence[str]) -> int:
 
 
 def _cross_validate(words: Sequence[str]) -> int:
-    from speech_emotion.experiments.main import main as cross_validate
+    from speech_emotion.cross_validation.main import main as cross_validate
 
     return cross_validate(words, prog="ser cross-validate")
 
@@ -84,7 +84,7 @@ def _convert(words: Sequence[str]) -> int:
 
 
 def _study(words: Sequence[str]) -> int:
-    from .study import main as study
+    from reproduction.studies.command import main as study
 
     return study(words)
 

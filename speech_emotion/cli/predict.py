@@ -15,9 +15,8 @@ from dataset_scripts.corpus_scan import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audi
 from modeling_ser import SERPipeline
 from speech_emotion.evaluation import text_table
 from speech_emotion.files import write_text
+from speech_emotion.inference.saved_model import load_saved
 from speech_emotion.progress import plain_warnings, quiet_unless_terminal
-
-from .saved_model import load_saved
 
 
 def load_classifier(model: str, revision: str | None = None, device: str | None = None) -> SERPipeline:
@@ -29,7 +28,7 @@ def load_classifier(model: str, revision: str | None = None, device: str | None 
 
 
 def find_files(names: Iterable[str]) -> list[Path]:
-    """Replace folders by the audio files below them; what is audio but cannot be read is told on the standard error."""
+    """Replace folders by the audio files below them; unreadable formats are told on the standard error."""
     files: list[Path] = []
     for name in names:
         path = Path(name)

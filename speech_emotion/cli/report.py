@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from speech_emotion.experiments.clip_lines import write_clip_lines
-from speech_emotion.experiments.readme_results import REGION, results_region
-from speech_emotion.experiments.report import write_report
+from reproduction.readme_results import REGION, results_region
+from speech_emotion.cross_validation.clip_lines import write_clip_lines
+from speech_emotion.cross_validation.report import write_report
 from speech_emotion.marked_region import read_region, write_region
 from speech_emotion.option_spelling import spelled_as_known
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "ser report") -> int:
 
 def _run(args: argparse.Namespace) -> list[Path]:
     if args.card is not None:
-        from speech_emotion.experiments.card_results import fill_card  # which needs torch
+        from speech_emotion.cross_validation.card_results import fill_card
 
         return [fill_card(args.card, args.results, args.system, args.corpus)]
     if args.readme is not None:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from speech_emotion.cross_validation.pooled_clips import grouped_counts
+
 from .count_metrics import CountMetric, ua
-from .pooled_clips import grouped_counts
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Stretching:
         return (groups * slower[:, None, :, None]).flatten(-2)
 
     def _band_weights(self, warps: torch.Tensor) -> torch.Tensor:
-        """Return what part of band b each band of the moved spectrum takes, (batch, b, bands), for each α, (batch,)."""
+        """Return the part of band b that each moved band takes, (batch, b, bands), for each α, (batch,)."""
         places = torch.arange(self.num_mel_bins, device=warps.device) * warps[:, None]  # (batch, bands)
         before = places.floor().long().clamp(max=self.num_mel_bins - 1)
         after = (before + 1).clamp(max=self.num_mel_bins - 1)

@@ -253,7 +253,7 @@ class ReproducibleTrainer(Trainer):
 
 
 def check_order(args: TrainingArguments) -> None:
-    """Refuse arguments that would leave clips out of an evaluation, or ask for another order than the trainer's own."""
+    """Refuse arguments that would leave clips out of an evaluation or change their order."""
     if args.train_sampling_strategy != "random":
         raise ValueError(
             f"train_sampling_strategy {args.train_sampling_strategy!r} is not heeded here: clips of like length "

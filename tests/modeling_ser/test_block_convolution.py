@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from modeling_ser.block_convolution import BlockConv2d
+from reproduction.block_convolution import BlockConv2d
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4])

@@ -11,16 +11,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechForCTC
-from modeling_ser.modeling_lakomkin import LakomkinConfig, LakomkinNetwork
-from modeling_ser.modeling_lee import (
+from reproduction.modeling_lakomkin import LakomkinConfig, LakomkinNetwork
+from reproduction.modeling_lee import (
     ExtremeLearningMachine,
     LeeConfig,
     LeeNetwork,
     posterior_statistics,
     utterance_log_likelihood,
 )
-from modeling_ser.modeling_satt import SattConfig, SattNetwork
-from modeling_ser.modeling_yenigalla import PhonemeChannel, SpectrogramChannel, YenigallaConfig, YenigallaNetwork
+from reproduction.modeling_satt import SattConfig, SattNetwork
+from reproduction.modeling_yenigalla import PhonemeChannel, SpectrogramChannel, YenigallaConfig, YenigallaNetwork
 
 SMALL_YENIGALLA = YenigallaConfig(num_labels=3, num_filters=2, num_text_filters=4, vocab_size=9, dense_sizes=(8, 6))
 

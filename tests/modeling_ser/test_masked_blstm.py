@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from modeling_ser.masked_blstm import MaskedBLSTM, reversal
+from reproduction.masked_blstm import MaskedBLSTM, reversal
 
 LENGTHS = torch.tensor([7, 12, 1, 9])
 MASK = (torch.arange(12) < LENGTHS[:, None]).long()  # (4, 12)

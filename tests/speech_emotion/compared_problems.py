@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from speech_emotion.experiments.system import FoldTask
+from speech_emotion.cross_validation.system import FoldTask
 from speech_emotion.training.clip_split import ClipSplit
 from speech_emotion.training.splits import Splits
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from speech_emotion.cli.main import main as ser
-from speech_emotion.evaluation.seed_metrics import mean_sd, pooled_metrics
-from speech_emotion.experiments.card_results import recipe_differences
-from speech_emotion.experiments.registry import get_system
-from speech_emotion.experiments.report import read_results
+from speech_emotion.cross_validation.card_results import recipe_differences
+from speech_emotion.cross_validation.registry import get_system
+from speech_emotion.cross_validation.report import read_results
+from speech_emotion.cross_validation.seed_metrics import mean_sd, pooled_metrics
 from speech_emotion.training.arguments import ModelArguments, SERTrainingArguments
 from speech_emotion.training.card import RunReport, SplitReport, model_card
 from speech_emotion.training.provenance import training_settings

@@ -17,12 +17,12 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
+from reproduction.recomputing import commands
 from speech_emotion.cli.main import main as ser
-from speech_emotion.evaluation.fold_scores import FoldScores, read_fold_scores
-from speech_emotion.evaluation.system_scores import gather_systems
-from speech_emotion.experiments.fold_results import FoldKey, differences, sole_computation
-from speech_emotion.experiments.main import main
-from speech_emotion.experiments.recomputing import commands
+from speech_emotion.cross_validation.fold_results import FoldKey, differences, sole_computation
+from speech_emotion.cross_validation.fold_scores import FoldScores, read_fold_scores
+from speech_emotion.cross_validation.main import main
+from speech_emotion.cross_validation.system_scores import gather_systems
 from speech_emotion.training.main import main as train
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_command
 from tests.synthetic import write_polish
@@ -171,8 +171,8 @@ def test_processes_launched_together_train_each_fold_together(places: str, tmp_p
 # On all processes but the first every fold is finished, as if another command had been quicker.
 LATER_LOOK = """
 import os, sys
-from speech_emotion.experiments.fold_runner import FoldRunner
-from speech_emotion.experiments.main import main
+from speech_emotion.cross_validation.fold_runner import FoldRunner
+from speech_emotion.cross_validation.main import main
 
 if os.environ["RANK"] != "0":
     FoldRunner.finished = lambda self, key: "finished meanwhile"

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from dataset_scripts import Fold
-from speech_emotion.evaluation.fold_scores import read_fold_scores
-from speech_emotion.experiments.condition_data import ConditionData, fold_digest, read_condition
-from speech_emotion.experiments.condition_parts import IMPROVISED, draw_in_proportion, part_of_corpus, restrict_fold
-from speech_emotion.experiments.conditions import Condition, get_condition, list_conditions, make_condition
-from speech_emotion.experiments.main import get_parser, main
-from speech_emotion.experiments.paper_figures import published_figures
+from reproduction.condition_parts import IMPROVISED, draw_in_proportion, part_of_corpus, restrict_fold
+from reproduction.paper_figures import published_figures
+from speech_emotion.cross_validation.condition_data import ConditionData, fold_digest, read_condition
+from speech_emotion.cross_validation.conditions import Condition, get_condition, list_conditions, make_condition
+from speech_emotion.cross_validation.fold_scores import read_fold_scores
+from speech_emotion.cross_validation.main import get_parser, main
 from tests.synthetic_corpora import write_clip, write_iemocap
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published:UserWarning", "ignore:.*pin_memory.*:UserWarning")

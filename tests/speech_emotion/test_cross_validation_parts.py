@@ -15,21 +15,21 @@ from torch import nn
 from transformers import TrainerControl
 
 from dataset_scripts import load_corpus, speaker_folds
-from speech_emotion.experiments import neural_system, registry
-from speech_emotion.experiments.best_weights import BestWeights
-from speech_emotion.experiments.condition_data import ConditionData
-from speech_emotion.experiments.conditions import Condition
-from speech_emotion.experiments.fold_plan import FoldReport, Plan
-from speech_emotion.experiments.fold_results import FoldKey, differences, sole_computation
-from speech_emotion.experiments.fold_runner import FoldRunner
-from speech_emotion.experiments.fold_training import TrainedFold, subset
-from speech_emotion.experiments.imbalance import oversample, undersample
-from speech_emotion.experiments.main import get_parser, make_plan
-from speech_emotion.experiments.mapped_features import MappedFeatures
-from speech_emotion.experiments.neural_arguments import parse_overrides, training_arguments, training_record
-from speech_emotion.experiments.neural_system import NUM_MEMBERS, NeuralSystem
-from speech_emotion.experiments.system import FoldTask
-from speech_emotion.experiments.worker_pool import Failure, Worker
+from speech_emotion.cross_validation import neural_system, registry
+from speech_emotion.cross_validation.best_weights import BestWeights
+from speech_emotion.cross_validation.condition_data import ConditionData
+from speech_emotion.cross_validation.conditions import Condition
+from speech_emotion.cross_validation.fold_plan import FoldReport, Plan
+from speech_emotion.cross_validation.fold_results import FoldKey, differences, sole_computation
+from speech_emotion.cross_validation.fold_runner import FoldRunner
+from speech_emotion.cross_validation.fold_training import TrainedFold, subset
+from speech_emotion.cross_validation.imbalance import oversample, undersample
+from speech_emotion.cross_validation.main import get_parser, make_plan
+from speech_emotion.cross_validation.mapped_features import MappedFeatures
+from speech_emotion.cross_validation.neural_arguments import parse_overrides, training_arguments, training_record
+from speech_emotion.cross_validation.neural_system import NUM_MEMBERS, NeuralSystem
+from speech_emotion.cross_validation.system import FoldTask
+from speech_emotion.cross_validation.worker_pool import Failure, Worker
 from speech_emotion.training.arguments import SERTrainingArguments
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.normalization import feature_statistics
@@ -299,7 +299,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     absent = "opensmile"
     with pytest.raises(ModuleNotFoundError, match=r"needs the package opensmile: pip install 'modeling-ser\[\w+\]'"):
         registry.get_system("opensmile-egemaps-svm")
-    absent = "speech_emotion.experiments.systems_compared_satt"
+    absent = "reproduction.systems_compared_satt"
     with pytest.raises(ModuleNotFoundError, match="satt-2017 is not part of this installation"):
         registry.get_system("satt-2017")
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from dataset_scripts import load_corpus
-from speech_emotion.evaluation.fold_scores import FoldScores
-from speech_emotion.evaluation.summary import summary_table
-from speech_emotion.evaluation.system_scores import gather_systems
-from speech_emotion.evaluation.titles import system_title
-from speech_emotion.experiments.main import main
-from speech_emotion.experiments.permuted_system import PermutedSystem
-from speech_emotion.experiments.planned_comparisons import PLANNED
-from speech_emotion.experiments.recomputing import commands
-from speech_emotion.experiments.registry import get_system, list_systems
-from speech_emotion.experiments.spectrogram_extractor import SpectrogramExtractor
-from speech_emotion.experiments.system import FoldOutcome, FoldTask, System
+from reproduction.planned_comparisons import PLANNED
+from reproduction.recomputing import commands
+from reproduction.spectrogram_extractor import SpectrogramExtractor
+from speech_emotion.cross_validation.fold_scores import FoldScores
+from speech_emotion.cross_validation.main import main
+from speech_emotion.cross_validation.permuted_system import PermutedSystem
+from speech_emotion.cross_validation.registry import get_system, list_systems
+from speech_emotion.cross_validation.summary import summary_table
+from speech_emotion.cross_validation.system import FoldOutcome, FoldTask, System
+from speech_emotion.cross_validation.system_scores import gather_systems
+from speech_emotion.cross_validation.titles import system_title
 from speech_emotion.training.clip_split import ClipSplit
 from tests.speech_emotion.compared_problems import make_task
 from tests.speech_emotion.simulated_scores import all_folds

@@ -8,30 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from speech_emotion.evaluation.report_table import Column, Interval, ReportTable, Share, format_cell
-from speech_emotion.evaluation.seed_metrics import MeanSD, pooled_metrics
+from reproduction.claim_sentences import beside_sentences
+from reproduction.claims import Finding, claim_outcome, evaluate_claims, judge
+from reproduction.paper_figures import published_difference
+from reproduction.planned_comparisons import BEST, CLAIMS, LITTLE, OURS, PLANNED, SECOND, THIRD, Comparison
+from reproduction.recomputing import commands, encoders_note, overrides, settings_text
+from speech_emotion.cross_validation.neural_arguments import parse_overrides
+from speech_emotion.cross_validation.registry import get_system
+from speech_emotion.cross_validation.report import write_report
+from speech_emotion.cross_validation.report_table import Column, Interval, ReportTable, Share, format_cell
+from speech_emotion.cross_validation.seed_metrics import MeanSD, pooled_metrics
+from speech_emotion.cross_validation.summary import summary_table
+from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
+from speech_emotion.cross_validation.titles import system_title
 from speech_emotion.evaluation.speaker_bootstrap import Estimate
-from speech_emotion.evaluation.summary import summary_table
-from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.tables import csv_table, latex_escape, latex_table
-from speech_emotion.evaluation.titles import system_title
-from speech_emotion.experiments.claim_sentences import beside_sentences
-from speech_emotion.experiments.claims import Finding, claim_outcome, evaluate_claims, judge
-from speech_emotion.experiments.neural_arguments import parse_overrides
-from speech_emotion.experiments.paper_figures import published_difference
-from speech_emotion.experiments.planned_comparisons import (
-    BEST,
-    CLAIMS,
-    LITTLE,
-    OURS,
-    PLANNED,
-    SECOND,
-    THIRD,
-    Comparison,
-)
-from speech_emotion.experiments.recomputing import commands, encoders_note, overrides, settings_text
-from speech_emotion.experiments.registry import get_system
-from speech_emotion.experiments.report import write_report
 
 from .simulated_scores import all_folds, save_all
 

@@ -8,16 +8,16 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
+from speech_emotion.cross_validation.fold_scores import FoldScores
+from speech_emotion.cross_validation.group_metrics import clips_by_group, uar_by_group
+from speech_emotion.cross_validation.seed_metrics import fold_metrics, mean_sd, pooled_metrics
+from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.count_metrics import COUNT_METRICS, ua, wa
-from speech_emotion.evaluation.fold_scores import FoldScores
-from speech_emotion.evaluation.group_metrics import clips_by_group, uar_by_group
 from speech_emotion.evaluation.holm import holm
 from speech_emotion.evaluation.metrics import classification_metrics, confusion_counts
 from speech_emotion.evaluation.paired_tests import mcnemar, wilcoxon_over_speakers
 from speech_emotion.evaluation.permutation import permutation_control, permute_labels
-from speech_emotion.evaluation.seed_metrics import fold_metrics, mean_sd, pooled_metrics
 from speech_emotion.evaluation.speaker_bootstrap import speaker_bootstrap, speaker_bootstrap_difference
-from speech_emotion.evaluation.system_scores import SystemScores, gather_systems
 from tests.subprocess_tools import offline_environment, run_python
 
 from .simulated_scores import all_folds, fold_scores
@@ -330,7 +330,7 @@ def test_reading_leaves_no_thread_of_arrow_behind(tmp_path: Path) -> None:
     path = fold_scores().save(tmp_path)
     code = f"""
         import os
-        from speech_emotion.evaluation.fold_scores import FoldScores
+        from speech_emotion.cross_validation.fold_scores import FoldScores
         before = len(os.listdir("/proc/self/task"))
         FoldScores.load({str(path)!r})
         print(len(os.listdir("/proc/self/task")) - before)

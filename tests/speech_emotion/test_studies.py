@@ -23,13 +23,11 @@ from feature_extraction import (
 from feature_extraction.audio_decoding import load_audio
 from feature_extraction.speech_encoders import DeepSpeechEncoder, load_encoder
 from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
-from speech_emotion.cli.main import main as ser
-from speech_emotion.evaluation import classification_metrics
-from speech_emotion.studies.head_agreement import pool_heads
-from speech_emotion.studies.head_dropping import HeadScores, head_places, score_without_heads, without_head
-from speech_emotion.studies.head_findings import HeadStudy, summarize_heads
-from speech_emotion.studies.layer_activations import LAYERS, clip_statistics, layer_activations, resample_frames
-from speech_emotion.studies.layer_correlation import (
+from reproduction.studies.head_agreement import pool_heads
+from reproduction.studies.head_dropping import HeadScores, head_places, score_without_heads, without_head
+from reproduction.studies.head_findings import HeadStudy, summarize_heads
+from reproduction.studies.layer_activations import LAYERS, clip_statistics, layer_activations, resample_frames
+from reproduction.studies.layer_correlation import (
     CONDITIONS,
     Take,
     pair_masks,
@@ -37,15 +35,17 @@ from speech_emotion.studies.layer_correlation import (
     ravdess_takes,
     summarize_correlations,
 )
-from speech_emotion.studies.layer_probe import logistic_probe, ua_by_layer
-from speech_emotion.studies.rank_agreement import (
+from reproduction.studies.layer_probe import logistic_probe, ua_by_layer
+from reproduction.studies.rank_agreement import (
     kendall_w,
     rank_agreement,
     rank_shares,
     shuffled_profile,
     sorted_profile,
 )
-from speech_emotion.studies.speaker_resampling import mean_over_pairs, mean_over_speakers, speaker_counts
+from reproduction.studies.speaker_resampling import mean_over_pairs, mean_over_speakers, speaker_counts
+from speech_emotion.cli.main import main as ser
+from speech_emotion.evaluation import classification_metrics
 from speech_emotion.training.main import main as train
 from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
 from tests.synthetic import speech_like, write_polish, write_ravdess
@@ -293,7 +293,7 @@ def test_the_layer_study_from_corpus_to_files(
 
 
 def test_a_recording_that_occurs_twice_enters_once(deepspeech: Path, tmp_path: Path) -> None:
-    from speech_emotion.studies.layer_study import read_clips
+    from reproduction.studies.layer_study import read_clips
 
     corpus = write_ravdess(tmp_path / "ravdess", actors=(1,), emotions=("calm",), seconds=0.3)
     files = sorted(corpus.rglob("*.wav"))
@@ -591,7 +591,7 @@ def test_a_clips_attention_is_drawn_with_its_numbers(
 
 
 def test_frames_of_a_model_2_stand_where_the_encoder_says(deepspeech: Path) -> None:
-    from speech_emotion.studies.clip_attention import clip_attention
+    from speech_emotion.inference.clip_attention import clip_attention
 
     extractor = SERFeatureExtractor(
         streams=("deepspeech",), encoders={"deepspeech": {"name_or_path": str(deepspeech)}}
@@ -605,7 +605,7 @@ def test_frames_of_a_model_2_stand_where_the_encoder_says(deepspeech: Path) -> N
 
 
 def test_heads_of_an_ensemble_are_those_of_its_members() -> None:
-    from speech_emotion.studies.clip_attention import clip_attention
+    from speech_emotion.inference.clip_attention import clip_attention
 
     clip = {"array": speech_like(seconds=0.5), "sampling_rate": 16000}
     members = [SERForAudioClassification(SERConfig(hidden_size=8, num_attention_heads=2)).eval() for _ in range(2)]
@@ -622,7 +622,7 @@ def test_heads_of_an_ensemble_are_those_of_its_members() -> None:
 
 @pytest.mark.skipif("SER_DATA_DIR" not in os.environ, reason="SER_DATA_DIR is not set: no real corpora")
 def test_real_takes_are_more_alike_than_emotions_and_speakers(deepspeech: Path, tmp_path: Path) -> None:
-    from speech_emotion.studies.layer_study import PAPER_LABELS, correlate_layers, read_clips
+    from reproduction.studies.layer_study import PAPER_LABELS, correlate_layers, read_clips
 
     if not Path(os.environ["SER_DATA_DIR"], "ravdess").is_dir():
         pytest.skip("there is no ravdess in SER_DATA_DIR")

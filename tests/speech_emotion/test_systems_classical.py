@@ -11,10 +11,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from dataset_scripts import load_corpus, speaker_folds
-from speech_emotion.experiments import functionals_extractor
-from speech_emotion.experiments.functionals_extractor import FUNCTIONALS, FunctionalsExtractor
-from speech_emotion.experiments.system import FoldTask
-from speech_emotion.experiments.systems_classical import (
+from speech_emotion.cross_validation import functionals_extractor
+from speech_emotion.cross_validation.functionals_extractor import FUNCTIONALS, FunctionalsExtractor
+from speech_emotion.cross_validation.system import FoldTask
+from speech_emotion.cross_validation.systems_classical import (
     EGEMAPS_GRIDS,
     FunctionalsSVM,
     KernelGrid,

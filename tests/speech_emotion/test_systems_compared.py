@@ -12,28 +12,28 @@ import torch
 from torch.nn import functional as F
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
-from modeling_ser.modeling_lakomkin import LakomkinConfig
-from modeling_ser.modeling_lee import LeeConfig
-from modeling_ser.modeling_satt import SattConfig
-from modeling_ser.modeling_yenigalla import YenigallaConfig
-from speech_emotion.experiments import phonemes as phonemes_module
-from speech_emotion.experiments.compared_items import NO_SYMBOL, Items, statistics_of, stretches
-from speech_emotion.experiments.compared_system import NetworkSystem
-from speech_emotion.experiments.compared_training import Recipe, batches_of, score_clips, train_network
-from speech_emotion.experiments.lee_features import LeeFeatureExtractor, pitch_and_voicing
-from speech_emotion.experiments.letters import ALPHABET, encode_letters
-from speech_emotion.experiments.phonemes import phonemes_of
-from speech_emotion.experiments.spectrogram_extractor import SpectrogramExtractor
-from speech_emotion.experiments.system import FoldTask, System
-from speech_emotion.experiments.systems_compared_lakomkin import Lakomkin, lakomkin_2017, letter_loss
-from speech_emotion.experiments.systems_compared_lee import Lee, lee_2015
-from speech_emotion.experiments.systems_compared_satt import Satt, satt_2017
-from speech_emotion.experiments.systems_compared_yenigalla import (
+from reproduction import phonemes as phonemes_module
+from reproduction.compared_items import NO_SYMBOL, Items, statistics_of, stretches
+from reproduction.compared_system import NetworkSystem
+from reproduction.compared_training import Recipe, batches_of, score_clips, train_network
+from reproduction.lee_features import LeeFeatureExtractor, pitch_and_voicing
+from reproduction.letters import ALPHABET, encode_letters
+from reproduction.modeling_lakomkin import LakomkinConfig
+from reproduction.modeling_lee import LeeConfig
+from reproduction.modeling_satt import SattConfig
+from reproduction.modeling_yenigalla import YenigallaConfig
+from reproduction.phonemes import phonemes_of
+from reproduction.spectrogram_extractor import SpectrogramExtractor
+from reproduction.systems_compared_lakomkin import Lakomkin, lakomkin_2017, letter_loss
+from reproduction.systems_compared_lee import Lee, lee_2015
+from reproduction.systems_compared_satt import Satt, satt_2017
+from reproduction.systems_compared_yenigalla import (
     Yenigalla,
     yenigalla_2018_combined,
     yenigalla_2018_phonemes,
     yenigalla_2018_spectrogram,
 )
+from speech_emotion.cross_validation.system import FoldTask, System
 from speech_emotion.training.sampler import LengthGroupedSampler
 from tests.speech_emotion.compared_problems import LABELS, WORDS, make_task
 from tests.synthetic import speech_like, tone

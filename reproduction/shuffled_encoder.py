@@ -1,0 +1,73 @@
+"""A control of what DeepSpeech learned: the same network with its weights shuffled, which knows no letter."""
+
+import copy
+import tempfile
+from typing import Any
+
+import numpy as np
+import torch
+
+from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
+from speech_emotion.cross_validation.neural_system import NeuralSystem
+from speech_emotion.cross_validation.titles import SHUFFLED, VARIANTS
+from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
+from speech_emotion.training.building import make_extractor
+
+SEED = 0
+
+
+class ShuffledEncoderSystem(NeuralSystem):
+    """Model-2 or Model-3 with a DeepSpeech whose weights are shuffled, each tensor's among themselves.
+
+    >>> control = ShuffledEncoderSystem("model-2", "Model-2", ["deepspeech"])
+    >>> control.name, control.make_extractor().feature_size
+    ('model-2-shuffled', 384)
+    """
+
+    def __init__(self, name: str, title: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(f"{name}-{SHUFFLED}", f"{title}, {VARIANTS[SHUFFLED]}", *args, **kwargs)
+        if self.model.encoder is not None or self.model.model_name_or_path is not None:
+            raise ValueError(
+                f"{self.name} shuffles the DeepSpeech that comes with the library, and takes no other model."
+            )
+
+    def make_extractor(self) -> SERFeatureExtractor:
+        """Make the feature extractor with the shuffled network, once."""
+        if self._extractor is None:
+            trained = pretrained_path(SMALL_DEEPSPEECH)
+            network = DeepSpeechForCTC.from_pretrained(trained)
+            shuffle_weights(network, SEED)
+            with tempfile.TemporaryDirectory(prefix="ser-shuffled-") as folder:
+                network.save_pretrained(folder)
+                DeepSpeechFeatureExtractor.from_pretrained(trained).save_pretrained(folder)
+                shuffled = copy.copy(self.model)
+                shuffled.encoder = folder
+                extractor = make_extractor(shuffled)
+            # What it was made of, not where it lay: the cache's name has it in it, and the hash of its weights.
+            for entry in extractor.encoders.values():
+                entry["name_or_path"] = SMALL_DEEPSPEECH
+            self._extractor = extractor
+        return self._extractor
+
+    def settings(self) -> dict[str, Any]:
+        """Return the system's own settings; that its encoder is shuffled is told beside the encoder's hash."""
+        return super().settings() | {"encoder_weights": {"shuffled_with_seed": SEED}}
+
+
+@torch.no_grad()
+def shuffle_weights(network: torch.nn.Module, seed: int) -> None:
+    """Shuffle the weights of a network in place, each tensor's among themselves.
+
+    >>> layer = torch.nn.Linear(3, 2)
+    >>> before = layer.weight.flatten().tolist()
+    >>> shuffle_weights(layer, seed=0)
+    >>> sorted(layer.weight.flatten().tolist()) == sorted(before), layer.weight.flatten().tolist() == before
+    (True, False)
+    """
+    random = np.random.default_rng(seed)
+    for _, parameter in sorted(network.named_parameters()):
+        order = torch.from_numpy(random.permutation(parameter.numel()))
+        parameter.copy_(parameter.flatten()[order].view_as(parameter))
+
+
+__all__ = ["ShuffledEncoderSystem", "shuffle_weights"]

@@ -1,0 +1,94 @@
+"""Figures of the layer study: one utterance's activations, and what changes from layer to layer."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from speech_emotion.evaluation.figures import COLORS, GRAY, MARKERS, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@styled
+def activations_figure(
+    activations: Sequence[Sequence[np.ndarray]],
+    emotions: Sequence[str],
+    layers: Sequence[str],
+    title: str | None = None,
+) -> "Figure":
+    """Draw the activations of each layer (columns) for one sentence in several emotions (rows), as the slides do.
+
+    Source: slides, "Deep encoded Linguistic features", the visualization of activations.
+
+    >>> figure = activations_figure([[np.zeros((50, 8))], [np.ones((50, 8))]], ["anger", "calm"], ["layer 1"])
+    >>> figure.axes[1].get_ylabel()
+    'calm'
+    """
+    if len(activations) != len(emotions) or any(len(row) != len(layers) for row in activations) or not layers:
+        raise ValueError(f"{len(emotions)} emotions and {len(layers)} layers need an array for each pair of them.")
+    fig = new_figure(7.0, 0.7 + 0.85 * len(emotions))
+    grid = fig.subplots(len(emotions), len(layers), squeeze=False)
+    for column, layer in enumerate(layers):
+        values = np.concatenate([np.ravel(row[column]) for row in activations])
+        low, high = np.quantile(values, [0.01, 0.99])
+        for row, emotion in enumerate(emotions):
+            axes = grid[row, column]
+            # One unit per row, time to the right.
+            axes.imshow(np.transpose(activations[row][column]), aspect="auto", cmap="cividis", vmin=low, vmax=high)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            if column == 0:
+                axes.set_ylabel(emotion)
+            if row == 0:
+                axes.set_title(layer)
+    fig.supxlabel("time (each clip stretched to one length)", fontsize=8.5)
+    if title:
+        fig.suptitle(title, fontsize=9.5)
+    return fig
+
+
+@styled
+def layer_figure(
+    layers: Sequence[str],
+    panels: Mapping[str, Mapping[str, np.ndarray]],
+    chance: Mapping[str, float] | None = None,
+    title: str | None = None,
+) -> "Figure":
+    """Draw quantities by layer, with confidence intervals.
+
+    >>> curve = np.array([[0.5, 0.6], [0.4, 0.5], [0.6, 0.7]])
+    >>> layer_figure(["1", "2"], {"Pearson's r": {"two emotions": curve}}).axes[0].get_xlabel()
+    'layer'
+    """
+    fig = new_figure(max(3.6, min(9.0, 0.4 + 3.0 * len(panels))), 3.3)
+    handles = {}
+    for axes, (name, curves) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for number, (label, curve) in enumerate(curves.items()):
+            curve = np.asarray(curve, dtype=np.float64)
+            if curve.shape != (3, len(layers)):
+                raise ValueError(f"{label!r} of {name!r} must be (3, {len(layers)}), not {curve.shape}.")
+            # Side by side, so that intervals do not hide each other.
+            places = np.arange(len(layers)) + 0.14 * (number - (len(curves) - 1) / 2)
+            color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+            (handle,) = axes.plot(places, curve[0], color=color, marker=marker, linewidth=1.0)
+            # Lines of their own, not errors about the value: a percentile interval need not hold it.
+            axes.vlines(places, curve[1], curve[2], color=color, linewidth=1.2)
+            if len(curves) > 1:
+                handles.setdefault(label, handle)
+        if chance and name in chance:
+            axes.axhline(chance[name], color=GRAY, linestyle="--", linewidth=1)
+            where = axes.get_yaxis_transform()
+            axes.text(0.99, chance[name], "chance", color=GRAY, fontsize=8, ha="right", va="bottom", transform=where)
+        axes.set_xticks(range(len(layers)), layers)
+        axes.set(xlabel="layer", title=name)
+        axes.grid(True, axis="y")
+    if handles:
+        fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    if title:
+        fig.suptitle(title, fontsize=9.5)
+    return fig
+
+
+__all__ = ["activations_figure", "layer_figure"]

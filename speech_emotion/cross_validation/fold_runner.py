@@ -1,0 +1,206 @@
+"""Fits systems on folds, one after another, in one process."""
+
+import json
+import tempfile
+import time
+import warnings
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+
+from speech_emotion.cross_validation.fold_scores import FoldScores
+from speech_emotion.evaluation import classification_metrics
+from speech_emotion.training.clip_split import ClipSplit
+from speech_emotion.training.feature_cache import cache_features
+from speech_emotion.training.provenance import corpus_title, library_versions
+from speech_emotion.training.splits import Splits, make_splits
+
+from .audio_digest import audio_digest, recordings_of
+from .condition_data import ConditionData, fold_digest, read_condition
+from .fold_plan import FoldReport, Plan
+from .fold_results import FoldKey, find_finished, sole_computation, switched_on
+from .mapped_features import MappedFeatures
+from .registry import get_system
+from .system import ClipFeatures, FoldOutcome, FoldTask, System
+
+# Of a condition; the name is that of the folder, and of its corpus the clips of the fold tell.
+CONDITION_SETTINGS = ("config", "labels", "scheme", "num_folds", "part")
+
+
+class FoldRunner:
+    """Reads corpora and features once, and fits as asked."""
+
+    def __init__(self, plan: Plan, quiet: bool = False) -> None:
+        self.plan, self.quiet = plan, quiet
+        self._data: dict[str, ConditionData] = {}
+        self._recordings: dict[str, dict[str, str | None]] = {}
+        self._systems: dict[str, System] = {}
+        self._features: dict[tuple[str, str], MappedFeatures] = {}
+        self._settings: dict[tuple[str, str, int], dict[str, Any]] = {}
+
+    def data(self, condition: str) -> ConditionData:
+        """Return the clips and folds of a condition of the plan, read once."""
+        if condition not in self._data:
+            (found,) = (item for item in self.plan.conditions if item.name == condition)
+            with warnings.catch_warnings():
+                if self.quiet:
+                    warnings.simplefilter("ignore")
+                self._data[condition] = read_condition(found, self.plan.data_dir, self.plan.cache_dir)
+        return self._data[condition]
+
+    def recordings(self, condition: str) -> dict[str, str | None]:
+        """Return the hash of each clip of a condition's corpus, computed once; errors are `recordings_of`'s."""
+        corpus = self.data(condition).corpus
+        if corpus._fingerprint not in self._recordings:
+            self._recordings[corpus._fingerprint] = recordings_of(corpus)
+        return self._recordings[corpus._fingerprint]
+
+    def system(self, name: str) -> System:
+        """Return a system of the plan, made once."""
+        if name not in self._systems:
+            self._systems[name] = get_system(name, self.plan.overrides, self.plan.encoder)
+        return self._systems[name]
+
+    def features(self, condition: str, system: str) -> MappedFeatures:
+        """Return the features that a system takes of a condition's corpus, computed once for all with the same."""
+        corpus, extractor = self.data(condition).corpus, self.system(system).make_extractor()
+        place = (corpus._fingerprint, json.dumps(extractor.to_dict(), sort_keys=True, default=str))
+        if place not in self._features:
+            self._features[place] = MappedFeatures(cache_features(corpus, extractor, device=self.plan.device))
+        return self._features[place]
+
+    def keys(self) -> list[FoldKey]:
+        """Return all folds of the plan: seed by seed, so that a comparison is whole early."""
+        keys = []
+        for condition in self.plan.conditions:
+            count = len(self.data(condition.name).folds)
+            folds = range(count) if self.plan.folds is None else self.plan.folds
+            beyond = [fold for fold in folds if not 0 <= fold < count]
+            if beyond:
+                raise ValueError(f"{condition.name} has the folds 0 to {count - 1}, and no fold {beyond[0]}.")
+            keys += [
+                FoldKey(condition.name, system, seed, fold)
+                for seed in self.plan.seeds
+                for system in self.plan.systems
+                for fold in folds
+            ]
+        return keys
+
+    def settings(self, key: FoldKey) -> dict[str, Any]:
+        """Return all that the scores of a fold depend on but its seed, as JSON gives it back."""
+        place = (key.condition, key.system, key.fold)
+        if place not in self._settings:
+            data, system = self.data(key.condition), self.system(key.system)
+            (condition,) = (item for item in self.plan.conditions if item.name == key.condition)
+            fold = data.folds[key.fold]
+            speaker_of = dict(zip(*(data.rows[name][:] for name in ("id", "speaker")), strict=True))
+            parts = [sorted({speaker_of[clip] for clip in fold.splits[part]}) for part in ("validation", "test")]
+            system.check_fold(corpus_title(data.rows), *parts)
+            settings = {
+                "system": system.settings(),
+                "features": _feature_settings(system.make_extractor()),
+                "condition": {name: getattr(condition, name) for name in CONDITION_SETTINGS},
+                "labels": data.labels,
+                "fold": fold_digest(fold, data),
+                "audio": audio_digest(fold, self.recordings(key.condition)),
+            }
+            self._settings[place] = json.loads(json.dumps(settings))
+        return self._settings[place]
+
+    def finished(self, key: FoldKey) -> FoldScores | None:
+        """Return the scores of a fold that need not be computed; see `find_finished`."""
+        return find_finished(key, self.plan.results, self.settings(key))
+
+    def run(self, key: FoldKey, overwrite: bool = False) -> FoldReport:
+        """Fit a system on a fold and save the scores, unless that is done or being done."""
+        if _distributed():  # all processes compute together, so the first cannot pass over what others would await
+            return self._compute(key)
+        with sole_computation(key, self.plan.results) as held:
+            if not held:
+                return FoldReport(key, busy=True)
+            with warnings.catch_warnings(action="ignore"):  # of a damaged file, which was told of before
+                finished = not overwrite and self.finished(key) is not None
+            return FoldReport(key) if finished else self._compute(key)  # another command may have been quicker
+
+    def _compute(self, key: FoldKey) -> FoldReport:
+        data, system = self.data(key.condition), self.system(key.system)
+        fold = data.folds[key.fold]
+        features = self.features(key.condition, key.system)
+        start = time.perf_counter()  # what all folds share is not the first one's
+        splits = make_splits(data.rows, features, fold, data.labels)
+        with tempfile.TemporaryDirectory(prefix="ser-fold-") as folder:
+            outcome = system.fit(FoldTask(data.rows, splits, data.labels, key.seed, Path(folder), self.plan.device))
+        seconds = round(time.perf_counter() - start, 1)
+        about = {
+            "fold_name": fold.name,
+            "folds": len(data.folds),
+            "seconds": seconds,
+            "title": system.title,
+            "train_speakers": len(set(splits.train.speakers)),
+            "train_clips": len(splits.train),
+            "encoders": _encoder_names(system.make_extractor()),
+            "settings": self.settings(key),
+            "versions": self._versions,
+            "threads": torch.get_num_threads(),
+            **outcome.about,
+        }
+        scores = self._scores(key, data, splits, outcome, about)
+        if not _distributed() or torch.distributed.get_rank() == 0:
+            scores.save(self.plan.results)
+        validation = scores.select("validation")
+        ua = classification_metrics(validation.truth, validation.predictions, len(data.labels))["ua"]
+        return FoldReport(key, seconds, ua)
+
+    def _scores(
+        self, key: FoldKey, data: ConditionData, splits: Splits, outcome: FoldOutcome, about: dict[str, Any]
+    ) -> FoldScores:
+        ids = [*splits.validation.ids, *splits.test.ids]
+        place = {clip: index for index, clip in enumerate(data.rows["id"][:])}
+        chosen = data.rows.select_columns(["sex", "sentence"]).select([place[clip] for clip in ids])
+        parts: list[tuple[str, ClipSplit]] = [("validation", splits.validation), ("test", splits.test)]
+        clips = {
+            "id": ids,
+            "split": [name for name, part in parts for _ in part.ids],
+            "speaker": [speaker for _, part in parts for speaker in part.speakers],
+            "sex": chosen["sex"][:],
+            "sentence": chosen["sentence"][:],
+            "label": [data.labels[label] for _, part in parts for label in part.labels],
+        }
+        scores = np.concatenate([outcome.validation, outcome.test])  # (clips, classes)
+        return FoldScores(key.condition, key.system, key.seed, key.fold, data.labels, clips, scores, about)
+
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        return library_versions()
+
+
+def _feature_settings(extractor: ClipFeatures) -> dict[str, Any]:
+    """An extractor's settings and version; of an encoder the hash of its weights says which, wherever it lies."""
+    settings = {name: value for name, value in extractor.to_dict().items() if name != "auto_map"}
+    settings = json.loads(json.dumps(settings, default=str))
+    for entry in (settings.get("encoders") or {}).values():
+        for name in ("name_or_path", "revision", "bundled"):
+            entry.pop(name, None)
+    return switched_on(settings) | {"version": extractor.feature_extraction_version}
+
+
+def _encoder_names(extractor: ClipFeatures) -> dict[str, str]:
+    """For each stream with an encoder its Hub id, or its folder's name without what lies above it."""
+    entries = extractor.to_dict().get("encoders") or {}
+    names = {stream: str(entry.get("name_or_path", "bundled")) for stream, entry in entries.items()}
+    return {stream: Path(name).name if Path(name).exists() else name for stream, name in names.items()}
+
+
+def _distributed() -> bool:
+    return (
+        torch.distributed.is_available()
+        and torch.distributed.is_initialized()
+        and torch.distributed.get_world_size() > 1
+    )
+
+
+__all__ = ["FoldRunner"]

@@ -1,0 +1,53 @@
+"""The control of a system: the same training, on labels that have nothing to do with the sound."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from speech_emotion.cross_validation.titles import CONTROL, VARIANTS
+from speech_emotion.evaluation.permutation import permute_labels
+from speech_emotion.training.clip_split import ClipSplit
+
+from .system import ClipFeatures, FoldOutcome, FoldTask, System
+
+
+class PermutedSystem(System):
+    """A system that learns and chooses by permuted labels, and so must fall to chance on the true ones of the test.
+
+    >>> from speech_emotion.cross_validation.registry import get_system
+    >>> PermutedSystem(get_system("model-1")).name
+    'model-1-permuted'
+    """
+
+    def __init__(self, system: System) -> None:
+        super().__init__(f"{system.name}-{CONTROL}", f"{system.title}, {VARIANTS[CONTROL]}")
+        self.system = system
+
+    def make_extractor(self) -> ClipFeatures:
+        """Make the system's own extractor."""
+        return self.system.make_extractor()
+
+    def fit(self, task: FoldTask) -> FoldOutcome:
+        """Fit the system on permuted labels; what it tells of its validation is by permuted labels too."""
+        # Folds share most of their speakers: with one permutation for all they would learn the same accident, and
+        # their mean would come no closer to chance than one of them.
+        seed = [task.seed, zlib.crc32("\n".join(sorted(set(task.splits.test.speakers))).encode())]
+        train, validation = (_permuted(part, seed) for part in (task.splits.train, task.splits.validation))
+        return self.system.fit(replace(task, splits=replace(task.splits, train=train, validation=validation)))
+
+    def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
+        """Refuse what the system itself refuses."""
+        self.system.check_fold(title, validation, test)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the system's settings, within those of a control."""
+        return {"kind": "label-permutation", "anew_for": "each seed and fold", "system": self.system.settings()}
+
+
+def _permuted(clips: ClipSplit, seed: Sequence[int]) -> ClipSplit:
+    labels = permute_labels(clips.labels, clips.speakers, seed)
+    return ClipSplit(clips.features, clips.positions, clips.ids, clips.speakers, labels)
+
+
+__all__ = ["PermutedSystem"]

@@ -1,1 +1,0 @@
-"""The paper's experiments: systems, folds and seeds, compared on the same clips."""
