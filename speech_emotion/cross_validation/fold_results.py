@@ -1,6 +1,5 @@
 """Finished folds on disk: found, checked against what is asked for, held by one process at a time."""
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 import filelock
 
 from speech_emotion.cross_validation.fold_scores import NAME, FoldScores
+from speech_emotion.training.run_record import differences, switched_on
 
 LOCKS = ".locks"
 # Hashes among the settings of a fold, and what other ones mean.
@@ -54,28 +54,6 @@ def find_finished(key: FoldKey, results: str | Path, settings: Mapping[str, Any]
             "--overwrite, or choose another folder with --results."
         )
     return scores
-
-
-def switched_on(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is off, so that a switch added later does not make other settings of what was computed before.
-
-    >>> switched_on({"dropout": 0.3, "tempo": 0.0, "class_weights": "none", "revision": None})
-    {'dropout': 0.3}
-    """
-    return {name: value for name, value in settings.items() if value and value != "none"}
-
-
-def differences(found: object, asked: object, name: str = "") -> Iterator[str]:
-    """Say in words where two settings differ; what is missing is as `None`.
-
-    >>> list(differences({"model": {"dropout": 0.1}}, {"model": {"dropout": 0.3}}))
-    ['model.dropout is 0.1 there and 0.3 here']
-    """
-    if isinstance(found, Mapping) and isinstance(asked, Mapping):
-        for key in dict.fromkeys([*found, *asked]):
-            yield from differences(found.get(key), asked.get(key), f"{name}.{key}" if name else str(key))
-    elif found != asked:
-        yield f"{name or 'the settings'} is {json.dumps(found)} there and {json.dumps(asked)} here"
 
 
 def _changes(found: object, asked: Mapping[str, Any]) -> Iterator[str]:
