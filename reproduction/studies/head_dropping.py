@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from modeling_ser import SERForAudioClassification
+from speech_emotion.inference.clip_attention import head_places
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,6 @@ class HeadScores:
         """Fall of the true class's log-probability without the head, (clips, heads), in nats; below 0 if it harms."""
         clips = np.arange(len(self.truth))
         return (self.full[clips, self.truth] - self.dropped[:, clips, self.truth]).T
-
-
-def head_places(model: SERForAudioClassification, streams: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
-    """List the heads of a model.
-
-    >>> from modeling_ser import SERConfig
-    >>> head_places(SERForAudioClassification(SERConfig(num_attention_heads=2)))
-    {'1': (0, 0), '2': (0, 1)}
-    """
-    number = len(model.ser.streams)
-    names = [str(stream + 1) for stream in range(number)] if streams is None else list(streams)
-    return {
-        f"{names[stream]} {head + 1}" if number > 1 else str(head + 1): (stream, head)
-        for stream in range(number)
-        for head in range(model.config.num_attention_heads)
-    }
 
 
 @contextmanager
@@ -98,4 +83,4 @@ def score_without_heads(
     return HeadScores(list(places), truth, full, np.stack(dropped))
 
 
-__all__ = ["HeadScores", "head_places", "score_without_heads", "without_head"]
+__all__ = ["HeadScores", "score_without_heads", "without_head"]

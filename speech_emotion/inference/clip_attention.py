@@ -1,5 +1,6 @@
 """What a saved model attends to in one clip."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,6 @@ import torch
 
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
-from reproduction.studies.head_dropping import head_places
 from speech_emotion.evaluation.figures_attention import attention_figure
 
 if TYPE_CHECKING:
@@ -31,6 +31,22 @@ class ClipAttention:
     def received(self) -> np.ndarray:
         """Mean weight that a frame is looked at with, times the number of frames, (heads, frames); 1 is even."""
         return self.attention.shape[-1] * self.attention.mean(axis=1)
+
+
+def head_places(model: SERForAudioClassification, streams: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
+    """List the heads of a model.
+
+    >>> from modeling_ser import SERConfig
+    >>> head_places(SERForAudioClassification(SERConfig(num_attention_heads=2)))
+    {'1': (0, 0), '2': (0, 1)}
+    """
+    number = len(model.ser.streams)
+    names = [str(stream + 1) for stream in range(number)] if streams is None else list(streams)
+    return {
+        f"{names[stream]} {head + 1}" if number > 1 else str(head + 1): (stream, head)
+        for stream in range(number)
+        for head in range(model.config.num_attention_heads)
+    }
 
 
 @torch.no_grad()
@@ -77,4 +93,4 @@ def draw_clip_attention(found: ClipAttention, name: str) -> "Figure":
     )
 
 
-__all__ = ["ClipAttention", "clip_attention", "draw_clip_attention"]
+__all__ = ["ClipAttention", "clip_attention", "draw_clip_attention", "head_places"]

@@ -24,7 +24,7 @@ from feature_extraction.audio_decoding import load_audio
 from feature_extraction.speech_encoders import DeepSpeechEncoder, load_encoder
 from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
 from reproduction.studies.head_agreement import pool_heads
-from reproduction.studies.head_dropping import HeadScores, head_places, score_without_heads, without_head
+from reproduction.studies.head_dropping import HeadScores, score_without_heads, without_head
 from reproduction.studies.head_findings import HeadStudy, summarize_heads
 from reproduction.studies.layer_activations import LAYERS, clip_statistics, layer_activations, resample_frames
 from reproduction.studies.layer_correlation import (
@@ -46,6 +46,7 @@ from reproduction.studies.rank_agreement import (
 from reproduction.studies.speaker_resampling import mean_over_pairs, mean_over_speakers, speaker_counts
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation import classification_metrics
+from speech_emotion.inference.clip_attention import clip_attention, head_places
 from speech_emotion.training.main import main as train
 from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
 from tests.synthetic import speech_like, write_polish, write_ravdess
@@ -591,8 +592,6 @@ def test_a_clips_attention_is_drawn_with_its_numbers(
 
 
 def test_frames_of_a_model_2_stand_where_the_encoder_says(deepspeech: Path) -> None:
-    from speech_emotion.inference.clip_attention import clip_attention
-
     extractor = SERFeatureExtractor(
         streams=("deepspeech",), encoders={"deepspeech": {"name_or_path": str(deepspeech)}}
     )
@@ -605,8 +604,6 @@ def test_frames_of_a_model_2_stand_where_the_encoder_says(deepspeech: Path) -> N
 
 
 def test_heads_of_an_ensemble_are_those_of_its_members() -> None:
-    from speech_emotion.inference.clip_attention import clip_attention
-
     clip = {"array": speech_like(seconds=0.5), "sampling_rate": 16000}
     members = [SERForAudioClassification(SERConfig(hidden_size=8, num_attention_heads=2)).eval() for _ in range(2)]
     ensemble = SEREnsembleForAudioClassification.from_members(members)
