@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-PROJECT_PACKAGES = ("modeling_ser", "feature_extraction", "dataset_scripts", "speech_emotion", "tests", "benchmarks")
+PROJECT_PACKAGES = (
+    "modeling_ser",
+    "feature_extraction",
+    "dataset_scripts",
+    "speech_emotion",
+    "reproduction",
+    "tests",
+    "benchmarks",
+)
 
 # The project may be installed where the tests run, and then isolation by `-I` alone would hide a missing file of the
 # shared code. Only whole packages are blocked: transformers_modules.….modeling_ser is the copy under test.

@@ -1,0 +1,36 @@
+"""What the wheel holds: the library with its data, and nothing that serves only this checkout."""
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from tests.subprocess_tools import PROJECT_ROOT, offline_environment
+
+LIBRARY = ("dataset_scripts", "feature_extraction", "modeling_ser", "speech_emotion")
+DATA = (".j2", ".json", ".md", ".safetensors", ".txt")
+
+
+def files_below(folder: Path) -> set[str]:
+    """Files of a folder, but what Python makes of them."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {path.as_posix() for path in files if "__pycache__" not in path.parts}
+
+
+def test_the_wheel_holds_the_library_and_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    commands = ["egg_info", "--egg-base", str(tmp_path), "build_py", "--build-lib", str(tmp_path / "wheel")]
+    environment = offline_environment(tmp_path)
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", *commands], cwd=PROJECT_ROOT, env=environment, check=True, timeout=60
+    )
+    library = {f"{room}/{file}" for room in LIBRARY for file in files_below(PROJECT_ROOT / room)}
+    expected = {file for file in library if file.endswith((".py", *DATA))} | {"speech_emotion/training/model_card.md"}
+    assert files_below(tmp_path / "wheel") == expected
+
+
+def test_the_version_is_told_by_the_installed_package() -> None:
+    version = metadata.version("modeling-ser")
+    assert f'version = "{version}"' in (PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8")
