@@ -444,12 +444,27 @@ class DeepSpeechForCTC(DeepSpeechPreTrainedModel):
         )
         logits = outputs.last_hidden_state
         output = DeepSpeechCTCOutput(
-            loss=None if labels is None else ctc_loss(logits, attention_mask, labels, self.config),
+            loss=None if labels is None else self._loss(logits, attention_mask, labels),
             logits=logits,
             hidden_states=outputs.hidden_states,
             state=outputs.state,
         )
         return output if return_dict else output.to_tuple()
+
+    def _loss(self, logits: torch.Tensor, attention_mask: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:
+        config = self.config
+        if labels.dim() != 2 or len(labels) != len(logits):
+            raise ValueError(f"labels must be ({len(logits)}, longest), one row per clip, not {tuple(labels.shape)}.")
+        if bool(((labels == config.pad_token_id) | (labels >= config.vocab_size)).any()):
+            raise ValueError(
+                f"labels must be below vocab_size={config.vocab_size} and not the blank, {config.pad_token_id}; pad "
+                "transcripts with -100."
+            )
+        losses = transcript_losses(logits, attention_mask, labels, config.pad_token_id, config.ctc_zero_infinity)
+        if config.ctc_loss_reduction == "sum":
+            return losses.sum()
+        # An empty transcript counts as one letter: nothing but blanks is to be heard.
+        return (losses / (labels >= 0).sum(dim=1).clamp(min=1)).mean()
 
     def as_pipeline(
         self, feature_extractor: FeatureExtractionMixin, tokenizer: PreTrainedTokenizerBase, **kwargs: Any
@@ -473,23 +488,20 @@ class DeepSpeechForCTC(DeepSpeechPreTrainedModel):
         )
 
 
-def ctc_loss(
-    logits: torch.Tensor, attention_mask: torch.Tensor | None, labels: torch.Tensor, config: DeepSpeechConfig
+def transcript_losses(
+    logits: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    labels: torch.Tensor,
+    blank: int,
+    zero_infinity: bool = False,
 ) -> torch.Tensor:
-    """Compute the loss of connectionist temporal classification."""
-    if labels.dim() != 2 or len(labels) != len(logits):
-        raise ValueError(f"labels must be ({len(logits)}, longest), one row per clip, not {tuple(labels.shape)}.")
+    """Compute the CTC loss of each clip's whole transcript, (clips,), in nats; negative labels are padding."""
     real = labels >= 0
-    if bool(((labels == config.pad_token_id) | (labels >= config.vocab_size)).any()):
-        raise ValueError(
-            f"labels must be below vocab_size={config.vocab_size} and not the blank, {config.pad_token_id}; pad "
-            "transcripts with -100."
-        )
     if attention_mask is None:
         frames = torch.full((len(logits),), logits.shape[1], device=logits.device)
     else:
         frames = attention_mask.sum(dim=1)
-    log_probabilities = logits.float().log_softmax(dim=-1).transpose(0, 1)  # (frames, batch, vocab_size)
+    log_probabilities = logits.float().log_softmax(dim=-1).transpose(0, 1)  # (frames, clips, vocab_size)
     # cuDNN's implementation takes other arguments and is not deterministic.
     with torch.backends.cudnn.flags(enabled=False):
         return F.ctc_loss(
@@ -497,10 +509,30 @@ def ctc_loss(
             labels[real],
             frames,
             real.sum(dim=1),
-            blank=config.pad_token_id,
-            reduction=config.ctc_loss_reduction,
-            zero_infinity=config.ctc_zero_infinity,
+            blank=blank,
+            reduction="none",
+            zero_infinity=zero_infinity,
         )
+
+
+def ctc_losses(
+    logits: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    labels: torch.Tensor,
+    blank: int,
+    zero_infinity: bool = False,
+) -> torch.Tensor:
+    """Compute each clip's CTC loss per letter, (clips,); 0 for clips without letters: `(labels >= 0).any(1)` tells.
+
+    Source: Graves et al., "Connectionist temporal classification", ICML 2006.
+
+    >>> logits, labels = torch.zeros(2, 5, 3), torch.tensor([[0, 1], [-100, -100]])
+    >>> ctc_losses(logits, None, labels, blank=2)
+    tensor([0.9689, 0.0000])
+    """
+    letters = (labels >= 0).sum(dim=1)  # (clips,)
+    losses = transcript_losses(logits, attention_mask, labels, blank, zero_infinity)
+    return (losses / letters.clamp(min=1)).masked_fill(letters == 0, 0.0)
 
 
 # Registered where the classes are defined, so that they are saved with their code however they were imported.
