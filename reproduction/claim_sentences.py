@@ -6,7 +6,7 @@ from speech_emotion.cross_validation.report_table import Interval, format_cell
 from speech_emotion.cross_validation.seed_metrics import mean_sd, pooled_metrics
 from speech_emotion.cross_validation.system_scores import SystemScores, find_system
 from speech_emotion.cross_validation.titles import system_title
-from speech_emotion.evaluation.speaker_bootstrap import Estimate
+from speech_emotion.evaluation.intervals import Estimate
 
 from .claim_tables import by_claim, paper_difference
 from .claims import Finding, claim_outcome, evaluate_claims

@@ -10,10 +10,15 @@ from speech_emotion.cross_validation.fold_results import differences
 from speech_emotion.cross_validation.named_settings import NAMED
 from speech_emotion.cross_validation.system_scores import SystemScores, check_same_clips, find_system
 from speech_emotion.cross_validation.titles import system_title
-from speech_emotion.evaluation.count_metrics import COUNT_METRICS
-from speech_emotion.evaluation.holm import holm
-from speech_emotion.evaluation.paired_tests import McNemarResult, mcnemar, speaker_figures, wilcoxon_over_speakers
-from speech_emotion.evaluation.speaker_bootstrap import Estimate, speaker_bootstrap_difference
+from speech_emotion.evaluation.intervals import Estimate, speaker_bootstrap_difference
+from speech_emotion.evaluation.metrics import COUNT_METRICS
+from speech_emotion.evaluation.significance import (
+    McNemarResult,
+    holm,
+    mcnemar,
+    speaker_figures,
+    wilcoxon_over_speakers,
+)
 
 from .planned_comparisons import LITTLE, OURS, PLANNED, Comparison, Expected
 

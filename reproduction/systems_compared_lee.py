@@ -11,7 +11,7 @@ from torch import nn
 from reproduction.modeling_lee import ExtremeLearningMachine, LeeConfig, LeeNetwork, posterior_statistics
 from speech_emotion.cross_validation.system import FoldOutcome, FoldTask, System
 from speech_emotion.evaluation import classification_metrics
-from speech_emotion.evaluation.temperature import apply_temperature, fit_temperature
+from speech_emotion.evaluation.calibration import apply_temperature, fit_temperature
 
 from .compared_items import Items
 from .compared_system import NetworkSystem

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from speech_emotion.evaluation.intervals import mean_over_speakers, numbered, speaker_counts, with_interval
+
 from .head_findings import HeadStudy
 from .rank_agreement import unit_ranks
-from .speaker_resampling import mean_over_speakers, numbered, speaker_counts, with_interval
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from speech_emotion.cross_validation.pooled_clips import grouped_counts
-from speech_emotion.evaluation.count_metrics import ua
-from speech_emotion.evaluation.speaker_bootstrap import speaker_bootstrap_difference
+from speech_emotion.evaluation.intervals import (
+    mean_over_speakers,
+    numbered,
+    speaker_bootstrap_difference,
+    speaker_counts,
+    with_interval,
+)
+from speech_emotion.evaluation.metrics import grouped_counts, ua
 
 from .head_dropping import HeadScores
 from .rank_agreement import Agreement, rank_agreement, shuffled_profile, sorted_profile
-from .speaker_resampling import mean_over_speakers, numbered, speaker_counts, with_interval
 
 # Of fewer speakers, resampling them says nothing of others.
 LEAST_SPEAKERS = 5

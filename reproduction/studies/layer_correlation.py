@@ -21,8 +21,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dataset_scripts.ravdess import SPEECH
-
-from .speaker_resampling import mean_over_pairs, mean_over_speakers, numbered, speaker_counts, with_interval
+from speech_emotion.evaluation.intervals import (
+    mean_over_pairs,
+    mean_over_speakers,
+    numbered,
+    speaker_counts,
+    with_interval,
+)
 
 CONDITIONS = ("two emotions", "two repetitions", "two speakers")
 EFFECTS = {"emotion": "two emotions", "speaker": "two speakers"}

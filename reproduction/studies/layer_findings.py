@@ -10,7 +10,7 @@ import numpy as np
 
 from reproduction.studies.figures_layers import activations_figure, layer_figure
 from speech_emotion.evaluation.figures import save_figure
-from speech_emotion.evaluation.speaker_bootstrap import Estimate
+from speech_emotion.evaluation.intervals import Estimate
 from speech_emotion.files import write_json, write_text
 
 from .layer_activations import LAYERS

@@ -17,10 +17,8 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 from dataset_scripts import Fold
-from speech_emotion.cross_validation.pooled_clips import grouped_counts
-from speech_emotion.evaluation.speaker_bootstrap import Estimate, speaker_bootstrap
-
-from .speaker_resampling import numbered
+from speech_emotion.evaluation.intervals import Estimate, numbered, speaker_bootstrap
+from speech_emotion.evaluation.metrics import grouped_counts
 
 # Inverse strengths of the L2 penalty to choose from.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -13,13 +13,13 @@ from dataset_scripts import load_corpus, speaker_folds
 from dataset_scripts.audio_leaks import digest_of
 from feature_extraction.speech_encoders import CLIPS_PER_PASS, DeepSpeechEncoder
 from speech_emotion.evaluation.figures import figure_style
+from speech_emotion.evaluation.intervals import RESAMPLES
 from speech_emotion.training.splits import keep_labels
 
 from .layer_activations import FRAMES, LAYERS, clip_statistics, layer_activations, load_deepspeech, resample_frames
 from .layer_correlation import LayerCorrelation, Take, pearson_matrix, ravdess_takes, summarize_correlations
 from .layer_findings import VARIANTS, LayerStudy, write_layer_study
 from .layer_probe import ua_by_layer
-from .speaker_resampling import RESAMPLES
 
 # The slides' rows: anger, fearful, happy, calm, sad.
 PAPER_LABELS = ("anger", "fear", "happiness", "calm", "sadness")

@@ -12,7 +12,7 @@ from speech_emotion.cross_validation.report_table import format_cell
 from speech_emotion.cross_validation.seed_metrics import mean_sd, pooled_metrics
 from speech_emotion.cross_validation.summary import speaker_interval
 from speech_emotion.cross_validation.system_scores import SystemScores
-from speech_emotion.evaluation.count_metrics import ua, wa
+from speech_emotion.evaluation.metrics import ua, wa
 from speech_emotion.evaluation.tables import markdown_table
 from speech_emotion.marked_region import write_region
 from speech_emotion.pretrained import SMALL_DEEPSPEECH

@@ -8,7 +8,7 @@ from speech_emotion.cross_validation.group_metrics import clips_by_group, uar_by
 from speech_emotion.cross_validation.report_table import Cell, Column, Name, ReportTable, Share
 from speech_emotion.cross_validation.seed_metrics import fold_metrics, mean_sd
 from speech_emotion.cross_validation.system_scores import SystemScores
-from speech_emotion.evaluation.count_metrics import recalls
+from speech_emotion.evaluation.metrics import recalls
 
 SYSTEM = Column("system", "system")
 SEXES = {"f": "female", "m": "male"}

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speech_emotion.evaluation.calibration import expected_calibration_error
-from speech_emotion.evaluation.temperature import apply_temperature, fit_temperature, negative_log_likelihood
+from speech_emotion.evaluation.calibration import (
+    apply_temperature,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+)
 
 from .fold_scores import FoldScores
 from .system_scores import SystemScores

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speech_emotion.evaluation.count_metrics import ua
+from speech_emotion.evaluation.metrics import grouped_counts, ua
 
-from .pooled_clips import PooledClips, grouped_counts
+from .pooled_clips import PooledClips
 from .seed_metrics import MeanSD, mean_sd
 
 UNKNOWN = "unknown"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from speech_emotion.cross_validation.titles import CONTROL, VARIANTS
-from speech_emotion.evaluation.permutation import permute_labels
+from speech_emotion.evaluation.significance import permute_labels
 from speech_emotion.training.clip_split import ClipSplit
 
 from .system import ClipFeatures, FoldOutcome, FoldTask, System

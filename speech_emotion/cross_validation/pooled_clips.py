@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from speech_emotion.evaluation.metrics import grouped_counts
+
 from .fold_scores import FoldScores
 
 
@@ -49,19 +51,6 @@ class PooledClips:
             for predictions in self.predictions
         ]
         return names.tolist(), np.stack(counts)
-
-
-def grouped_counts(
-    groups: np.ndarray, truth: np.ndarray, predictions: np.ndarray, num_groups: int, num_labels: int
-) -> np.ndarray:
-    """Make a confusion matrix per group.
-
-    >>> grouped_counts(np.array([0, 1]), np.array([0, 1]), np.array([1, 1]), 2, 2).tolist()
-    [[[0, 1], [0, 0]], [[0, 0], [0, 1]]]
-    """
-    cells = (groups * num_labels + truth) * num_labels + predictions
-    counts = np.bincount(cells, minlength=num_groups * num_labels**2)
-    return counts.reshape(num_groups, num_labels, num_labels)  # (groups, true, predicted)
 
 
 def pool_folds(seeds: Sequence[Sequence[FoldScores]]) -> PooledClips:
@@ -118,4 +107,4 @@ def _pool_one_seed(folds: Sequence[FoldScores]) -> PooledClips:
     )
 
 
-__all__ = ["PooledClips", "grouped_counts", "pool_folds"]
+__all__ = ["PooledClips", "pool_folds"]

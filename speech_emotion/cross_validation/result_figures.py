@@ -11,9 +11,14 @@ from reproduction.reading_order import condition_title
 from speech_emotion.cross_validation.fold_scores import FoldScores, read_fold_scores
 from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.figures import figure_style, save_figure
-from speech_emotion.evaluation.figures_scores import confusion_figure, reliability_figure, ua_figure
-from speech_emotion.evaluation.figures_training import average_curve, learning_curves_figure
-from speech_emotion.evaluation.speaker_bootstrap import Estimate, speaker_bootstrap
+from speech_emotion.evaluation.figures_runs import (
+    average_curve,
+    confusion_figure,
+    learning_curves_figure,
+    reliability_figure,
+    ua_figure,
+)
+from speech_emotion.evaluation.intervals import Estimate, speaker_bootstrap
 from speech_emotion.files import write_text
 
 # Panel, curve in it, key of an epoch in `about["curve"]`.

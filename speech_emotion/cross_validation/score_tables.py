@@ -8,9 +8,8 @@ from speech_emotion.cross_validation.fold_calibration import calibrate_folds
 from speech_emotion.cross_validation.report_table import Cell, Column, ReportTable, Share
 from speech_emotion.cross_validation.seed_metrics import mean_sd
 from speech_emotion.cross_validation.system_scores import SystemScores
-from speech_emotion.evaluation.abstention import abstention_curve
-from speech_emotion.evaluation.calibration import BINS, reliability
-from speech_emotion.evaluation.permutation import permutation_control
+from speech_emotion.evaluation.calibration import BINS, abstention_curve, reliability
+from speech_emotion.evaluation.significance import permutation_control
 
 from .error_tables import SYSTEM, named
 

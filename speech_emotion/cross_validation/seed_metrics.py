@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from speech_emotion.evaluation.count_metrics import COUNT_METRICS
+from speech_emotion.evaluation.metrics import COUNT_METRICS, grouped_counts
 
-from .pooled_clips import PooledClips, grouped_counts
+from .pooled_clips import PooledClips
 
 
 class MeanSD(NamedTuple):

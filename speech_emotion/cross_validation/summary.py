@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from speech_emotion.evaluation.count_metrics import CountMetric, ua, wa
-from speech_emotion.evaluation.speaker_bootstrap import speaker_bootstrap
+from speech_emotion.evaluation.intervals import speaker_bootstrap
+from speech_emotion.evaluation.metrics import CountMetric, ua, wa
 
 from .fold_scores import FoldScores
 from .report_table import Cell, Column, Interval, Name, ReportTable

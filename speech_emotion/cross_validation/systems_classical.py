@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from speech_emotion.evaluation import classification_metrics
-from speech_emotion.evaluation.temperature import apply_temperature, fit_temperature
+from speech_emotion.evaluation.calibration import apply_temperature, fit_temperature
 from speech_emotion.training.clip_split import ClipSplit
 
 from .functionals_extractor import FeatureSet, FunctionalsExtractor

@@ -71,6 +71,3 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
         row[0], row[1:] = number, np.minimum(replaced, row[1:] + 1)
         row = np.minimum.accumulate(row - columns) + columns
     return int(row[-1])
-
-
-__all__ = ["ErrorRates", "edit_distance", "error_rates"]

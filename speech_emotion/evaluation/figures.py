@@ -80,7 +80,7 @@ def save_figure(fig: "Figure", path: str | Path) -> Path:
     """Write a figure, whole or not at all.
 
     >>> import tempfile
-    >>> from speech_emotion.evaluation.figures_scores import confusion_figure
+    >>> from speech_emotion.evaluation.figures_runs import confusion_figure
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = save_figure(confusion_figure([[3, 1], [0, 4]], ["anger", "fear"]), Path(folder) / "a.svg")
     ...     path.read_text()[:5]
@@ -109,6 +109,3 @@ def _settle(fig: "Figure") -> None:
     for axes in fig.axes:
         left, bottom, width, height = axes.get_position(original=True).bounds
         axes.set_position([round(value, 6) for value in (left, bottom, width, height)])
-
-
-__all__ = ["COLORS", "FORMATS", "GRAY", "MARKERS", "figure_style", "new_figure", "save_figure", "styled"]

@@ -103,6 +103,3 @@ def _draw_spectrogram(axes: "Axes", log_mel: np.ndarray, mel_step: float, top_fr
     shown = {frequency: place for frequency, place in ticks.items() if 0 <= place <= bands - 1}
     axes.set_yticks(list(shown.values()), [f"{frequency / 1000:g}" for frequency in shown])
     axes.set_ylabel("kHz (mel)")
-
-
-__all__ = ["attention_figure"]

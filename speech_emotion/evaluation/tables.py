@@ -161,6 +161,3 @@ def csv_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()
-
-
-__all__ = ["confusion_table", "csv_table", "latex_escape", "latex_table", "markdown_table", "text_table"]

@@ -7,10 +7,16 @@ from sklearn.metrics import log_loss
 
 from speech_emotion.cross_validation.fold_calibration import calibrate_folds
 from speech_emotion.cross_validation.system_scores import gather_systems
-from speech_emotion.evaluation.abstention import abstention_curve
-from speech_emotion.evaluation.calibration import expected_calibration_error, log_scores, reliability
+from speech_emotion.evaluation.calibration import (
+    abstention_curve,
+    apply_temperature,
+    expected_calibration_error,
+    fit_temperature,
+    log_scores,
+    negative_log_likelihood,
+    reliability,
+)
 from speech_emotion.evaluation.metrics import classification_metrics
-from speech_emotion.evaluation.temperature import apply_temperature, fit_temperature, negative_log_likelihood
 
 from .simulated_scores import all_folds
 

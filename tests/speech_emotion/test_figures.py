@@ -22,8 +22,13 @@ from speech_emotion.cross_validation.result_figures import draw_results, trainin
 from speech_emotion.evaluation.calibration import expected_calibration_error
 from speech_emotion.evaluation.figures import save_figure
 from speech_emotion.evaluation.figures_attention import attention_figure
-from speech_emotion.evaluation.figures_scores import confusion_figure, reliability_figure, ua_figure
-from speech_emotion.evaluation.figures_training import average_curve, learning_curves_figure
+from speech_emotion.evaluation.figures_runs import (
+    average_curve,
+    confusion_figure,
+    learning_curves_figure,
+    reliability_figure,
+    ua_figure,
+)
 
 from .simulated_scores import all_folds, save_all
 

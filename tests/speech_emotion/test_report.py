@@ -21,7 +21,7 @@ from speech_emotion.cross_validation.seed_metrics import MeanSD, pooled_metrics
 from speech_emotion.cross_validation.summary import summary_table
 from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
 from speech_emotion.cross_validation.titles import system_title
-from speech_emotion.evaluation.speaker_bootstrap import Estimate
+from speech_emotion.evaluation.intervals import Estimate
 from speech_emotion.evaluation.tables import csv_table, latex_escape, latex_table
 
 from .simulated_scores import all_folds, save_all

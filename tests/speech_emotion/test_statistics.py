@@ -12,12 +12,15 @@ from speech_emotion.cross_validation.fold_scores import FoldScores
 from speech_emotion.cross_validation.group_metrics import clips_by_group, uar_by_group
 from speech_emotion.cross_validation.seed_metrics import fold_metrics, mean_sd, pooled_metrics
 from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
-from speech_emotion.evaluation.count_metrics import COUNT_METRICS, ua, wa
-from speech_emotion.evaluation.holm import holm
-from speech_emotion.evaluation.metrics import classification_metrics, confusion_counts
-from speech_emotion.evaluation.paired_tests import mcnemar, wilcoxon_over_speakers
-from speech_emotion.evaluation.permutation import permutation_control, permute_labels
-from speech_emotion.evaluation.speaker_bootstrap import speaker_bootstrap, speaker_bootstrap_difference
+from speech_emotion.evaluation.intervals import speaker_bootstrap, speaker_bootstrap_difference
+from speech_emotion.evaluation.metrics import COUNT_METRICS, classification_metrics, confusion_counts, ua, wa
+from speech_emotion.evaluation.significance import (
+    holm,
+    mcnemar,
+    permutation_control,
+    permute_labels,
+    wilcoxon_over_speakers,
+)
 from tests.subprocess_tools import offline_environment, run_python
 
 from .simulated_scores import all_folds, fold_scores

@@ -43,9 +43,9 @@ from reproduction.studies.rank_agreement import (
     shuffled_profile,
     sorted_profile,
 )
-from reproduction.studies.speaker_resampling import mean_over_pairs, mean_over_speakers, speaker_counts
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation import classification_metrics
+from speech_emotion.evaluation.intervals import mean_over_pairs, mean_over_speakers, speaker_counts
 from speech_emotion.inference.clip_attention import clip_attention, head_places
 from speech_emotion.training.main import main as train
 from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config

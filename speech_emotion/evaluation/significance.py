@@ -1,11 +1,12 @@
-"""Tests of two systems on the same clips: McNemar over clips, Wilcoxon over speakers."""
+"""Tests of two systems on the same clips, Holm's correction for several tests, and what chance would give."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from .count_metrics import CountMetric, ua
+from .metrics import CountMetric, grouped_counts, ua
 
 # To this many speakers, ranks that are tied or zero are tested by trying all 2^n signs.
 MOST_SPEAKERS_ENUMERATED = 12
@@ -46,6 +47,8 @@ def sign_flip_p(weights: np.ndarray) -> float:
     >>> round(sign_flip_p(np.array([1, 1, 1, -1])), 6), sign_flip_p(np.array([2, 1, 0]))
     (0.625, 0.5)
     """
+    from scipy import stats  # takes a second: not before it is needed
+
     sizes = np.abs(weights[weights != 0]).astype(np.int64)
     if not sizes.size:
         return 1.0
@@ -68,6 +71,8 @@ def wilcoxon_over_speakers(first: np.ndarray, second: np.ndarray) -> float:
     >>> wilcoxon_over_speakers(np.array([0.6, 0.7, 0.8]), np.array([0.5, 0.5, 0.5]))
     0.25
     """
+    from scipy import stats  # takes a second: not before it is needed
+
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.ndim != 1 or first.shape != second.shape or not first.size:
         raise ValueError(f"Each speaker needs two figures; the shapes are {first.shape} and {second.shape}.")
@@ -77,7 +82,7 @@ def wilcoxon_over_speakers(first: np.ndarray, second: np.ndarray) -> float:
         return 1.0
     sizes = np.abs(differences)
     tied = len(np.unique(sizes)) < len(sizes) or (sizes == 0).any()
-    method: str | stats.PermutationMethod = "auto"
+    method: Any = "auto"
     if tied:  # of which releases of scipy make different things by themselves
         # Asked for 2^n resamples, scipy takes each of the 2^n sign patterns once.
         few = len(sizes) <= MOST_SPEAKERS_ENUMERATED
@@ -90,4 +95,87 @@ def speaker_figures(seed_counts: np.ndarray, metric: CountMetric = ua) -> np.nda
     return metric(seed_counts).mean(axis=0)
 
 
-__all__ = ["McNemarResult", "mcnemar", "sign_flip_p", "speaker_figures", "wilcoxon_over_speakers"]
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p values of a family of planned tests, so that the chance of any false positive stays below α.
+
+    Source: Holm, Scandinavian Journal of Statistics 6, 1979.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"p values lie in [0, 1]; these are {p.tolist()}.")
+    order = p.argsort(kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted.tolist()
+
+
+@dataclass(frozen=True)
+class PermutationResult:
+    """What permuting labels against predictions found."""
+
+    value: float  # the figure of the true labels
+    expected: float  # its mean over the permutations: chance for these predictions
+    p: float  # share of permutations that reach the value, one-sided
+
+
+def permutation_control(
+    truth: np.ndarray,
+    predictions: np.ndarray,
+    num_labels: int,
+    speakers: Sequence[Any] | None = None,
+    metric: CountMetric = ua,
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> PermutationResult:
+    """Permute the labels of the clips against their predictions.
+
+    Source: Ojala and Garriga, JMLR 11, 2010; Phipson and Smyth, 2010, for p.
+
+    >>> truth = np.repeat([0, 1], 20)
+    >>> result = permutation_control(truth, truth, 2)
+    >>> result.value, round(result.expected, 2), result.p < 0.001
+    (1.0, 0.5, True)
+    """
+    from scipy import stats  # takes a second: not before it is needed
+
+    truth, predictions = np.asarray(truth), np.asarray(predictions)
+    groups = np.zeros(len(truth), dtype=np.int64)
+    if speakers is not None:
+        groups = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)[1]
+    if truth.ndim != 1 or not truth.shape == predictions.shape == groups.shape or not truth.size:
+        raise ValueError(
+            f"Labels, predictions and speakers must be of the same clips, at least 1; the shapes are {truth.shape}, "
+            f"{predictions.shape}, {groups.shape}."
+        )
+    counts = grouped_counts(groups, truth, predictions, groups.max() + 1, num_labels)
+    random = np.random.default_rng(seed)
+    drawn = np.zeros((permutations, num_labels, num_labels))
+    for table in counts:
+        # random_table gives integers in float64; fixed margins, rows true and columns predicted.
+        drawn += stats.random_table(table.sum(axis=1), table.sum(axis=0)).rvs(permutations, random_state=random)
+    value, by_chance = float(metric(counts.sum(axis=0))), metric(drawn)
+    reached = int((by_chance >= value - 1e-12).sum())
+    return PermutationResult(value, float(by_chance.mean()), (1 + reached) / (1 + permutations))
+
+
+def permute_labels(labels: Sequence[Any], speakers: Sequence[Any], seed: int | Sequence[int]) -> list[Any]:
+    """Permute the labels of training clips within speakers, for a control run that must fall to chance.
+
+    >>> permute_labels(["fear", "anger", "fear"], ["f1", "f1", "m1"], seed=3)[2]
+    'fear'
+    """
+    if len(labels) != len(speakers):
+        raise ValueError(f"Each clip needs a label and a speaker; there are {len(labels)} and {len(speakers)}.")
+    random = np.random.default_rng(seed)
+    permuted = list(labels)
+    clips_of: dict[Any, list[int]] = {}
+    for index, speaker in enumerate(speakers):
+        clips_of.setdefault(speaker, []).append(index)
+    for clips in clips_of.values():
+        for index, source in zip(clips, random.permutation(clips), strict=True):
+            permuted[index] = labels[source]
+    return permuted
