@@ -1,8 +1,10 @@
 """Files written whole or not at all."""
 
+import csv
+import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -33,6 +35,34 @@ def write_jsonl(path: str | Path, rows: Iterable[object]) -> Path:
     return Path(path)
 
 
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    """Write a table as comma-separated values, whole or not at all; see `write_text`."""
+    return write_text(path, csv_text(header, rows))
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as comma-separated values (RFC 4180, lines ended by a line feed).
+
+    >>> print(csv_text(["system", "ua"], [["a, b", 0.5]]), end="")
+    system,ua
+    "a, b",0.5
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def check_writable(path: str | Path) -> None:
+    """Check, before the work, that a file can be written where it shall be."""
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; name a file in it.")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {file.parent} to write {file.name} into; make it first.")
+
+
 @contextmanager
 def _whole(path: str | Path) -> Iterator[TextIO]:
     """Open a file to write that takes its name when all is written; after an error it is gone."""
@@ -45,6 +75,3 @@ def _whole(path: str | Path) -> Iterator[TextIO]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-__all__ = ["write_json", "write_jsonl", "write_text"]

@@ -1,12 +1,8 @@
-"""Progress bars: shown at a terminal, silent in logs and pipes."""
+"""What a person sees while a command works: bars at a terminal, silence in logs and pipes, warnings in plain words."""
 
 import sys
 import warnings
 from typing import Any
-
-import datasets
-import huggingface_hub.utils
-import transformers
 
 
 def is_terminal() -> bool:
@@ -17,6 +13,11 @@ def is_terminal() -> bool:
 def quiet_unless_terminal() -> None:
     """Switch off the bars of datasets, transformers and huggingface_hub where no terminal shows them."""
     if not is_terminal():
+        # Imported late: commands ask for help, or find a mistake, before they need any of these.
+        import datasets
+        import huggingface_hub.utils
+        import transformers
+
         datasets.disable_progress_bars()
         transformers.utils.logging.disable_progress_bar()
         huggingface_hub.utils.disable_progress_bars()
@@ -29,6 +30,3 @@ def plain_warnings() -> None:
         print(f"warning: {message}", file=sys.stderr, flush=True)
 
     warnings.showwarning = show
-
-
-__all__ = ["is_terminal", "plain_warnings", "quiet_unless_terminal"]

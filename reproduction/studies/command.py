@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
+from speech_emotion.cli.entry import run_part
+
 from reproduction.studies.head_agreement import HeadAgreement
 from reproduction.studies.head_findings import HeadStudy
 from reproduction.studies.head_study import run_head_study
@@ -10,7 +12,6 @@ from reproduction.studies.layer_activations import LAYERS
 from reproduction.studies.layer_correlation import CONDITIONS
 from reproduction.studies.layer_findings import LayerStudy
 from reproduction.studies.layer_study import INTENSITIES, PAPER_LABELS, LayerStudyArguments, run_layer_study
-from speech_emotion.cli.entry import run_part
 from speech_emotion.evaluation import text_table
 from speech_emotion.training.arguments import DataArguments
 

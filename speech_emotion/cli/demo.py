@@ -8,13 +8,12 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dataset_scripts import load_corpus
-from speech_emotion.evaluation import text_table
-from speech_emotion.training.card import RunReport
-from speech_emotion.training.main import main as train
-from speech_emotion.training.main import summary
-from speech_emotion.training.provenance import library_versions
+from speech_emotion.command_parser import CommandParser
+
+if TYPE_CHECKING:
+    from speech_emotion.training.card import RunReport
 
 CLIPS_PER_LABEL = 4
 MODELS = {
@@ -35,6 +34,17 @@ print(json.dumps(classifier(json.loads(sys.stdin.read()), top_k=1, batch_size=8)
 """
 
 
+def get_parser(prog: str = "ser demo") -> CommandParser:
+    """Return the parser of `ser demo`."""
+    parser = CommandParser(prog=prog, description="Train on real speech, then classify an unseen speaker's files.")
+    parser.add_argument("--output_dir", default="outputs/demo", help="folder of the run (default: outputs/demo)")
+    parser.add_argument("--seed", type=int, default=42, help="seed of the training (default: 42)")
+    parser.add_argument("--data_dir", help="folder of the Polish corpus (default: fetched once)")
+    parser.add_argument("--retrain", action="store_true", help="train again, even if an earlier demo did the same")
+    parser.set_defaults(run=run)
+    return parser
+
+
 def classify_afresh(folder: Path, files: list[str]) -> list[dict[str, object]]:
     """Classify files with plain `transformers.pipeline` in a process of its own, from a folder."""
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -50,7 +60,7 @@ def classify_afresh(folder: Path, files: list[str]) -> list[dict[str, object]]:
     return [best for (best,) in json.loads(process.stdout)]
 
 
-def earlier_run(folder: Path, seed: int, streams: Sequence[str]) -> RunReport | None:
+def earlier_run(folder: Path, seed: int, streams: Sequence[str]) -> "RunReport | None":
     """Find what an earlier demo measured, if this one would measure the same."""
     if not (folder / "results.json").is_file() or not (folder / "model.safetensors").is_file():
         return None
@@ -58,17 +68,24 @@ def earlier_run(folder: Path, seed: int, streams: Sequence[str]) -> RunReport | 
         report = read_report(folder)
     except (ValueError, KeyError, TypeError):
         return None
+    from speech_emotion.training.provenance import library_versions
+
     found = (report.corpus, report.seed, report.versions, report.arguments.get("streams"))
     return report if found == ("polish", seed, library_versions(), list(streams)) else None
 
 
-def read_report(folder: Path) -> RunReport:
+def read_report(folder: Path) -> "RunReport":
     """Read what a finished run measured."""
+    from speech_emotion.training.card import RunReport
+
     return RunReport.from_dict(json.loads((folder / "results.json").read_text(encoding="utf-8")))
 
 
-def train_model(name: str, folder: Path, args: argparse.Namespace) -> RunReport:
+def train_model(name: str, folder: Path, args: argparse.Namespace) -> "RunReport":
     """Train one of the paper's models, or take what an earlier demo trained."""
+    from speech_emotion.training.main import main as train
+    from speech_emotion.training.main import summary
+
     streams, description = MODELS[name]
     print(f"{name}, {description}", flush=True)
     report = None if args.retrain else earlier_run(folder, args.seed, streams)
@@ -84,8 +101,10 @@ def train_model(name: str, folder: Path, args: argparse.Namespace) -> RunReport:
     return read_report(folder)
 
 
-def comparison(reports: Mapping[str, RunReport]) -> str:
+def comparison(reports: "Mapping[str, RunReport]") -> str:
     """Write the models side by side."""
+    from speech_emotion.evaluation import text_table
+
     rows = []
     for name, report in reports.items():
         figures = [part.metrics[key] for part in (report.validation, report.test) for key in ("wa", "ua")]
@@ -110,6 +129,9 @@ def run(args: argparse.Namespace) -> int:
 
 def classify_files(folder: Path, data_dir: str | None) -> int:
     """Show what a stranger's process makes of some of the test speaker's files."""
+    from dataset_scripts import load_corpus
+    from speech_emotion.evaluation import text_table
+
     scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text(encoding="utf-8").splitlines()]
     truths = {score["id"]: score["label"] for score in scores if score["split"] == "test"}
     with warnings.catch_warnings():  # the training has already told what there is to tell of the corpus
@@ -129,6 +151,3 @@ def classify_files(folder: Path, data_dir: str | None) -> int:
     ]
     print(text_table(["file", "truth", "prediction", "score"], table))
     return 0
-
-
-__all__ = ["classify_afresh", "run"]

@@ -1,21 +1,16 @@
 """`ser figures`: draw a clip's attention, or what finished runs gave."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from speech_emotion.cross_validation.result_figures import draw_results
-from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
+from speech_emotion.command_parser import CommandParser
 from speech_emotion.files import write_json
-from speech_emotion.inference.clip_attention import clip_attention, draw_clip_attention
-from speech_emotion.inference.saved_model import load_saved
-
-from .entry import run_part
+from speech_emotion.inference.saved_model import check_place, load_saved
 
 
-def get_parser(prog: str = "ser figures") -> argparse.ArgumentParser:
+def get_parser(prog: str = "ser figures") -> CommandParser:
     """Return the parser of `ser figures`."""
-    parser = argparse.ArgumentParser(prog=prog, description="Figures of models and of finished runs.")
+    parser = CommandParser(prog=prog, description="Figures of models and of finished runs.")
     kinds = parser.add_subparsers(dest="figure", required=True, metavar="{attention,results}")
 
     attention = kinds.add_parser("attention", help="what each head of a model looks at in one clip")
@@ -23,7 +18,7 @@ def get_parser(prog: str = "ser figures") -> argparse.ArgumentParser:
     attention.add_argument("--revision", help="commit of the model on the Hub")
     attention.add_argument("--file", required=True, help="audio file")
     attention.add_argument("--output", default="attention.png", help="figure, .png or .svg (default: attention.png)")
-    attention.set_defaults(run=_attention)
+    attention.set_defaults(run=draw_attention)
 
     results = kinds.add_parser(
         "results", help="confusion matrices, reliability, learning curves and UA of all systems"
@@ -31,22 +26,25 @@ def get_parser(prog: str = "ser figures") -> argparse.ArgumentParser:
     results.add_argument("--results", default="results", help="folder of results (default: results)")
     results.add_argument("--corpus", help="the one wanted (default: all)")
     results.add_argument("--output", default="figures", help="folder of the figures (default: figures)")
-    results.add_argument("--format", choices=[ending[1:] for ending in FORMATS], nargs="+", default=["png"])
-    results.set_defaults(run=_results)
+    results.add_argument("--format", choices=["png", "svg"], nargs="+", default=["png"])
+    results.set_defaults(run=draw_results)
     return parser
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "ser figures") -> int:
-    """Draw figures, write them with their numbers, and print their names."""
-    return run_part(get_parser(prog), argv)
+def draw_attention(args: argparse.Namespace) -> list[Path]:
+    """Draw a clip's attention and write its numbers beside the figure."""
+    if not Path(args.file).exists():
+        raise FileNotFoundError(f"There is no file {args.file}.")
+    numbers_path = Path(args.output).with_suffix(".json")
+    if numbers_path.is_file() and "attention_received" not in numbers_path.read_text("utf-8", errors="replace"):
+        raise FileExistsError(f"{numbers_path} is something else than a figure's numbers; give --output another name.")
+    check_place(args.model)
+    from speech_emotion.evaluation.figures import figure_style, save_figure
+    from speech_emotion.inference.clip_attention import clip_attention, draw_clip_attention
 
-
-def _attention(args: argparse.Namespace) -> list[Path]:
     with figure_style():  # before the work, not after it: figures need matplotlib
         pass
-    _check_numbers(Path(args.output).with_suffix(".json"))
-    model, extractor = load_saved(args.model, args.revision)
-    found = clip_attention(model, extractor, args.file)
+    found = clip_attention(*load_saved(args.model, args.revision), args.file)
     path = save_figure(draw_clip_attention(found, Path(args.file).name), args.output)
     numbers = {
         "file": Path(args.file).name,
@@ -57,20 +55,16 @@ def _attention(args: argparse.Namespace) -> list[Path]:
     return [path, write_json(path.with_suffix(".json"), numbers)]
 
 
-def _check_numbers(path: Path) -> None:
-    """Refuse to replace a file of something else by the figure's numbers, which stand beside it."""
-    if path.is_file() and "attention_received" not in path.read_text(encoding="utf-8", errors="replace"):
-        raise FileExistsError(f"{path} is something else than a figure's numbers; give --output another name.")
+def draw_results(args: argparse.Namespace) -> list[Path]:
+    """Draw what finished runs gave."""
+    if not Path(args.results).is_dir():
+        raise FileNotFoundError(f"There is no folder {args.results}.")
+    from speech_emotion.cross_validation.result_figures import draw_results as draw
 
-
-def _results(args: argparse.Namespace) -> list[Path]:
-    drawn = draw_results(args.results, args.output, args.corpus, [f".{ending}" for ending in args.format])
+    drawn = draw(args.results, args.output, args.corpus, [f".{ending}" for ending in args.format])
     if not drawn:
         raise ValueError(
             f"No system in {args.results} has a complete seed yet, and of others there are no figures. Compute the "
             "folds that are missing: cross_validate.py with the same words goes on."
         )
     return drawn
-
-
-__all__ = ["get_parser", "main"]

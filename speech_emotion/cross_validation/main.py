@@ -12,10 +12,10 @@ import torch
 
 from dataset_scripts.folds import SCHEMES
 from reproduction.paper_figures import published_figures
+from speech_emotion.command_parser import CommandParser
 from speech_emotion.cross_validation.fold_scores import FoldScores
 from speech_emotion.cross_validation.titles import CONTROL
 from speech_emotion.evaluation import classification_metrics, text_table
-from speech_emotion.option_spelling import spelled_as_known
 from speech_emotion.progress import plain_warnings
 
 from .clip_lines import NAME, write_clip_lines
@@ -40,7 +40,7 @@ The same command again goes on where a stopped one was, and several commands can
 
 def get_parser(prog: str = "cross_validate.py") -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description="Compare systems by cross-validation over speakers.",
         epilog=EXAMPLES,
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     plain_warnings()
     parser = get_parser(prog)
-    args = parser.parse_args(spelled_as_known(parser, sys.argv[1:] if argv is None else argv))
+    args = parser.parse_args(argv)
     try:
         plan = make_plan(args)
         result = cross_validate(plan, args.workers, args.threads)

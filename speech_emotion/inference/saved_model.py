@@ -1,17 +1,28 @@
 """A saved model and its feature extractor, by this library's own code: no remote code runs."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from feature_extraction import SERFeatureExtractor
-from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
-
-Classifier = SERForAudioClassification | SEREnsembleForAudioClassification
+if TYPE_CHECKING:
+    from feature_extraction import SERFeatureExtractor
+    from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
 
 
-def load_saved(model: str, revision: str | None = None) -> tuple[Classifier, SERFeatureExtractor]:
+def check_place(model: str) -> None:
+    """Refuse, before anything heavy is imported, a folder that is not there."""
+    if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # no id on the Hub begins so
+        raise FileNotFoundError(f"There is no folder {model}, and it is no id on the Hub.")
+
+
+def load_saved(
+    model: str, revision: str | None = None
+) -> "tuple[SERForAudioClassification | SEREnsembleForAudioClassification, SERFeatureExtractor]":
     """Load a classifier, or an ensemble of several, with its feature extractor."""
+    import torch
+
+    from feature_extraction import SERFeatureExtractor
+    from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
+
     try:
         several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
     except ValueError as error:
@@ -23,6 +34,3 @@ def load_saved(model: str, revision: str | None = None) -> tuple[Classifier, SER
     kind = SEREnsembleForAudioClassification if several else SERForAudioClassification
     network = kind.from_pretrained(model, revision=revision, dtype=torch.float32)
     return network, SERFeatureExtractor.from_pretrained(model, revision=revision)
-
-
-__all__ = ["Classifier", "load_saved"]

@@ -1,0 +1,65 @@
+"""How every command runs: parse, work, print, and one sentence where it cannot be done."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+from speech_emotion.progress import plain_warnings
+
+# What a user can mend: a command answers it by its message. Anything else is a mistake of ours and shows its trace.
+MENDABLE = (ValueError, OSError, RuntimeError, ImportError, FloatingPointError)
+# Packages whose errors are mendable too: a lost connection, a refusal by the Hub, damaged weights.
+MENDABLE_PACKAGES = ("httpx", "huggingface_hub", "safetensors", "safetensors_rust")
+
+Run = Callable[[argparse.Namespace], Iterable[object] | int]
+
+
+def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None, run: Run | None = None) -> int:
+    """Parse words, run what they ask for, print what it yields, and return the exit code.
+
+    `run` (or the parser's default `run`) yields what is printed, or returns an exit code of its own.
+
+    >>> run_command(argparse.ArgumentParser(), [], lambda args: ["done"])
+    done
+    0
+    """
+    args = parser.parse_args(argv)
+    return run_guarded(lambda: (run or args.run)(args))
+
+
+def run_guarded(work: Callable[[], Iterable[object] | int]) -> int:
+    """Do the work of a command behind the one boundary for errors and interruptions."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    plain_warnings()
+    try:
+        results = work()
+        if isinstance(results, int):
+            return results
+        for result in results:
+            print(result, flush=True)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt as stop:
+        print(f"Stopped: {stop or 'interrupted by Ctrl-C'}.", file=sys.stderr)
+        return getattr(stop, "exit_code", 128 + signal.SIGINT)
+    except Exception as error:
+        if not isinstance(error, MENDABLE) and type(error).__module__.partition(".")[0] not in MENDABLE_PACKAGES:
+            raise
+        logging.getLogger(__name__).debug("Where it happened:", exc_info=error)
+        print(f"error: {error}{_way_out(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _way_out(error: Exception) -> str:
+    """What to do about a refusal by the Hub, which tells only that it refuses."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return (
+            "\nLog in with `hf auth login` as somebody who may read or write there; for pushing, --hub_token does too."
+        )
+    return ""
