@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from speech_emotion.cross_validation.fold_scores import FoldScores, read_fold_scores
+from speech_emotion.cross_validation.score_store import FoldScores, read_fold_scores
 from speech_emotion.files import write_jsonl
 
 # Not committed: it holds what the Parquet files hold, in many times the space.

@@ -11,7 +11,7 @@ from speech_emotion.evaluation.calibration import (
     negative_log_likelihood,
 )
 
-from .fold_scores import FoldScores
+from .score_store import FoldScores
 from .system_scores import SystemScores
 
 

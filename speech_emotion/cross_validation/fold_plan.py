@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .conditions import Condition
-from .fold_results import FoldKey
+from .score_store import FoldKey
 
 
 @dataclass(frozen=True)

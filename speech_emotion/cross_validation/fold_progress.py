@@ -15,7 +15,7 @@ from .fold_plan import FoldReport
 class FoldProgress:
     """Tells of every finished fold, how many are left, and about how long they take.
 
-    >>> from speech_emotion.cross_validation.fold_results import FoldKey
+    >>> from speech_emotion.cross_validation.score_store import FoldKey
     >>> progress = FoldProgress(3, clock=iter([0.0, 84.0]).__next__)
     >>> progress.line(FoldReport(FoldKey("emodb", "model-1", 0, 3), seconds=84.0, validation_ua=0.71))
     'emodb model-1 seed 0 fold 3: validation UA 71.0 %, 84 s; 2 of 3 left, about 3 min'

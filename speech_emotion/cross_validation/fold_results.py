@@ -3,35 +3,17 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from speech_emotion.cross_validation.fold_scores import NAME, FoldScores
+from speech_emotion.cross_validation.score_store import FoldKey, FoldScores
 from speech_emotion.training.run_record import differences, switched_on
 
 LOCKS = ".locks"
 # Hashes among the settings of a fold, and what other ones mean.
 DIGESTS = {"fold": "its splits have other clips, speakers or labels", "audio": "its clips are other recordings"}
-
-
-@dataclass(frozen=True, order=True)
-class FoldKey:
-    """One fit."""
-
-    condition: str  # name of the condition
-    system: str  # name of the system
-    seed: int  # the seed
-    fold: int  # number of the fold, from 0
-
-    def __str__(self) -> str:
-        return f"{self.condition} {self.system} seed {self.seed} fold {self.fold}"
-
-    def path(self, results: str | Path) -> Path:
-        """Return where its scores lie, as `FoldScores.save` names it."""
-        return Path(results) / self.condition / self.system / NAME.format(seed=self.seed, fold=self.fold)
 
 
 def find_finished(key: FoldKey, results: str | Path, settings: Mapping[str, Any]) -> FoldScores | None:
@@ -88,4 +70,4 @@ def sole_computation(key: FoldKey, results: str | Path) -> Iterator[bool]:
         lock.release()
 
 
-__all__ = ["FoldKey", "differences", "find_finished", "sole_computation", "switched_on"]
+__all__ = ["differences", "find_finished", "sole_computation", "switched_on"]

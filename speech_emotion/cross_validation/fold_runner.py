@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.distributed
 
-from speech_emotion.cross_validation.fold_scores import FoldScores
+from speech_emotion.cross_validation.score_store import FoldKey, FoldScores
 from speech_emotion.evaluation import classification_metrics
 from speech_emotion.training.clip_split import ClipSplit
 from speech_emotion.training.feature_cache import cache_features
@@ -22,7 +22,7 @@ from speech_emotion.training.splits import Splits, make_splits
 from .audio_digest import audio_digest, recordings_of
 from .condition_data import ConditionData, fold_digest, read_condition
 from .fold_plan import FoldReport, Plan
-from .fold_results import FoldKey, find_finished, sole_computation, switched_on
+from .fold_results import find_finished, sole_computation, switched_on
 from .mapped_features import MappedFeatures
 from .registry import get_system
 from .system import ClipFeatures, FoldOutcome, FoldTask, System

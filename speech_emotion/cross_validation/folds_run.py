@@ -17,9 +17,9 @@ from speech_emotion.training.launch import check_launch
 
 from .fold_plan import Plan
 from .fold_progress import FoldProgress
-from .fold_results import FoldKey
 from .fold_runner import FoldRunner
 from .neural_arguments import training_arguments
+from .score_store import FoldKey
 from .worker_pool import run_here, run_workers
 
 

@@ -13,7 +13,7 @@ import torch
 from dataset_scripts.folds import SCHEMES
 from reproduction.paper_figures import published_figures
 from speech_emotion.command_parser import CommandParser
-from speech_emotion.cross_validation.fold_scores import FoldScores
+from speech_emotion.cross_validation.score_store import FoldScores
 from speech_emotion.cross_validation.titles import CONTROL
 from speech_emotion.evaluation import classification_metrics, text_table
 from speech_emotion.progress import plain_warnings

@@ -8,7 +8,7 @@ import numpy as np
 
 from speech_emotion.evaluation.metrics import grouped_counts
 
-from .fold_scores import FoldScores
+from .score_store import FoldScores
 
 
 @dataclass(frozen=True)

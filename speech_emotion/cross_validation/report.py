@@ -14,8 +14,8 @@ from reproduction.planned_comparisons import BEST_NOTE, HISTORY
 from reproduction.reading_order import CONDITION_TITLES, condition_order, condition_title, system_order
 from reproduction.recomputing import commands, encoders_note, hours_text, settings_text
 from reproduction.references import references
-from speech_emotion.cross_validation.fold_scores import FoldScores, read_fold_scores
 from speech_emotion.cross_validation.report_table import ReportTable
+from speech_emotion.cross_validation.score_store import FoldScores, read_fold_scores
 from speech_emotion.cross_validation.summary import averages_table, summarize_systems
 from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
 from speech_emotion.cross_validation.titles import compared_note

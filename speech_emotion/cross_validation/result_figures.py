@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from reproduction.reading_order import condition_title
-from speech_emotion.cross_validation.fold_scores import FoldScores, read_fold_scores
+from speech_emotion.cross_validation.score_store import FoldScores, read_fold_scores
 from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.figures import figure_style, save_figure
 from speech_emotion.evaluation.figures_runs import (
@@ -35,7 +35,7 @@ def draw_results(
     """Draw confusion matrices, reliability diagrams, learning curves, and the UA of all systems of a corpus."""
     with figure_style():  # before the work, not after it: figures need matplotlib
         pass
-    entries = read_fold_scores(results, corpus)
+    entries = read_fold_scores(results, condition=corpus)
     if not entries:
         raise FileNotFoundError(f"There are no results in {results}" + (f" for {corpus}." if corpus else "."))
     written: list[Path] = []

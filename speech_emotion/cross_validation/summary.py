@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from speech_emotion.evaluation.intervals import speaker_bootstrap
 from speech_emotion.evaluation.metrics import CountMetric, ua, wa
 
-from .fold_scores import FoldScores
 from .report_table import Cell, Column, Interval, Name, ReportTable
+from .score_store import FoldScores
 from .seed_metrics import fold_metrics, mean_sd, pooled_metrics
 from .system_scores import SystemScores, gather_systems
 from .titles import CONTROL, REDUCED, SHUFFLED, system_title

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .fold_scores import FoldScores
 from .pooled_clips import PooledClips, pool_folds
+from .score_store import FoldScores
 from .titles import system_title
 
 # Among the settings of a file: digests of its own fold's clips, and what two files of one fold do that differ in it.

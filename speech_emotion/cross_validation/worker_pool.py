@@ -18,8 +18,8 @@ import torch
 from speech_emotion.progress import plain_warnings, quiet_unless_terminal
 
 from .fold_plan import FoldReport, Plan
-from .fold_results import FoldKey
 from .fold_runner import FoldRunner
+from .score_store import FoldKey
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SECONDS_TO_STOP = 30.0

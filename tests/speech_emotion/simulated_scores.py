@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from speech_emotion.cross_validation.fold_scores import CLIP_COLUMNS, FoldScores
+from speech_emotion.cross_validation.score_store import CLIP_COLUMNS, FoldScores
 
 LABELS = ["anger", "fear", "neutral"]
 FOLDS = 3

@@ -13,8 +13,8 @@ from reproduction.condition_parts import IMPROVISED, draw_in_proportion, part_of
 from reproduction.paper_figures import published_figures
 from speech_emotion.cross_validation.condition_data import ConditionData, fold_digest, read_condition
 from speech_emotion.cross_validation.conditions import Condition, get_condition, list_conditions, make_condition
-from speech_emotion.cross_validation.fold_scores import read_fold_scores
 from speech_emotion.cross_validation.main import get_parser, main
+from speech_emotion.cross_validation.score_store import read_fold_scores
 from tests.synthetic_corpora import write_clip, write_iemocap
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -153,7 +153,7 @@ def test_iemocap_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         assert header.endswith("paper's UA") and ours.split()[:2] == [f"iemocap-{condition}", "model-1"]
         published = published_figures(f"iemocap-{condition}")["model-1"]
         assert ours.split()[-2:] == [f"{100 * value:.1f}%" for value in published]
-        (fold,) = read_fold_scores(tmp_path / "out", f"iemocap-{condition}")
+        (fold,) = read_fold_scores(tmp_path / "out", condition=f"iemocap-{condition}")
         assert fold.labels == ["anger", "happiness", "neutral", "sadness"]
         assert fold.about["fold_name"] == "leave-one-session-out-Ses01" and fold.about["folds"] == 5
         assert set(fold.select("test").clips["speaker"]) == {"Ses01_F", "Ses01_M"}

@@ -20,7 +20,7 @@ from speech_emotion.cross_validation.best_weights import BestWeights
 from speech_emotion.cross_validation.condition_data import ConditionData
 from speech_emotion.cross_validation.conditions import Condition
 from speech_emotion.cross_validation.fold_plan import FoldReport, Plan
-from speech_emotion.cross_validation.fold_results import FoldKey, differences, sole_computation
+from speech_emotion.cross_validation.fold_results import differences, sole_computation
 from speech_emotion.cross_validation.fold_runner import FoldRunner
 from speech_emotion.cross_validation.fold_training import TrainedFold, subset
 from speech_emotion.cross_validation.imbalance import oversample, undersample
@@ -28,6 +28,7 @@ from speech_emotion.cross_validation.main import get_parser, make_plan
 from speech_emotion.cross_validation.mapped_features import MappedFeatures
 from speech_emotion.cross_validation.neural_arguments import parse_overrides, training_arguments, training_record
 from speech_emotion.cross_validation.neural_system import NUM_MEMBERS, NeuralSystem
+from speech_emotion.cross_validation.score_store import FoldKey
 from speech_emotion.cross_validation.system import FoldTask
 from speech_emotion.cross_validation.worker_pool import Failure, Worker
 from speech_emotion.training.arguments import SERTrainingArguments

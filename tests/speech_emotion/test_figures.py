@@ -17,8 +17,8 @@ from matplotlib.image import imread
 from reproduction.studies.figures_heads import head_figure, head_profile_figure
 from reproduction.studies.figures_layers import activations_figure, layer_figure
 from speech_emotion.cli.main import main as ser
-from speech_emotion.cross_validation.fold_scores import FoldScores
 from speech_emotion.cross_validation.result_figures import draw_results, training_runs
+from speech_emotion.cross_validation.score_store import FoldScores
 from speech_emotion.evaluation.calibration import expected_calibration_error
 from speech_emotion.evaluation.figures import save_figure
 from speech_emotion.evaluation.figures_attention import attention_figure

@@ -12,10 +12,10 @@ from dataset_scripts import load_corpus
 from reproduction.planned_comparisons import PLANNED
 from reproduction.recomputing import commands
 from reproduction.spectrogram_extractor import SpectrogramExtractor
-from speech_emotion.cross_validation.fold_scores import FoldScores
 from speech_emotion.cross_validation.main import main
 from speech_emotion.cross_validation.permuted_system import PermutedSystem
 from speech_emotion.cross_validation.registry import get_system, list_systems
+from speech_emotion.cross_validation.score_store import FoldScores
 from speech_emotion.cross_validation.summary import summary_table
 from speech_emotion.cross_validation.system import FoldOutcome, FoldTask, System
 from speech_emotion.cross_validation.system_scores import gather_systems

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
-from speech_emotion.cross_validation.fold_scores import FoldScores
 from speech_emotion.cross_validation.group_metrics import clips_by_group, uar_by_group
+from speech_emotion.cross_validation.score_store import FoldScores
 from speech_emotion.cross_validation.seed_metrics import fold_metrics, mean_sd, pooled_metrics
 from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.intervals import speaker_bootstrap, speaker_bootstrap_difference
@@ -333,7 +333,7 @@ def test_reading_leaves_no_thread_of_arrow_behind(tmp_path: Path) -> None:
     path = fold_scores().save(tmp_path)
     code = f"""
         import os
-        from speech_emotion.cross_validation.fold_scores import FoldScores
+        from speech_emotion.cross_validation.score_store import FoldScores
         before = len(os.listdir("/proc/self/task"))
         FoldScores.load({str(path)!r})
         print(len(os.listdir("/proc/self/task")) - before)
