@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from feature_extraction.convert_weights import VARIABLES
-from feature_extraction.tensorflow_graph import FrozenGraph
-from feature_extraction.tensorflow_wire import BYTES, VARINT, WireReader, text
+from feature_extraction.convert.tensorflow_bytes import BYTES, VARINT, WireReader, text
+from feature_extraction.convert.tensorflow_graph import FrozenGraph
+from feature_extraction.convert.weights import VARIABLES
 from tests.feature_extraction.deepspeech_fixtures import container, message
 
 FIXTURE_UNITS = 64

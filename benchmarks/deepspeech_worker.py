@@ -59,12 +59,12 @@ class Ours:
         import torch
 
         from feature_extraction.configuration_deepspeech import DeepSpeechConfig
-        from feature_extraction.convert_graph import read_graph
-        from feature_extraction.convert_weights import to_state_dict
+        from feature_extraction.convert.deepspeech_graph import read_graph
+        from feature_extraction.convert.tensorflow_bytes import map_file
+        from feature_extraction.convert.torch_model import to_state_dict
         from feature_extraction.feature_extraction_deepspeech import DeepSpeechFeatureExtractor
         from feature_extraction.modeling_deepspeech import DeepSpeechModel
         from feature_extraction.speech_encoders import DeepSpeechEncoder
-        from feature_extraction.tensorflow_file import map_file
 
         torch.set_num_threads(threads)
         facts = read_graph(map_file(folder / "model.pb"))

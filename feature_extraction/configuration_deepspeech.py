@@ -149,5 +149,3 @@ class DeepSpeechConfig(PreTrainedConfig):
 
 # Registered where the class is defined, so that it is saved with its code however it was imported.
 DeepSpeechConfig.register_for_auto_class()
-
-__all__ = ["DeepSpeechConfig"]

@@ -86,6 +86,3 @@ def check_padding(
     if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
         raise ValueError(f"max_length={max_length!r}: must be a number of frames, 1 or more.")
     return max_length if padding == "max_length" else None
-
-
-__all__ = ["MEL", "check_normalization", "check_numbers", "check_padding", "check_streams"]

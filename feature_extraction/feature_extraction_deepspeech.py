@@ -212,5 +212,3 @@ class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
 
 # Registered where the class is defined, so that it is saved with its code however it was imported.
 DeepSpeechFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
-
-__all__ = ["DeepSpeechFeatureExtractor"]

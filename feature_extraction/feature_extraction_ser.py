@@ -472,6 +472,10 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         )
 
 
+# Registered where the class is defined, so that it is saved with its code however it was imported.
+SERFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
+
+
 def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What an entry says to `load_encoder`."""
     return {key: entry[key] for key in ("name_or_path", "revision", "layer") if entry.get(key) is not None}

@@ -267,6 +267,3 @@ def _tensorflow_matrices(
 
 def _mel(hz: float) -> float:
     return 1127.0 * np.log1p(hz / 700.0)
-
-
-__all__ = ["FrontEnd", "SpeechFeaturesMFCC", "TensorFlowMFCC", "context_windows"]

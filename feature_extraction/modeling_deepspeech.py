@@ -538,12 +538,3 @@ def ctc_losses(
 # Registered where the classes are defined, so that they are saved with their code however they were imported.
 DeepSpeechModel.register_for_auto_class("AutoModel")
 DeepSpeechForCTC.register_for_auto_class("AutoModelForCTC")
-
-__all__ = [
-    "DeepSpeechCTCOutput",
-    "DeepSpeechForCTC",
-    "DeepSpeechModel",
-    "DeepSpeechModelOutput",
-    "DeepSpeechPreTrainedModel",
-    "DeepSpeechState",
-]

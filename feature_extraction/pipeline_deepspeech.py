@@ -136,6 +136,3 @@ class DeepSpeechPipeline(Pipeline):
             for piece in decoded[f"{return_timestamps}_offsets"]
         ]
         return {"text": decoded["text"], "chunks": chunks}
-
-
-__all__ = ["DeepSpeechPipeline"]

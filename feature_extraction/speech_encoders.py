@@ -259,6 +259,3 @@ def interpolate(frames: torch.Tensor, centers: torch.Tensor, times: torch.Tensor
     left = positions.floor().long().clamp(max=len(frames) - 2)
     share = (positions - left).unsqueeze(-1).to(frames.dtype)  # (wanted, 1)
     return torch.lerp(frames[left], frames[left + 1], share)
-
-
-__all__ = ["DeepSpeechEncoder", "SpeechEncoder", "WaveformEncoder", "WhisperEncoder", "interpolate", "load_encoder"]

@@ -78,6 +78,3 @@ class DeepSpeechStream:
         )
         self._state = output.state
         return output.last_hidden_state[0]
-
-
-__all__ = ["DeepSpeechStream"]

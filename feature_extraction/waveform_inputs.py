@@ -118,6 +118,3 @@ def _to_waveforms(audio: Any) -> list[np.ndarray]:
                 f"waveform {index} is a {type(waveform).__name__}; read it first, with `extractor.load_audio(source)`."
             )
     return [to_float(waveform, f"waveform {index}") for index, waveform in enumerate(audio)]
-
-
-__all__ = ["check_extra_settings", "checked_waveforms", "device_of", "in_form", "padded_batch", "to_tensor"]

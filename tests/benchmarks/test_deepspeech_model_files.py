@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from benchmarks.deepspeech_model_files import frozen_graph, lite_model, random_weights
-from feature_extraction.convert_graph import read_graph
-from feature_extraction.convert_lite import read_lite
+from feature_extraction.convert.deepspeech_graph import read_graph
+from feature_extraction.convert.deepspeech_lite import read_lite
 from tests.feature_extraction.deepspeech_fixtures import weights
 
 

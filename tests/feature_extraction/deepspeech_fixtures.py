@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import torch
 
-from feature_extraction.convert_weights import VARIABLES
+from feature_extraction.convert.weights import VARIABLES
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "deepspeech"
 CLIPS = ("a_24137", "b_16192", "c_300", "d_512")

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_extraction.convert_model import build_model, complete_facts, read_model
-from feature_extraction.tensorflow_checkpoint import Checkpoint
+from feature_extraction.convert.deepspeech import complete_facts, read_model
+from feature_extraction.convert.tensorflow_checkpoint import Checkpoint
+from feature_extraction.convert.torch_model import build_model
 from tests.feature_extraction.deepspeech_fixtures import VERSIONS, container, hashes, places, weights, write_container
 
 MEMORY_BYTES = 4 << 30

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_extraction.convert_model import read_model
-from feature_extraction.tensorflow_checkpoint import Checkpoint, find_prefix
-from feature_extraction.tensorflow_file import ModelFileError, array, cut
-from feature_extraction.tensorflow_graph import PACKAGE, FrozenGraph
-from feature_extraction.tensorflow_wire import WireReader, varint
+from feature_extraction.convert.deepspeech import read_model
+from feature_extraction.convert.tensorflow_bytes import ModelFileError, WireReader, array, cut, varint
+from feature_extraction.convert.tensorflow_checkpoint import Checkpoint, find_prefix
+from feature_extraction.convert.tensorflow_graph import PACKAGE, FrozenGraph
 from tests.feature_extraction.deepspeech_fixtures import (
     VARIABLES_OF_V04,
     bundle,

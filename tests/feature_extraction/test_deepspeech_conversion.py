@@ -13,16 +13,17 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from feature_extraction import convert_lite
-from feature_extraction.convert_alphabet import read_alphabet, unpack_alphabet
-from feature_extraction.convert_command import main
-from feature_extraction.convert_model import build_model, complete_facts, convert_deepspeech, read_model
-from feature_extraction.convert_releases import find_release
-from feature_extraction.convert_weights import VARIABLES, to_state_dict
+from feature_extraction.convert import deepspeech_lite
+from feature_extraction.convert.alphabet import read_alphabet, unpack_alphabet
+from feature_extraction.convert.command import get_parser
+from feature_extraction.convert.deepspeech import complete_facts, convert_deepspeech, read_model
+from feature_extraction.convert.model_facts import find_release
+from feature_extraction.convert.tensorflow_bytes import ModelFileError
+from feature_extraction.convert.tensorflow_lite import Operator
+from feature_extraction.convert.torch_model import build_model, to_state_dict
+from feature_extraction.convert.weights import VARIABLES
 from feature_extraction.feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from feature_extraction.modeling_deepspeech import DeepSpeechForCTC, DeepSpeechModel
-from feature_extraction.tensorflow_file import ModelFileError
-from feature_extraction.tensorflow_lite import Operator
 from feature_extraction.tokenizer_deepspeech import ENGLISH
 from tests.feature_extraction.deepspeech_fixtures import (
     CHECKPOINTS,
@@ -337,7 +338,7 @@ def test_alphabets(tmp_path: Path) -> None:
     path = tmp_path / "alphabet.txt"
     path.write_bytes("# comment\r\n \r\n\\#\r\nä\r\n# the end\r\n".encode())
     assert read_alphabet(path) == [" ", "#", "ä"]
-    assert unpack_alphabet(b"\2\0\1\0\2\0\xc3\xa4\0\0\1\0 ") == [" ", "ä"]
+    assert unpack_alphabet([b"\2\0\1\0\2\0\xc3\xa4\0\0\1\0 "]) == [" ", "ä"]
     for packed, message in [
         (b"\1\0\0\0\1\0\xff", "bytes output mode"),
         (b"\2\0\0\0\1\0a", "cut off"),
@@ -347,7 +348,7 @@ def test_alphabets(tmp_path: Path) -> None:
         (b"", "cut off"),
     ]:
         with pytest.raises(ModelFileError, match=message):
-            unpack_alphabet(packed)
+            unpack_alphabet([packed])
     for content, message in [
         (b"", "no labels"),
         (b"a\n\nb\n", "empty label"),
@@ -368,13 +369,15 @@ def test_versions() -> None:
             find_release(version)
 
 
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(tmp_path: Path) -> None:
     source, target = str(write(tmp_path, INT8)), str(tmp_path / "model")
-    assert main([source, target]) == 0
-    assert capsys.readouterr().out.strip() == target
-    assert main([source, target]) == 1
-    assert "error: " in capsys.readouterr().err
-    assert main([source, target, "--overwrite"]) == 0
+    for words, refused in (([], False), ([], True), (["--overwrite"], False)):
+        args = get_parser().parse_args([source, target, *words])
+        if refused:
+            with pytest.raises(FileExistsError):
+                args.run(args)
+        else:
+            assert list(args.run(args)) == [tmp_path / "model"]
 
 
 def test_the_package_does_not_load_the_converter() -> None:
@@ -382,8 +385,7 @@ def test_the_package_does_not_load_the_converter() -> None:
 import sys, feature_extraction
 
 def loaded():
-    ours = [name.removeprefix("feature_extraction.") for name in sys.modules if name.startswith("feature_extraction.")]
-    return {name for name in ours if name.startswith(("convert_", "tensorflow_"))}
+    return {name for name in sys.modules if name.startswith("feature_extraction.convert")}
 
 assert feature_extraction.DeepSpeechForCTC and feature_extraction.DeepSpeechFeatureExtractor
 assert not loaded(), loaded()
@@ -394,12 +396,12 @@ assert callable(feature_extraction.convert_deepspeech)
 
 
 def test_a_lite_model_that_normalizes_its_layers_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Normalizing(convert_lite.LiteModel):
+    class Normalizing(deepspeech_lite.LiteModel):
         def __init__(self, buffer: memoryview) -> None:
             super().__init__(buffer)
             extra = [Operator(code, "", [0], [0], b"") for code in (40, 99, 76, 0)]
             self.operators = [*self.operators, *extra]
 
-    monkeypatch.setattr(convert_lite, "LiteModel", Normalizing)
+    monkeypatch.setattr(deepspeech_lite, "LiteModel", Normalizing)
     with pytest.raises(ModelFileError, match=r"normalizes its layers \(MEAN, RSQRT, SQUARED_DIFFERENCE\)"):
         read_model(write(tmp_path, INT8))

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from feature_extraction.configuration_deepspeech import DeepSpeechConfig
-from feature_extraction.convert_weights import to_state_dict
+from feature_extraction.convert.torch_model import to_state_dict
 from feature_extraction.feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from feature_extraction.modeling_deepspeech import DeepSpeechForCTC, DeepSpeechModel, DeepSpeechState
 from feature_extraction.streaming_deepspeech import DeepSpeechStream

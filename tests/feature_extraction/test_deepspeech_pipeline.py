@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from feature_extraction.configuration_deepspeech import DeepSpeechConfig
-from feature_extraction.convert_model import convert_deepspeech
+from feature_extraction.convert.deepspeech import convert_deepspeech
 from feature_extraction.feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from feature_extraction.modeling_deepspeech import DeepSpeechForCTC
 from feature_extraction.pipeline_deepspeech import DeepSpeechPipeline

@@ -9,8 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from .tensorflow_file import DATA_TYPES, ModelFileError, array, count, cut, map_file
-from .tensorflow_wire import WireReader, as_bytes, as_int, text, varint
+from .tensorflow_bytes import (
+    DATA_TYPES,
+    ModelFileError,
+    WireReader,
+    array,
+    as_bytes,
+    as_int,
+    count,
+    cut,
+    map_file,
+    text,
+    varint,
+)
 
 SSTABLE_MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48
@@ -202,10 +213,7 @@ def _load_crc32c() -> Callable[[int, bytes], int]:
     try:
         import google_crc32c
     except ImportError as error:
-        raise ImportError(
+        raise ModuleNotFoundError(
             "Reading TensorFlow checkpoints needs the package google-crc32c: pip install 'modeling-ser[convert]'"
         ) from error
     return google_crc32c.extend
-
-
-__all__ = ["Checkpoint", "find_prefix"]

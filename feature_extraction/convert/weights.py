@@ -1,11 +1,10 @@
-"""DeepSpeech's weights: under which names and in which order the original keeps them, and how torch wants them."""
+"""DeepSpeech's weights: under which names the original keeps them, and whether they fit each other."""
 
 from collections.abc import Collection, Mapping
 
 import numpy as np
-import torch
 
-from .tensorflow_file import ModelFileError
+from .tensorflow_bytes import ModelFileError
 
 DENSE_LAYERS = (1, 2, 3, 5, 6)
 MOST_UNITS = 1 << 14
@@ -58,27 +57,3 @@ def check_weights(weights: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
         if not np.isfinite(weight).all():
             raise ModelFileError(f"{name} has values that are NaN or infinite; the file is damaged")
     return window, hidden, outputs
-
-
-def to_state_dict(weights: Mapping[str, np.ndarray], forget_bias: float) -> dict[str, torch.Tensor]:
-    """Bring checked weights into torch's layout."""
-    state = {}
-    for layer in DENSE_LAYERS:
-        state[f"layer_{layer}.weight"] = _tensor(weights[f"w{layer}"].T)
-        state[f"layer_{layer}.bias"] = _tensor(weights[f"b{layer}"])
-    i, j, f, o = np.split(weights["lstm_kernel"], 4, axis=1)  # (2 * hidden, hidden) each
-    bias_i, bias_j, bias_f, bias_o = np.split(weights["lstm_bias"], 4)
-    kernel = np.concatenate((i, f, j, o), axis=1).T  # (4 * hidden, 2 * hidden)
-    hidden = kernel.shape[1] // 2
-    state["lstm.weight_ih_l0"] = _tensor(kernel[:, :hidden])
-    state["lstm.weight_hh_l0"] = _tensor(kernel[:, hidden:])
-    state["lstm.bias_ih_l0"] = _tensor(np.concatenate((bias_i, bias_f + np.float32(forget_bias), bias_j, bias_o)))
-    state["lstm.bias_hh_l0"] = torch.zeros(4 * hidden)
-    return state
-
-
-def _tensor(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(values, np.float32, order="C"))
-
-
-__all__ = ["VARIABLES", "check_weights", "find_variables", "to_state_dict"]

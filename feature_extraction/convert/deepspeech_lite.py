@@ -6,12 +6,19 @@ unrolled: all of its steps share one matrix.
 
 import numpy as np
 
-from .convert_alphabet import unpack_alphabet
-from .convert_facts import ModelFacts, only_value, read_input_shape, tensorflow_front_end
-from .convert_releases import RELEASES, SAMPLING_RATE
-from .convert_weights import check_weights
-from .tensorflow_file import ModelFileError
+from .alphabet import unpack_alphabet
+from .model_facts import (
+    SAMPLING_RATE,
+    ModelFacts,
+    only_value,
+    read_input_shape,
+    releases_with,
+    relu_limit,
+    tensorflow_front_end,
+)
+from .tensorflow_bytes import ModelFileError
 from .tensorflow_lite import LiteModel, Operator, option
+from .weights import check_weights
 
 # The schema's numbers of the operations that matter.
 ADD, FULLY_CONNECTED, LOGISTIC, TANH, SPLIT, MINIMUM = 0, 9, 14, 28, 49, 57
@@ -42,7 +49,7 @@ def read_lite(buffer: memoryview) -> ModelFacts:
     wanted = "python_speech_features" if front_end is None else "tensorflow"
     return ModelFacts(
         weights=weights,
-        releases=tuple(name for name, release in RELEASES.items() if release.mfcc == wanted),
+        releases=releases_with("mfcc", wanted),
         forget_bias=_forget_bias(model),
         relu_clip=_relu_clip(model),
         input_size=input_size,
@@ -99,11 +106,7 @@ def _forget_bias(model: LiteModel) -> float:
 
 
 def _relu_clip(model: LiteModel) -> float:
-    limits = [value for operator in _of_code(model, MINIMUM) for value in _scalars(model, operator)]
-    clip = only_value(limits, "limit of the clipped ReLU")
-    if clip <= 0:
-        raise ModelFileError(f"the model's ReLU is clipped at {clip:g}, which leaves nothing; the file is damaged")
-    return clip
+    return relu_limit([value for operator in _of_code(model, MINIMUM) for value in _scalars(model, operator)])
 
 
 def _front_end(model: LiteModel, outputs: dict[str, int]) -> dict[str, object] | None:
@@ -124,12 +127,8 @@ def _front_end(model: LiteModel, outputs: dict[str, int]) -> dict[str, object] |
 
 
 def _alphabet(model: LiteModel, outputs: dict[str, int]) -> list[str] | None:
-    if "metadata_alphabet" not in outputs:
-        return None
-    packed = model.value(outputs["metadata_alphabet"])
-    if not isinstance(packed, list) or len(packed) != 1:
-        raise ModelFileError("the model's alphabet is no string; the file is damaged")
-    return unpack_alphabet(packed[0])
+    tensor = outputs.get("metadata_alphabet")
+    return None if tensor is None else unpack_alphabet(model.value(tensor))
 
 
 def _of_code(model: LiteModel, code: int) -> list[Operator]:
@@ -142,6 +141,3 @@ def _of_code(model: LiteModel, code: int) -> list[Operator]:
 def _scalars(model: LiteModel, operator: Operator) -> list[float]:
     values = [model.scalar(tensor) for tensor in operator.inputs if tensor >= 0]
     return [value for value in values if value is not None]
-
-
-__all__ = ["read_lite"]

@@ -4,8 +4,10 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from .tensorflow_file import ModelFileError
-from .tokenizer_deepspeech import ENGLISH
+import numpy as np
+
+from ..tokenizer_deepspeech import ENGLISH
+from .tensorflow_bytes import ModelFileError
 
 MOST_BYTES = 1 << 20
 
@@ -37,14 +39,17 @@ def read_alphabet(alphabet: str | Path | Sequence[str]) -> list[str]:
     return _check(labels[:-1] if labels and labels[-1] == "" else labels, str(path))
 
 
-def unpack_alphabet(content: bytes) -> list[str]:
+def unpack_alphabet(packed: np.ndarray | list[bytes] | None) -> list[str]:
     """Read the alphabet that model files carry since release 0.6.
 
     Source: mozilla/DeepSpeech v0.9.3, `native_client/alphabet.cc`.
 
-    >>> unpack_alphabet(bytes([1, 0, 0, 0, 1, 0]) + b"a")
+    >>> unpack_alphabet([bytes([1, 0, 0, 0, 1, 0]) + b"a"])
     ['a']
     """
+    if not isinstance(packed, list) or len(packed) != 1:
+        raise ModelFileError("the model's alphabet is no string; the file is damaged")
+    (content,) = packed
     labels: dict[int, str] = {}
     try:
         (number,) = struct.unpack_from("<H", content)
@@ -77,6 +82,3 @@ def _check(labels: list[str], name: str) -> list[str]:
     if twice:
         raise ValueError(f"{name}: the label {twice[0]!r} occurs twice; check that it is the model's.")
     return labels
-
-
-__all__ = ["ENGLISH", "read_alphabet", "unpack_alphabet"]

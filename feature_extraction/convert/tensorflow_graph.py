@@ -6,8 +6,21 @@ from functools import cached_property
 
 import numpy as np
 
-from .tensorflow_file import DATA_TYPES, ModelFileError, array, count, cut
-from .tensorflow_wire import BYTES, FIXED32, Value, WireReader, as_bytes, as_float, as_int, text
+from .tensorflow_bytes import (
+    BYTES,
+    DATA_TYPES,
+    FIXED32,
+    ModelFileError,
+    Value,
+    WireReader,
+    array,
+    as_bytes,
+    as_float,
+    as_int,
+    count,
+    cut,
+    text,
+)
 
 PACKAGE = "memmapped_package://"
 STRING = 7
@@ -193,6 +206,3 @@ def _spread(values: list[np.ndarray], dtype: np.dtype, shape: list[int], what: s
     if len(flat) == 0 or size > max(len(flat), MOST_REPEATED):
         raise ModelFileError(f"{what} has the shape {shape} but {len(flat)} values; the file is damaged")
     return np.concatenate((flat, np.full(max(0, size - len(flat)), flat[-1])))[:size].astype(dtype).reshape(shape)
-
-
-__all__ = ["CONSTANTS", "FrozenGraph", "Node"]

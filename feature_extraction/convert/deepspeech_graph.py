@@ -2,12 +2,19 @@
 
 import numpy as np
 
-from .convert_alphabet import unpack_alphabet
-from .convert_facts import ModelFacts, only_value, read_input_shape, tensorflow_front_end
-from .convert_releases import RELEASES, SAMPLING_RATE
-from .convert_weights import check_weights, find_variables
-from .tensorflow_file import ModelFileError
+from .alphabet import unpack_alphabet
+from .model_facts import (
+    SAMPLING_RATE,
+    ModelFacts,
+    only_value,
+    read_input_shape,
+    releases_with,
+    relu_limit,
+    tensorflow_front_end,
+)
+from .tensorflow_bytes import ModelFileError
 from .tensorflow_graph import CONSTANTS, FrozenGraph, Node
+from .weights import check_weights, find_variables
 
 # What TensorFlow takes where an attribute is not written.
 BLOCK_LSTM_DEFAULTS = {"forget_bias": 1.0, "cell_clip": 3.0, "use_peephole": 0.0}
@@ -36,7 +43,7 @@ def read_graph(buffer: memoryview) -> ModelFacts:
     input_size, context_size = read_input_shape(graph.shape(graph.by_name["input_node"]))
     return ModelFacts(
         weights=weights,
-        releases=tuple(name for name, release in RELEASES.items() if release.variables == style),
+        releases=releases_with("variables", style),
         forget_bias=_forget_bias(graph),
         relu_clip=_relu_clip(graph),
         input_size=input_size,
@@ -65,10 +72,7 @@ def _relu_clip(graph: FrozenGraph) -> float:
     for node in graph.of_op("Minimum"):
         constants = [graph.constant(name) for name in node.inputs]
         limits += [float(value.item()) for value in constants if isinstance(value, np.ndarray) and value.size == 1]
-    clip = only_value(limits, "limit of the clipped ReLU")
-    if clip <= 0:
-        raise ModelFileError(f"the graph's ReLU is clipped at {clip:g}, which leaves nothing; the file is damaged")
-    return clip
+    return relu_limit(limits)
 
 
 def _front_end(graph: FrozenGraph, style: str) -> dict[str, object] | None:
@@ -99,11 +103,4 @@ def _sampling_rate(graph: FrozenGraph) -> float:
 
 def _alphabet(graph: FrozenGraph) -> list[str] | None:
     packed = graph.constant("metadata_alphabet")
-    if packed is None:
-        return None
-    if not isinstance(packed, list) or len(packed) != 1:
-        raise ModelFileError("the model's alphabet is no string; the file is damaged")
-    return unpack_alphabet(packed[0])
-
-
-__all__ = ["read_graph"]
+    return None if packed is None else unpack_alphabet(packed)

@@ -1,20 +1,80 @@
-"""Protocol buffers' wire format, as much of it as model files need.
+"""Bounds-checked reading of TensorFlow's files and of protocol buffers, from a memory map.
 
-Google's own parser builds an object for every message, and two bytes can make one: a hostile file of a model's size
-would take gigabytes. Here messages are walked in place, tensors are views of the mapped file, and a budget bounds how
-many fields are looked at. A released model has some thousands.
+Readers of model files see hostile bytes sooner or later. Every length is checked before it is used, the number of
+elements looked at is bounded, and arrays are views of the file, so none is ever larger than it.
+
+Google's own parser of protocol buffers builds an object for every message, and two bytes can make one: a hostile file
+of a model's size would take gigabytes. Here messages are walked in place, and a budget bounds how many fields are
+looked at. A released model has some thousands.
 """
 
+import math
+import mmap
+import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from .tensorflow_file import ModelFileError, cut
+import numpy as np
 
+# Numbers of TensorFlow's DataType.
+DATA_TYPES = {
+    1: np.dtype("<f4"),
+    2: np.dtype("<f8"),
+    3: np.dtype("<i4"),
+    4: np.dtype("u1"),
+    6: np.dtype("i1"),
+    9: np.dtype("<i8"),
+}
+MOST_DIMENSIONS = 8
 MOST_FIELDS = 1_000_000
 MOST_TEXT_BYTES = 4096
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 Value = int | memoryview
+
+
+class ModelFileError(ValueError):
+    """A file is damaged, or is no model that can be converted; the message says what is wrong."""
+
+
+def map_file(path: str | os.PathLike[str]) -> memoryview:
+    """Map a file into memory, read only."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise ModelFileError("the file is empty (0 bytes); fetch it anew")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def cut(buffer: memoryview, offset: int, length: int, what: str) -> memoryview:
+    """Return a part of a buffer.
+
+    >>> bytes(cut(memoryview(b"abcdef"), 2, 3, "the name"))
+    b'cde'
+    """
+    if offset < 0 or length < 0 or offset + length > len(buffer):
+        raise ModelFileError(
+            f"{what} would lie at bytes {offset} to {offset + length} of {len(buffer)}; "
+            "the file is truncated or damaged"
+        )
+    return buffer[offset : offset + length]
+
+
+def array(buffer: memoryview, dtype: np.dtype, shape: Sequence[int], what: str) -> np.ndarray:
+    """View bytes as an array.
+
+    >>> array(memoryview(bytes(8)), np.dtype("<f4"), (1, 2), "w").tolist()
+    [[0.0, 0.0]]
+    """
+    size = count(shape, what)
+    values = np.frombuffer(cut(buffer, 0, size * dtype.itemsize, what), dtype, size)
+    return values.reshape(tuple(shape))
+
+
+def count(shape: Sequence[int], what: str) -> int:
+    """Return the number of elements of a shape."""
+    if len(shape) > MOST_DIMENSIONS or any(size < 0 for size in shape):
+        raise ModelFileError(f"{what} has the impossible shape {list(shape[:MOST_DIMENSIONS])}; the file is damaged")
+    return math.prod(int(size) for size in shape)
 
 
 def varint(buffer: memoryview, position: int) -> tuple[int, int]:
@@ -129,6 +189,3 @@ def as_float(value: Value, what: str) -> float:
     if isinstance(value, int) or len(value) != 4:
         raise ModelFileError(f"{what} is no 32-bit float; the file is damaged")
     return struct.unpack("<f", value)[0]
-
-
-__all__ = ["Value", "WireReader", "as_bytes", "as_float", "as_int", "signed", "text", "varint"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .tensorflow_file import MOST_DIMENSIONS, ModelFileError, array, count
+from .tensorflow_bytes import MOST_DIMENSIONS, ModelFileError, array, count
 
 if TYPE_CHECKING:
     import tflite
@@ -62,7 +62,7 @@ class LiteModel:
         try:
             import tflite
         except ImportError as error:
-            raise ImportError(
+            raise ModuleNotFoundError(
                 "Reading .tflite files needs the package tflite: pip install 'modeling-ser[convert]'"
             ) from error
         # The package slices and compares the way bytes do; a view of the map would not.
@@ -228,6 +228,3 @@ def _scale(tensor: "tflite.Tensor", what: str) -> float:
             f"{what} is not quantized with one scale and no zero point, as releases of DeepSpeech are"
         )
     return scale
-
-
-__all__ = ["LiteModel", "Operator", "damaged_file", "option"]

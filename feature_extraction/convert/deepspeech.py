@@ -1,4 +1,7 @@
-"""Released DeepSpeech models, in whatever container, become folders that `from_pretrained` loads. No TensorFlow."""
+"""Released DeepSpeech models, in whatever container, become folders that `from_pretrained` loads. No TensorFlow.
+
+Reading needs neither torch nor transformers, so a file that is missing or damaged is told at once.
+"""
 
 import json
 import shutil
@@ -6,23 +9,25 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from transformers import Wav2Vec2CTCTokenizer
-
-from .configuration_deepspeech import DeepSpeechConfig
-from .convert_alphabet import read_alphabet
-from .convert_checkpoint import read_checkpoint
-from .convert_facts import ModelFacts
-from .convert_graph import read_graph
-from .convert_lite import read_lite
-from .convert_releases import INPUT_SIZE, RELEASES, RELU_CLIP, SAMPLING_RATE, STEP_MS, WINDOW_MS, find_release
-from .convert_weights import check_weights, to_state_dict
-from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
-from .modeling_deepspeech import DeepSpeechForCTC
-from .tensorflow_checkpoint import find_prefix
-from .tensorflow_file import ModelFileError, map_file
+from ..tokenizer_deepspeech import BLANK
+from .alphabet import read_alphabet
+from .deepspeech_graph import read_graph
+from .deepspeech_lite import read_lite
+from .model_facts import (
+    INPUT_SIZE,
+    RELEASES,
+    RELU_CLIP,
+    SAMPLING_RATE,
+    STEP_MS,
+    WINDOW_MS,
+    ModelFacts,
+    find_release,
+    releases_with,
+)
+from .tensorflow_bytes import ModelFileError, map_file
+from .tensorflow_checkpoint import Checkpoint, find_prefix
 from .tensorflow_lite import IDENTIFIER
-from .tokenizer_deepspeech import BLANK, build_tokenizer
+from .weights import check_weights, find_variables
 
 
 def convert_deepspeech(
@@ -67,6 +72,8 @@ def convert_deepspeech(
     _check_output(output_dir, overwrite)
     facts = read_model(source)
     complete_facts(facts, str(source), version, alphabet)
+    from .torch_model import build_model
+
     parts = build_model(facts)
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place, so that it can be moved there in one step.
@@ -101,6 +108,15 @@ def read_model(source: str | Path) -> ModelFacts:
         return read_lite(content) if content[4:8] == IDENTIFIER else read_graph(content)
     except ModelFileError as error:
         raise ModelFileError(f"{source}: {error}.") from error
+
+
+def read_checkpoint(prefix: Path) -> ModelFacts:
+    """Read a checkpoint, which states little more than its weights."""
+    checkpoint = Checkpoint(prefix)
+    style, names = find_variables(checkpoint.entries)
+    weights = {key: checkpoint.read(name) for key, name in names.items()}
+    check_weights(weights)
+    return ModelFacts(weights=weights, releases=releases_with("variables", style))
 
 
 def complete_facts(
@@ -155,27 +171,6 @@ def complete_facts(
     _complete_alphabet(facts, source, alphabet, outputs)
 
 
-def build_model(
-    facts: ModelFacts,
-) -> tuple[DeepSpeechForCTC, DeepSpeechFeatureExtractor, Wav2Vec2CTCTokenizer]:
-    """Build what a converted folder holds."""
-    _, hidden, outputs = check_weights(facts.weights)
-    config = DeepSpeechConfig(
-        input_size=facts.input_size,
-        context_size=facts.context_size,
-        hidden_size=hidden,
-        vocab_size=outputs,
-        relu_clip=facts.relu_clip,
-        forget_bias=facts.forget_bias,
-    )
-    # Fresh weights would take longer to draw than everything else together.
-    with torch.device("meta"):
-        model = DeepSpeechForCTC(config)
-    state = to_state_dict(facts.weights, facts.forget_bias)
-    model.load_state_dict({f"deepspeech.{name}": value for name, value in state.items()}, strict=True, assign=True)
-    return model.eval(), DeepSpeechFeatureExtractor(**facts.front_end), build_tokenizer(facts.alphabet)
-
-
 def _complete_alphabet(
     facts: ModelFacts, source: str, alphabet: str | Path | Sequence[str] | None, outputs: int
 ) -> None:
@@ -218,7 +213,4 @@ def _is_deepspeech(config: Path) -> bool:
         kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError):
         return False
-    return kind == DeepSpeechConfig.model_type
-
-
-__all__ = ["build_model", "complete_facts", "convert_deepspeech", "read_model"]
+    return kind == "deepspeech"
