@@ -24,7 +24,7 @@ from speech_emotion.files import write_json, write_text
 from speech_emotion.training.arguments import DataArguments
 from speech_emotion.training.clip_split import ClipSplit
 from speech_emotion.training.collator import FeatureCollator
-from speech_emotion.training.run import load_with_features
+from speech_emotion.training.emotion_task import load_with_features
 from speech_emotion.training.splits import keep_labels, make_splits
 
 from .head_agreement import HeadAgreement, pool_heads

@@ -10,11 +10,10 @@ from transformers import EvalPrediction
 
 from speech_emotion.evaluation import classification_metrics
 from speech_emotion.training.arguments import SERTrainingArguments
+from speech_emotion.training.best_weights import BestWeights
 from speech_emotion.training.clip_split import ClipSplit
 from speech_emotion.training.epoch_table import EpochTableCallback
 from speech_emotion.training.trainer import SERTrainer
-
-from .best_weights import BestWeights
 
 
 @dataclass(frozen=True)

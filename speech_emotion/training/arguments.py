@@ -3,7 +3,7 @@
 from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from transformers import HfArgumentParser, TrainingArguments
 
@@ -12,6 +12,9 @@ from modeling_ser import SERConfig
 
 from .entry import parse_words
 from .presets import preset_settings
+
+if TYPE_CHECKING:
+    from .emotion_task import EmotionTask
 
 
 @dataclass
@@ -132,7 +135,7 @@ class SERTrainingArguments(TrainingArguments):
 
 def parse_arguments(
     argv: Sequence[str] | None = None, prog: str = "train.py"
-) -> tuple[DataArguments, ModelArguments, SERTrainingArguments]:
+) -> tuple["EmotionTask", SERTrainingArguments]:
     """Parse the command line of a training.
 
     Args:
@@ -140,16 +143,19 @@ def parse_arguments(
         prog: Name of the program.
 
     Returns:
-        The three groups of arguments. What is not given has the value that the preset says, or else its default.
+        The task and the arguments of its training, for `run_training`. What is not given has the value that the
+        preset says, or else its default.
 
     Raises:
         SystemExit: If a word is unknown or a value is missing, after a message on the standard error.
 
     Example:
-        >>> data, model, training = parse_arguments(["--corpus", "polish", "--fold", "2", "--use_cpu", "true"])
-        >>> data.fold, training.per_device_train_batch_size
+        >>> task, training = parse_arguments(["--corpus", "polish", "--fold", "2", "--use_cpu", "true"])
+        >>> task.data.fold, training.per_device_train_batch_size
         (2, 16)
     """
+    from .emotion_task import EmotionTask
+
     words = None if argv is None else list(argv)
     parser = HfArgumentParser((DataArguments, ModelArguments, SERTrainingArguments), prog=prog)
     # The preset's settings become the defaults of a second parse, so whatever is given explicitly wins.
@@ -157,7 +163,7 @@ def parse_arguments(
     parser.set_defaults(**preset_settings(first.preset, first.streams))
     data, model, training = parse_words(parser, words)
     model.given = _given(words)
-    return data, model, training
+    return EmotionTask(data, model), training
 
 
 def _given(words: Sequence[str] | None) -> frozenset[str]:

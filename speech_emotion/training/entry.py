@@ -44,8 +44,8 @@ def parse_words(parser: HfArgumentParser, words: Sequence[str] | None) -> tuple[
 
 
 def run_entry(
-    parse: Callable[[Sequence[str] | None], tuple[Any, Any, TrainingArguments]],
-    train: Callable[[Any, Any, Any], Result],
+    parse: Callable[[Sequence[str] | None], tuple[*tuple[Any, ...], TrainingArguments]],
+    train: Callable[..., Result],
     summary: Callable[[Any], str],
     argv: Sequence[str] | None,
 ) -> int:
@@ -53,8 +53,8 @@ def run_entry(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     plain_warnings()
     try:
-        data, model, training = parse(argv)
-        result = train(data, model, training)
+        *asked, training = parse(argv)
+        result = train(*asked, training)
     except (ValueError, OSError, RuntimeError, FloatingPointError, httpx.HTTPError) as error:
         logger.debug("Where it happened:", exc_info=error)
         print(f"error: {error}{_way_out(error)}", file=sys.stderr)

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import datasets
 from transformers import SchedulerType
+from transformers.training_args import OptimizerNames
 
 from .arguments import SERTrainingArguments
 
@@ -49,4 +50,7 @@ def training_settings(training: SERTrainingArguments) -> dict[str, object]:
     return {name: getattr(training, name) for name in names} | {"lr_scheduler_type": schedule}
 
 
-__all__ = ["FURTHER_SETTINGS", "corpus_title", "library_versions", "training_settings"]
+def further_settings(training: SERTrainingArguments) -> dict[str, object]:
+    """Return what hardly anybody changes, but results depend on."""
+    names = ("load_best_model_at_end", "data_seed", *FURTHER_SETTINGS)
+    return {name: getattr(training, name) for name in names} | {"optim": OptimizerNames(training.optim).value}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 # Batches whose clips are sorted by length together. Few, so that which clips meet in a batch stays random.
 BATCHES_PER_GROUP = 8
@@ -47,4 +47,18 @@ class LengthGroupedSampler(Sampler[int]):
         yield from np.concatenate(order).tolist()
 
 
-__all__ = ["LengthGroupedSampler"]
+class NoLoneItem(BatchSampler):
+    """Batches of an order, of which a single item that is left over joins the last.
+
+    >>> list(NoLoneItem([4, 1, 0, 2, 3], batch_size=2, drop_last=False))
+    [[4, 1], [0, 2, 3]]
+    """
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = list(super().__iter__())
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [batches[-2] + batches[-1]]
+        yield from batches
+
+    def __len__(self) -> int:
+        return super().__len__() - (len(self.sampler) > self.batch_size and len(self.sampler) % self.batch_size == 1)

@@ -23,6 +23,7 @@ class StopSignalCallback(TrainerCallback):
         self.stopped = False
         self._asked = False
         self._previous: Any = None
+        self._limit: int | None = None
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
@@ -59,17 +60,18 @@ class StopSignalCallback(TrainerCallback):
             control.should_save = control.should_evaluate = control.should_log = False
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Stop after a save that came between the signal and the next step."""
+        """Stop after a save that came between the signal and the next step, and keep the checkpoint."""
         if not self.stopped and self._agreed(args):
             self.stopped = control.should_training_stop = True
+        if self.stopped:  # with a limit of 1 Trainer ends by removing all checkpoints but the best
+            self._limit, args.save_total_limit = args.save_total_limit, None
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Listen no more."""
+        if self.stopped:
+            args.save_total_limit = self._limit
         if self._previous is not None and not self._asked:
             signal.signal(signal.SIGTERM, self._previous)
         self._previous = None
-
-
-__all__ = ["EXIT_CODE", "StopSignalCallback"]

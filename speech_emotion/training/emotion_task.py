@@ -1,0 +1,235 @@
+"""The emotions of a corpus's speakers, or of ready splits, as a task."""
+
+import warnings
+from pathlib import Path
+from typing import Any, Self
+
+import datasets
+import numpy as np
+import torch
+from huggingface_hub import ModelCard
+from transformers import EvalPrediction, TrainingArguments
+
+from dataset_scripts import Fold, load_corpus, save_fold
+from feature_extraction import SERFeatureExtractor
+from modeling_ser import SERForAudioClassification
+from modeling_ser.modeling_ser import classification_loss
+from speech_emotion.evaluation import SERMetric, classification_metrics
+from speech_emotion.files import write_json, write_jsonl
+
+from .arguments import DataArguments, ModelArguments
+from .augmentation import make_augmentations
+from .building import make_extractor, make_model
+from .card import RunReport, SplitReport, model_card
+from .clip_split import ClipSplit
+from .collator import FeatureCollator
+from .descriptions import describe_architecture, describe_splits, describe_streams, public_name
+from .feature_cache import cache_features, cache_streamed
+from .fine_tuning import loaded_arguments
+from .heard_speakers import Heard, check_unheard, heard_speakers
+from .provenance import corpus_title, further_settings, library_versions, training_settings
+from .run_identity import clips_identity, features_identity
+from .split_report import report_split, speakers_of
+from .splits import Splits, choose_fold, keep_labels, make_splits
+from .stream_state import stream_state
+from .task import COMMON_COLUMNS, Augmentation, TableColumn, TrainingResult, TrainingTask
+
+
+class EmotionTask(TrainingTask):
+    """Emotions of clips, learned by a model of this library, new or fine-tuned."""
+
+    columns = (
+        *COMMON_COLUMNS,
+        TableColumn("eval_wa", "val. WA", "{:7.1%}"),
+        TableColumn("eval_ua", "val. UA", "{:7.1%}"),
+    )
+    followed = ("ua",)
+    files = ("results.json", "scores.jsonl", "fold.jsonl", "README.md")
+
+    def __init__(self, data: DataArguments | None, model: ModelArguments) -> None:
+        self.data, self.model = data, model
+        self.loss = "cross_entropy"
+        self.rows: datasets.Dataset
+        self.fold: Fold
+        self.heard: Heard | None = None
+
+    @classmethod
+    def of_splits(
+        cls,
+        model: ModelArguments,
+        labels: list[str],
+        splits: Splits,
+        extractor: SERFeatureExtractor,
+        normalized_by: ClipSplit | None = None,
+        loss: str = "cross_entropy",
+    ) -> Self:
+        """Make a task of ready splits; the features are normalized by the training clips, or by others."""
+        task = cls(None, model)
+        task.loss = loss
+        task._take(labels, splits, extractor, normalized_by)
+        return task
+
+    def _take(
+        self,
+        labels: list[str],
+        splits: Splits,
+        extractor: SERFeatureExtractor,
+        normalized_by: ClipSplit | None = None,
+    ) -> None:
+        self.labels, self.splits, self.extractor = labels, splits, extractor
+        self.train, self.validation = splits.train, splits.validation
+        self.scored = {"validation": splits.validation, "test": splits.test}
+        self.normalized_by = splits.train if normalized_by is None else normalized_by
+        self.collator, self.processing_class = FeatureCollator(extractor.feature_size), extractor
+
+    def prepare(self, training: TrainingArguments) -> None:
+        """Read corpus and features, unless the splits are there already."""
+        if self.data is None:
+            return
+        extractor = make_extractor(self.model)
+        # One process builds what is cached, the others then find it.
+        with training.main_process_first(local=False, desc="corpus and features"), warnings.catch_warnings():
+            if not training.should_log:  # what there is to say of the corpus is said once
+                warnings.simplefilter("ignore")
+            corpus, self.features = load_with_features(self.data, extractor, str(training.device))
+            self.rows, labels = keep_labels(corpus, self.data.labels)
+            self.fold = choose_fold(self.rows, self.data)
+        self._take(labels, make_splits(self.rows, self.features, self.fold, labels), extractor)
+        self.heard = heard_speakers(self.model.model_name_or_path, self.model.model_revision)
+        parts = speakers_of(self.splits.validation), speakers_of(self.splits.test)
+        check_unheard(self.heard, corpus_title(self.rows), *parts, str(self.model.model_name_or_path))
+
+    def make_network(self) -> SERForAudioClassification:
+        """Make a model with the statistics of the training clips, or load the one to fine-tune."""
+        network = make_model(self.model, self.labels, self.normalized_by, self.extractor)
+        if self.model.model_name_or_path is not None:
+            self.model = loaded_arguments(self.model, network.config, self.extractor)
+        network.config.loss = self.loss if self.loss != "cross_entropy" else network.config.loss
+        self._config = network.config
+        return network
+
+    def augmentations(self, network: SERForAudioClassification) -> list[Augmentation]:
+        """Make those that the arguments name."""
+        return make_augmentations(self.model, self.extractor, network)
+
+    def metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Measure WA, UA and F1; the loss of each clip counts once."""
+        logits, labels, classes = prediction.predictions, prediction.label_ids, len(self.labels)
+        loss = classification_loss(torch.from_numpy(logits), torch.from_numpy(labels), self._config).item()
+        predicted = np.argmax(logits, axis=-1)
+        if self.data is None:  # `evaluate` writes each evaluation's clips into an Arrow table first
+            return classification_metrics(labels, predicted, classes) | {"loss": loss}
+        # Every process holds all predictions, so each computes alone and in memory: no files to meet in.
+        metric = SERMetric(keep_in_memory=True)
+        return metric.compute(predictions=predicted, references=labels, num_labels=classes) | {"loss": loss}
+
+    # For runs that are saved ---------------------------------------------------------------------------------------
+
+    def description(self) -> str:
+        """Say in words who trains, validates and is tested."""
+        return describe_splits(public_name(self.data.corpus), self.fold.name, self.labels, self.splits)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a run is of: clips, speakers and recordings of the splits, labels, features."""
+        plain = self.features.with_format(None)
+        recordings = dict(zip(plain["id"], plain["recording"], strict=True))
+        parts = {
+            name: clips_identity(
+                list(zip(one.ids, one.labels, strict=True)), one.speakers, [recordings[clip] for clip in one.ids]
+            )
+            for name, one in self.splits.items()
+        }
+        return {
+            "corpus": corpus_title(self.rows),
+            "labels": self.labels,
+            "features": features_identity(self.extractor),
+            "model_name_or_path": public_name(self.model.model_name_or_path),
+            "speakers heard before": self.heard,
+            **parts,
+        }
+
+    def settings(self, training: TrainingArguments) -> dict[str, Any]:
+        """Return what distinguishes one run from another, without tokens and paths."""
+        data = self.data
+        return {
+            "corpus": public_name(data.corpus),
+            "config": data.config,
+            "labels": data.labels,
+            "scheme": data.scheme if data.folds_file is None else "file",
+            "num_folds": data.num_folds,
+            "fold": data.fold,
+            **{name: value for name, value in vars(self.model).items() if name != "given"},
+            "model_name_or_path": public_name(self.model.model_name_or_path),
+            "encoder": public_name(self.model.encoder),
+            **training_settings(training),
+            **further_settings(training),
+        }
+
+    def report(self, result: TrainingResult, settings: dict[str, Any], stages: list[dict[str, Any]]) -> RunReport:
+        """Tell what was measured, and of what."""
+        rows, parts = self.rows, {}
+        self.scores = []
+        for name, clips in (("validation", self.splits.validation), ("test", self.splits.test)):
+            output = result.outputs[name]
+            if output.label_ids.tolist() != list(clips.labels):
+                raise RuntimeError(f"The {name} clips came back from Trainer in another order than they went in.")
+            parts[name], scores = report_split(name, clips, torch.from_numpy(output.predictions), self.labels)
+            self.scores += scores
+        return RunReport(
+            corpus=public_name(self.data.corpus),
+            title=corpus_title(rows),
+            homepage=rows.info.homepage,
+            corpus_license=rows.info.license,
+            citation=rows.info.citation,
+            language=rows[0]["language"],
+            labels=self.labels,
+            fold=self.fold.name,
+            seed=settings["seed"],
+            epochs=result.epochs,
+            parameters=sum(parameter.numel() for parameter in result.network.parameters()),
+            streams=describe_streams(self.extractor),
+            architecture=describe_architecture(result.network.config),
+            train=SplitReport(clips=len(self.splits.train), speakers=speakers_of(self.splits.train)),
+            **parts,
+            arguments=settings,
+            versions=library_versions(),
+            stages=stages if len(stages) > 1 else [],  # `arguments` tell of a single one
+            heard_before=None if self.heard is None else {title: dict(who) for title, who in self.heard.items()},
+        )
+
+    def write(self, report: RunReport, result: TrainingResult, folder: Path) -> None:
+        """Write the report, the fold, and each clip's scores."""
+        save_fold(self.fold, self.rows, folder / "fold.jsonl")
+        write_jsonl(folder / "scores.jsonl", self.scores)
+        write_json(folder / "results.json", _as_json(report))
+
+    def card(self, report: RunReport, repo_id: str, revision: str | None = None) -> ModelCard:
+        """Fill the model card."""
+        return model_card(report, repo_id, revision)
+
+
+def load_with_features(
+    data: DataArguments, extractor: SERFeatureExtractor, device: str | None = None
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Load a corpus and the features of its clips, from the cache where they are there already."""
+    places = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
+    if data.speaker_pattern is not None:
+        places["speaker_pattern"] = data.speaker_pattern
+    if data.skip_bad and "/" not in data.corpus:  # a copy's audio is only looked at when features are made
+        places["skip_bad"] = True
+    if not data.streaming:
+        rows = load_corpus(data.corpus, **places)
+        return rows, cache_features(rows, extractor, skip_bad=data.skip_bad, device=device)
+    if "/" not in data.corpus:
+        raise ValueError(
+            f"--streaming is for copies of a corpus (you/{data.corpus} on the Hub, or a folder); {data.corpus} itself "
+            "is on this machine's disk anyway."
+        )
+    stream = load_corpus(data.corpus, **places, streaming=True)
+    return cache_streamed(
+        stream, stream_state(data.corpus), extractor, data.skip_bad, device=device, cache_dir=data.cache_dir
+    )
+
+
+def _as_json(report: RunReport) -> dict[str, Any]:
+    return {name: vars(value) if isinstance(value, SplitReport) else value for name, value in vars(report).items()}
