@@ -1,14 +1,47 @@
-"""Corpora of emotional speech as rows, and speaker-disjoint folds of them."""
+"""Corpora of emotional speech as rows, and speaker-disjoint folds of them.
 
-from .audio_leaks import check_audio_disjoint
-from .corpus_audit import Finding, audit_corpus
-from .corpus_export import export_corpus
-from .corpus_push import push_corpus
-from .corpus_report import CorpusReport, describe_corpus
-from .fold_files import load_fold, save_fold
-from .folds import Fold, check_classes, check_disjoint, speaker_folds
-from .labels import FOUR_LABELS, LABELS
-from .registry import list_corpora, load_corpus, make_builder
+Names are imported when they are first used: listing corpora and making folds of ready rows need no ``datasets``.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .audio_leaks import check_audio_disjoint
+    from .corpus_audit import Finding, audit_corpus
+    from .corpus_base import SpeechCorpus
+    from .corpus_export import export_corpus, push_corpus
+    from .corpus_report import CorpusReport, describe_corpus
+    from .fold_checks import Fold, check_classes, check_disjoint
+    from .fold_files import load_fold, save_fold
+    from .folds import speaker_folds
+    from .names import FOUR_LABELS, LABELS
+    from .registry import list_corpora, load_corpus, make_builder
+
+_MODULES = {
+    "audio_leaks": ("check_audio_disjoint",),
+    "corpus_audit": ("Finding", "audit_corpus"),
+    "corpus_base": ("SpeechCorpus",),
+    "corpus_export": ("export_corpus", "push_corpus"),
+    "corpus_report": ("CorpusReport", "describe_corpus"),
+    "fold_checks": ("Fold", "check_classes", "check_disjoint"),
+    "fold_files": ("load_fold", "save_fold"),
+    "folds": ("speaker_folds",),
+    "names": ("FOUR_LABELS", "LABELS"),
+    "registry": ("list_corpora", "load_corpus", "make_builder"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
+
 
 __all__ = [
     "FOUR_LABELS",
@@ -16,6 +49,7 @@ __all__ = [
     "CorpusReport",
     "Finding",
     "Fold",
+    "SpeechCorpus",
     "audit_corpus",
     "check_audio_disjoint",
     "check_classes",

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_base import SpeechCorpus
 
 EMOTIONS = {"n1": "neutral", "f2": "fearful", "h3": "happy", "s4": "sad", "a5": "angry"}
 CLIP = re.compile(
@@ -25,8 +25,6 @@ class ASED(SpeechCorpus):
     >>> ASED.parse(Path("04Sad/S4-04-02-01-29.wav"))["id"]
     's4-04-02-01-29'
     """
-
-    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
 
     title = "ASED"
     homepage = "https://github.com/Ethio2021/ASED_V1"

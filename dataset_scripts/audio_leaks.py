@@ -1,16 +1,16 @@
-"""The same recording in two splits, under whatever names."""
+"""What clips sound like, whatever they are called: the same recording in two splits of a fold is a leak."""
 
 import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import soundfile
 
-if TYPE_CHECKING:
-    from .folds import Fold
+from .fold_checks import Fold
 
 # Beginnings of libsndfile's names for encodings whose samples are the same whoever decodes them; FLAC is one of PCM.
 EXACT = ("PCM_", "FLOAT", "DOUBLE", "ALAC_", "ULAW", "ALAW")
@@ -18,7 +18,7 @@ BEGINNING = 0.5
 """Seconds by which clips of equal length are compared before they are decoded whole."""
 
 
-def check_audio_disjoint(folds: "Fold | Iterable[Fold]", rows: Iterable[Mapping[str, Any]]) -> None:
+def check_audio_disjoint(folds: Fold | Iterable[Fold], rows: Iterable[Mapping[str, Any]]) -> None:
     """Assert that no recording is in two splits of a fold, even under another id, speaker or encoding."""
     folds = list(folds) if isinstance(folds, Iterable) else [folds]
     splits_of = [{clip_id: split for split, ids in fold.splits.items() for clip_id in ids} for fold in folds]
@@ -41,18 +41,37 @@ def check_audio_disjoint(folds: "Fold | Iterable[Fold]", rows: Iterable[Mapping[
                 )
 
 
+def decode_clip(audio: Mapping[str, Any]) -> tuple[np.ndarray, int]:
+    """Decode a clip as the models will hear it, through the one decoder, but at its own rate."""
+    from feature_extraction.audio_decoding import load_audio  # imports torch and transformers with its package
+
+    try:
+        rate = read_header(audio).samplerate
+    except soundfile.LibsndfileError:
+        rate = 16_000  # the decoder says what is wrong, and better
+    return load_audio(dict(audio), sampling_rate=rate), rate
+
+
+def read_header(audio: Mapping[str, Any]) -> Any:
+    """Read the header of a clip's file or bytes."""
+    return soundfile.info(_source(audio))
+
+
+def digest_of(samples: Any, rate: int) -> str | None:
+    """Hash samples; ``None`` for silence, which any two clips may share."""
+    numbers = (samples * 32768).round().astype("<i4")
+    if not numbers.any():
+        return None
+    return hashlib.sha256(f"{rate}/".encode() + numbers.tobytes()).hexdigest()
+
+
 def samples_digest(audio: Mapping[str, Any]) -> str | None:
     """Hash what a clip sounds like, whatever its container."""
-    from .clip_audio import decode_clip  # imports the decoder's whole package
-
-    samples, rate = decode_clip(audio)
-    return digest_of(samples, rate)
+    return digest_of(*decode_clip(audio))
 
 
 def recording_digest(audio: Mapping[str, Any]) -> str | None:
     """Hash what a recording is on any machine: its samples, or its file where these depend on the decoder."""
-    from .clip_audio import read_header
-
     digest = samples_digest(audio)  # first, because it says what is wrong with a file
     if read_header(audio).subtype.startswith(EXACT):
         return digest
@@ -60,12 +79,8 @@ def recording_digest(audio: Mapping[str, Any]) -> str | None:
     return hashlib.sha256(content).hexdigest()
 
 
-def digest_of(samples: Any, rate: int) -> str | None:
-    """Hash samples."""
-    numbers = (samples * 32768).round().astype("<i4")
-    if not numbers.any():
-        return None
-    return hashlib.sha256(f"{rate}/".encode() + numbers.tobytes()).hexdigest()
+def _source(audio: Mapping[str, Any]) -> str | io.BytesIO:
+    return audio["path"] if audio.get("bytes") is None else io.BytesIO(audio["bytes"])
 
 
 def _in_two_splits(marks: Mapping[str, Hashable], splits_of: list[dict[str, str]]) -> Iterator[list[str]]:
@@ -80,9 +95,8 @@ def _in_two_splits(marks: Mapping[str, Hashable], splits_of: list[dict[str, str]
 
 def _beginning(audio: Mapping[str, Any]) -> bytes:
     """Hash the first half second, channels averaged; a file that cannot be read is left to the decoder to refuse."""
-    source = audio["path"] if audio.get("bytes") is None else io.BytesIO(audio["bytes"])
     try:
-        with soundfile.SoundFile(source) as file:
+        with soundfile.SoundFile(_source(audio)) as file:
             frames = file.read(int(BEGINNING * file.samplerate), dtype="float32", always_2d=True)  # (frames, channels)
     except soundfile.LibsndfileError:
         return b""

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .audio_leaks import digest_of
+from .audio_leaks import decode_clip, digest_of, read_header
 from .corpus_base import SpeechCorpus
-from .corpus_checks import count_differences
-from .corpus_search import first_few
+from .names import first_few
 
 SILENT_PEAK = 0.001
 """Of full scale, -60 dB: below it a clip counts as silent."""
@@ -64,7 +63,7 @@ def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
             )
         )
     readable = {clip_id: fact for clip_id, fact in facts.items() if fact.error is None}
-    findings = [Finding("count", True, f"Not as published: {phrase}.") for phrase in count_differences(corpus)]
+    findings = [Finding("count", True, f"Not as published: {phrase}.") for phrase in corpus.count_differences()]
     findings += _speakers(corpus)
     findings += _fewness(corpus)
     findings += _unreadable(facts)
@@ -77,8 +76,6 @@ def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
 
 def inspect_clip(audio: Mapping[str, Any]) -> ClipFacts:
     """Decode a clip."""
-    from .clip_audio import decode_clip, read_header  # imports the decoder's whole package
-
     try:
         samples, rate = decode_clip(audio)
     except (ValueError, OSError) as error:

@@ -1,8 +1,11 @@
-"""Base of all corpora: from a folder on disk to one table of clips."""
+"""Base of all corpora: from a folder on disk, searched and checked, to one table of clips."""
 
 import hashlib
 import os
+import re
 import sys
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +13,18 @@ from typing import Any, ClassVar
 
 import datasets
 
-from .audio_header import clip_durations
-from .corpus_checks import check_counts, check_ids
-from .corpus_scan import folder_fingerprint
-from .corpus_search import find_clips
-from .labels import FOUR_LABELS, LABELS
-from .published_clips import published_clips
+from .audio_files import audio_files, clip_durations, folder_fingerprint
+from .names import FOUR_LABELS, LABELS, first_few
 
 CLIPS_PER_SHARD = 64
+
+
+class CountWarning(UserWarning):
+    """A corpus is not as large as published."""
+
+
+class SpeakerWarning(UserWarning):
+    """The speakers of some clips are unknown."""
 
 
 @dataclass
@@ -51,45 +58,31 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
     """
 
     BUILDER_CONFIG_CLASS = CorpusConfig
+    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
 
     title: ClassVar[str]
     homepage: ClassVar[str]
-    license: ClassVar[str]
-    """In words."""
-    license_id: ClassVar[str] = "other"
-    """As the Hub calls it."""
-    may_be_shared: ClassVar[bool] = False
-    """Whether the licence lets anyone publish a copy; silence is no permission."""
+    license: ClassVar[str]  # in words
+    license_id: ClassVar[str] = "other"  # as the Hub calls it
+    may_be_shared: ClassVar[bool] = False  # whether the licence lets anyone publish a copy; silence is no permission
     citation: ClassVar[str]
-    grammar: ClassVar[str]
-    """How clips are named, for people: it ends error messages."""
-    labels: ClassVar[Mapping[str, str]]
-    """The corpus's own labels and what they are in ``LABELS``; empty for speech without emotions."""
-    published: ClassVar[Mapping[str, int]] = {}
-    """Published number of clips of each own label; empty where nothing is published."""
+    grammar: ClassVar[str]  # how clips are named, for people: it ends error messages
+    labels: ClassVar[Mapping[str, str]]  # its own labels and what they are in `LABELS`; none without emotions
+    published: ClassVar[Mapping[str, int]] = {}  # published number of clips of each own label; empty where unknown
     published_speakers: ClassVar[int] = 0
-    published_rate: ClassVar[int | None] = None
-    """Sampling rate of the published files in Hz, where all have one."""
-    count_column: ClassVar[str] = "native_label"
-    """The column whose values ``published`` counts."""
-    kind: ClassVar[str | None]
-    """How emotions came about, e.g. ``"acted"``."""
-    language: ClassVar[str | None]
-    """BCP 47 tag."""
-    extra_features: ClassVar[Mapping[str, Any]] = {}
-    """Columns that not every corpus has."""
-    traps: ClassVar[tuple[str, ...]] = ()
-    """What is known to be odd about the published files, one sentence each, for reports and cards."""
-    known_silent: ClassVar[tuple[str, ...]] = ()
-    """Names, without folder and suffix, of published files that hold no sound."""
-    levels: ClassVar[int] = 0
-    """Folders between the corpus's root and a clip."""
+    published_rate: ClassVar[int | None] = None  # sampling rate of the published files in Hz, where all have one
+    count_column: ClassVar[str] = "native_label"  # the column whose values `published` counts
+    kind: ClassVar[str | None]  # how emotions came about, e.g. "acted"
+    language: ClassVar[str | None]  # BCP 47 tag
+    extra_features: ClassVar[Mapping[str, Any]] = {}  # columns that not every corpus has
+    traps: ClassVar[tuple[str, ...]] = ()  # what is odd about the published files, one sentence each, for reports
+    known_silent: ClassVar[tuple[str, ...]] = ()  # published files without sound, by name without folder and suffix
+    levels: ClassVar[int] = 0  # folders between the corpus's root and a clip
+    # Published with the corpus but no part of it, and why; regular expressions for names without suffix.
     left_out: ClassVar[Mapping[str, str]] = {}
-    """Names (regular expressions for the whole stem) that are published with the corpus but no part of it, and why."""
+    # Audio that every copy of the corpus has beside its clips; regular expression for the whole path.
     passed_over: ClassVar[str | None] = None
-    """Regular expression for the whole path of audio that every copy of the corpus has beside its clips."""
-    helper_modules: ClassVar[tuple[str, ...]] = ()
-    """Modules of this package that help to make the rows, for the hash of the code."""
+    helper_modules: ClassVar[tuple[str, ...]] = ()  # modules that help to make the rows, for the hash of the code
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a label map that leaves the house vocabulary."""
@@ -106,7 +99,7 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
         **kwargs: Any,
     ) -> None:
         folder = self.default_data_dir(cache_dir) if data_dir is None else Path(data_dir).expanduser()
-        self.root, files = self.find(folder)
+        self.root, files = self.find(Path(os.path.abspath(folder)))  # rows outlive the working directory
         states = [*files, *self.annotation_files()]
         super().__init__(
             cache_dir=None if cache_dir is None else str(cache_dir),
@@ -117,42 +110,75 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
             **kwargs,
         )
         self.clips = [self._clip(file, parsed) for file, parsed in self.read_rows(files)]
-        check_ids(self)
-        check_counts(self)
+        self._check_ids()
+        self._check_counts()
+
+    @classmethod
+    def parse(cls, path: Path) -> dict[str, Any] | None:
+        """Read what a clip's name, and in some corpora its folder's, says; ``None`` if it is not the corpus's.
+
+        This is ``native_label``, ``speaker``, and where known ``id`` (the name without its suffix by default),
+        ``sex``, ``sentence``, ``transcript``, ``kind``, ``language`` and the corpus's further columns.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def default_data_dir(cls, cache_dir: str | os.PathLike[str] | None = None) -> Path:
+        """Return the corpus's folder where none is named; a corpus that can be fetched goes into the cache."""
+        name = cls.__module__.rpartition(".")[2]
+        parent = os.environ.get("SER_DATA_DIR")
+        folder = Path(parent, name) if parent else None
+        if folder is not None and folder.is_dir():
+            return folder
+        reason = f"{folder} does not exist" if folder else "SER_DATA_DIR is not set"
+        raise FileNotFoundError(
+            f"{cls.title}: no folder was named, and {reason}. "
+            f"Pass data_dir, the folder that holds the corpus; it can be obtained from {cls.homepage}"
+        )
 
     def find(self, folder: Path) -> tuple[Path, list[Path]]:
-        """Find the corpus at or below a folder.
-
-        Args:
-            folder: The folder the user named.
-
-        Returns:
-            The corpus's root, absolute, and its clips relative to it, sorted.
-
-        Raises:
-            FileNotFoundError: If there is no such folder, or no audio in it.
-            NotADirectoryError: If it is a file.
-            ValueError: If its audio does not follow the corpus's naming.
-        """
-        return find_clips(type(self), folder)
+        """Find the corpus at or below a folder by its naming: its root, and its clips relative to that, sorted."""
+        if folder.is_file():
+            raise NotADirectoryError(f"{self.title}: {folder} is a file. Pass as data_dir the folder that holds it")
+        files = audio_files(folder)
+        if self.passed_over:
+            # Below the folder, and with its own name, as what lies above is the user's: it may be called "dialog".
+            within = {file: Path("/", folder.name, file).as_posix() for file in files}
+            files = [file for file in files if not re.fullmatch(self.passed_over, within[file])]
+        if not files:
+            raise FileNotFoundError(
+                f"{self.title}: no .wav, .flac or .ogg file in {folder}. "
+                "Unpack the corpus there, or pass as data_dir the folder that holds it"
+            )
+        reasons = {
+            file: reason for file in files for names, reason in self.left_out.items() if re.fullmatch(names, file.stem)
+        }
+        # With its folders, as given: users may name one that the corpus's naming needs.
+        clips = [file for file in files if file not in reasons and self.parse(folder / file) is not None]
+        if not clips:
+            raise ValueError(
+                f"{self.title}: none of the {len(files)} audio files in {folder} is a clip of the corpus, which is "
+                f"named {self.grammar}; there are {first_few(files)}. Pass the folder that holds the corpus as data_dir"
+            )
+        anchors = {Path(*clip.parent.parts[: max(len(clip.parent.parts) - self.levels, 0)]) for clip in clips}
+        start = Path(os.path.commonpath(anchors))  # relative to the folder; all clips lie below
+        below = [file for file in files if file.is_relative_to(start)]
+        strangers = sorted(set(below) - set(clips) - set(reasons))
+        if strangers:
+            raise ValueError(
+                f"{self.title}: {len(strangers)} audio file(s) in {folder / start} do not follow the corpus's naming "
+                f"({self.grammar}): {first_few(strangers)}. Rename them as published, or move them elsewhere"
+            )
+        for reason, count in Counter(reasons[file] for file in below if file in reasons).items():
+            warnings.warn(f"{self.title}: {count} file(s) left out: {reason}", stacklevel=5)
+        return folder / start, [file.relative_to(start) for file in clips]
 
     def annotation_files(self) -> list[Path]:
-        """List the files beside the audio that rows are made from.
-
-        Returns:
-            Paths relative to ``root``; by default none, because most corpora say everything in their names.
-        """
+        """List the files beside the audio that rows are made from, relative to ``root``; most corpora have none."""
         return []
 
     def read_rows(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Read what is known of the clips.
-
-        Args:
-            files: Clips, relative to ``root``.
-
-        Yields:
-            Those that the configuration holds, with what ``parse`` gives and what the annotations add.
-        """
+        """Yield the clips that the configuration holds, with what ``parse`` gives and what the annotations add."""
         for file in files:
             yield file, self.parse(self.root / file)
 
@@ -166,58 +192,13 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
 
     def expected_clips(self) -> dict[str, float | None]:
         """Return the ids of all published clips of the configuration and their lengths in s, each where known."""
-        return dict(published_clips(self.name))
-
-    @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read what a clip's name says.
-
-        Args:
-            path: Path of an audio file; some corpora also read its folder's name.
-
-        Returns:
-            ``native_label``, ``speaker``, and where known ``id`` (the name without its suffix by default), ``sex``,
-            ``sentence``, ``transcript``, ``kind`` and ``language``; ``None`` for a name that is not the corpus's.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def default_data_dir(cls, cache_dir: str | os.PathLike[str] | None = None) -> Path:
-        """Find the corpus when the user has named no folder.
-
-        Args:
-            cache_dir: Folder for what a corpus fetches, for those that can be fetched.
-
-        Returns:
-            ``$SER_DATA_DIR/<name>``, where ``<name>`` is that of the corpus's module.
-
-        Raises:
-            FileNotFoundError: If the variable is unset or the folder does not exist.
-        """
-        name = cls.__module__.rpartition(".")[2]
-        parent = os.environ.get("SER_DATA_DIR")
-        folder = Path(parent, name) if parent else None
-        if folder is not None and folder.is_dir():
-            return folder
-        reason = f"{folder} does not exist" if folder else "SER_DATA_DIR is not set"
-        raise FileNotFoundError(
-            f"{cls.title}: no folder was named, and {reason}. "
-            f"Pass data_dir, the folder that holds the corpus; it can be obtained from {cls.homepage}"
-        )
+        path = Path(__file__).with_name(f"{self.name}_clips.txt")  # such lists ship with some corpora
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        pairs = (line.split("\t") for line in lines if line and not line.startswith("#"))
+        return {clip_id: float(seconds) for clip_id, seconds in pairs}
 
     def house_label(self, native_label: str | None, file: Path) -> str | None:
-        """Translate a label of the corpus.
-
-        Args:
-            native_label: The corpus's own label.
-            file: The clip, for the message.
-
-        Returns:
-            One of ``LABELS``, or ``None`` in a corpus without emotions.
-
-        Raises:
-            ValueError: If the corpus has no such label.
-        """
+        """Translate a label of the corpus into one of ``LABELS``; ``None`` in a corpus without emotions."""
         labels = self.label_map()
         if not labels and native_label is None:
             return None
@@ -227,6 +208,55 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
                 "Correct it, or add it to the corpus's `labels`"
             )
         return labels[native_label]
+
+    @property
+    def speakers(self) -> set[str]:
+        """The known speakers."""
+        return {clip["speaker"] for clip in self.clips} - {None}
+
+    def count_differences(self) -> list[str]:
+        """Compare the corpus with what is published of it: a phrase for each difference."""
+        published = self.published_counts()
+        if not published:
+            return []
+        found = Counter(clip[self.count_column] for clip in self.clips)
+        phrases = [
+            f"{name} {found[name]} instead of {count}" for name, count in published.items() if found[name] != count
+        ]
+        if len(self.speakers) != self.published_speakers:
+            phrases.append(f"{len(self.speakers)} speakers instead of {self.published_speakers}")
+        if expected := self.expected_clips():
+            ids = {clip["id"] for clip in self.clips}
+            if missing := sorted(expected.keys() - ids):
+                phrases.append(f"{len(missing)} missing: {first_few(missing)}")
+            if surplus := sorted(ids - expected.keys()):
+                phrases.append(f"{len(surplus)} not published: {first_few(surplus)}")
+        return phrases
+
+    def _check_ids(self) -> None:
+        """Refuse clips that share an id: the same clip in two encodings, or two copies of a corpus in one folder."""
+        files = defaultdict(list)
+        for clip in self.clips:
+            files[clip["id"]].append(clip["file"])
+        doubles = {clip_id: names for clip_id, names in files.items() if len(names) > 1}
+        if doubles:
+            clip_id, names = next(iter(doubles.items()))
+            raise ValueError(
+                f"{self.title}: {len(doubles)} clip id(s) occur more than once, for example {clip_id!r} in "
+                f"{first_few(names)}. Keep one file of each, or pass as data_dir the folder of one copy of the corpus"
+            )
+
+    def _check_counts(self) -> None:
+        differences = self.count_differences()
+        if differences:
+            published = sum(self.published_counts().values())
+            warnings.warn(
+                f"{self.title}: there are {len(self.clips)} clips of {len(self.speakers)} speakers; published are "
+                f"{published} clips of {self.published_speakers} speakers ({'; '.join(differences)}). "
+                "Figures from it cannot be compared with published ones",
+                CountWarning,
+                stacklevel=5,
+            )
 
     def _clip(self, file: Path, parsed: dict[str, Any]) -> dict[str, Any]:
         """Complete what is known of a clip to a row; only the duration is still missing."""

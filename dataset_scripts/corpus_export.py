@@ -1,4 +1,4 @@
-"""A corpus as a data set that stands alone: Parquet files with the audio in them, facts and a card."""
+"""A corpus as a data set that stands alone, in a folder or on the Hub: Parquet files with the audio, facts, a card."""
 
 import json
 import os
@@ -6,15 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from .corpus_card import corpus_card
 from .registry import load_corpus, make_builder
-from .shared_copy import FACTS
+from .shared_copy import FACTS, FIELDS
+
+if TYPE_CHECKING:
+    import datasets
 
 CLIPS_PER_GROUP = 100
 """Rows read at a time from a Parquet file, when it is streamed."""
@@ -30,7 +28,7 @@ def export_corpus(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Path:
-    """Write a corpus as Parquet files that hold the audio, with a data set card."""
+    """Write a corpus as Parquet files that hold the audio, with a data set card, into a new folder."""
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if folder.exists():
         raise FileExistsError(f"{folder} exists. Name a folder that does not, or remove it first")
@@ -40,39 +38,91 @@ def export_corpus(
         raise ValueError(f"shard_megabytes must be positive; got {shard_megabytes}")
     builder = make_builder(name, data_dir, config, cache_dir, **options)
     rows = load_corpus(name, data_dir, config, cache_dir, **options)
+    from .corpus_report import corpus_card
+
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         _write_shards(rows, partial / "data", shard_megabytes << 20, progress)
-        (partial / FACTS).write_text(json.dumps(_facts(rows.info), ensure_ascii=False, indent=2) + "\n", "utf-8")
+        facts = {field: getattr(rows.info, field) for field in FIELDS}
+        (partial / FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=2) + "\n", "utf-8")
         (partial / "README.md").write_text(corpus_card(builder, rows), encoding="utf-8")
-        partial.chmod(0o777 & ~_umask())  # mkdtemp's folders are for their owner alone
+        mask = os.umask(0)
+        os.umask(mask)
+        partial.chmod(0o777 & ~mask)  # mkdtemp's folders are for their owner alone
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
+def push_corpus(
+    name: str,
+    repo_id: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    config: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    private: bool = True,
+    i_have_permission: bool = False,
+    token: str | None = None,
+    shard_megabytes: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> str:
+    """Put a corpus on the Hub, in one commit; ``load_corpus(repo_id)`` then loads it anywhere, also streamed."""
+    corpus = make_builder(name, data_dir, config, cache_dir, **options)
+    if not corpus.may_be_shared and not i_have_permission:
+        raise PermissionError(
+            f"{corpus.title} may not be put on the Hub, not even privately: its licence is {corpus.license!r}. "
+            "`export_corpus` makes the same copy for your own machines. If its authors allowed this one, say so with "
+            "i_have_permission"
+        )
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import httpx  # its errors are those of a lost connection
+
+    with tempfile.TemporaryDirectory(prefix="ser-export-") as work:
+        folder = export_corpus(
+            name, Path(work, "copy"), data_dir, config, cache_dir, shard_megabytes, progress, **options
+        )
+        api = HfApi(token=token)
+        try:
+            api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+            if private and not api.dataset_info(repo_id).private:  # it was there before
+                raise PermissionError(
+                    f"{repo_id} exists and everyone can see it. Make it private first, take another name, or say that "
+                    "all may see it (private=False, on a command line --public)"
+                )
+            commit = api.upload_folder(
+                repo_id=repo_id,
+                repo_type="dataset",
+                folder_path=folder,
+                commit_message=f"{corpus.title}, {len(corpus.clips)} clips",
+                delete_patterns="data/*.parquet",  # a copy in fewer files must not leave some of the last one's
+            )
+        except httpx.TransportError as error:
+            raise ConnectionError(f"{repo_id}: the Hub cannot be reached: {error}") from error
+    return commit.oid
+
+
 def _write_shards(
-    rows: datasets.Dataset,
-    folder: Path,
-    shard_bytes: int,
-    progress: Callable[[int, int], None] | None,
+    rows: "datasets.Dataset", folder: Path, shard_bytes: int, progress: Callable[[int, int], None] | None
 ) -> None:
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     folder.mkdir()
     shards = list(_shards(rows, shard_bytes))
     # decode=False in the files too: without torchcodec, a streamed row of another kind cannot be read.
     schema = datasets.Features(rows.features | {"audio": datasets.Audio(decode=False)}).arrow_schema
-    done = 0
     for index, (start, stop) in enumerate(shards):
         table = pa.Table.from_pylist([_embed(row) for row in rows.select(range(start, stop))], schema=schema)
         path = folder / f"train-{index:05}-of-{len(shards):05}.parquet"
         pq.write_table(table, path, row_group_size=CLIPS_PER_GROUP, compression="none")  # audio is compressed already
-        done = stop
         if progress is not None:
-            progress(done, len(rows))
+            progress(stop, len(rows))
 
 
-def _shards(rows: datasets.Dataset, shard_bytes: int) -> Iterator[tuple[int, int]]:
+def _shards(rows: "datasets.Dataset", shard_bytes: int) -> Iterator[tuple[int, int]]:
     """Cut the clips into ranges of at most ``shard_bytes`` of audio, of one clip at least."""
     start, size = 0, 0
     for index, audio in enumerate(rows["audio"]):  # not the builder's clips: bad ones may have been left out
@@ -89,13 +139,3 @@ def _embed(row: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(row["audio"]["path"])
     file = row["file"] if not Path(row["file"]).is_absolute() else path.name
     return dict(row) | {"audio": {"path": file, "bytes": path.read_bytes()}, "file": file}
-
-
-def _facts(info: datasets.DatasetInfo) -> dict[str, str]:
-    return {field: getattr(info, field) for field in ("description", "homepage", "license", "citation")}
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

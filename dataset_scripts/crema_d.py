@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import datasets
 
-from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_base import SpeechCorpus
 
 TRANSCRIPTS = {
     "IEO": "It's eleven o'clock",
@@ -47,8 +47,6 @@ class CremaD(SpeechCorpus):
     >>> clip["native_label"], clip["speaker"], clip["sex"], clip["age"], clip["transcript"]
     ('ANG', '1001', 'm', 51, "Don't forget a jacket")
     """
-
-    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
 
     title = "CREMA-D"
     homepage = "https://github.com/CheyneyComputerScience/CREMA-D"

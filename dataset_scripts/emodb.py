@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_base import SpeechCorpus
 
 SEXES = {speaker: "f" if speaker in ("08", "09", "13", "14", "16") else "m" for speaker in
          ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")}  # fmt: skip
@@ -30,8 +30,6 @@ class EmoDB(SpeechCorpus):
     >>> clip["native_label"], clip["speaker"], clip["sex"], clip["sentence"]
     ('F', '16', 'f', 'a05')
     """
-
-    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
 
     title = "EmoDB"
     homepage = "http://emodb.bilderbar.info"

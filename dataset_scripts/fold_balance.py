@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .fold_rows import Clip, natural_order
+from .fold_checks import Clip
+from .names import natural_order
 
 BALANCED_WITHIN = 0.05
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .fold_rows import Clip, clips_by_id
-from .folds import Fold, _check_classes, _check_disjoint
+from .fold_checks import Clips, Fold, check_classes, check_disjoint, clips_by_id
 
 KEYS = ("id", "speaker", "label", "split")
 SPLITS = ("train", "validation", "test")
@@ -16,7 +15,7 @@ SPLITS = ("train", "validation", "test")
 def save_fold(fold: Fold, rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
     """Write a fold, whole or not at all."""
     clips = clips_by_id(rows)
-    _check_disjoint(fold, clips)
+    check_disjoint(fold, clips)
     _check_complete(fold, clips, path)
     lines = [
         json.dumps(dict(zip(KEYS, (*clips[clip_id][:3], split), strict=True)), ensure_ascii=False)
@@ -48,13 +47,13 @@ def load_fold(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -
         entry = _parse_line(line, f"{path}, line {number}", clips)
         ids[entry["split"]].append(entry["id"])
     fold = Fold(**{split: tuple(members) for split, members in ids.items()}, name=path.stem)
-    _check_disjoint(fold, clips)
+    check_disjoint(fold, clips)
     _check_complete(fold, clips, path)
-    _check_classes(fold, clips)
+    check_classes(fold, clips)
     return fold
 
 
-def _parse_line(line: str, where: str, clips: Mapping[str, Clip]) -> dict[str, str]:
+def _parse_line(line: str, where: str, clips: Clips) -> dict[str, str]:
     try:
         entry = json.loads(line)
     except json.JSONDecodeError as error:
@@ -78,7 +77,7 @@ def _parse_line(line: str, where: str, clips: Mapping[str, Clip]) -> dict[str, s
     return entry
 
 
-def _check_complete(fold: Fold, clips: Mapping[str, Clip], path: str | os.PathLike[str]) -> None:
+def _check_complete(fold: Fold, clips: Clips, path: str | os.PathLike[str]) -> None:
     missing = clips.keys() - {clip_id for ids in fold.splits.values() for clip_id in ids}
     if missing:
         raise ValueError(

@@ -1,38 +1,19 @@
 """Speaker-disjoint folds: who trains, who chooses the checkpoint, who is tested."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from .confounding import check_confounding
-from .fold_balance import balanced_groups
-from .fold_rows import Clip, clips_by_id, natural_order
-from .names import name_key
-
-Scheme = Literal["leave-one-speaker-out", "leave-one-session-out", "k-fold"]
-SCHEMES = ("leave-one-speaker-out", "leave-one-session-out", "k-fold")
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Clip ids of three splits.
-
-    Args:
-        train: Ids of the clips to learn from.
-        validation: Ids of the clips to choose the checkpoint with.
-        test: Ids of the clips to report figures on.
-        name: Name for files and tables.
-    """
-
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
-    name: str = ""
-
-    @property
-    def splits(self) -> dict[str, tuple[str, ...]]:
-        """Clip ids by the name of their split."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+from .fold_checks import (
+    SCHEMES,
+    Clips,
+    Fold,
+    Scheme,
+    check_classes,
+    check_confounding,
+    check_disjoint,
+    clips_by_id,
+)
+from .names import natural_order
 
 
 def speaker_folds(
@@ -104,83 +85,15 @@ def speaker_folds(
             test=tuple(clip.id for clip in clips.values() if clip.speaker in test),
             name=name,
         )
-        _check_disjoint(fold, clips)
-        _check_classes(fold, clips)
+        check_disjoint(fold, clips)
+        check_classes(fold, clips)
         folds.append(fold)
     return folds
 
 
-def check_disjoint(fold: Fold, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Assert that a fold's splits share no clip and no speaker.
+def _k_fold(clips: Clips, k: int, seed: int) -> tuple[list[str], list[list[str]]]:
+    from .fold_balance import balanced_groups  # imports numpy
 
-    >>> rows = [{"id": i, "speaker": s, "label": "fear"} for i, s in (("a", "m1"), ("b", "m2"), ("c", "m1"))]
-    >>> check_disjoint(Fold(("a",), ("b",), ("c",)), rows)
-    Traceback (most recent call last):
-    ...
-    ValueError: Fold '': the speaker 'm1' is in train and in test...
-    """
-    _check_disjoint(fold, clips_by_id(rows))
-
-
-def check_classes(fold: Fold, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Assert that every class to be validated or tested is also trained."""
-    _check_classes(fold, clips_by_id(rows))
-
-
-def _check_disjoint(fold: Fold, clips: Mapping[str, Clip]) -> None:
-    split_of_id: dict[str, str] = {}
-    split_of_speaker: dict[str, tuple[str, str]] = {}
-    for split, ids in fold.splits.items():
-        if not ids:
-            raise ValueError(f"Fold {fold.name!r}: the split {split} is empty. Every fold needs all three splits")
-        for clip_id in ids:
-            if clip_id not in clips:
-                raise ValueError(
-                    f"Fold {fold.name!r}: the clip {clip_id!r} of {split} is not in the corpus. "
-                    "Use the fold with the corpus, configuration and labels that it was made for"
-                )
-            if clip_id in split_of_id:
-                first = split_of_id[clip_id]
-                where = f"twice in {split}" if first == split else f"in {first} and in {split}"
-                raise ValueError(f"Fold {fold.name!r}: the clip {clip_id!r} is {where}. A clip belongs to one split")
-            split_of_id[clip_id] = split
-            speaker = clips[clip_id].speaker
-            # "Anna" and "anna " are one woman.
-            first, name = split_of_speaker.setdefault(name_key(speaker), (split, speaker))
-            if first != split:
-                who = f"speaker {speaker!r}" if name == speaker else f"speaker {name!r}, alias {speaker!r},"
-                raise ValueError(
-                    f"Fold {fold.name!r}: the {who} is in {first} and in {split}, there with the clip "
-                    f"{clip_id!r}. Figures on speakers seen in training are worthless: make folds by speaker"
-                )
-    _check_sessions(fold, clips)
-
-
-def _check_sessions(fold: Fold, clips: Mapping[str, Clip]) -> None:
-    session_of = {clips[clip_id].session: clip_id for clip_id in fold.train}
-    for split in ("validation", "test"):
-        for clip_id in fold.splits[split]:
-            session = clips[clip_id].session
-            if session is not None and session in session_of:
-                raise ValueError(
-                    f"Fold {fold.name!r}: the session {session!r} is in train, there with the clip "
-                    f"{session_of[session]!r}, and in {split}, with {clip_id!r}: whoever shares dialogues and "
-                    "recording with a tested speaker may not train. Make folds by session, or drop the column"
-                )
-
-
-def _check_classes(fold: Fold, clips: Mapping[str, Clip]) -> None:
-    trained = {clips[clip_id].label for clip_id in fold.train}
-    for split in ("validation", "test"):
-        missing = _sorted({clips[clip_id].label for clip_id in fold.splits[split]} - trained)
-        if missing:
-            raise ValueError(
-                f"Fold {fold.name!r}: {', '.join(missing)} occur(s) in {split} but in no training clip, so it cannot "
-                "be learned. Leave it out of the labels, or take fewer or other groups"
-            )
-
-
-def _k_fold(clips: Mapping[str, Clip], k: int, seed: int) -> tuple[list[str], list[list[str]]]:
     units = _linked_speakers(clips)
     if not 3 <= k <= len(units):
         linked = any(len(unit) > 1 for unit in units)
@@ -189,28 +102,29 @@ def _k_fold(clips: Mapping[str, Clip], k: int, seed: int) -> tuple[list[str], li
             f"k-fold needs a k of at least 3 (test, validation, training) and at most the number of {what}, "
             f"here {len(units)}; got k={k}"
         )
-    members = {unit[0]: unit for unit in units}
-    first_of = {speaker: unit[0] for unit in units for speaker in unit}
+    unit_of = {speaker: unit for unit in units for speaker in unit}
     # Whoever shares a session is one speaker to the division, of no sex where there are both.
-    several = {unit[0] for unit in units if len(unit) > 1}
-    merged = (
-        clip._replace(speaker=first_of[clip.speaker], sex=None if first_of[clip.speaker] in several else clip.sex)
+    merged = [
+        clip._replace(speaker=unit[0], sex=clip.sex if len(unit) == 1 else None)
         for clip in clips.values()
-    )
-    groups = balanced_groups(merged, k, seed)
-    return [f"{k}-fold-{i}" for i in range(k)], [
-        _sorted(speaker for first in group for speaker in members[first]) for group in groups
+        for unit in [unit_of[clip.speaker]]
     ]
+    groups = balanced_groups(merged, k, seed)
+    names = [f"{k}-fold-{i}" for i in range(k)]
+    return names, [_sorted(speaker for first in group for speaker in unit_of[first]) for group in groups]
 
 
-def _linked_speakers(clips: Mapping[str, Clip]) -> list[list[str]]:
+def _linked_speakers(clips: Clips) -> list[list[str]]:
     """Group the speakers who are linked by sessions, be it over others; each alone where clips have no sessions."""
-    _check_sessions_known(clips)
+    unknown = next((clip.id for clip in clips.values() if clip.session is None), None)
+    if unknown is not None and any(clip.session is not None for clip in clips.values()):
+        raise ValueError(
+            f"The session of {unknown!r} is unknown, those of other clips are known: whoever shares the tested "
+            "speaker's dialogues cannot be kept from training. Give every clip its session, or drop the column"
+        )
     group_of = {clip.speaker: {clip.speaker} for clip in clips.values()}
     first_in: dict[str, str] = {}
-    for clip in clips.values():
-        if clip.session is None:
-            continue
+    for clip in clips.values() if unknown is None else ():
         one, other = group_of[clip.speaker], group_of[first_in.setdefault(clip.session, clip.speaker)]
         if one is not other:
             one |= other
@@ -224,42 +138,26 @@ def _linked_speakers(clips: Mapping[str, Clip]) -> list[list[str]]:
     return sorted((_sorted(group) for group in groups.values()), key=lambda group: natural_order(group[0]))
 
 
-def _check_sessions_known(clips: Mapping[str, Clip]) -> None:
-    unknown = next((clip.id for clip in clips.values() if clip.session is None), None)
-    if unknown is not None and any(clip.session is not None for clip in clips.values()):
-        raise ValueError(
-            f"The session of {unknown!r} is unknown, those of other clips are known: whoever shares the tested "
-            "speaker's dialogues cannot be kept from training. Give every clip its session, or drop the column"
-        )
-
-
-def _by_session(clips: Mapping[str, Clip]) -> tuple[list[str], list[list[str]]]:
-    unknown = next((clip.id for clip in clips.values() if clip.session is None), None)
-    if unknown is not None:
-        raise ValueError(
-            f"leave-one-session-out needs the session of every clip, but that of {unknown!r} is unknown. "
-            "For a corpus without sessions take leave-one-speaker-out or k-fold"
-        )
-    speakers_of = _sessions(clips)
-    sessions = _sorted(speakers_of)
-    return [f"leave-one-session-out-{name}" for name in sessions], [_sorted(speakers_of[name]) for name in sessions]
-
-
-def _sessions(clips: Mapping[str, Clip]) -> dict[str, set[str]]:
-    """Return the speakers of each session."""
+def _by_session(clips: Clips) -> tuple[list[str], list[list[str]]]:
     speakers_of: dict[str, set[str]] = {}
     session_of: dict[str, str] = {}
     for clip in clips.values():
+        if clip.session is None:
+            raise ValueError(
+                f"leave-one-session-out needs the session of every clip, but that of {clip.id!r} is unknown. "
+                "For a corpus without sessions take leave-one-speaker-out or k-fold"
+            )
         speakers_of.setdefault(clip.session, set()).add(clip.speaker)
         if session_of.setdefault(clip.speaker, clip.session) != clip.session:
             raise ValueError(
                 f"The speaker {clip.speaker!r} is in the sessions {session_of[clip.speaker]!r} and {clip.session!r}, "
                 "so to leave one session out would not leave its speakers out. Take another scheme"
             )
-    return speakers_of
+    sessions = _sorted(speakers_of)
+    return [f"leave-one-session-out-{name}" for name in sessions], [_sorted(speakers_of[name]) for name in sessions]
 
 
-def _partners(clips: Mapping[str, Clip]) -> dict[str, set[str]] | None:
+def _partners(clips: Clips) -> dict[str, set[str]] | None:
     """Return the speakers linked to each by sessions; ``None`` where everybody is alone in theirs."""
     partners = {speaker: set(unit) - {speaker} for unit in _linked_speakers(clips) for speaker in unit}
     alone = _sorted(speaker for speaker, others in partners.items() if not others)

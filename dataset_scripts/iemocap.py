@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import datasets
 
 from .corpus_base import CorpusConfig, SpeechCorpus
-from .corpus_search import first_few
-from .iemocap_annotations import Evaluation, read_evaluations, read_transcripts
+from .names import first_few
 
 CONDITIONS = {"impro": "improvised", "script": "scripted"}
 FOUR = {"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"}
@@ -37,6 +36,25 @@ PUBLISHED = {
 UTTERANCE = re.compile(
     r"(?P<dialogue>(?P<session>Ses0[1-5])[FM]_(?P<condition>impro|script)\w+)_(?P<sex>[FM])(?P<turn>[A-Z]*\d+[a-z]?)"
 )
+NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
+# [6.2901 - 8.2357]<TAB>Ses01F_impro01_F000<TAB>neu<TAB>[2.5000, 2.5000, 2.5000]
+RATED = re.compile(rf"\[{NUMBER}-{NUMBER}\]\s+(\S+)\s+(\w+)\s+\[{NUMBER},{NUMBER},{NUMBER}\]")
+# C-E2:<TAB>Neutral; Anger;<TAB>(curious)
+CATEGORIES = re.compile(r"C-(\w+):\s*([^()]*?);?\s*(?:\(.*)?")
+# Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.
+WORDS = re.compile(r"(Ses\S+)\s+\[[^\]]*\]:?\s*(.*)")
+
+
+class Evaluation(NamedTuple):
+    """What the raters heard in an utterance."""
+
+    label: str  # that most raters agree on, "xxx" where there is none
+    start: float  # s, in the dialogue
+    end: float  # s
+    valence: float  # means over the raters, 1 to 5
+    arousal: float
+    dominance: float
+    ratings: list[dict[str, Any]]  # rater, and the labels that this rater gave
 
 
 @dataclass
@@ -80,7 +98,6 @@ class IEMOCAP(SpeechCorpus):
     levels = 4
     # Recordings of whole dialogues.
     passed_over = r".*/dialog/.*|.*/Ses0[1-5][FM]_(impro|script)\d\d[a-z]?(_\d[a-z]?)?\.\w+"
-    helper_modules = ("iemocap_annotations",)
     extra_features: ClassVar[dict[str, Any]] = {
         "session": datasets.Value("string"),
         "dialogue": datasets.Value("string"),
@@ -181,3 +198,41 @@ class IEMOCAP(SpeechCorpus):
     def _read_all(self, folder: str, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         files = [file for file in self.annotation_files() if file.parent.name == folder]
         return {utterance: value for file in files for utterance, value in read(self.root / file).items()}
+
+
+def read_evaluations(path: Path) -> dict[str, Evaluation]:
+    """Read a dialogue's file in ``EmoEvaluation``."""
+    found: dict[str, Evaluation] = {}
+    current = None
+    for number, line in enumerate(_read_lines(path), start=1):
+        line = line.strip()
+        if line.startswith("["):
+            match = RATED.fullmatch(line)
+            if match is None:
+                raise ValueError(
+                    f"{path}, line {number}: cannot read the utterance {line[:120]!r}. Fetch the file anew"
+                )
+            start, end, utterance, label, *means = match.groups()
+            current = Evaluation(label.lower(), float(start), float(end), *map(float, means), [])
+            if utterance in found and found[utterance][:-1] != current[:-1]:
+                raise ValueError(f"{path}, line {number}: {utterance} occurs twice and differs. Fetch the file anew")
+            found[utterance] = current
+        elif current is not None and (match := CATEGORIES.fullmatch(line)):
+            labels = [label.strip() for label in match[2].split(";")]
+            current.ratings.append({"rater": match[1], "labels": [label for label in labels if label]})
+    return found
+
+
+def read_transcripts(path: Path) -> dict[str, str]:
+    """Read a dialogue's file in ``transcriptions``."""
+    matches = (WORDS.fullmatch(line.strip()) for line in _read_lines(path))
+    return {match[1]: match[2].strip() for match in matches if match}
+
+
+def _read_lines(path: Path) -> list[str]:
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")  # an apostrophe or two, written on Windows
+    return text.splitlines()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import datasets
 
-from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_base import SpeechCorpus
 
 CLIP = re.compile(
     r"(?P<speaker>[A-Z]{2}\d)_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised)_(?P<sentence>\d+)"
@@ -24,8 +24,6 @@ class NEMO(SpeechCorpus):
     >>> clip["native_label"], clip["speaker"], clip["sentence"]
     ('surprised', 'WR0', '64')
     """
-
-    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
 
     title = "nEMO"
     homepage = "https://github.com/amu-cai/nEMO"

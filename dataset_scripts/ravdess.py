@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_base import SpeechCorpus
 
 EMOTIONS = {
     "01": "neutral",
@@ -30,8 +30,6 @@ class RAVDESS(SpeechCorpus):
     >>> clip["native_label"], clip["speaker"], clip["sex"], clip["transcript"]
     ('angry', 'Actor_12', 'f', 'Kids are talking by the door')
     """
-
-    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
 
     title = "RAVDESS"
     homepage = "https://zenodo.org/records/1188976"

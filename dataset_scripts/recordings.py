@@ -11,14 +11,10 @@ from typing import Any, ClassVar
 
 import datasets
 
-from .corpus_base import CorpusConfig, SpeechCorpus
-from .corpus_checks import SpeakerWarning
-from .corpus_scan import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files
-from .corpus_search import first_few
-from .labels import LABELS
+from .audio_files import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files
+from .corpus_base import CorpusConfig, SpeakerWarning, SpeechCorpus
 from .manifest import NAMES, OTHER_TABLES, STEMS, SUFFIXES, read_manifest
-from .names import name_key, spelled
-from .recording_labels import house_label
+from .names import LABELS, first_few, house_label, name_key, spelled
 
 # Folders of data sets that come divided already.
 SPLITS = ("dev", "eval", "test", "train", "training", "val", "valid", "validation")
@@ -46,7 +42,7 @@ class Recordings(SpeechCorpus):
     labels: ClassVar[dict[str, str]] = {}
     kind = None
     language = None
-    helper_modules = ("manifest", "names", "recording_labels")
+    helper_modules = ("manifest", "names")
     extra_features: ClassVar[dict[str, Any]] = {"session": datasets.Value("string")}
 
     @classmethod
@@ -59,9 +55,6 @@ class Recordings(SpeechCorpus):
 
     def find(self, folder: Path) -> tuple[Path, list[Path]]:
         """Find the list, or the folders."""
-        folder = Path(os.path.abspath(folder))
-        if not folder.exists():
-            raise FileNotFoundError(f"{self.title}: {folder} does not exist. Pass as data_dir the list or folder")
         if folder.is_file() and folder.suffix.lower() not in SUFFIXES:
             raise ValueError(f"{self.title}: {folder} is no list; its name must end in {', '.join(SUFFIXES)}")
         lists = [folder] if folder.is_file() else [folder / name for name in NAMES if (folder / name).is_file()]
@@ -142,7 +135,7 @@ class Recordings(SpeechCorpus):
             )
 
     def house_label(self, native_label: str | None, file: Path) -> str | None:
-        """Translate a label of the user's where it is known; see ``recording_labels``."""
+        """Translate a label of the user's where it is known."""
         return house_label(native_label)
 
     def _check_spellings(self, names: Iterable[str]) -> None:

@@ -1,46 +1,60 @@
-"""All corpora by name."""
+"""All corpora by name, and how one is loaded.
+
+A corpus's module imports ``datasets``, which takes a second: here that happens when a corpus is used, not when it is
+named.
+"""
 
 import difflib
+import importlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import datasets
-from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from .names import first_few
 
-from .ased import ASED
-from .corpus_base import SpeechCorpus
-from .corpus_search import first_few
-from .crema_d import CremaD
-from .emodb import EmoDB
-from .iemocap import IEMOCAP
-from .nemo import NEMO
-from .polish import Polish
-from .ravdess import RAVDESS
-from .recordings import Recordings
-from .savee import SAVEE
-from .shared_copy import load_shared_copy
-from .speechocean762 import Speechocean762
-from .tess import TESS
-from .urdu import URDU
+if TYPE_CHECKING:
+    import datasets
 
-CORPORA: dict[str, type[SpeechCorpus]] = {
-    "ased": ASED,
-    "crema_d": CremaD,
-    "emodb": EmoDB,
-    "iemocap": IEMOCAP,
-    "nemo": NEMO,
-    "polish": Polish,
-    "ravdess": RAVDESS,
-    "recordings": Recordings,
-    "savee": SAVEE,
-    "speechocean762": Speechocean762,
-    "tess": TESS,
-    "urdu": URDU,
+    from .corpus_base import SpeechCorpus
+
+CLASSES = {
+    "ased": "ASED",
+    "crema_d": "CremaD",
+    "emodb": "EmoDB",
+    "iemocap": "IEMOCAP",
+    "nemo": "NEMO",
+    "polish": "Polish",
+    "ravdess": "RAVDESS",
+    "recordings": "Recordings",
+    "savee": "SAVEE",
+    "speechocean762": "Speechocean762",
+    "tess": "TESS",
+    "urdu": "URDU",
 }
+"""Names of corpora, which are those of their modules, and of their classes."""
+
+
+class _Corpora(Mapping[str, "type[SpeechCorpus]"]):
+    def __getitem__(self, name: str) -> "type[SpeechCorpus]":
+        class_name = CLASSES[name]
+        return getattr(importlib.import_module(f".{name}", __package__), class_name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in CLASSES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CLASSES)
+
+    def __len__(self) -> int:
+        return len(CLASSES)
+
+
+CORPORA: Mapping[str, "type[SpeechCorpus]"] = _Corpora()
+"""Classes of corpora by name, each imported when it is asked for."""
 
 
 def list_corpora() -> list[str]:
@@ -53,7 +67,7 @@ def list_corpora() -> list[str]:
         >>> "iemocap" in list_corpora()
         True
     """
-    return sorted(CORPORA)
+    return sorted(CLASSES)
 
 
 def make_builder(
@@ -62,7 +76,7 @@ def make_builder(
     config: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     **options: Any,
-) -> SpeechCorpus:
+) -> "SpeechCorpus":
     """Find a corpus on disk and read what its names and annotations say; no audio is opened.
 
     >>> make_builder("ravdes")
@@ -71,9 +85,11 @@ def make_builder(
     ValueError: There is no corpus 'ravdes'. Did you mean 'ravdess'? Known corpora: ased, ...
     """
     if name not in CORPORA:
-        near = difflib.get_close_matches(str(name).lower(), CORPORA, n=1)
+        near = difflib.get_close_matches(str(name).lower(), CLASSES, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"There is no corpus {name!r}. {hint}Known corpora: {', '.join(list_corpora())}")
+    if data_dir is not None and not Path(data_dir).expanduser().exists():
+        raise FileNotFoundError(f"{name}: {data_dir} does not exist. Pass as data_dir what holds the corpus")
     return CORPORA[name](cache_dir=cache_dir, config_name=config, data_dir=data_dir, **options)
 
 
@@ -85,7 +101,7 @@ def load_corpus(
     streaming: bool = False,
     num_proc: int | None = None,
     **options: Any,
-) -> datasets.Dataset | datasets.IterableDataset:
+) -> "datasets.Dataset | datasets.IterableDataset":
     """Load a corpus as one table of clips.
 
     The table of a corpus on disk holds paths, not audio, so it is small; it is kept in the cache and built anew when a
@@ -121,11 +137,15 @@ def load_corpus(
         2280
     """
     if "/" in str(name):
+        from .shared_copy import load_shared_copy
+
         if data_dir is not None or config is not None or options:
             raise ValueError(f"{name} is a copy of a corpus: it takes neither data_dir nor config nor other options")
         with _quiet_unless_terminal():
             return load_shared_copy(str(name), cache_dir=cache_dir, streaming=streaming)
     builder = make_builder(name, data_dir, config, cache_dir, **options)
+    import datasets
+
     if streaming:
         # Left as it is: a streamed row that is cast to Audio() is encoded with torchcodec, even with decode=False.
         return builder.as_streaming_dataset(split="train")
@@ -145,6 +165,8 @@ def load_corpus(
 @contextmanager
 def _quiet_unless_terminal() -> Iterator[None]:
     """Keep progress bars out of logs."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
     if sys.stderr.isatty() or are_progress_bars_disabled():
         yield
         return

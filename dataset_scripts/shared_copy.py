@@ -1,17 +1,13 @@
-"""Copies of corpora that hold their audio: a folder, or a data set on the Hub."""
+"""Copies of corpora that hold their audio, made by ``corpus_export``: a folder, or a data set on the Hub."""
 
 import json
 import os
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import datasets
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HFValidationError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+if TYPE_CHECKING:
+    import datasets
 
 FIELDS = ("description", "homepage", "license", "citation")
 FACTS = "corpus.json"
@@ -20,21 +16,14 @@ FACTS = "corpus.json"
 
 def load_shared_copy(
     name: str, cache_dir: str | os.PathLike[str] | None = None, streaming: bool = False
-) -> datasets.Dataset | datasets.IterableDataset:
+) -> "datasets.Dataset | datasets.IterableDataset":
     """Load a copy of a corpus that ``export_corpus`` or ``push_corpus`` made."""
     folder = Path(name).expanduser()
-    revision = None
-    if folder.is_dir():
-        facts, source = folder / FACTS, str(folder)
-        if not facts.is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no {FACTS}: it is no copy of a corpus that `export_corpus` made. For a corpus as it "
-                "is published, give its name and data_dir"
-            )
-    else:
-        source, _, revision = name.partition("@")
-        facts = _fetch_facts(source, revision or None)
+    source, _, revision = (str(folder), "", "") if folder.is_dir() else name.partition("@")
+    facts = folder / FACTS if folder.is_dir() else _fetch_facts(source, revision or None)
     about = _read_facts(facts, name)
+    import datasets
+
     rows = datasets.load_dataset(
         source,
         split="train",
@@ -49,6 +38,11 @@ def load_shared_copy(
 
 def _read_facts(path: str | Path, name: str) -> dict[str, str]:
     """Read what is to be known of a copy, before its audio is loaded."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"{name} holds no {FACTS}: it is no copy of a corpus that `export_corpus` made. For a corpus as it is "
+            "published, give its name and data_dir"
+        )
     try:
         about = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -62,10 +56,13 @@ def _read_facts(path: str | Path, name: str) -> dict[str, str]:
 
 
 def _fetch_facts(repo_id: str, revision: str | None) -> str:
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repo_id):  # such as ./folder
+        raise FileNotFoundError(f"There is no folder {repo_id}. Check its path, or give the id of a copy")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
     try:
         return hf_hub_download(repo_id, FACTS, repo_type="dataset", revision=revision)
-    except HFValidationError as error:  # such as ./folder
-        raise FileNotFoundError(f"There is no folder {repo_id}. Check its path, or give the id of a copy") from error
     except EntryNotFoundError as error:
         raise FileNotFoundError(
             f"The data set {repo_id} holds no {FACTS}: it is no copy of a corpus that `push_corpus` made, or there is "

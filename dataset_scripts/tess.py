@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_base import SpeechCorpus
 
 # OA is the published misspelling of OAF in OA_bite_neutral.
 CLIP = re.compile(r"(?P<speaker>oaf?|yaf)_(?P<word>[a-z]+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)")
@@ -17,8 +17,6 @@ class TESS(SpeechCorpus):
     >>> clip["id"], clip["speaker"], clip["transcript"]
     ('OAF_bite_neutral', 'OAF', 'Say the word bite')
     """
-
-    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
 
     title = "TESS"
     homepage = "https://doi.org/10.5683/SP2/E8H2MF"

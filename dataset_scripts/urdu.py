@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .corpus_base import CorpusConfig, SpeechCorpus
+from .corpus_base import SpeechCorpus
 
 CLIP = re.compile(r"(?P<speaker>S(?P<sex>[MF])\d{1,2})_F\d+_(?P<emotion>[AHNS])\d+")
 
@@ -16,8 +16,6 @@ class URDU(SpeechCorpus):
     >>> clip["native_label"], clip["speaker"], clip["sex"]
     ('H', 'SF1', 'f')
     """
-
-    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="speech", version="1.0.0")]
 
     title = "URDU"
     homepage = "https://github.com/siddiquelatif/URDU-Dataset"

@@ -1,17 +1,22 @@
-"""Audio files in a folder, and a fingerprint of their state."""
+"""Audio files of a folder: which there are, whether they changed, how long they are."""
 
 import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import soundfile
+
+from .names import first_few
+
 AUDIO_SUFFIXES = (".flac", ".ogg", ".wav")  # as corpora are published
 RECORDED_SUFFIXES = (  # all that can be decoded
     ".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav", ".wave",
 )  # fmt: skip
-
 # Audio that libsndfile does not read, and so no part of this library.
 UNREAD_SUFFIXES = (".3gp", ".aac", ".ac3", ".amr", ".m4a", ".mka", ".mp4", ".webm", ".wma")
+# Some libsndfile decoders report 2**63 - 1 frames where a damaged file hides the true number.
+LONGEST_CLIP = 24 * 3600.0
 
 
 def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
@@ -45,3 +50,28 @@ def folder_fingerprint(root: Path, files: Iterable[Path]) -> str:
         state = (root / file).stat()
         digest.update(f"{file.as_posix()}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def clip_durations(paths: Iterable[Path], skip_bad: bool = False) -> list[float | None]:
+    """Read the durations of audio files in s from their headers; ``None`` for bad ones where these may be skipped."""
+    durations: list[float | None] = []
+    broken: list[str] = []
+    for path in paths:
+        problem = None
+        try:
+            header = soundfile.info(str(path))
+            if header.frames <= 0:
+                problem = "no samples"
+            elif header.duration > LONGEST_CLIP:
+                problem = f"damaged: its header tells of {header.frames} samples"
+        except soundfile.LibsndfileError as error:
+            problem = error.error_string
+        if problem:
+            broken.append(f"{path} ({problem})")
+        durations.append(None if problem else header.frames / header.samplerate)
+    if broken and (not skip_bad or len(broken) == len(durations)):
+        raise ValueError(
+            f"{len(broken)} audio file(s) cannot be read: {first_few(broken)}. "
+            "Copy them anew from where they came, or remove them; a training leaves them out with --skip_bad true."
+        )
+    return durations
