@@ -7,11 +7,13 @@ import sys
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from .audio_files import audio_files, clip_durations, folder_fingerprint
 from .names import FOUR_LABELS, LABELS, first_few
@@ -157,8 +159,9 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
         clips = [file for file in files if file not in reasons and self.parse(folder / file) is not None]
         if not clips:
             raise ValueError(
-                f"{self.title}: none of the {len(files)} audio files in {folder} is a clip of the corpus, which is "
-                f"named {self.grammar}; there are {first_few(files)}. Pass the folder that holds the corpus as data_dir"
+                f"{self.title}: none of the {len(files)} audio files in {folder} is a clip of the corpus, "
+                f"which is named {self.grammar}; there are {first_few(files)}. "
+                "Pass as data_dir the folder that holds the corpus"
             )
         anchors = {Path(*clip.parent.parts[: max(len(clip.parent.parts) - self.levels, 0)]) for clip in clips}
         start = Path(os.path.commonpath(anchors))  # relative to the folder; all clips lie below
@@ -334,3 +337,16 @@ def _code_hash(corpus: type[SpeechCorpus]) -> str:
         if file := getattr(module, "__file__", None):  # a corpus defined in a notebook has none
             digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def quiet_unless_terminal() -> Iterator[None]:
+    """Keep progress bars out of logs."""
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()

@@ -7,10 +7,8 @@ named.
 import difflib
 import importlib
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,15 +139,16 @@ def load_corpus(
 
         if data_dir is not None or config is not None or options:
             raise ValueError(f"{name} is a copy of a corpus: it takes neither data_dir nor config nor other options")
-        with _quiet_unless_terminal():
-            return load_shared_copy(str(name), cache_dir=cache_dir, streaming=streaming)
+        return load_shared_copy(str(name), cache_dir=cache_dir, streaming=streaming)
     builder = make_builder(name, data_dir, config, cache_dir, **options)
     import datasets
+
+    from .corpus_base import quiet_unless_terminal
 
     if streaming:
         # Left as it is: a streamed row that is cast to Audio() is encoded with torchcodec, even with decode=False.
         return builder.as_streaming_dataset(split="train")
-    with _quiet_unless_terminal():
+    with quiet_unless_terminal():
         builder.download_and_prepare(num_proc=num_proc)
         rows = builder.as_dataset(split="train")
     if len(rows) < len(builder.clips):  # only where that was asked for; told each time, not only when it is built
@@ -160,18 +159,3 @@ def load_corpus(
             stacklevel=2,
         )
     return rows.cast_column("audio", datasets.Audio(decode=False))
-
-
-@contextmanager
-def _quiet_unless_terminal() -> Iterator[None]:
-    """Keep progress bars out of logs."""
-    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    if sys.stderr.isatty() or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()

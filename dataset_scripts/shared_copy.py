@@ -24,13 +24,13 @@ def load_shared_copy(
     about = _read_facts(facts, name)
     import datasets
 
-    rows = datasets.load_dataset(
-        source,
-        split="train",
-        revision=revision or None,
-        cache_dir=None if cache_dir is None else str(cache_dir),
-        streaming=streaming,
-    )
+    from .corpus_base import quiet_unless_terminal
+
+    cache = None if cache_dir is None else str(cache_dir)
+    with quiet_unless_terminal():
+        rows = datasets.load_dataset(
+            source, split="train", revision=revision or None, cache_dir=cache, streaming=streaming
+        )
     for field in FIELDS:
         setattr(rows.info, field, about[field])
     return rows

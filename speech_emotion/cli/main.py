@@ -18,7 +18,7 @@ PARTS: dict[str, tuple[str, str]] = {
     ),
     "report": ("speech_emotion.cli.report:get_parser", "write tables of finished runs; fill model cards with them"),
     "predict": ("speech_emotion.cli.predict:get_parser", "print emotions and scores of audio files"),
-    "corpus": ("dataset_scripts.command:main", "list, describe, check, fold, export and share corpora"),
+    "corpus": ("dataset_scripts.command:get_parser", "list, describe, check, fold, export and share corpora"),
     "convert": ("feature_extraction.convert.command:get_parser", "convert a released DeepSpeech model"),
     "figures": ("speech_emotion.cli.figures:get_parser", "draw a clip's attention, or what finished runs gave"),
     "demo": ("speech_emotion.cli.demo:get_parser", "train on real speech, then classify an unseen speaker's files"),

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
 def find_files(names: Iterable[str]) -> list[Path]:
     """Replace folders by the audio files below them; unreadable formats are told on the standard error."""
-    from dataset_scripts.corpus_scan import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files
+    from dataset_scripts.audio_files import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files
 
     files: list[Path] = []
     for name in names:

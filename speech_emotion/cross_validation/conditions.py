@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from dataset_scripts import list_corpora
-from dataset_scripts.folds import SCHEMES, Scheme
+from dataset_scripts.fold_checks import SCHEMES, Scheme
 from dataset_scripts.registry import CORPORA
 
 Part = Literal["common", "own", "imbalanced"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dataset_scripts.folds import SCHEMES
+from dataset_scripts.fold_checks import SCHEMES
 from reproduction.paper_figures import published_figures
 from speech_emotion.command_parser import CommandParser
 from speech_emotion.cross_validation.score_store import FoldScores

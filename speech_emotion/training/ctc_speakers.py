@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 
 from dataset_scripts import Fold, check_disjoint, load_fold
-from dataset_scripts.fold_rows import natural_order
+from dataset_scripts.names import natural_order
 
 from .ctc_arguments import CTCDataArguments
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from transformers import SequenceFeatureExtractor
 
 from dataset_scripts.audio_leaks import samples_digest
-from dataset_scripts.corpus_search import first_few
+from dataset_scripts.names import first_few
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 
 from dataset_scripts import Fold, check_classes, check_disjoint, load_fold, speaker_folds
-from dataset_scripts.recording_labels import as_in_corpus
+from dataset_scripts.names import as_in_corpus
 
 from .arguments import DataArguments
 from .clip_split import ClipSplit

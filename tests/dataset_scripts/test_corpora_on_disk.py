@@ -238,7 +238,7 @@ def test_a_damaged_corpus_is_refused_and_leaves_no_table(
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist.*data_dir.*zenodo"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist.*data_dir"):
         load(tmp_path / "nowhere")
 
 

@@ -17,8 +17,7 @@ import pytest
 
 from dataset_scripts import load_corpus
 from dataset_scripts.polish import SOURCE
-from dataset_scripts.safe_unzip import unzip_safely
-from dataset_scripts.sdist_fetch import SdistArchive, fetch_sdist_archive
+from dataset_scripts.sdist_fetch import SdistArchive, fetch_sdist_archive, unzip_safely
 from tests.synthetic import write_polish
 
 

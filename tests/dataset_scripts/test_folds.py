@@ -6,7 +6,7 @@ import pytest
 
 from dataset_scripts import Fold, check_classes, check_disjoint, speaker_folds
 from dataset_scripts.fold_balance import balanced_groups
-from dataset_scripts.fold_rows import clips_by_id
+from dataset_scripts.fold_checks import clips_by_id
 
 Row = dict[str, Any]
 

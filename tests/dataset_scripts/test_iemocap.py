@@ -8,8 +8,7 @@ import datasets
 import pytest
 
 from dataset_scripts import load_corpus, speaker_folds
-from dataset_scripts.iemocap import IEMOCAP, PUBLISHED
-from dataset_scripts.iemocap_annotations import read_evaluations
+from dataset_scripts.iemocap import IEMOCAP, PUBLISHED, read_evaluations
 from tests.synthetic_corpora import PLAN, write_clip, write_iemocap
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning")
