@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from modeling_ser.masked_batch_norm import MaskedBatchNorm
+from modeling_ser.frame_layers import MaskedBatchNorm
 
 CLIPS, ROUNDS = 16, 15
 # What comes after (batch) in the shape of the activations; 3 s of 25 ms frames are 120.

@@ -70,6 +70,3 @@ def focal_losses(
     rest = (-torch.expm1(log_true)).clamp(min=torch.finfo(log_true.dtype).tiny)  # (batch,), 1 - p_t
     losses = rest.pow(gamma) * -log_true
     return losses if weight is None else losses * weight.to(losses.dtype)[labels]
-
-
-__all__ = ["classification_loss", "focal_losses"]

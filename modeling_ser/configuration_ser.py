@@ -292,4 +292,4 @@ def code_references(num_members: int) -> dict[str, str]:
     return dict(AUTO_MAP if num_members == 1 else ENSEMBLE_AUTO_MAP)
 
 
-__all__ = ["SERConfig"]
+SERConfig.register_for_auto_class()  # its code is copied beside what is saved

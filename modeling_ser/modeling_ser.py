@@ -5,51 +5,29 @@ Every layer honors the attention mask, so that padding never changes a score.
 
 import re
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional as F
-from transformers import AudioClassificationPipeline, FeatureExtractionMixin, PreTrainedModel
+from transformers import FeatureExtractionMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.utils import logging
+from transformers.utils import can_return_tuple, logging
 
 from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
-from .frame_convolution import FrameConv1d
-from .masked_batch_norm import MaskedBatchNorm
+from .frame_layers import ConvLayer, MaskedBatchNorm
 from .pooling import POOLINGS
 from .spectrogram_stem import SpectrogramStem, average_frames
 
+if TYPE_CHECKING:
+    from .pipeline_ser import SERPipeline
+
 logger = logging.get_logger(__name__)
-
-
-class ConvLayer(nn.Module):
-    """Conv1d → batch normalization → ReLU over real frames.
-
-    Source: slides, "Proposed architecture", Encoder.
-
-    >>> layer = ConvLayer(384, 128, 5)
-    >>> layer(torch.randn(2, 9, 384), torch.ones(2, 9, 1)).shape
-    torch.Size([2, 9, 128])
-    """
-
-    def __init__(self, in_size: int, out_size: int, kernel_size: int) -> None:
-        super().__init__()
-        # The normalization subtracts the mean, so a bias here would be a parameter without effect.
-        self.conv = FrameConv1d(in_size, out_size, kernel_size)
-        self.norm = MaskedBatchNorm(out_size)
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Convolve, normalize, rectify."""
-        # A clip alone sees zeros beyond its end, which is what "same" padding gives; so padded frames must be zeros
-        # too, those that come in and those that go out.
-        x = self.conv(x)  # (batch, frames, out_size)
-        return F.relu(self.norm(x, mask)) * mask
 
 
 def eager_attention(
@@ -301,14 +279,14 @@ class SERModel(SERPreTrainedModel):
         self.feature_mean.copy_(mean)
         self.feature_std.copy_(std)
 
+    @can_return_tuple
     def forward(
         self,
         input_features: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> BaseModelOutputWithPooling | tuple:
+    ) -> BaseModelOutputWithPooling:
         """Encode a batch of clips.
 
         Args:
@@ -316,9 +294,9 @@ class SERModel(SERPreTrainedModel):
             attention_mask: 1 for real frames and 0 for padding, (batch, frames); None when all are real.
             output_attentions: Whether to return the attention weights of every head.
             output_hidden_states: Whether to return E beside C.
-            return_dict: Whether to return an output object (the default) or a tuple.
 
         Returns:
+            With `return_dict=False`, as a keyword or in the configuration, a tuple instead of an object with
             `last_hidden_state` C, (batch, frames, hidden_size × streams), 0 where padded; `pooler_output`, what
             `config.pooling` makes of its real frames, (batch, pooled_size), stream by stream; `attentions`, one tensor
             (batch, heads, frames, frames) per stream; `hidden_states` (E, C), each of C's shape. With
@@ -330,7 +308,6 @@ class SERModel(SERPreTrainedModel):
         config = self.config
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        return_dict = config.return_dict if return_dict is None else return_dict
         if input_features.dim() != 3 or input_features.shape[-1] != config.input_size or not input_features.shape[1]:
             raise ValueError(
                 f"input_features must be (batch, frames, {config.input_size}), with a frame at least, "
@@ -364,13 +341,12 @@ class SERModel(SERPreTrainedModel):
             pooled.append(pooling(contexts[-1], mask))
             attentions.append(weights)
         context = torch.cat(contexts, dim=-1)  # (batch, frames, hidden_size × streams)
-        output = BaseModelOutputWithPooling(
+        return BaseModelOutputWithPooling(
             last_hidden_state=context,
             pooler_output=torch.cat(pooled, dim=-1),  # (batch, pooled_size)
             hidden_states=(torch.cat(encoded, dim=-1), context) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
-        return output if return_dict else output.to_tuple()
 
 
 class DenseHead(nn.Module):
@@ -417,6 +393,7 @@ class SERForAudioClassification(SERPreTrainedModel):
         # The body may leave out a head; transformers hands that leave on to whoever holds a body.
         self._keys_to_ignore_on_load_unexpected = set()
 
+    @can_return_tuple
     def forward(
         self,
         input_features: torch.Tensor,
@@ -424,8 +401,7 @@ class SERForAudioClassification(SERPreTrainedModel):
         labels: torch.Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> SequenceClassifierOutput | tuple:
+    ) -> SequenceClassifierOutput:
         """Score a batch of clips, and compute the loss where labels are given.
 
         Args:
@@ -435,16 +411,15 @@ class SERForAudioClassification(SERPreTrainedModel):
                 By `config.problem_type` also what `classification_loss` says.
             output_attentions: Whether to return the attention weights of every head.
             output_hidden_states: Whether to return E and C.
-            return_dict: Whether to return an output object (the default) or a tuple.
 
         Returns:
-            `loss`, a scalar, with labels; `logits`, (batch, num_labels); `hidden_states` and `attentions` on demand,
-            as `SERModel` gives them.
+            With `return_dict=False`, as a keyword or in the configuration, a tuple instead of an object with `loss`, a
+            scalar, with labels; `logits`, (batch, num_labels); `hidden_states` and `attentions` on demand, as
+            `SERModel` gives them.
 
         Raises:
             ValueError: If a shape, or the number of class weights, does not fit.
         """
-        return_dict = self.config.return_dict if return_dict is None else return_dict
         outputs = self.ser(
             input_features,
             attention_mask=attention_mask,
@@ -453,15 +428,14 @@ class SERForAudioClassification(SERPreTrainedModel):
             return_dict=True,
         )
         logits = self.classifier(outputs.pooler_output)  # (batch, num_labels)
-        output = SequenceClassifierOutput(
+        return SequenceClassifierOutput(
             loss=None if labels is None else classification_loss(logits, labels, self.config),
             logits=logits,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return output if return_dict else output.to_tuple()
 
-    def as_pipeline(self, feature_extractor: FeatureExtractionMixin, **kwargs: Any) -> AudioClassificationPipeline:
+    def as_pipeline(self, feature_extractor: FeatureExtractionMixin, **kwargs: Any) -> "SERPipeline":
         """Return the pipeline around this model.
 
         Args:
@@ -471,11 +445,13 @@ class SERForAudioClassification(SERPreTrainedModel):
         Returns:
             The pipeline that `transformers.pipeline` gives for the saved model.
         """
-        # Imported here, and not above, it still makes `save_pretrained` copy the pipeline's file to every checkpoint,
-        # which transformers does only for files that the model's own file imports.
+        # This line makes `save_pretrained` copy the pipeline's file to every checkpoint: transformers copies only what
+        # the model's own file imports. At the top it would load all of transformers' pipelines too.
         from .pipeline_ser import SERPipeline
 
         return SERPipeline(model=self.eval(), feature_extractor=feature_extractor, **kwargs)
 
 
-__all__ = ["SERForAudioClassification", "SERModel", "SERPreTrainedModel", "classification_loss"]
+# `save_pretrained` copies the code of registered classes, so a saved folder needs nothing of ours to load.
+SERModel.register_for_auto_class("AutoModel")
+SERForAudioClassification.register_for_auto_class("AutoModelForAudioClassification")

@@ -8,10 +8,15 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.utils import can_return_tuple
 
 from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
 from .modeling_ser import SERForAudioClassification, SERPreTrainedModel
+
+# Fields on which no score depends.
+OF_TRAINING = {"dropout", "attention_dropout", "encoder_dropout", "class_weights", "label_smoothing", "loss"}
+OF_TRAINING |= {"focal_gamma"}
 
 
 class SEREnsembleForAudioClassification(SERPreTrainedModel):
@@ -85,6 +90,7 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
             own.load_state_dict(member.state_dict())
         return ensemble.eval()
 
+    @can_return_tuple
     def forward(
         self,
         input_features: torch.Tensor,
@@ -92,8 +98,7 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
         labels: torch.Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> SequenceClassifierOutput | tuple:
+    ) -> SequenceClassifierOutput:
         """Score a batch of clips, and compute the loss where labels are given.
 
         Args:
@@ -102,30 +107,22 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
             labels: Index of each clip's emotion, (batch,), in [0, num_labels).
             output_attentions: Whether to return the attention weights of every head of every member.
             output_hidden_states: Whether to return E and C of every member.
-            return_dict: Whether to return an output object (the default) or a tuple.
 
         Returns:
-            `logits` log p, (batch, num_labels), float32 at least; `loss` with labels: the mean of the members' losses,
-            a scalar. On demand `attentions` and `hidden_states`, which are the members' own, one member after the
-            other: with S streams, `attentions[k * S + s]` is that of stream s of member k, and `hidden_states[2 * k]`
-            and `[2 * k + 1]` are E and C of member k.
+            With `return_dict=False`, as a keyword or in the configuration, a tuple instead of an object with `logits`
+            log p, (batch, num_labels), float32 at least; with labels `loss`, the mean of the members' losses, a
+            scalar; on demand `attentions` and `hidden_states`, which are the members' own, one member after the other:
+            with S streams, `attentions[k * S + s]` is that of stream s of member k, and `hidden_states[2 * k]` and
+            `[2 * k + 1]` are E and C of member k.
 
         Raises:
             ValueError: If a shape, or the number of class weights, does not fit.
         """
         config = self.config
-        outputs = [
-            member(
-                input_features,
-                attention_mask=attention_mask,
-                output_attentions=config.output_attentions if output_attentions is None else output_attentions,
-                output_hidden_states=config.output_hidden_states
-                if output_hidden_states is None
-                else output_hidden_states,
-                return_dict=True,
-            )
-            for member in self.members
-        ]
+        demanded = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        # The members' own configurations do not know what has been set in the ensemble's.
+        demanded = {name: getattr(config, name) if value is None else value for name, value in demanded.items()}
+        outputs = [member(input_features, attention_mask, **demanded, return_dict=True) for member in self.members]
         loss = None
         if labels is not None:
             # Not the loss of log p: its gradient would reach each member through the posteriors of the others, which
@@ -133,14 +130,14 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
             # gradient; and since -log is convex, mean_k(-log p_k) ≥ -log mean_k(p_k): it bounds the ensemble's own
             # cross entropy from above (Jensen).
             loss = torch.stack([classification_loss(member.logits, labels, config) for member in outputs]).mean()
-        output = SequenceClassifierOutput(
+        attentions = tuple(tensor for member in outputs for tensor in member.attentions or ())
+        hidden_states = tuple(tensor for member in outputs for tensor in member.hidden_states or ())
+        return SequenceClassifierOutput(
             loss=loss,
             logits=log_mean_posterior([member.logits for member in outputs]),
-            hidden_states=concatenate([member.hidden_states for member in outputs]),
-            attentions=concatenate([member.attentions for member in outputs]),
+            hidden_states=hidden_states or None,
+            attentions=attentions or None,
         )
-        return_dict = config.return_dict if return_dict is None else return_dict
-        return output if return_dict else output.to_tuple()
 
     as_pipeline = SERForAudioClassification.as_pipeline
 
@@ -157,18 +154,15 @@ def log_mean_posterior(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     return wide.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(logits))  # (batch, num_labels)
 
 
-def concatenate(tuples: Sequence[tuple[torch.Tensor, ...] | None]) -> tuple[torch.Tensor, ...] | None:
-    """Join the tuples of all members, in their order; None where they gave none."""
-    return None if tuples[0] is None else tuple(tensor for one in tuples for tensor in one)
-
-
 def check_agreement(member: PreTrainedModel, first: PreTrainedModel, index: int) -> None:
     """Check that a classifier may stand beside the first of an ensemble."""
     # By what it holds, not by its class: a model loaded with its own code from the Hub is of a copy of the class.
     if getattr(getattr(member, "config", None), "model_type", None) != "ser" or not hasattr(member, "classifier"):
         raise ValueError(f"Member {index} must be a SERForAudioClassification, not a {type(member).__name__}.")
     for name in [*SERConfig.own_fields(), "id2label", "problem_type"]:
-        own, others = (plain(getattr(model.config, name)) for model in (member, first))
+        own, others = (getattr(model.config, name) for model in (member, first))
+        # What is written as a tuple is read back as a list.
+        own, others = (list(value) if isinstance(value, tuple) else value for value in (own, others))
         if own != others:
             raise ValueError(
                 f"Members 0 and {index} disagree in {name}: {others!r} and {own!r}. Members of an ensemble share one "
@@ -179,22 +173,4 @@ def check_agreement(member: PreTrainedModel, first: PreTrainedModel, index: int)
         raise ValueError(f"Members 0 and {index} are of {first.dtype} and {member.dtype}; convert one with `.to`.")
 
 
-def plain(value: object) -> object:
-    """Return a list for a tuple: what is written as one is read back as the other."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-# Fields on which no score depends.
-OF_TRAINING = frozenset(
-    {
-        "attention_dropout",
-        "class_weights",
-        "dropout",
-        "encoder_dropout",
-        "focal_gamma",
-        "label_smoothing",
-        "loss",
-    }
-)
-
-__all__ = ["SEREnsembleForAudioClassification"]
+SEREnsembleForAudioClassification.register_for_auto_class("AutoModelForAudioClassification")

@@ -155,6 +155,3 @@ def is_list_of_paths(inputs: Any) -> bool:
     """
     kind = getattr(getattr(inputs, "dtype", None), "kind", None)  # torch's types have none
     return kind in ("O", "U", "S", "T") and getattr(inputs, "ndim", 0) == 1
-
-
-__all__ = ["SERPipeline"]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .masked_batch_norm import MaskedBatchNorm
+from .frame_layers import MaskedBatchNorm
 
 # Floor of a variance before its root, whose slope is infinite at 0: where all frames agree (a clip of one frame), the
 # deviation is 0.001 and the gradient 0.
@@ -116,5 +116,3 @@ POOLINGS: dict[str, type[MeanPooling] | type[AttentionStatisticsPooling] | type[
     "attention_statistics": AttentionStatisticsPooling,
     "functionals": FunctionalsPooling,
 }
-
-__all__ = ["POOLINGS", "AttentionStatisticsPooling", "FunctionalsPooling", "MeanPooling", "functionals"]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .masked_batch_norm import MaskedBatchNorm
+from .frame_layers import MaskedBatchNorm
 
 PLANES = 3  # log-mel, Δ, ΔΔ
 # Frames are halved by the first two layers and then kept; bands are halved by each.
@@ -75,6 +75,3 @@ def average_frames(features: torch.Tensor, mask: torch.Tensor, stride: int) -> t
     # Both are sums over stride + 1 frames, divided alike. A window whose center is padding may reach a real frame.
     shares, centers = pool(mask), F.avg_pool1d(mask.transpose(1, 2), 1, stride).transpose(1, 2)
     return pool(features) / shares.clamp(min=1 / (stride + 1)) * centers  # (batch, frames', size)
-
-
-__all__ = ["SpectrogramStem", "average_frames"]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from modeling_ser.masked_batch_norm import MaskedBatchNorm
+from modeling_ser.frame_layers import MaskedBatchNorm
 
 from .masked_blstm import MaskedBLSTM
 

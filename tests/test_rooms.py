@@ -189,7 +189,9 @@ def test_importing_the_model_and_its_features_loads_nothing_else(tmp_path: Path)
     program = """
     import json, sys
     import torch, transformers
-    import modeling_ser, feature_extraction
+    import modeling_ser
+    assert "transformers.modeling_utils" not in sys.modules  # a class is loaded when it is asked for
+    import feature_extraction
     modeling_ser.SERForAudioClassification, feature_extraction.SERFeatureExtractor
     print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
     """

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from modeling_ser import SERConfig, SERModel, SERPreTrainedModel
-from modeling_ser.masked_batch_norm import MaskedBatchNorm
+from modeling_ser.frame_layers import MaskedBatchNorm
 
 SMALL: dict[str, Any] = {
     "input_size": 6,

@@ -1,4 +1,4 @@
-"""Batch normalization that sees neither padding nor how the batch is divided among processes."""
+"""The encoder's layers over frames: what they give sees neither padding nor how a batch is divided among processes."""
 
 from typing import Any
 
@@ -6,6 +6,50 @@ import torch
 import torch.distributed
 from torch import nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+
+class ConvLayer(nn.Module):
+    """Conv1d → batch normalization → ReLU over real frames.
+
+    Source: slides, "Proposed architecture", Encoder.
+
+    >>> layer = ConvLayer(384, 128, 5)
+    >>> layer(torch.randn(2, 9, 384), torch.ones(2, 9, 1)).shape
+    torch.Size([2, 9, 128])
+    """
+
+    def __init__(self, in_size: int, out_size: int, kernel_size: int) -> None:
+        super().__init__()
+        # The normalization subtracts the mean, so a bias here would be a parameter without effect.
+        self.conv = FrameConv1d(in_size, out_size, kernel_size)
+        self.norm = MaskedBatchNorm(out_size)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Convolve, normalize, rectify."""
+        # A clip alone sees zeros beyond its end, which is what "same" padding gives; so padded frames must be zeros
+        # too, those that come in and those that go out.
+        x = self.conv(x)  # (batch, frames, out_size)
+        return F.relu(self.norm(x, mask)) * mask
+
+
+class FrameConv1d(nn.Conv1d):
+    """`torch.nn.Conv1d` of stride 1 without a bias, for frames whose features lie side by side in memory.
+
+    >>> FrameConv1d(384, 128, 5)(torch.randn(2, 9, 384)).shape
+    torch.Size([2, 9, 128])
+    """
+
+    def __init__(self, in_size: int, out_size: int, kernel_size: int) -> None:
+        super().__init__(in_size, out_size, kernel_size, padding="same", bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve along the frames, (batch, frames, in_size), with zeros around them: their number is kept."""
+        # Features side by side are, to a convolution over images of height 1, the layout "channels last": `conv1d`
+        # would copy them into another one, and back, at a third more time on a CPU.
+        image = x.transpose(1, 2).unsqueeze(2)  # (batch, in_size, 1, frames)
+        image = F.conv2d(image, self.weight.unsqueeze(2), padding="same")  # (batch, out_size, 1, frames)
+        return image.squeeze(2).transpose(1, 2)  # (batch, frames, out_size)
 
 
 class MaskedBatchNorm(nn.Module):
@@ -87,6 +131,3 @@ def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
         x = x.clone()
         torch.distributed.all_reduce(x)
     return x
-
-
-__all__ = ["BatchNormalization", "MaskedBatchNorm", "sum_over_processes"]
