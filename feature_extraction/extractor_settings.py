@@ -67,22 +67,3 @@ def check_normalization(dynamic_range: float | None, clip_normalization: str) ->
     numeric = isinstance(dynamic_range, int | float) and not isinstance(dynamic_range, bool)
     if dynamic_range is not None and not (numeric and 0 < dynamic_range < float("inf")):
         raise ValueError(f"dynamic_range={dynamic_range!r}: must be a positive number of dB, or None for no floor.")
-
-
-def check_padding(
-    padding: bool | str, max_length: int | None, truncation: bool, return_tensors: str | None
-) -> int | None:
-    """Check how a batch is to be formed.
-
-    >>> check_padding("max_length", 80, True, "pt"), check_padding(True, None, False, None)
-    (80, None)
-    """
-    if padding not in (True, False, "longest", "max_length", "do_not_pad"):
-        raise ValueError(f'padding={padding!r}: choose True or "longest", "max_length", False or "do_not_pad".')
-    if return_tensors not in (None, "np", "pt"):
-        raise ValueError(f'return_tensors={return_tensors!r}: choose "pt", "np" or None.')
-    if max_length is None and (truncation or padding == "max_length"):
-        raise ValueError('truncation=True and padding="max_length" need max_length, a number of frames.')
-    if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
-        raise ValueError(f"max_length={max_length!r}: must be a number of frames, 1 or more.")
-    return max_length if padding == "max_length" else None

@@ -1,8 +1,6 @@
 """The feature extractor: waveforms in, one padded sequence of features and its mask out."""
 
 import copy
-import difflib
-import inspect
 import os
 import shutil
 import tempfile
@@ -13,26 +11,21 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from huggingface_hub import HfApi
-from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
-from transformers.feature_extraction_utils import BatchFeature
 
-from .audio_decoding import load_audio
-from .extractor_settings import MEL, check_normalization, check_numbers, check_padding, check_streams
+from .extractor_settings import MEL, check_normalization, check_numbers, check_streams
 from .mel_deltas import log_mel_deltas
-from .waveform_inputs import check_extra_settings, checked_waveforms, device_of, in_form, padded_batch, to_tensor
+from .waveform_extractor import WaveformExtractor
 
 if TYPE_CHECKING:
     from .speech_encoders import SpeechEncoder
 
-# To be raised whenever the same settings give other features: it enters the fingerprints of cached ones.
-FEATURE_EXTRACTION_VERSION = 1
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
 # Of each file of a folder its inode, time in ns and size.
 Stamps = dict[str, tuple[int, int, int]]
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
-class SERFeatureExtractor(SequenceFeatureExtractor):
+class SERFeatureExtractor(WaveformExtractor):
     """Feature extractor of the speech emotion models.
 
     The stream "mel" is, every 25 ms, 128 log-mel energies with their deltas and delta-deltas: librosa's
@@ -75,8 +68,6 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         (torch.Size([2, 41, 384]), tensor([41, 21]))
     """
 
-    model_input_names = ["input_features", "attention_mask"]  # noqa: RUF012 - transformers' own declaration
-
     def __init__(
         self,
         streams: Sequence[str] = ("mel",),
@@ -102,7 +93,7 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         if feature_dtype not in DTYPES:
             raise ValueError(f"feature_dtype={feature_dtype!r}: choose one of {', '.join(DTYPES)}.")
         check_normalization(dynamic_range, clip_normalization)
-        check_extra_settings(kwargs, FEATURE_EXTRACTION_VERSION, "SERFeatureExtractor")
+        super().__init__(sampling_rate, kwargs)
 
         self.streams = tuple(streams)
         self.encoders = encoders
@@ -113,91 +104,18 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
         for stream, entry in self.encoders.items():
             if "digest" not in entry:  # not from a file: its size and weights are still to be found out
                 self._attach(stream, _load(**_source(entry)), sampling_rate)
-
-        super().__init__(feature_size=sum(self.stream_sizes), sampling_rate=sampling_rate, padding_value=0.0)
+        self.feature_size = sum(self.stream_sizes)
         self.n_fft = n_fft
         self.win_length = win_length
         self.hop_length = hop_length
         self.feature_dtype = feature_dtype
         self.dynamic_range = dynamic_range
         self.clip_normalization = clip_normalization
-        self.feature_extraction_version = FEATURE_EXTRACTION_VERSION
-        if "auto_map" in kwargs:
-            self.auto_map = kwargs["auto_map"]
 
-    def __call__(
-        self,
-        audio: Any,
-        sampling_rate: int | None = None,
-        padding: bool | str = True,
-        max_length: int | None = None,
-        truncation: bool = False,
-        return_attention_mask: bool | None = True,
-        return_tensors: str | None = None,
-        device: str | torch.device | None = None,
-    ) -> BatchFeature:
-        """Extract the features of one waveform or of many.
-
-        Args:
-            audio: One mono waveform (samples,), as numpy array, torch tensor or list of floats, or a list of these.
-                Files and sounds of several channels or other rates are for `load_audio`.
-            sampling_rate: Of the waveforms, in Hz. Without it they are taken to be at the extractor's rate, with a
-                warning.
-            padding: True or "longest": to the longest clip; "max_length": to `max_length`; False or "do_not_pad":
-                none, the result then holds lists with one array per clip.
-            max_length: A number of frames.
-            truncation: Cut clips longer than `max_length`, after the deltas have been taken.
-            return_attention_mask: Whether to return the mask; `None` is as true.
-            return_tensors: "pt" for torch tensors; None or "np" for numpy arrays.
-            device: Where to compute, and where the tensors of "pt" are; by default that of the first waveform.
-
-        Returns:
-            `input_features` (batch, frames, feature_size), zero after a clip's end, and `attention_mask` (batch,
-            frames), int64, 1 for real frames. One waveform is a batch of one.
-
-        Raises:
-            ValueError: The rate is not the extractor's; a waveform is empty, not 1-D, or holds NaN or infinite
-                samples; or the arguments contradict each other.
-            TypeError: `audio` is no waveform.
-
-        Example:
-            >>> extractor = SERFeatureExtractor()
-            >>> extractor([0.5] * 4000, sampling_rate=16000)["input_features"].shape
-            (1, 11, 384)
-        """
-        limit = check_padding(padding, max_length, truncation, return_tensors)
-        waveforms = checked_waveforms(audio, sampling_rate, self.sampling_rate)
-        device = device_of(audio) if device is None else device
-        batch = self.extract(waveforms, device)
-        if truncation:
-            batch = BatchFeature({name: value[:, :max_length] for name, value in batch.items()})
-        if limit is not None:
-            batch = self._pad_to(batch, limit)
-        return in_form(batch, padding, return_attention_mask, return_tensors)
-
-    def extract(
-        self, waveforms: Sequence[np.ndarray | torch.Tensor], device: str | torch.device | None = None
-    ) -> BatchFeature:
-        """Compute the features of waveforms that are known to be good: the core of `__call__`, without its checks.
-
-        Args:
-            waveforms: Waveforms (samples,), float32, as `load_audio` returns them.
-            device: Where to compute; by default where the first waveform is.
-
-        Returns:
-            Tensors `input_features` (batch, frames, feature_size) and `attention_mask` (batch, frames), int64, on
-            `device`.
-
-        Example:
-            >>> import numpy as np
-            >>> SERFeatureExtractor().extract([np.ones(800, np.float32)])["attention_mask"]
-            tensor([[1, 1, 1]])
-        """
-        if device is None:
-            device = waveforms[0].device if isinstance(waveforms[0], torch.Tensor) else "cpu"
-        tensors = [to_tensor(waveform, device) for waveform in waveforms]
-        features, lengths = self._mel(tensors) if self.streams == (MEL,) else self._side_by_side(tensors)
-        return padded_batch(features.to(DTYPES[self.feature_dtype]), lengths)
+    def compute(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
+        """Compute the features of waveforms, (batch, frames, feature_size), and each clip's number of frames."""
+        features, lengths = self._mel(waveforms) if self.streams == (MEL,) else self._side_by_side(waveforms)
+        return features.to(DTYPES[self.feature_dtype]), lengths
 
     def _mel(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
         """Features of the stream "mel", (batch, frames, size), and each clip's number of frames."""
@@ -325,33 +243,6 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
             extractor._attach(stream, _load(**{**place, "layer": entry["layer"]}), extractor.sampling_rate)
         return loaded
 
-    @classmethod
-    def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Self:
-        """Make an extractor of a dictionary.
-
-        Args:
-            feature_extractor_dict: What a `preprocessor_config.json` holds.
-            kwargs: Settings to change, also such as the file does not have, and `return_unused_kwargs`.
-
-        Returns:
-            The extractor.
-
-        Raises:
-            ValueError: If it is that of another kind of extractor, or a setting is misspelled.
-        """
-        kind = feature_extractor_dict.get("feature_extractor_type", cls.__name__)
-        if kind != cls.__name__:
-            raise ValueError(
-                f"These are the settings of a {kind}, not of a {cls.__name__}; load them with their own class."
-            )
-        own = [name for name in inspect.signature(SERFeatureExtractor).parameters if name != "kwargs"]
-        changed = {name: kwargs.pop(name) for name in own if name in kwargs}
-        for name in kwargs:  # what else there is belongs to transformers, which passes on much of its own
-            meant = difflib.get_close_matches(name, own, n=1, cutoff=0.85)
-            if meant and not kwargs.get("return_unused_kwargs"):
-                raise ValueError(f"{cls.__name__} has no setting {name!r}; {meant[0]!r} is meant, perhaps.")
-        return super().from_dict(feature_extractor_dict | changed, **kwargs)
-
     def save_pretrained(
         self,
         save_directory: str | os.PathLike[str],
@@ -416,28 +307,8 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
             shutil.rmtree(work, ignore_errors=True)
         self._saved_networks[stream] = (folder.resolve(), _stamps(folder))
 
-    def load_audio(self, source: Any) -> np.ndarray:
-        """Decode a file, URL, bytes, array or audio value at the extractor's own rate.
-
-        Args:
-            source: Whatever `audio_decoding.load_audio` takes.
-
-        Returns:
-            Samples (samples,), float32, mono, at `sampling_rate`.
-
-        Example:
-            >>> SERFeatureExtractor().load_audio({"array": [0.1] * 800, "sampling_rate": 8000}).shape
-            (1600,)
-        """
-        return load_audio(source, self.sampling_rate)
-
     def to_dict(self) -> dict[str, Any]:
-        """Settings as they are written into `preprocessor_config.json`.
-
-        Returns:
-            The constructor's arguments, the version of the features, and what transformers adds. The feature size
-            follows from the others and is left out, so that `from_pretrained(..., num_mel_bins=64)` can change it.
-        """
+        """Settings as they are written into `preprocessor_config.json`: see `WaveformExtractor.to_dict`."""
         hidden = {name: self.__dict__.pop(name) for name in ("_networks", "_saved_networks")}
         try:  # transformers copies everything there is, networks included
             settings = super().to_dict()
@@ -445,31 +316,14 @@ class SERFeatureExtractor(SequenceFeatureExtractor):
             self.__dict__.update(hidden)
         settings["streams"] = list(self.streams)
         settings["encoders"] = settings["encoders"] or None
-        del settings["feature_size"]
         return settings
 
     def __getstate__(self) -> dict[str, Any]:
-        # Where it was saved does not change the features: an extractor hashes the same before and after.
-        return {name: value for name, value in self.__dict__.items() if name not in ("auto_map", "_saved_networks")}
+        return {name: value for name, value in super().__getstate__().items() if name != "_saved_networks"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._saved_networks = {}
-
-    @staticmethod
-    def _pad_to(batch: BatchFeature, frames: int) -> BatchFeature:
-        features, mask = batch["input_features"], batch["attention_mask"]
-        missing = frames - mask.shape[1]
-        if missing < 0:
-            raise ValueError(
-                f"A clip has {mask.shape[1]} frames, more than max_length={frames}; pass truncation=True to cut it."
-            )
-        return BatchFeature(
-            {
-                "input_features": torch.nn.functional.pad(features, (0, 0, 0, missing)),
-                "attention_mask": torch.nn.functional.pad(mask, (0, missing)),
-            }
-        )
 
 
 # Registered where the class is defined, so that it is saved with its code however it was imported.

@@ -278,7 +278,7 @@ def test_converted_folder_loads_with_its_tokenizer(tmp_path: Path) -> None:
         "frontend_deepspeech.py",
         "modeling_deepspeech.py",
         "pipeline_deepspeech.py",
-        "waveform_inputs.py",
+        "waveform_extractor.py",
     }
 
 

@@ -24,7 +24,7 @@ MODEL = {
     "preprocessor_config.json",
     "tokenizer_config.json",
     "vocab.json",
-    "waveform_inputs.py",
+    "waveform_extractor.py",
 }
 
 

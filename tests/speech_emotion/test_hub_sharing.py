@@ -35,7 +35,7 @@ CODE = {
     "pooling.py",
     "spectrogram_stem.py",
     "speech_encoders.py",
-    "waveform_inputs.py",
+    "waveform_extractor.py",
 }
 MODEL = CODE | {"config.json", "model.safetensors", "preprocessor_config.json"}
 REPO = "alice/polish-emotions"

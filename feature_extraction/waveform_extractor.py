@@ -1,0 +1,286 @@
+"""What the feature extractors share: waveforms in any form, one padded batch and its mask out, settings saved."""
+
+import difflib
+import inspect
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
+from transformers.feature_extraction_utils import BatchFeature
+
+from .audio_decoding import check_waveform, load_audio, to_float, warn_assumed_rate
+
+# Settings of transformers that are written into every file but have one meaning here.
+FIXED_SETTINGS = {"padding_side": "right", "padding_value": 0.0, "return_attention_mask": True}
+# What transformers itself puts into a file or passes on.
+TRANSFORMERS_KEYS = frozenset(
+    {
+        "_commit_hash",
+        "_name_or_path",
+        "auto_map",
+        "feature_extractor_type",
+        "name_or_path",
+        "processor_class",
+        "transformers_version",
+    }
+)
+
+
+class WaveformExtractor(SequenceFeatureExtractor):
+    """Base class of the feature extractors, which themselves only say what the frames of waveforms are.
+
+    Args:
+        sampling_rate: Of the waveforms, in Hz.
+        settings: What transformers itself writes into `preprocessor_config.json`; anything else is refused.
+
+    Raises:
+        ValueError: A setting is unknown, or cannot be chosen.
+    """
+
+    model_input_names = ["input_features", "attention_mask"]  # noqa: RUF012 - transformers' own declaration
+    # To be raised whenever the same settings give other features: it enters the fingerprints of cached ones.
+    features_version = 1
+
+    def __init__(self, sampling_rate: int, settings: Mapping[str, Any]) -> None:
+        name, version = type(self).__name__, self.features_version
+        unknown = sorted(set(settings) - {"feature_extraction_version", *FIXED_SETTINGS, *TRANSFORMERS_KEYS})
+        if unknown:
+            raise ValueError(f"{name} has no setting {', '.join(map(repr, unknown))}; check the spelling.")
+        for key, value in FIXED_SETTINGS.items():
+            if settings.get(key, value) != value:
+                raise ValueError(f"{key}={settings[key]!r}: is {value!r} here and cannot be chosen; leave it out.")
+        saved = settings.get("feature_extraction_version", version)
+        if saved != version:
+            warnings.warn(
+                f"These settings were saved with version {saved} of the features of {name}, and this code computes "
+                f"version {version}: a model trained on the former may score differently. Load the extractor with its "
+                "own code, `AutoFeatureExtractor.from_pretrained(..., trust_remote_code=True)`.",
+                stacklevel=3,
+            )
+        # The size of a frame follows from settings that the class itself has.
+        super().__init__(feature_size=0, sampling_rate=sampling_rate, padding_value=0.0)
+        self.feature_extraction_version = version
+        if "auto_map" in settings:
+            self.auto_map = settings["auto_map"]
+
+    @abstractmethod
+    def compute(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
+        """Compute the features of float32 waveforms of one device, (batch, frames, feature_size), 0 where padded.
+
+        Each clip's number of frames comes beside them.
+        """
+
+    def __call__(
+        self,
+        audio: Any,
+        sampling_rate: int | None = None,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        truncation: bool = False,
+        return_attention_mask: bool | None = True,
+        return_tensors: str | None = None,
+        device: str | torch.device | None = None,
+    ) -> BatchFeature:
+        """Extract the features of one waveform or of many.
+
+        Args:
+            audio: One mono waveform (samples,), as numpy array, torch tensor or list of floats in [-1, 1], or a list
+                of these. Files and sounds of several channels or other rates are for `load_audio`.
+            sampling_rate: Of the waveforms, in Hz. Without it they are taken to be at the extractor's rate, with a
+                warning.
+            padding: True or "longest": to the longest clip; "max_length": to `max_length`; False or "do_not_pad":
+                none, the result then holds lists with one array per clip.
+            max_length: A number of frames.
+            truncation: Cut clips longer than `max_length`, after the features have been computed.
+            return_attention_mask: Whether to return the mask; `None` is as true.
+            return_tensors: "pt" for torch tensors; None or "np" for numpy arrays.
+            device: Where to compute, and where the tensors of "pt" are; by default that of the first waveform.
+
+        Returns:
+            `input_features` (batch, frames, feature_size), zero after a clip's end, and `attention_mask` (batch,
+            frames), int64, 1 for real frames. One waveform is a batch of one.
+
+        Raises:
+            ValueError: The rate is not the extractor's; a waveform is empty, not 1-D, or holds NaN or infinite
+                samples; or the arguments contradict each other.
+            TypeError: `audio` is no waveform.
+
+        Example:
+            >>> from feature_extraction import SERFeatureExtractor
+            >>> SERFeatureExtractor()([0.5] * 4000, sampling_rate=16000)["input_features"].shape
+            (1, 11, 384)
+        """
+        _check_form(padding, max_length, truncation, return_tensors)
+        waveforms = checked_waveforms(audio, sampling_rate, self.sampling_rate)
+        if device is None:
+            first = audio[0] if isinstance(audio, list | tuple) else audio
+            device = first.device if isinstance(first, torch.Tensor) else None
+        batch = self.extract(waveforms, device)
+        if truncation:
+            batch = {name: value[:, :max_length] for name, value in batch.items()}
+        lengths = batch["attention_mask"].sum(dim=1).tolist()
+        missing = max_length - batch["attention_mask"].shape[1] if padding == "max_length" else 0
+        if missing < 0:
+            raise ValueError(
+                f"A clip has {max(lengths)} frames, more than max_length={max_length}; pass truncation=True to cut it."
+            )
+        if missing:
+            batch = {
+                name: torch.cat((value, value.new_zeros(len(value), missing, *value.shape[2:])), dim=1)
+                for name, value in batch.items()
+            }
+        if not (return_attention_mask is None or return_attention_mask):
+            batch = {"input_features": batch["input_features"]}
+        if return_tensors != "pt":
+            batch = {name: value.cpu().numpy() for name, value in batch.items()}
+        if padding in (False, "do_not_pad"):
+            batch = {name: [row[:n] for row, n in zip(value, lengths, strict=True)] for name, value in batch.items()}
+        return BatchFeature(batch)
+
+    def extract(
+        self, waveforms: Sequence[np.ndarray | torch.Tensor], device: str | torch.device | None = None
+    ) -> BatchFeature:
+        """Compute the features of waveforms that are known to be good: the core of `__call__`, without its checks.
+
+        Args:
+            waveforms: Waveforms (samples,), float32, as `load_audio` returns them.
+            device: Where to compute; by default where the first waveform is.
+
+        Returns:
+            Tensors `input_features` (batch, frames, feature_size) and `attention_mask` (batch, frames), int64, on
+            `device`.
+
+        Example:
+            >>> import numpy as np
+            >>> from feature_extraction import SERFeatureExtractor
+            >>> SERFeatureExtractor().extract([np.ones(800, np.float32)])["attention_mask"]
+            tensor([[1, 1, 1]])
+        """
+        if device is None:
+            device = waveforms[0].device if isinstance(waveforms[0], torch.Tensor) else "cpu"
+        features, lengths = self.compute([_to_tensor(waveform, device) for waveform in waveforms])
+        ends = torch.tensor(lengths, device=features.device)
+        mask = torch.arange(features.shape[1], device=features.device) < ends[:, None]  # (batch, frames)
+        return BatchFeature({"input_features": features, "attention_mask": mask.long()})
+
+    def load_audio(self, source: Any) -> np.ndarray:
+        """Decode a file, URL, bytes, array or audio value at the extractor's own rate.
+
+        Args:
+            source: Whatever `feature_extraction.load_audio` takes.
+
+        Returns:
+            Samples (samples,), float32, mono, at `sampling_rate`.
+
+        Example:
+            >>> from feature_extraction import SERFeatureExtractor
+            >>> SERFeatureExtractor().load_audio({"array": [0.1] * 800, "sampling_rate": 8000}).shape
+            (1600,)
+        """
+        return load_audio(source, self.sampling_rate)
+
+    @classmethod
+    def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Self:
+        """Make an extractor of a dictionary.
+
+        Args:
+            feature_extractor_dict: What a `preprocessor_config.json` holds.
+            kwargs: Settings to change, also such as the file does not have, and `return_unused_kwargs`.
+
+        Returns:
+            The extractor.
+
+        Raises:
+            ValueError: If it is that of another kind of extractor, or a setting is misspelled.
+        """
+        kind = feature_extractor_dict.get("feature_extractor_type", cls.__name__)
+        if kind != cls.__name__:
+            raise ValueError(
+                f"These are the settings of a {kind}, not of a {cls.__name__}; load them with their own class."
+            )
+        own = [name for name in inspect.signature(cls).parameters if name != "kwargs"]
+        changed = {name: kwargs.pop(name) for name in own if name in kwargs}
+        for name in kwargs:  # what else there is belongs to transformers, which passes on much of its own
+            meant = difflib.get_close_matches(name, own, n=1, cutoff=0.85)
+            if meant and not kwargs.get("return_unused_kwargs"):
+                raise ValueError(f"{cls.__name__} has no setting {name!r}; {meant[0]!r} is meant, perhaps.")
+        return super().from_dict(feature_extractor_dict | changed, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as they are written into `preprocessor_config.json`.
+
+        Returns:
+            The constructor's arguments, the version of the features, and what transformers adds. The feature size
+            follows from the others and is left out, so that `from_pretrained(..., num_mel_bins=64)` can change it.
+        """
+        settings = super().to_dict()
+        del settings["feature_size"]
+        return settings
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Where the code was saved does not change the features: an extractor hashes the same before and after.
+        return {name: value for name, value in self.__dict__.items() if name != "auto_map"}
+
+
+def checked_waveforms(audio: Any, sampling_rate: int | None, expected_rate: int) -> list[np.ndarray]:
+    """Turn one waveform or many, of any of the kinds allowed, into arrays that features can be taken of.
+
+    >>> [waveform.shape for waveform in checked_waveforms([[0.5] * 400, np.ones(800)], 16000, 16000)]
+    [(400,), (800,)]
+    """
+    waveforms = _to_waveforms(audio)
+    if sampling_rate is None:
+        warn_assumed_rate(expected_rate)
+    elif sampling_rate != expected_rate:
+        mend = f'extractor.load_audio({{"array": waveform, "sampling_rate": {sampling_rate}}})'
+        raise ValueError(
+            f"The waveforms are at {sampling_rate} Hz, but this extractor works at {expected_rate} Hz; "
+            f"resample them, for example with `{mend}`."
+        )
+    for index, waveform in enumerate(waveforms):
+        check_waveform(waveform, f"waveform {index}" if len(waveforms) > 1 else "the waveform")
+    return waveforms
+
+
+def _to_waveforms(audio: Any) -> list[np.ndarray]:
+    """Turn one waveform or many into arrays, float32, of any shape."""
+    if isinstance(audio, np.ndarray | torch.Tensor):
+        return [to_float(audio, "the waveform")]
+    if not isinstance(audio, list | tuple):
+        raise TypeError(
+            f"Cannot take features of a {type(audio).__name__}; give a waveform (numpy array, torch tensor or list of "
+            "floats) or a list of them, and read files with `extractor.load_audio(source)`."
+        )
+    if not audio:
+        raise ValueError("Got an empty list: neither a waveform nor a list of waveforms.")
+    if np.ndim(audio[0]) == 0 and not isinstance(audio[0], str | bytes | dict):
+        return [to_float(audio, "the waveform")]
+    for index, waveform in enumerate(audio):
+        if not isinstance(waveform, np.ndarray | torch.Tensor | list | tuple):
+            raise TypeError(
+                f"waveform {index} is a {type(waveform).__name__}; read it first, with `extractor.load_audio(source)`."
+            )
+    return [to_float(waveform, f"waveform {index}") for index, waveform in enumerate(audio)]
+
+
+def _to_tensor(waveform: np.ndarray | torch.Tensor, device: str | torch.device) -> torch.Tensor:
+    if isinstance(waveform, np.ndarray):
+        # torch takes neither arrays that are read-only nor views that run backwards
+        waveform = torch.from_numpy(np.require(waveform, np.float32, ["C", "W"]))
+    return waveform.to(device, torch.float32)
+
+
+def _check_form(padding: bool | str, max_length: int | None, truncation: bool, return_tensors: str | None) -> None:
+    """Check how a batch is to be formed."""
+    if padding not in (True, False, "longest", "max_length", "do_not_pad"):
+        raise ValueError(f'padding={padding!r}: choose True or "longest", "max_length", False or "do_not_pad".')
+    if return_tensors not in (None, "np", "pt"):
+        raise ValueError(f'return_tensors={return_tensors!r}: choose "pt", "np" or None.')
+    if max_length is None and (truncation or padding == "max_length"):
+        raise ValueError('truncation=True and padding="max_length" need max_length, a number of frames.')
+    if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
+        raise ValueError(f"max_length={max_length!r}: must be a number of frames, 1 or more.")
