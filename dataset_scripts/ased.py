@@ -38,12 +38,8 @@ class ASED(SpeechCorpus):
         "05Angry/a5-YY-RR-GG-BB (emotion n1 f2 h3 s4 a5, sentence 01-07, repetition, sex 01 f 02 m, speaker 01-65)"
     )
     labels: ClassVar[dict[str, str]] = {
-        "neutral": "neutral",
-        "fearful": "fear",
-        "happy": "happiness",
-        "sad": "sadness",
-        "angry": "anger",
-    }
+        "neutral": "neutral", "fearful": "fear", "happy": "happiness", "sad": "sadness", "angry": "anger",
+    }  # fmt: skip
     published: ClassVar[dict[str, int]] = {"neutral": 522, "fearful": 510, "happy": 486, "sad": 470, "angry": 486}
     published_speakers = 65
     published_rate = 16_000

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from feature_extraction.audio_decoding import load_audio
+
 from .fold_checks import Fold
 
 # Beginnings of libsndfile's names for encodings whose samples are the same whoever decodes them; FLAC is one of PCM.
@@ -43,8 +45,6 @@ def check_audio_disjoint(folds: Fold | Iterable[Fold], rows: Iterable[Mapping[st
 
 def decode_clip(audio: Mapping[str, Any]) -> tuple[np.ndarray, int]:
     """Decode a clip as the models will hear it, through the one decoder, but at its own rate."""
-    from feature_extraction.audio_decoding import load_audio  # imports torch and transformers with its package
-
     try:
         rate = read_header(audio).samplerate
     except soundfile.LibsndfileError:

@@ -236,6 +236,25 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
                 phrases.append(f"{len(surplus)} not published: {first_few(surplus)}")
         return phrases
 
+    def as_table(
+        self, streaming: bool = False, num_proc: int | None = None
+    ) -> datasets.Dataset | datasets.IterableDataset:
+        """Return the clips as ``load_corpus`` does, built or from the cache."""
+        if streaming:
+            # Left as it is: a streamed row that is cast to Audio() is encoded with torchcodec, even with decode=False.
+            return self.as_streaming_dataset(split="train")
+        with quiet_unless_terminal():
+            self.download_and_prepare(num_proc=num_proc)
+            rows = self.as_dataset(split="train")
+        if len(rows) < len(self.clips):  # only where that was asked for; told each time, not only when it is built
+            kept = set(rows["file"])
+            skipped = [clip["file"] for clip in self.clips if clip["file"] not in kept]
+            warnings.warn(
+                f"{self.title}: {len(skipped)} audio file(s) cannot be read and are left out: {first_few(skipped)}",
+                stacklevel=3,
+            )
+        return rows.cast_column("audio", datasets.Audio(decode=False))
+
     def _check_ids(self) -> None:
         """Refuse clips that share an id: the same clip in two encodings, or two copies of a corpus in one folder."""
         files = defaultdict(list)

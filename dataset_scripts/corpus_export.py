@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .registry import load_corpus, make_builder
+from .registry import make_builder
 from .shared_copy import FACTS, FIELDS
 
 if TYPE_CHECKING:
     import datasets
+
+    from .corpus_base import SpeechCorpus
 
 CLIPS_PER_GROUP = 100
 """Rows read at a time from a Parquet file, when it is streamed."""
@@ -22,36 +24,17 @@ def export_corpus(
     name: str,
     folder: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
-    config: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
     shard_megabytes: int = 256,
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Path:
-    """Write a corpus as Parquet files that hold the audio, with a data set card, into a new folder."""
+    """Write a corpus, with all options of ``load_corpus``, as Parquet files that hold the audio, and a card."""
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if folder.exists():
         raise FileExistsError(f"{folder} exists. Name a folder that does not, or remove it first")
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {folder.parent} to make {folder.name} in. Make it first")
-    if shard_megabytes <= 0:
-        raise ValueError(f"shard_megabytes must be positive; got {shard_megabytes}")
-    builder = make_builder(name, data_dir, config, cache_dir, **options)
-    rows = load_corpus(name, data_dir, config, cache_dir, **options)
-    from .corpus_report import corpus_card
-
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        _write_shards(rows, partial / "data", shard_megabytes << 20, progress)
-        facts = {field: getattr(rows.info, field) for field in FIELDS}
-        (partial / FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=2) + "\n", "utf-8")
-        (partial / "README.md").write_text(corpus_card(builder, rows), encoding="utf-8")
-        mask = os.umask(0)
-        os.umask(mask)
-        partial.chmod(0o777 & ~mask)  # mkdtemp's folders are for their owner alone
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    _export(make_builder(name, data_dir, **options), folder, shard_megabytes, progress)
     return folder
 
 
@@ -59,8 +42,6 @@ def push_corpus(
     name: str,
     repo_id: str,
     data_dir: str | os.PathLike[str] | None = None,
-    config: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
     private: bool = True,
     i_have_permission: bool = False,
     token: str | None = None,
@@ -69,7 +50,7 @@ def push_corpus(
     **options: Any,
 ) -> str:
     """Put a corpus on the Hub, in one commit; ``load_corpus(repo_id)`` then loads it anywhere, also streamed."""
-    corpus = make_builder(name, data_dir, config, cache_dir, **options)
+    corpus = make_builder(name, data_dir, **options)
     if not corpus.may_be_shared and not i_have_permission:
         raise PermissionError(
             f"{corpus.title} may not be put on the Hub, not even privately: its licence is {corpus.license!r}. "
@@ -80,9 +61,8 @@ def push_corpus(
     from huggingface_hub.utils import httpx  # its errors are those of a lost connection
 
     with tempfile.TemporaryDirectory(prefix="ser-export-") as work:
-        folder = export_corpus(
-            name, Path(work, "copy"), data_dir, config, cache_dir, shard_megabytes, progress, **options
-        )
+        folder = Path(work, "copy")
+        _export(corpus, folder, shard_megabytes, progress)
         api = HfApi(token=token)
         try:
             api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
@@ -101,6 +81,29 @@ def push_corpus(
         except httpx.TransportError as error:
             raise ConnectionError(f"{repo_id}: the Hub cannot be reached: {error}") from error
     return commit.oid
+
+
+def _export(
+    corpus: "SpeechCorpus", folder: Path, shard_megabytes: int, progress: Callable[[int, int], None] | None
+) -> None:
+    """Write the copy beside its place, and move it there when it is whole."""
+    if shard_megabytes <= 0:
+        raise ValueError(f"shard_megabytes must be positive; got {shard_megabytes}")
+    from .corpus_report import corpus_card
+
+    rows = corpus.as_table()
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        _write_shards(rows, partial / "data", shard_megabytes << 20, progress)
+        facts = {field: getattr(rows.info, field) for field in FIELDS}
+        (partial / FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=2) + "\n", "utf-8")
+        (partial / "README.md").write_text(corpus_card(corpus, rows), encoding="utf-8")
+        mask = os.umask(0)
+        os.umask(mask)
+        partial.chmod(0o777 & ~mask)  # mkdtemp's folders are for their owner alone
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_shards(

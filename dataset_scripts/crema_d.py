@@ -60,13 +60,9 @@ class CremaD(SpeechCorpus):
     )
     grammar = "AudioWAV/SSSS_TTT_EEE_II (speaker 1001-1091, sentence, ANG DIS FEA HAP NEU SAD, LO MD HI XX)"
     labels: ClassVar[dict[str, str]] = {
-        "ANG": "anger",
-        "DIS": "disgust",
-        "FEA": "fear",
-        "HAP": "happiness",
-        "NEU": "neutral",
+        "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral",
         "SAD": "sadness",
-    }
+    }  # fmt: skip
     published: ClassVar[dict[str, int]] = {label: 1087 if label == "NEU" else 1271 for label in labels}
     published_speakers = 91
     published_rate = 16_000
@@ -74,10 +70,7 @@ class CremaD(SpeechCorpus):
     language = "en"
     levels = 1
     extra_features: ClassVar[dict[str, Any]] = {"age": datasets.Value("int32"), "intensity": datasets.Value("string")}
-    traps = (
-        "One name ends in X instead of XX (1040_ITH_SAD_X).",
-        "1076_MTI_SAD_XX is published without sound.",
-    )
+    traps = ("One name ends in X instead of XX (1040_ITH_SAD_X).", "1076_MTI_SAD_XX is published without sound.")
     known_silent = ("1076_MTI_SAD_XX",)
 
     @classmethod

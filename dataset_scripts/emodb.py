@@ -41,14 +41,9 @@ class EmoDB(SpeechCorpus):
     )
     grammar = "wav/SSTTTEv (speaker 03-16, text such as a01, emotion W L E A F T N, version letter)"
     labels: ClassVar[dict[str, str]] = {
-        "W": "anger",
-        "L": "boredom",
-        "E": "disgust",
-        "A": "fear",
-        "F": "happiness",
-        "N": "neutral",
+        "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "N": "neutral",
         "T": "sadness",
-    }
+    }  # fmt: skip
     published: ClassVar[dict[str, int]] = {"W": 127, "L": 81, "E": 46, "A": 69, "F": 71, "N": 79, "T": 62}
     published_speakers = 10
     published_rate = 16_000

@@ -3,16 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .fold_checks import (
-    SCHEMES,
-    Clips,
-    Fold,
-    Scheme,
-    check_classes,
-    check_confounding,
-    check_disjoint,
-    clips_by_id,
-)
+from .fold_checks import SCHEMES, Clips, Fold, Scheme, check_classes, check_confounding, check_disjoint, clips_by_id
 from .names import natural_order
 
 

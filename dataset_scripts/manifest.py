@@ -13,15 +13,9 @@ NAMES = tuple(f"{stem}{suffix}" for stem in STEMS for suffix in SUFFIXES)
 OTHER_TABLES = (".ods", ".parquet", ".xls", ".xlsx")
 # Other names that people and other tools give to the same columns.
 ALIASES = {
-    "path": "file",
-    "file_name": "file",
-    "filename": "file",
-    "audio": "file",
-    "emotion": "label",
-    "speaker_id": "speaker",
-    "gender": "sex",
-    "text": "transcript",
-}
+    "path": "file", "file_name": "file", "filename": "file", "audio": "file", "emotion": "label",
+    "speaker_id": "speaker", "gender": "sex", "text": "transcript",
+}  # fmt: skip
 COLUMNS = ("id", "file", "label", "speaker", "sex", "sentence", "transcript", "kind", "language", "session")
 SEXES = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m", "man": "m"}
 

@@ -5,19 +5,9 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 
 LABELS = (
-    "anger",
-    "boredom",
-    "calm",
-    "disgust",
-    "excitement",
-    "fear",
-    "frustration",
-    "happiness",
-    "neutral",
-    "sadness",
-    "surprise",
-    "other",
-)
+    "anger", "boredom", "calm", "disgust", "excitement", "fear", "frustration", "happiness", "neutral",
+    "sadness", "surprise", "other",
+)  # fmt: skip
 """The house vocabulary: all emotions a clip's ``label`` may have, whatever its corpus calls them."""
 
 FOUR_LABELS = ("anger", "happiness", "neutral", "sadness")

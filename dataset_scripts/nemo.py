@@ -36,13 +36,9 @@ class NEMO(SpeechCorpus):
     )
     grammar = "samples/XXN_emotion_NN (speaker, emotion, sentence), with data.tsv beside samples"
     labels: ClassVar[dict[str, str]] = {
-        "anger": "anger",
-        "fear": "fear",
-        "happiness": "happiness",
-        "neutral": "neutral",
-        "sadness": "sadness",
-        "surprised": "surprise",
-    }
+        "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral",
+        "sadness": "sadness", "surprised": "surprise",
+    }  # fmt: skip
     published: ClassVar[dict[str, int]] = {
         "anger": 749, "fear": 736, "happiness": 749, "neutral": 809, "sadness": 769, "surprised": 669,
     }  # fmt: skip
@@ -88,12 +84,7 @@ class NEMO(SpeechCorpus):
                 )
             yield (
                 file,
-                named
-                | {
-                    "sex": SEXES.get(line["gender"]),
-                    "transcript": line["raw_text"],
-                    "age": int(line["age"]),
-                },
+                named | {"sex": SEXES.get(line["gender"]), "transcript": line["raw_text"], "age": int(line["age"])},
             )
 
     def expected_clips(self) -> dict[str, float | None]:

@@ -7,15 +7,9 @@ from typing import Any, ClassVar
 from .corpus_base import SpeechCorpus
 
 EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happy",
-    "04": "sad",
-    "05": "angry",
-    "06": "fearful",
-    "07": "disgust",
-    "08": "surprised",
-}
+    "01": "neutral", "02": "calm", "03": "happy", "04": "sad", "05": "angry", "06": "fearful",
+    "07": "disgust", "08": "surprised",
+}  # fmt: skip
 TRANSCRIPTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 SPEECH = re.compile(
     r"03-01-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])-(?P<repetition>0[12])"
@@ -43,15 +37,9 @@ class RAVDESS(SpeechCorpus):
     )
     grammar = "Actor_AA/03-01-EE-II-SS-RR-AA (emotion, intensity, statement, repetition, actor 01-24)"
     labels: ClassVar[dict[str, str]] = {
-        "neutral": "neutral",
-        "calm": "calm",
-        "happy": "happiness",
-        "sad": "sadness",
-        "angry": "anger",
-        "fearful": "fear",
-        "disgust": "disgust",
-        "surprised": "surprise",
-    }
+        "neutral": "neutral", "calm": "calm", "happy": "happiness", "sad": "sadness", "angry": "anger",
+        "fearful": "fear", "disgust": "disgust", "surprised": "surprise",
+    }  # fmt: skip
     published: ClassVar[dict[str, int]] = {name: 96 if name == "neutral" else 192 for name in EMOTIONS.values()}
     published_speakers = 24
     published_rate = 48_000

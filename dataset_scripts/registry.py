@@ -7,12 +7,9 @@ named.
 import difflib
 import importlib
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from .names import first_few
 
 if TYPE_CHECKING:
     import datasets
@@ -140,22 +137,4 @@ def load_corpus(
         if data_dir is not None or config is not None or options:
             raise ValueError(f"{name} is a copy of a corpus: it takes neither data_dir nor config nor other options")
         return load_shared_copy(str(name), cache_dir=cache_dir, streaming=streaming)
-    builder = make_builder(name, data_dir, config, cache_dir, **options)
-    import datasets
-
-    from .corpus_base import quiet_unless_terminal
-
-    if streaming:
-        # Left as it is: a streamed row that is cast to Audio() is encoded with torchcodec, even with decode=False.
-        return builder.as_streaming_dataset(split="train")
-    with quiet_unless_terminal():
-        builder.download_and_prepare(num_proc=num_proc)
-        rows = builder.as_dataset(split="train")
-    if len(rows) < len(builder.clips):  # only where that was asked for; told each time, not only when it is built
-        kept = set(rows["file"])
-        skipped = [clip["file"] for clip in builder.clips if clip["file"] not in kept]
-        warnings.warn(
-            f"{builder.title}: {len(skipped)} audio file(s) cannot be read and are left out: {first_few(skipped)}",
-            stacklevel=2,
-        )
-    return rows.cast_column("audio", datasets.Audio(decode=False))
+    return make_builder(name, data_dir, config, cache_dir, **options).as_table(streaming, num_proc)

@@ -29,14 +29,9 @@ class SAVEE(SpeechCorpus):
     )
     grammar = "DC_a01 or DC/a01 (speaker DC JE JK KL; emotion a d f h n sa su; number)"
     labels: ClassVar[dict[str, str]] = {
-        "a": "anger",
-        "d": "disgust",
-        "f": "fear",
-        "h": "happiness",
-        "n": "neutral",
-        "sa": "sadness",
+        "a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness",
         "su": "surprise",
-    }
+    }  # fmt: skip
     published: ClassVar[dict[str, int]] = {label: 120 if label == "n" else 60 for label in labels}
     published_speakers = 4
     published_rate = 44_100

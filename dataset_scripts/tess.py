@@ -29,14 +29,9 @@ class TESS(SpeechCorpus):
     )
     grammar = "XAF_word_emotion (speaker OAF or YAF; angry, disgust, fear, happy, neutral, ps or sad)"
     labels: ClassVar[dict[str, str]] = {
-        "angry": "anger",
-        "disgust": "disgust",
-        "fear": "fear",
-        "happy": "happiness",
-        "neutral": "neutral",
-        "ps": "surprise",
-        "sad": "sadness",
-    }
+        "angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness", "neutral": "neutral",
+        "ps": "surprise", "sad": "sadness",
+    }  # fmt: skip
     published: ClassVar[dict[str, int]] = dict.fromkeys(labels, 400)
     published_speakers = 2
     published_rate = 24_414

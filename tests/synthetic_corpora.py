@@ -119,9 +119,7 @@ def write_nemo(root: Path) -> Path:
     """Write `samples/XXN_emotion_NN` and `data.tsv`, whose fields carry spaces."""
     lines = ["file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"]
     for (speaker, (sex, age)), emotion, (number, text) in itertools.product(
-        NEMO_PEOPLE.items(),
-        ("anger", "fear", "happiness", "neutral", "sadness", "surprised"),
-        NEMO_SENTENCES.items(),
+        NEMO_PEOPLE.items(), ("anger", "fear", "happiness", "neutral", "sadness", "surprised"), NEMO_SENTENCES.items()
     ):
         name = f"{speaker}_{emotion}_{number}.wav"
         write_clip(root / "samples" / name, rate=24000)

@@ -185,11 +185,7 @@ def test_a_changed_annotation_builds_the_table_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".WAV", ".ogg"])
 @pytest.mark.parametrize(
     ("config", "speakers"),
-    [
-        (None, {"0001", "0006", "0003", "0024"}),
-        ("train", {"0001", "0006"}),
-        ("test", {"0003", "0024"}),
-    ],
+    [(None, {"0001", "0006", "0003", "0024"}), ("train", {"0001", "0006"}), ("test", {"0003", "0024"})],
 )
 def test_speechocean762(tmp_path: Path, suffix: str, config: str | None, speakers: set[str]) -> None:
     rows = load("speechocean762", write_speechocean762(tmp_path / "so", suffix), config=config)
