@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from reproduction.modeling_satt import SattConfig, SattNetwork
-from reproduction.modeling_yenigalla import YenigallaConfig, YenigallaNetwork
+from reproduction.satt_2017 import SattConfig, SattNetwork
+from reproduction.yenigalla_2018 import YenigallaConfig, YenigallaNetwork
 
 CLIPS, BATCH = 430, 16  # training clips of a fold of EmoDB, on average
 REPETITIONS = 3

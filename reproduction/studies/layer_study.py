@@ -1,8 +1,10 @@
 """The layer study: which of DeepSpeech's six layers holds emotion, and which the speaker, on RAVDESS."""
 
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -11,85 +13,140 @@ from tqdm import tqdm
 
 from dataset_scripts import load_corpus, speaker_folds
 from dataset_scripts.audio_leaks import digest_of
-from feature_extraction.speech_encoders import CLIPS_PER_PASS, DeepSpeechEncoder
-from speech_emotion.evaluation.figures import figure_style
-from speech_emotion.evaluation.intervals import RESAMPLES
+from feature_extraction.speech_encoders import CLIPS_PER_PASS, DeepSpeechEncoder, load_encoder
+from speech_emotion.evaluation.figures import figure_style, save_figure
+from speech_emotion.evaluation.intervals import RESAMPLES, Estimate
+from speech_emotion.files import write_csv, write_json
+from speech_emotion.training.arguments import ModelArguments
+from speech_emotion.training.building import make_extractor
 from speech_emotion.training.splits import keep_labels
 
-from .layer_activations import FRAMES, LAYERS, clip_statistics, layer_activations, load_deepspeech, resample_frames
-from .layer_correlation import LayerCorrelation, Take, pearson_matrix, ravdess_takes, summarize_correlations
-from .layer_findings import VARIANTS, LayerStudy, write_layer_study
-from .layer_probe import ua_by_layer
+from .layer_figures import activations_figure, layer_figure
+from .layer_measures import (
+    CONDITIONS,
+    FRAMES,
+    LayerCorrelation,
+    LayerUA,
+    Take,
+    clip_statistics,
+    pearson_matrix,
+    ravdess_takes,
+    resample_frames,
+    summarize_correlations,
+    ua_by_layer,
+)
 
+# The coefficients that enter the network stand before its six layers, for comparison.
+LAYERS = ("MFCC", "1", "2", "3", "4", "5", "6")
 # The slides' rows: anger, fearful, happy, calm, sad.
 PAPER_LABELS = ("anger", "fear", "happiness", "calm", "sadness")
 INTENSITIES = {"normal": "01", "strong": "02"}
+VARIANTS = {"plain": "Pearson's r", "centered": "Pearson's r, unit means removed"}
+PROBE = "UA of a linear probe (%)"
 
 
 @dataclass(frozen=True)
-class LayerStudyArguments:
-    """What to study."""
+class LayerStudy:
+    """What was found, layer by layer."""
 
-    output_dir: str  # folder for figures and numbers
-    data_dir: str | None = None  # folder of RAVDESS; `None` for its usual place
-    encoder: str | None = None
-    encoder_revision: str | None = None  # its revision on the Hub
-    labels: list[str] = field(default_factory=lambda: list(PAPER_LABELS))  # emotions whose activations are correlated
-    intensity: str = "normal"
-    num_folds: int = 6  # folds of speakers for the probe
-    cache_dir: str | None = None  # folder of the built corpus; `None` for the cache of `datasets`
+    correlations: dict[str, dict[str, LayerCorrelation]]  # by variant and layer
+    probes: dict[str, LayerUA]
+    facts: dict[str, Any]  # clips, speakers, encoder and settings, for JSON
+
+    def quantities(self, layer: str) -> dict[str, list[float]]:
+        """Return everything measured of a layer: estimate and ends of its 95% interval."""
+        found = {}
+        for variant in VARIANTS:
+            correlation = self.correlations[variant][layer]
+            found |= {f"{variant} r, {name}": value for name, value in correlation.conditions.items()}
+            found |= {f"{variant} effect of the {name}": value for name, value in correlation.effects.items()}
+        return {name: value.tolist() for name, value in found.items()} | {"probe UA": _triple(self.probes[layer].ua)}
 
 
-def run_layer_study(args: LayerStudyArguments) -> LayerStudy:
-    """Run the study and write `layers.json`, `layers.csv`, `layers.png`, `layers.svg` and `activations.png`."""
-    if args.intensity not in INTENSITIES:
-        raise ValueError(f"intensity={args.intensity!r}: choose one of {', '.join(INTENSITIES)}.")
+def run_layer_study(
+    output_dir: str | Path,
+    data_dir: str | None = None,
+    encoder: str | None = None,
+    encoder_revision: str | None = None,
+    labels: Sequence[str] = PAPER_LABELS,
+    intensity: str = "normal",
+    num_folds: int = 6,
+    cache_dir: str | None = None,
+) -> LayerStudy:
+    """Run the study and write `layers.json`, `layers.csv`, `layers.png`, `layers.svg` and `activations.png`.
+
+    Labels and intensity choose the clips that are correlated; the probe takes all clips, in folds of speakers.
+    """
+    if intensity not in INTENSITIES:
+        raise ValueError(f"intensity={intensity!r}: choose one of {', '.join(INTENSITIES)}.")
     with figure_style():  # before the work, not after it: figures need matplotlib
         pass
-    encoder = load_deepspeech(args.encoder, args.encoder_revision)
-    rows = load_corpus("ravdess", data_dir=args.data_dir, cache_dir=args.cache_dir)
-    keep_labels(rows, args.labels)  # an emotion that the corpus does not have is refused before the work
+    network = load_deepspeech(encoder, encoder_revision)
+    rows = load_corpus("ravdess", data_dir=data_dir, cache_dir=cache_dir)
+    keep_labels(rows, labels)  # an emotion that the corpus does not have is refused before the work
     takes = ravdess_takes(rows.remove_columns("audio"))
-    chosen = [take.emotion in args.labels and take.intensity == INTENSITIES[args.intensity] for take in takes]
-    _one_sentence([take for take, one in zip(takes, chosen, strict=True) if one], args.labels)  # refuses early, too
-    kept, statistics, sequences = read_clips(rows, encoder, chosen)
+    chosen = [take.emotion in labels and take.intensity == INTENSITIES[intensity] for take in takes]
+    _one_sentence([take for take, one in zip(takes, chosen, strict=True) if one], labels)  # refuses early, too
+    kept, statistics, sequences = read_clips(rows, network, chosen)
     rows, takes = rows.select(kept), [takes[index] for index in kept]
-    compared = [index for index, clip in enumerate(kept) if chosen[clip]]
-    correlations = correlate_layers(sequences, [takes[index] for index in compared])
+    compared = [takes[index] for index, clip in enumerate(kept) if chosen[clip]]
     classes = sorted(set(rows["label"]))
     probes = ua_by_layer(
         {name: np.stack([clip[number] for clip in statistics]) for number, name in enumerate(LAYERS)},
         rows["id"][:],
         [classes.index(label) for label in rows["label"]],
         rows["speaker"][:],
-        speaker_folds(rows.remove_columns("audio"), scheme="k-fold", k=args.num_folds),
+        speaker_folds(rows.remove_columns("audio"), scheme="k-fold", k=num_folds),
     )
     facts = {
         "corpus": "ravdess",
-        "encoder": Path(args.encoder).name if args.encoder else "deepspeech-small",
-        "hidden_size": encoder.model.config.hidden_size,
+        "encoder": Path(encoder).name if encoder else "deepspeech-small",
+        "hidden_size": network.model.config.hidden_size,
         "speakers": len(set(rows["speaker"])),
         "correlated": {
-            "labels": list(args.labels),
-            "intensity": args.intensity,
+            "labels": list(labels),
+            "intensity": intensity,
             "clips": len(compared),
             "frames": FRAMES,
         },
-        "probe": {"labels": classes, "clips": len(kept), "folds": args.num_folds},
+        "probe": {"labels": classes, "clips": len(kept), "folds": num_folds},
         "intervals": f"95%, {RESAMPLES} resamples of speakers",
     }
-    study = LayerStudy(correlations, probes, facts)
-    folder = Path(args.output_dir)
+    study = LayerStudy(correlate_layers(sequences, compared), probes, facts)
+    folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    first = _one_sentence([takes[index] for index in compared], args.labels)
-    write_layer_study(study, folder, [[layer[index] for layer in sequences] for index in first])
+    shown = _one_sentence(compared, labels)
+    write_layer_study(study, folder, [[layer[index] for layer in sequences] for index in shown])
     return study
+
+
+def load_deepspeech(encoder: str | None = None, revision: str | None = None) -> DeepSpeechEncoder:
+    """Load the DeepSpeech that a training with the same words would use."""
+    arguments = ModelArguments(streams=["deepspeech"], encoder=encoder, encoder_revision=revision)
+    entry = make_extractor(arguments).encoders["deepspeech"]
+    loaded = load_encoder(entry["name_or_path"], revision=entry.get("revision"))
+    if not isinstance(loaded, DeepSpeechEncoder):
+        raise ValueError(
+            f"{entry['name_or_path']} is a {loaded.model.config.model_type!r} model. The study is of DeepSpeech's six "
+            "layers; pass a folder or an id of a DeepSpeech."
+        )
+    return loaded
+
+
+@torch.no_grad()
+def layer_activations(encoder: DeepSpeechEncoder, waveforms: Sequence[torch.Tensor]) -> list[list[np.ndarray]]:
+    """Compute the activations of every layer in one pass: for each clip, of each of `LAYERS` (frames, units)."""
+    inputs = encoder.extractor.extract(waveforms)
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    states = encoder.model(**inputs, output_hidden_states=True).hidden_states  # windows, then the six layers
+    batch = [inputs["input_features"], *states[1:]]
+    return [[layer[clip, :length].float().numpy() for layer in batch] for clip, length in enumerate(lengths)]
 
 
 def read_clips(
     rows: datasets.Dataset, encoder: DeepSpeechEncoder, chosen: list[bool]
 ) -> tuple[list[int], list[list[np.ndarray]], list[np.ndarray]]:
-    """Compute all layers of all clips in one pass; keep statistics of each, and sequences of the chosen ones."""
+    """Read each recording once: positions, statistics of each by layer, and by layer sequences of the chosen ones."""
     kept: list[int] = []
     statistics: list[list[np.ndarray]] = []
     sequences: list[list[np.ndarray]] = [[] for _ in LAYERS]
@@ -130,7 +187,34 @@ def correlate_layers(sequences: list[np.ndarray], takes: list[Take]) -> dict[str
     return found
 
 
-def _one_sentence(takes: list[Take], labels: list[str]) -> list[int]:
+def write_layer_study(study: LayerStudy, folder: Path, activations: list[list[np.ndarray]]) -> None:
+    """Write figures and numbers; the activations are of one sentence, by emotion and layer."""
+    header = ["layer", "quantity", "estimate", "low", "high"]
+    numbers = [[layer, name, *values] for layer in LAYERS for name, values in study.quantities(layer).items()]
+    written = [[layer, name, *(f"{value:.6f}" for value in values)] for layer, name, *values in numbers]
+    write_csv(folder / "layers.csv", header, written)
+    write_json(
+        folder / "layers.json", study.facts | {"layers": [dict(zip(header, row, strict=True)) for row in numbers]}
+    )
+    panels = {
+        axis: {
+            name: np.stack([study.correlations[variant][layer].conditions[name] for layer in LAYERS], axis=1)
+            for name in CONDITIONS
+        }
+        for variant, axis in VARIANTS.items()
+    }
+    panels[PROBE] = {"probe": 100 * np.array([_triple(study.probes[layer].ua) for layer in LAYERS]).T}
+    title = f"RAVDESS, {study.facts['encoder']}: means and 95% intervals over {study.facts['speakers']} speakers"
+    chance = {PROBE: 100 / len(study.facts["probe"]["labels"])}
+    figure = layer_figure(LAYERS, panels, chance, title)
+    save_figure(figure, folder / "layers.png")
+    save_figure(figure, folder / "layers.svg")
+    names = [layer if layer == "MFCC" else f"layer {layer}" for layer in LAYERS]
+    drawn = activations_figure(activations, study.facts["correlated"]["labels"], names)
+    save_figure(drawn, folder / "activations.png")
+
+
+def _one_sentence(takes: Sequence[Take], labels: Sequence[str]) -> list[int]:
     """Positions of one speaker's sentence in each emotion: of the first clip whose sentence has them all."""
     places = {take: index for index, take in enumerate(takes)}
     for take in takes:
@@ -140,4 +224,5 @@ def _one_sentence(takes: list[Take], labels: list[str]) -> list[int]:
     raise ValueError(f"Nobody says a sentence in all of {', '.join(labels)} with the intensity asked for.")
 
 
-__all__ = ["LayerStudyArguments", "correlate_layers", "read_clips", "run_layer_study"]
+def _triple(estimate: Estimate) -> list[float]:
+    return [estimate.value, estimate.low, estimate.high]

@@ -131,15 +131,3 @@ def _mean_spearman(values: np.ndarray) -> float:
     number = len(unit)
     # Σ_{i≠j} u_i·u_j = |Σ_i u_i|² - n.
     return float((np.square(unit.sum(axis=0)).sum() - number) / (number * (number - 1))) if number > 1 else 0.0
-
-
-__all__ = [
-    "Agreement",
-    "importance_ranks",
-    "kendall_w",
-    "rank_agreement",
-    "rank_shares",
-    "shuffled_profile",
-    "sorted_profile",
-    "unit_ranks",
-]

@@ -1,9 +1,7 @@
 """Small folds whose classes a network can tell apart, without a corpus on disk."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -27,39 +25,26 @@ def make_task(
 ) -> FoldTask:
     """Make a fold of noise that is louder in a third of the features, one for each class; clips differ in length."""
     random = np.random.default_rng(0)
-    features: list[np.ndarray] = []
-    rows: list[dict[str, Any]] = []
+    features, rows = [], []
     for split, count in enumerate(clips):
         for number in range(count):
             label = number % len(LABELS)
             length = int(random.integers(frames[0], frames[1] + 1))
             clip = noise * random.standard_normal((length, feature_size))
-            band = feature_size * np.array([label, label + 1]) // len(LABELS)
-            clip[:, slice(*band)] += 1.5
+            clip[:, slice(*(feature_size * np.array([label, label + 1]) // len(LABELS)))] += 1.5
             features.append((3.0 + 2.0 * clip).astype(np.float32))
-            rows.append(
-                {
-                    "id": f"{split}-{number}",
-                    "speaker": f"s{split}",
-                    "label": LABELS[label],
-                    "transcript": WORDS[LABELS[label]] if transcripts is None else transcripts[label],
-                    "language": "de",
-                }
-            )
+            transcript = WORDS[LABELS[label]] if transcripts is None else transcripts[label]
+            texts = {"transcript": transcript, "language": "de"}
+            rows.append({"id": f"{split}-{number}", "speaker": f"s{split}", "label": LABELS[label], **texts})
     cache = datasets.Dataset.from_dict(
         {"input_features": [clip.reshape(-1) for clip in features], "num_frames": [len(clip) for clip in features]}
     ).with_format("numpy")
-    ends = np.cumsum([0, *clips])
-    parts = []
-    for start, end in pairwise(ends):
-        chosen = rows[start:end]
-        parts.append(
-            ClipSplit(
-                cache,
-                range(start, end),
-                [row["id"] for row in chosen],
-                [row["speaker"] for row in chosen],
-                [LABELS.index(row["label"]) for row in chosen],
-            )
-        )
-    return FoldTask(datasets.Dataset.from_list(rows), Splits(*parts), LABELS, seed, folder)
+
+    def part(start: int, count: int) -> ClipSplit:
+        chosen = rows[start : start + count]
+        ids, speakers, labels = ([row[name] for row in chosen] for name in ("id", "speaker", "label"))
+        return ClipSplit(cache, range(start, start + count), ids, speakers, [LABELS.index(label) for label in labels])
+
+    starts = np.cumsum([0, *clips[:-1]]).tolist()
+    splits = Splits(*(part(start, count) for start, count in zip(starts, clips, strict=True)))
+    return FoldTask(datasets.Dataset.from_list(rows), splits, LABELS, seed, folder)

@@ -14,8 +14,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from reproduction.studies.figures_heads import head_figure, head_profile_figure
-from reproduction.studies.figures_layers import activations_figure, layer_figure
+from reproduction.studies.head_figures import head_figure, head_profile_figure
+from reproduction.studies.layer_figures import activations_figure, layer_figure
 from speech_emotion.cli.main import main as ser
 from speech_emotion.cross_validation.result_figures import draw_results, training_runs
 from speech_emotion.cross_validation.score_store import FoldScores

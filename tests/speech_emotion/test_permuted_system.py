@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dataset_scripts import load_corpus
+from reproduction.compared_features import SpectrogramExtractor
 from reproduction.planned_comparisons import PLANNED
 from reproduction.recomputing import commands
-from reproduction.spectrogram_extractor import SpectrogramExtractor
 from speech_emotion.cross_validation.main import main
 from speech_emotion.cross_validation.permuted_system import PermutedSystem
 from speech_emotion.cross_validation.registry import get_system, list_systems

@@ -11,16 +11,23 @@ from torch import nn
 from torch.nn import functional as F
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechForCTC
-from reproduction.modeling_lakomkin import LakomkinConfig, LakomkinNetwork
-from reproduction.modeling_lee import (
+from reproduction.lakomkin_2017 import JointOutput, LakomkinConfig, LakomkinNetwork
+from reproduction.lee_2015 import (
     ExtremeLearningMachine,
     LeeConfig,
     LeeNetwork,
     posterior_statistics,
     utterance_log_likelihood,
 )
-from reproduction.modeling_satt import SattConfig, SattNetwork
-from reproduction.modeling_yenigalla import PhonemeChannel, SpectrogramChannel, YenigallaConfig, YenigallaNetwork
+from reproduction.masked_blstm import MaskedBLSTM, reversal
+from reproduction.satt_2017 import SattConfig, SattNetwork
+from reproduction.yenigalla_2018 import (
+    BlockConv2d,
+    PhonemeChannel,
+    SpectrogramChannel,
+    YenigallaConfig,
+    YenigallaNetwork,
+)
 
 SMALL_YENIGALLA = YenigallaConfig(num_labels=3, num_filters=2, num_text_filters=4, vocab_size=9, dense_sizes=(8, 6))
 
@@ -50,13 +57,18 @@ def test_a_clip_scores_alone_as_in_a_batch(make: Callable[[], tuple[nn.Module, i
     for _ in range(3):  # running statistics other than 0 and 1
         network(torch.randn(4, 60, size), torch.ones(4, 60, dtype=torch.int64))
     network.eval()
+
+    def score(clips: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        output = network(clips, mask)
+        return output.emotion_logits if isinstance(output, JointOutput) else output
+
     clip, other = torch.randn(1, frames, size), torch.randn(1, 75, size)
     batch = torch.cat([F.pad(clip, (0, 0, 0, 75 - frames)), other])
     mask = torch.tensor([[1] * frames + [0] * (75 - frames), [1] * 75])
     with torch.no_grad():
-        alone = network(clip, mask[:1, :frames])
-        together = network(batch, mask)
-        after = network(other, mask[1:])
+        alone = score(clip, mask[:1, :frames])
+        together = score(batch, mask)
+        after = score(other, mask[1:])
     assert alone.shape == (1, 3)
     torch.testing.assert_close(together, torch.cat([alone, after]), atol=1e-5, rtol=0)
     assert not torch.allclose(alone, after, atol=1e-3)
@@ -138,7 +150,7 @@ def test_both_channels_count() -> None:
         scores = network(clip, mask, symbols)
         assert not torch.allclose(scores, network(-clip, mask, symbols))
         assert not torch.allclose(scores, network(clip, mask, symbols + 1))
-    with pytest.raises(ValueError, match="needs a channel"):
+    with pytest.raises(ValueError, match="channel"):
         YenigallaNetwork(SMALL_YENIGALLA, spectrogram=False, phonemes=False)
 
 
@@ -188,13 +200,95 @@ def test_extreme_learning_machine_is_a_ridge_on_random_sigmoids() -> None:
     np.testing.assert_allclose(machine.decide(x), reference.predict(hidden), atol=1e-8)
     again = ExtremeLearningMachine(hidden_size=12, seed=1).fit(x, labels, 3, 0.5)
     assert np.array_equal(again.decide(x), machine.decide(x))
-    with pytest.raises(ValueError, match="ridge must be positive"):
+    with pytest.raises(ValueError, match="ridge"):
         machine.fit(x, labels, 3, 0.0)
 
 
 def test_the_emotions_gradient_reaches_the_recognizer() -> None:
     network, _ = lakomkin()
-    network(torch.randn(2, 20, 26), torch.ones(2, 20, dtype=torch.int64)).sum().backward()
+    output = network(torch.randn(2, 20, 26), torch.ones(2, 20, dtype=torch.int64))
+    output.emotion_logits.sum().backward()
     recognizer = network.recognizer.deepspeech
     assert recognizer.layer_1.weight.grad.abs().sum() > 0
     assert recognizer.layer_6.weight.grad is None  # letters have no part in the emotion
+
+
+LENGTHS = torch.tensor([7, 12, 1, 9])
+MASK = (torch.arange(12) < LENGTHS[:, None]).long()  # (4, 12)
+
+
+def packed_blstm(blstm: MaskedBLSTM) -> nn.LSTM:
+    """Make torch's own BLSTM with the same weights."""
+    layers = len(blstm.forward_layers)
+    first = blstm.forward_layers[0]
+    packed = nn.LSTM(first.input_size, first.hidden_size, layers, batch_first=True, bidirectional=True)
+    weights = {}
+    for number in range(layers):
+        for part, ending in ((blstm.forward_layers, ""), (blstm.backward_layers, "_reverse")):
+            for name, value in part[number].state_dict().items():
+                weights[name.replace("_l0", f"_l{number}") + ending] = value
+    packed.load_state_dict(weights)
+    return packed
+
+
+def test_the_blstm_is_torchs_over_packed_clips() -> None:
+    torch.manual_seed(0)
+    blstm = MaskedBLSTM(5, 3, num_layers=2)
+    packed = packed_blstm(blstm)
+    x = torch.randn(4, 12, 5)
+    weights = torch.randn(4, 12, 6)
+    own, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found = blstm(own, MASK)
+    sequence = nn.utils.rnn.pack_padded_sequence(theirs, LENGTHS, batch_first=True, enforce_sorted=False)
+    expected = nn.utils.rnn.pad_packed_sequence(packed(sequence)[0], batch_first=True)[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(own.grad, theirs.grad, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        blstm.backward_layers[1].weight_hh_l0.grad, packed.weight_hh_l1_reverse.grad, rtol=0, atol=1e-5
+    )
+
+
+def test_padding_changes_nothing_of_the_blstm_and_is_zero() -> None:
+    torch.manual_seed(0)
+    blstm = MaskedBLSTM(5, 3, num_layers=2).eval()
+    x = torch.randn(4, 12, 5)
+    other = torch.where(MASK.bool().unsqueeze(-1), x, torch.full_like(x, 100.0))
+    torch.testing.assert_close(blstm(other, MASK), blstm(x, MASK), rtol=0, atol=0)
+    assert blstm(x, MASK)[MASK == 0].eq(0).all()
+    for number, length in enumerate(LENGTHS.tolist()):
+        alone = blstm(x[number : number + 1, :length], torch.ones(1, length))
+        torch.testing.assert_close(blstm(x, MASK)[number : number + 1, :length], alone, rtol=0, atol=1e-6)
+
+
+def test_dropout_of_the_blstm_is_between_layers_only() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 12, 5)
+    one, two = MaskedBLSTM(5, 3, dropout=0.5), MaskedBLSTM(5, 3, num_layers=2, dropout=0.5)
+    assert torch.equal(one(x, MASK), one(x, MASK))
+    assert not torch.equal(two(x, MASK), two(x, MASK))
+    assert torch.equal(two.eval()(x, MASK), two(x, MASK))
+
+
+def test_reversal_taken_twice_changes_nothing() -> None:
+    order = reversal(MASK)
+    assert torch.equal(order.gather(1, order), torch.arange(12).expand(4, -1))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("kernel", [(4, 8), (5, 3), (9, 14)])
+@pytest.mark.parametrize("size", [(16, 24), (17, 30), (13, 19)])
+def test_the_block_convolution_is_torchs(stride: int, kernel: tuple[int, int], size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    convolution = BlockConv2d(3, kernel, stride)
+    x = torch.randn(2, 1, *size)
+    own, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found = convolution(own)
+    expected = F.conv2d(theirs, convolution.weight, convolution.bias, stride=stride)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    weights = torch.randn_like(expected)
+    gradients = torch.autograd.grad((found * weights).sum(), [own, convolution.weight, convolution.bias])
+    known = torch.autograd.grad((expected * weights).sum(), [theirs, convolution.weight, convolution.bias])
+    for gradient, other in zip(gradients, known, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=0, atol=1e-4)

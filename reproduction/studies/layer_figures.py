@@ -89,6 +89,3 @@ def layer_figure(
     if title:
         fig.suptitle(title, fontsize=9.5)
     return fig
-
-
-__all__ = ["activations_figure", "layer_figure"]

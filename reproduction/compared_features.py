@@ -1,5 +1,6 @@
-"""Log spectrograms of the compared systems, as the feature cache takes them."""
+"""Features of the compared networks, as the feature cache takes them: frames of a clip at 16 kHz."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -11,12 +12,41 @@ from transformers.audio_utils import mel_filter_bank
 
 from feature_extraction.audio_decoding import load_audio
 
-# To be raised whenever the same settings give other features.
-SPECTROGRAM_VERSION = 1
 FLOOR = 1e-10  # of the power, -100 dB below that of a full-scale constant in one frame's window
 
 
-class SpectrogramExtractor:
+class FrameExtractor(ABC):
+    """What the extractors of the compared networks share."""
+
+    sampling_rate = 16_000
+    # To be raised whenever the same settings give other features.
+    feature_extraction_version = 1
+    win_length: int
+    hop_length: int
+    feature_size: int
+
+    @abstractmethod
+    def frames(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Compute the features of one clip: (samples,) → (frames, feature_size), float32."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return every setting that the features depend on."""
+
+    def load_audio(self, source: Any) -> np.ndarray:
+        """Decode a clip: (samples,), float32, mono, at 16 kHz."""
+        return load_audio(source, self.sampling_rate)
+
+    def extract(self, waveforms: Sequence[np.ndarray], device: str | None = None) -> dict[str, torch.Tensor]:
+        """Compute the features of clips, one after another, and pad them."""
+        clips = [self.frames(torch.as_tensor(waveform, device=device)) for waveform in waveforms]
+        features = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)  # (clips, frames, feature_size)
+        lengths = torch.tensor([len(frames) for frames in clips], device=features.device)
+        mask = torch.arange(features.shape[1], device=features.device) < lengths[:, None]  # (clips, frames)
+        return {"input_features": features, "attention_mask": mask.long()}
+
+
+class SpectrogramExtractor(FrameExtractor):
     """Extractor of log power spectrograms, linear or mel, with a Hamming window and without padding at the ends.
 
     >>> import numpy as np
@@ -24,9 +54,6 @@ class SpectrogramExtractor:
     >>> extractor.extract([np.zeros(16000, np.float32)])["input_features"].shape, extractor.feature_size
     (torch.Size([1, 97, 160]), 160)
     """
-
-    sampling_rate = 16_000
-    feature_extraction_version = SPECTROGRAM_VERSION
 
     def __init__(
         self,
@@ -44,34 +71,23 @@ class SpectrogramExtractor:
             raise ValueError(f"max_frequency must be in (0, {self.sampling_rate / 2:g}] Hz, not {max_frequency}.")
         self.feature_size = num_mel_bins or int(max_frequency * self.n_fft / self.sampling_rate)
 
-    def load_audio(self, source: Any) -> np.ndarray:
-        """Decode a clip: (samples,), float32, mono, at 16 kHz."""
-        return load_audio(source, self.sampling_rate)
-
-    def extract(self, waveforms: Sequence[np.ndarray], device: str | None = None) -> dict[str, torch.Tensor]:
-        """Compute the spectrograms of clips."""
-        spectrograms = [self._spectrogram(torch.as_tensor(waveform, device=device)) for waveform in waveforms]
-        features = torch.nn.utils.rnn.pad_sequence(spectrograms, batch_first=True)  # (clips, frames, feature_size)
-        lengths = torch.tensor([len(frames) for frames in spectrograms], device=features.device)
-        mask = torch.arange(features.shape[1], device=features.device) < lengths[:, None]  # (clips, frames)
-        return {"input_features": features, "attention_mask": mask.long()}
-
     def to_dict(self) -> dict[str, Any]:
         """Return every setting that the features depend on."""
         names = ("sampling_rate", "win_length", "hop_length", "n_fft", "max_frequency", "num_mel_bins")
         return {"feature_extractor_type": type(self).__name__, **{name: getattr(self, name) for name in names}}
 
-    def _spectrogram(self, waveform: torch.Tensor) -> torch.Tensor:
+    def frames(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Compute the spectrogram of one clip; one shorter than a window is padded with zeros to it."""
         waveform = F.pad(waveform.float(), (0, max(0, self.win_length - len(waveform))))
         frames = waveform.unfold(0, self.win_length, self.hop_length)  # (frames, win_length)
         window = torch.hamming_window(self.win_length, device=frames.device)
         # Divided by the window's sum, a constant of 1 has power 1 whatever the window's length.
         power = torch.fft.rfft(frames * (window / window.sum()), self.n_fft).abs().square()  # (frames, bins)
-        power = power[:, : self.feature_size] if self.num_mel_bins is None else power @ self._filters.to(power.device)
+        power = power[:, : self.feature_size] if self.num_mel_bins is None else power @ self.filters.to(power.device)
         return power.clamp(min=FLOOR).log()
 
     @cached_property
-    def _filters(self) -> torch.Tensor:
+    def filters(self) -> torch.Tensor:
         """Triangular mel filters of peak 1, (bins, num_mel_bins)."""
         filters = mel_filter_bank(
             num_frequency_bins=self.n_fft // 2 + 1,
@@ -82,6 +98,3 @@ class SpectrogramExtractor:
             mel_scale="slaney",
         )
         return torch.from_numpy(filters).float()
-
-
-__all__ = ["SpectrogramExtractor"]

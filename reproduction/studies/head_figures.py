@@ -98,6 +98,3 @@ def head_profile_figure(
     axes.grid(True, axis="y")
     axes.legend()
     return fig
-
-
-__all__ = ["head_figure", "head_profile_figure"]

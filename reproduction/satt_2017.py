@@ -1,24 +1,41 @@
-"""The network of Satt, Rozenberg and Hoory (2017): convolutions and a BLSTM over a log spectrogram."""
+"""Satt, Rozenberg and Hoory (2017) as a compared system.
 
-from dataclasses import dataclass
+Source: Satt et al., "Efficient emotion recognition from speech using deep learning on spectrograms", Interspeech 2017.
+
+The paper's: log spectrograms, segments of up to 3 s, convolutions followed by a (bidirectional) LSTM.
+
+Ours: Hamming windows of 40 ms every 20 ms, frequencies below 4 kHz in bins of 25 Hz; a clip longer than 3 s is cut
+into as few segments of equal length as go; segments are trained with the emotion of their clip, and a clip's score is
+the mean over its segments; all sizes of the network, small enough that an epoch on one core is a matter of seconds;
+AdamW; cross entropy without weights.
+"""
+
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from modeling_ser.frame_layers import MaskedBatchNorm
+from speech_emotion.cross_validation.system import FoldTask
+from speech_emotion.training.clip_split import ClipSplit
 
+from .compared_features import SpectrogramExtractor
+from .compared_network import ComparedSystem, Items, Recipe, Statistics
 from .masked_blstm import MaskedBLSTM
+
+LONGEST_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class SattConfig:
-    """Sizes of `SattNetwork`; all are this project's choice."""
+    """Sizes of `SattNetwork`; all are ours."""
 
     num_bins: int = 160  # frequencies of the spectrogram
-    num_labels: int = 4  # number of classes
-    channels: tuple[int, ...] = (8, 16, 24)
+    num_labels: int = 4
+    channels: tuple[int, ...] = (8, 16, 24)  # each convolution halves frequency, the first two also time
     kernel_size: int = 5  # frames and bins that a convolution sees, odd
     hidden_size: int = 64  # cells of the BLSTM in each direction
     dropout: float = 0.3  # before the BLSTM and before the last layer
@@ -27,8 +44,8 @@ class SattConfig:
 class SattNetwork(nn.Module):
     """Convolution → batch normalization → ReLU → max pooling, three times; BLSTM; mean over time; one dense layer.
 
-    Source: Satt et al., "Efficient emotion recognition from speech using deep learning on spectrograms", Interspeech
-        2017, for convolutions and BLSTM on log spectrograms of up to 3 s; sizes are ours.
+    Padding changes no score: before every convolution padded frames are zero, as beyond a clip's end; a pooled frame
+    is real if either of its two is; the BLSTM and the mean stop at the clip's end.
 
     >>> network = SattNetwork(SattConfig(num_bins=40)).eval()
     >>> network(torch.randn(2, 90, 40), torch.ones(2, 90, dtype=torch.int64)).shape
@@ -37,7 +54,6 @@ class SattNetwork(nn.Module):
 
     def __init__(self, config: SattConfig) -> None:
         super().__init__()
-        self.config = config
         sizes = (1, *config.channels)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, config.kernel_size, padding="same", bias=False)
@@ -52,7 +68,7 @@ class SattNetwork(nn.Module):
         self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
 
     def forward(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Score stretches of speech."""
+        """Score segments: logits, (batch, num_labels)."""
         mask = attention_mask.to(input_features.dtype)  # (batch, frames)
         x = input_features.unsqueeze(1) * mask[:, None, :, None]  # (batch, 1, frames, bins)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
@@ -69,4 +85,33 @@ class SattNetwork(nn.Module):
         return self.classifier(self.dropout(mean))
 
 
-__all__ = ["SattConfig", "SattNetwork"]
+class Satt(ComparedSystem):
+    """Convolutions and a BLSTM on log spectrograms of segments of up to 3 s."""
+
+    config: SattConfig
+
+    def __init__(self, name: str, title: str, config: SattConfig | None = None, recipe: Recipe | None = None) -> None:
+        recipe = recipe or Recipe(epochs=50, patience=8, learning_rate=1e-3)
+        super().__init__(name, title, config or SattConfig(), recipe)
+
+    def make_extractor(self) -> SpectrogramExtractor:
+        """Make the extractor of log spectrograms."""
+        return SpectrogramExtractor(win_length=640, hop_length=320, max_frequency=self.config.num_bins * 25.0)
+
+    def make_items(self, fold: FoldTask, clips: ClipSplit, statistics: Statistics) -> Items:
+        """Cut the clips into segments."""
+        extractor = self.make_extractor()
+        return Items(clips, statistics, longest=int(LONGEST_SECONDS * extractor.sampling_rate / extractor.hop_length))
+
+    def make_network(self, fold: FoldTask) -> nn.Module:
+        """Make the network."""
+        return SattNetwork(replace(self.config, num_labels=len(fold.labels)))
+
+    def own_settings(self) -> dict[str, Any]:
+        """Return the length of segments."""
+        return {"longest_seconds": LONGEST_SECONDS}
+
+
+def make_system(name: str, title: str) -> Satt:
+    """Make the system with its default, reduced sizes."""
+    return Satt(name, title)

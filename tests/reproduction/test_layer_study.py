@@ -1,0 +1,307 @@
+"""The layer study: numbers on inputs whose answer is known, and a whole run on a small corpus."""
+
+import argparse
+import csv
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dataset_scripts import load_corpus, speaker_folds
+from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, DeepSpeechModel
+from feature_extraction.audio_decoding import load_audio
+from feature_extraction.speech_encoders import DeepSpeechEncoder, load_encoder
+from reproduction.studies.command import add_studies
+from reproduction.studies.layer_figures import activations_figure, layer_figure
+from reproduction.studies.layer_measures import (
+    CONDITIONS,
+    Take,
+    clip_statistics,
+    logistic_probe,
+    pair_masks,
+    pearson_matrix,
+    ravdess_takes,
+    resample_frames,
+    summarize_correlations,
+    ua_by_layer,
+)
+from reproduction.studies.layer_study import LAYERS, PAPER_LABELS, correlate_layers, layer_activations, read_clips
+from speech_emotion.cli.command import run_command
+from speech_emotion.evaluation import classification_metrics
+from tests.synthetic import speech_like, write_ravdess
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
+
+
+def run_study(*words: object) -> int:
+    """Run a study as `python -m reproduction` does."""
+    parser = argparse.ArgumentParser()
+    add_studies(parser.add_subparsers())
+    return run_command(parser, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def deepspeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoders") / "tiny-deepspeech"
+    torch.manual_seed(0)
+    DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(folder)
+    DeepSpeechFeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+def test_all_layers_come_from_one_pass_and_equal_the_features_of_each(
+    deepspeech: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waves = [torch.from_numpy(speech_like(seconds=seconds, seed=2)) for seconds in (0.5, 0.9)]
+    encoder = load_encoder(str(deepspeech))
+    assert isinstance(encoder, DeepSpeechEncoder)
+    calls, forward = [], DeepSpeechModel.forward
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(DeepSpeechModel, "forward", counted)
+    clips = layer_activations(encoder, waves)
+    assert len(calls) == 1
+    assert [layer.shape for layer in clips[0]] == [(25, 26), *[(25, 16)] * 5, (25, 29)]
+    for number in range(1, 7):
+        alone = load_encoder(str(deepspeech), layer=number)(waves)
+        for clip, expected in zip(clips, alone, strict=True):
+            np.testing.assert_allclose(clip[number], expected.numpy(), atol=1e-5)
+    coefficients = DeepSpeechFeatureExtractor()(waves[1].numpy(), sampling_rate=16000)["input_features"][0]
+    np.testing.assert_allclose(clips[1][0], coefficients, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 50, 131])
+def test_resampling_is_torchs_linear_interpolation(frames: int) -> None:
+    values = np.random.default_rng(frames).standard_normal((frames, 3)).astype(np.float32)
+    columns = torch.from_numpy(values.T.copy())[None]  # (1, units, frames)
+    expected = torch.nn.functional.interpolate(columns, size=50, mode="linear", align_corners=True)[0].T
+    # torch places the frames in float32, so its shares are off by some 1e-5.
+    np.testing.assert_allclose(resample_frames(values, 50), expected.numpy(), atol=1e-4)
+
+
+def test_pearson_of_known_signals() -> None:
+    time = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    mix = 0.6 * np.sin(time) + 0.8 * np.cos(time)
+    signals = np.stack([np.sin(time), 5 * np.sin(time) + 3, np.cos(time), -np.sin(time), mix])
+    np.testing.assert_allclose(pearson_matrix(signals)[0], [1, 1, 0, -1, 0.6], atol=1e-12)
+    noisy = signals + np.random.default_rng(0).standard_normal(signals.shape)
+    np.testing.assert_allclose(pearson_matrix(noisy), np.corrcoef(noisy), atol=1e-12)
+    assert np.isnan(pearson_matrix(np.stack([time, 0 * time]))[1]).all()
+
+
+def every_take(speakers: int = 3) -> list[Take]:
+    return [
+        Take(f"s{speaker}", sentence, emotion, "01", repetition)
+        for speaker in range(speakers)
+        for sentence in ("01", "02")
+        for emotion in ("anger", "calm")
+        for repetition in ("01", "02")
+    ]
+
+
+def test_pairs_differ_in_one_thing() -> None:
+    takes = every_take()
+    for name, field in zip(CONDITIONS, ("emotion", "repetition", "speaker"), strict=True):
+        mask = pair_masks(takes)[name]
+        assert (mask == mask.T).all()
+        for one, other in np.ndindex(mask.shape):
+            differing = [key for key in Take._fields if getattr(takes[one], key) != getattr(takes[other], key)]
+            assert mask[one, other] == (differing == [field])
+
+
+def test_correlations_are_averaged_over_pairs_and_speakers() -> None:
+    takes = every_take()
+    of_speaker = {"s0": 0.2, "s1": 0.4, "s2": 0.9}
+    matrix = np.zeros((len(takes), len(takes)))
+    for one, other in np.ndindex(matrix.shape):
+        a, b = takes[one], takes[other]
+        if a.speaker != b.speaker:
+            matrix[one, other] = {"s0s1": 0.1, "s0s2": 0.3, "s1s2": 0.8}["".join(sorted((a.speaker, b.speaker)))]
+        elif a.emotion != b.emotion:
+            matrix[one, other] = of_speaker[a.speaker]
+        else:
+            matrix[one, other] = 0.95
+    found = summarize_correlations(matrix, takes)
+    np.testing.assert_allclose(found.conditions["two repetitions"], 0.95)
+    # Of 3 speakers all draws are of s0 alone, or of s2 alone, in 1 of 27 cases each: more than 2.5%.
+    np.testing.assert_allclose(found.conditions["two emotions"], [0.5, 0.2, 0.9])
+    np.testing.assert_allclose(found.conditions["two speakers"], [0.4, 0.1, 0.8])
+    np.testing.assert_allclose(found.effects["emotion"], [0.45, 0.05, 0.75])
+    assert found.effects["speaker"][0] == pytest.approx(0.55)
+
+
+def test_speakers_without_pairs_are_named() -> None:
+    takes = [take for take in every_take() if (take.speaker, take.repetition) != ("s1", "02")]
+    with pytest.raises(ValueError, match="two repetitions for s1"):
+        summarize_correlations(np.eye(len(takes)), takes)
+    takes = every_take(1)
+    with pytest.raises(ValueError, match="only s0"):
+        summarize_correlations(np.eye(len(takes)), takes)
+
+
+def test_takes_are_read_from_ravdess_names() -> None:
+    row = {"speaker": "Actor_03", "sentence": "02", "label": "calm"}
+    (take,) = ravdess_takes([row | {"file": "Actor_03/03-01-02-01-02-02-03.flac"}])
+    assert take == Take("Actor_03", "02", "calm", "01", "02")
+    with pytest.raises(ValueError, match=r"03a01Wa\.wav"):
+        ravdess_takes([row | {"file": "03a01Wa.wav"}])
+
+
+PROBED = [
+    {"id": f"{speaker}{label}{number}", "speaker": speaker, "label": label, "sex": "f"}
+    for speaker in "abcd"
+    for label in ("anger", "calm")
+    for number in range(6)
+]
+IDS, SPEAKERS = ([row[name] for row in PROBED] for name in ("id", "speaker"))
+CLASSES = np.array([row["label"] == "calm" for row in PROBED], dtype=int)
+
+
+def test_a_probe_reads_what_is_there_and_nothing_else() -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal((len(PROBED), 3))
+    features = {
+        "clear": CLASSES[:, None] * 2.0 + noise,
+        "speaker": np.array([[ord(speaker)] for speaker in SPEAKERS], dtype=float),
+    }
+    found = ua_by_layer(features, IDS, CLASSES, SPEAKERS, speaker_folds(PROBED))
+    assert (found["clear"].ua.value, found["clear"].ua.low, found["clear"].ua.high) == (1, 1, 1)
+    assert found["speaker"].ua.value == pytest.approx(0.5)
+    assert len(found["clear"].chosen) == 4
+
+
+def test_a_probe_of_ones_own_sees_only_its_fold() -> None:
+    speakers = np.array([[ord(speaker)] for speaker in SPEAKERS], dtype=float)
+
+    def probe(train: np.ndarray, y: np.ndarray, validation: np.ndarray, v: np.ndarray, test: np.ndarray) -> Any:
+        people = [set(part.ravel()) for part in (train, validation, test)]
+        assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]
+        return np.zeros(len(test), dtype=int), {"people": len(people[0])}
+
+    found = ua_by_layer({"1": speakers}, IDS, CLASSES, SPEAKERS, speaker_folds(PROBED), probe)
+    assert found["1"].ua.value == 0.5
+    assert [one["people"] for one in found["1"].chosen] == [2, 2, 2, 2]
+    with pytest.raises(ValueError, match="tested once"):
+        ua_by_layer({"1": speakers}, IDS, CLASSES, SPEAKERS, speaker_folds(PROBED)[:2], probe)
+
+
+def test_the_probe_chooses_by_validation_and_scales_by_training() -> None:
+    random = np.random.default_rng(0)
+    labels = np.tile([0, 1, 2], 20)
+    features = np.eye(3)[labels] * [1.0, 1000.0, 1e-3] + random.standard_normal((60, 3)) * [0.2, 200, 2e-4]
+    predicted, about = logistic_probe(features[:30], labels[:30], features[30:45], labels[30:45], features[45:])
+    assert classification_metrics(labels[45:], predicted, 3)["ua"] > 0.9
+    assert about["C"] > 0
+    assert clip_statistics(np.array([[1.0], [3.0]])).tolist() == [2.0, 1.0]
+
+
+def test_the_layer_study_from_corpus_to_files(
+    deepspeech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figures")
+    corpus = write_ravdess(tmp_path / "ravdess", actors=range(1, 5), seconds=0.3)
+    output = tmp_path / "study"
+    places = ["--data_dir", corpus, "--encoder", deepspeech, "--output_dir", output, "--cache_dir", tmp_path / "cache"]
+    assert run_study("layers", *places, "--num_folds", 4) == 0
+    printed = capsys.readouterr().out
+    names = {path.name for path in output.iterdir()}
+    assert names == {"activations.png", "layers.csv", "layers.json", "layers.png", "layers.svg"}
+    text = (output / "layers.json").read_text()
+    facts = json.loads(text)
+    assert facts["correlated"]["clips"] == 4 * 2 * 2 * 5  # speakers, sentences, repetitions, emotions
+    assert facts["probe"] == {"labels": sorted(facts["probe"]["labels"]), "clips": 128, "folds": 4}
+    assert facts["encoder"] == "tiny-deepspeech" and str(tmp_path) not in text
+    rows = list(csv.DictReader((output / "layers.csv").open()))
+    assert [row["layer"] for row in rows if row["quantity"] == "probe UA"] == list(LAYERS)
+    for row in rows:
+        assert float(row["low"]) <= float(row["estimate"]) <= float(row["high"])
+        assert row["quantity"] in printed
+    values = {(row["layer"], row["quantity"]): float(row["estimate"]) for row in rows}
+    # The clips' sound depends on the emotion: its takes are more alike than its neighbors'.
+    assert values["MFCC", "centered effect of the emotion"] > 0.1
+
+    # One number by hand: the plain correlation of two emotions in layer 1.
+    encoder = load_encoder(str(deepspeech), layer=1)
+    clips = {
+        row["file"]: resample_frames(encoder([torch.from_numpy(load_audio(row["audio"]))])[0].numpy()).ravel()
+        for row in load_corpus("ravdess", data_dir=corpus, cache_dir=tmp_path / "cache")
+    }
+    paper = ("02", "03", "04", "05", "06")  # calm, happy, sad, angry, fearful
+
+    def clip(actor: int, emotion: str, sentence: int, repetition: int) -> np.ndarray:
+        return clips[f"Actor_{actor:02}/03-01-{emotion}-01-{sentence:02}-{repetition:02}-{actor:02}.wav"]
+
+    expected = [
+        np.corrcoef(clip(actor, one, sentence, repetition), clip(actor, other, sentence, repetition))[0, 1]
+        for actor in range(1, 5)
+        for sentence in (1, 2)
+        for repetition in (1, 2)
+        for one in paper
+        for other in paper
+        if one < other
+    ]
+    assert values["1", "plain r, two emotions"] == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def test_a_recording_that_occurs_twice_enters_once(deepspeech: Path, tmp_path: Path) -> None:
+    corpus = write_ravdess(tmp_path / "ravdess", actors=(1,), emotions=("calm",), seconds=0.3)
+    files = sorted(corpus.rglob("*.wav"))
+    files[1].write_bytes(files[0].read_bytes())
+    rows = load_corpus("ravdess", data_dir=corpus, cache_dir=tmp_path / "cache")
+    kept, statistics, sequences = read_clips(rows, load_encoder(str(deepspeech)), [True] * 4)
+    assert kept == [0, 2, 3]
+    assert [len(clip) for clip in statistics] == [7, 7, 7]
+    assert [layer.shape for layer in sequences] == [(3, 50, 26), *[(3, 50, 16)] * 5, (3, 50, 29)]
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ("--labels anger joy", "joy"),
+        ("--labels anger calm --intensity strong", "anger, calm"),
+        ("--intensity loud", "loud"),
+        ("--encoder no/such/folder", "no/such/folder"),
+    ],
+)
+def test_what_the_layer_study_cannot_do_is_named(
+    more: str, named: str, deepspeech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figures")
+    corpus = write_ravdess(tmp_path / "ravdess", actors=(1,), emotions=("angry", "calm"), seconds=0.1)
+    places = ["--data_dir", corpus, "--encoder", deepspeech, "--output_dir", tmp_path / "o", "--cache_dir", tmp_path]
+    assert run_study("layers", *places, *shlex.split(more)) == 1
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_figures_refuse_what_does_not_fit() -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figures")
+    with pytest.raises(ValueError, match=r"\(3, 1\)"):
+        layer_figure(["1"], {"r": {"a": np.zeros((3, 2))}})
+    with pytest.raises(ValueError, match="2 layers"):
+        activations_figure([[np.eye(2)]], ["anger"], ["1", "2"])
+
+
+@pytest.mark.skipif("SER_DATA_DIR" not in os.environ, reason="SER_DATA_DIR is not set: no real corpora")
+def test_real_takes_are_more_alike_than_emotions_and_speakers(deepspeech: Path, tmp_path: Path) -> None:
+    if not Path(os.environ["SER_DATA_DIR"], "ravdess").is_dir():
+        pytest.skip("there is no ravdess in SER_DATA_DIR")
+    rows = load_corpus("ravdess", cache_dir=tmp_path)
+    takes = ravdess_takes(rows.remove_columns("audio"))
+    people = {f"Actor_{number:02}" for number in range(1, 5)}
+    chosen = [
+        index
+        for index, take in enumerate(takes)
+        if take.speaker in people and take.emotion in PAPER_LABELS and take.intensity == "01" and take.sentence == "01"
+    ]
+    kept, _, sequences = read_clips(rows.select(chosen), load_encoder(str(deepspeech)), [True] * len(chosen))
+    found = correlate_layers(sequences, [takes[chosen[index]] for index in kept])
+    # Of the coefficients, whatever the weights of the network are.
+    assert all(found["centered"]["MFCC"].effects[name][0] > 0 for name in ("emotion", "speaker"))
