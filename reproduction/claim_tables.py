@@ -62,7 +62,6 @@ def comparison_table(findings: Sequence[Finding]) -> ReportTable:
         "Planned comparisons",
         COMPARISON_COLUMNS,
         [_comparison_row(finding) for finding in findings],
-        COMPARISON_NOTE,
     )
 
 
@@ -76,7 +75,7 @@ def claims_table(findings: Sequence[Finding]) -> ReportTable:
         parts = "; ".join(f"{finding.comparison.name}: {finding.outcome}" for finding in of_claim)
         rows.append([comparison.claim, CLAIMS[comparison.claim], conditions, claim_outcome(of_claim), parts])
     columns = [Column(key, key) for key in ("claim", "what it says", "tested on", "outcome", "by part")]
-    return ReportTable("claims", "Claim by claim", columns, rows, CLAIMS_NOTE)
+    return ReportTable("claims", "Claim by claim", columns, rows)
 
 
 def by_claim(findings: Sequence[Finding]) -> list[list[Finding]]:

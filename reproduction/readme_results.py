@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from speech_emotion.cross_validation.report import read_results
 from speech_emotion.cross_validation.report_table import format_cell
 from speech_emotion.cross_validation.seed_metrics import mean_sd, pooled_metrics
 from speech_emotion.cross_validation.system_scores import SystemScores
@@ -18,6 +17,7 @@ from .layer_section import layer_section
 from .planned_comparisons import BEST_NOTE, HISTORY, LEAST_SEEDS, OURS
 from .reading_order import condition_title, system_order
 from .recomputing import commands, encoders_note, hours_text, settings_text
+from .report import PaperReport
 
 REGION = "results"
 NO_RESULTS = "No fold has been computed yet."
@@ -49,7 +49,7 @@ CLAIMS_NOTES = (
 
 def results_region(results: str | Path, folder: str = "results") -> str:
     """Write what the README says of the results."""
-    conditions = read_results(results)
+    conditions = PaperReport(results).read(results)
     lead = "<!-- Written by `make report` from the score files. Change neither a figure nor a word by hand. -->"
     if not conditions:
         return f"{lead}\n\n{NO_RESULTS}"

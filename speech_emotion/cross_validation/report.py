@@ -1,142 +1,205 @@
-"""Every table of the comparison, from the score files alone."""
+"""The tables of finished runs as Markdown, CSV and LaTeX, from the score files alone."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import numpy as np
 
-from reproduction.claim_sentences import beside_sentences
-from reproduction.claim_tables import claims_table, comparison_table, families_at_hand
-from reproduction.claims import Finding, evaluate_claims
-from reproduction.head_claim import head_sentence
-from reproduction.paper_figures import published_figures
-from reproduction.planned_comparisons import BEST_NOTE, HISTORY
-from reproduction.reading_order import CONDITION_TITLES, condition_order, condition_title, system_order
-from reproduction.recomputing import commands, encoders_note, hours_text, settings_text
-from reproduction.references import references
-from speech_emotion.cross_validation.report_table import ReportTable
-from speech_emotion.cross_validation.score_store import FoldScores, read_fold_scores
-from speech_emotion.cross_validation.summary import averages_table, summarize_systems
-from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
-from speech_emotion.cross_validation.titles import compared_note
-from speech_emotion.evaluation.tables import csv_table
-from speech_emotion.files import write_text
+from dataset_scripts.registry import CORPORA
+from speech_emotion.evaluation.tables import latex_escape
+from speech_emotion.files import write_csv, write_text
 
-from .report_sections import Section, system_sections
+from .report_table import ReportTable
+from .score_store import FoldScores, read_fold_scores
+from .system_scores import SystemScores, condition_settings, gather_systems
+from .tables import (
+    abstention_table,
+    averages_table,
+    calibration_table,
+    chance_table,
+    confusion_tables,
+    fold_tables,
+    recall_table,
+    reliability_table,
+    sex_table,
+    speaker_table,
+    summary_table,
+)
+from .titles import system_title
 
-CLAIMS = "claims"
-FEW_SPEAKERS = 20
-SCHEMES = {
-    "leave-one-speaker-out": ", each testing one speaker",
-    "leave-one-session-out": ", each testing the speakers of a session",
-    "k-fold": ", each testing a group of speakers",
-}
+TEMPLATES = Path(__file__).parent / "templates"
 
 
-def read_results(results: str | Path) -> dict[str, list[SystemScores]]:
-    """Read the scores of all finished folds."""
-    by_condition: dict[str, list[FoldScores]] = {}
-    for entry in read_fold_scores(results):
-        by_condition.setdefault(entry.corpus, []).append(entry)
-    return {name: system_order(gather_systems(by_condition[name])) for name in condition_order(by_condition)}
+@dataclass(frozen=True)
+class Section:
+    """Some tables under a heading."""
+
+    title: str  # the heading
+    tables: Sequence[ReportTable]  # what it holds
+    folded: Sequence[ReportTable] = ()  # tables that a reader opens if wanted: those that are long
 
 
-def write_report(results: Path, output: Path, corpora: list[str] | None = None) -> list[Path]:
-    """Write the tables of finished runs."""
-    gathered = read_results(results)
-    if not gathered:
-        raise ValueError(f"{results} holds no score files; cross_validate.py writes them.")
-    absent = [name for name in corpora or () if name not in gathered]
-    if absent:
-        raise ValueError(f"{results} has no scores of {', '.join(absent)}, only of {', '.join(gathered)}.")
-    findings = evaluate_claims(gathered)
-    output.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name in condition_order(corpora or gathered):
-        systems = gathered[name]
-        of_condition = [finding for finding in findings if finding.comparison.condition == name]
-        complete = [system for system in systems if system.seeds]
-        tables = [summarize_systems(systems, published_figures(name))]
-        tables += [comparison_table(of_condition)] if of_condition else []
-        tables += [averages_table(complete)] if complete else []
-        sections = [Section("Results", tables), *system_sections(complete)]
-        written += _write(output, name, _introduction(systems), systems, sections)
-    at_hand, left_out = families_at_hand(findings)
-    everything = [system for systems in gathered.values() for system in systems]
-    outcomes = Section("Outcomes", [claims_table(at_hand), comparison_table(at_hand)])
-    sentences = "\n".join([head_sentence(results), *beside_sentences(gathered)])
-    heard = encoders_note(everything)
-    told = f"{sentences}\n\n{heard}" if heard else sentences
-    notes = f"## Beside the tables\n\n{told}\n\n## What was fixed, and when\n\n{HISTORY}\n\n{BEST_NOTE}"
-    return written + _write(output, CLAIMS, _claims_introduction(at_hand, left_out), everything, [outcomes], notes)
+class Report:
+    """The tables of a cross-validation and the words around them.
+
+    What is to be said of certain corpora and systems beyond their figures is not this library's business. A project
+    that compares them makes a subclass and calls `MyReport().write("results", "tables")`:
+
+    - `templates`: folders of Jinja2 templates, looked into before the library's. One of the same name takes the place
+      of the library's, and may extend or include that as "library/<name>":
+      `{% extends "library/report.md.j2" %}{% block introduction %}German, acted. {{ super() }}{% endblock %}`.
+      The templates are `report.md.j2` and `report.tex.j2`, a page of each condition; `notes.j2`, what is to be said
+      below a table (it is given `table`, and tells tables apart by `table.key`); and `card.md.j2`.
+    - the methods of the first half of this class, each of which says what it gives.
+    - `more_pages`: pages that are not of one condition, written by `write_page`.
+    """
+
+    templates: Sequence[Path] = ()
+
+    def condition_title(self, name: str) -> str:
+        """Return what a condition is called."""
+        return CORPORA[name].title if name in CORPORA else name
+
+    def system_title(self, name: str) -> str:
+        """Return what a system is called in tables; its own name if that is not known."""
+        return system_title(name)
+
+    def condition_order(self, names: Iterable[str]) -> list[str]:
+        """Sort the names of conditions as they are to be read."""
+        return sorted(names)
+
+    def system_order(self, systems: Iterable[SystemScores]) -> list[SystemScores]:
+        """Sort the systems of a condition as they are to be read."""
+        return list(systems)
+
+    def published(self, condition: str) -> Mapping[str, tuple[float, float]]:
+        """Return WA and UA, in [0, 1], that were published of systems on a condition; they stand beside ours."""
+        return {}
+
+    def extra_tables(self, condition: str, gathered: Mapping[str, Sequence[SystemScores]]) -> list[ReportTable]:
+        """Make tables that follow the summary of a condition; `gathered` has the systems of every condition."""
+        return []
+
+    def facts(self, condition: str, systems: Sequence[SystemScores]) -> dict[str, Any]:
+        """Return more names for the templates of a condition's page."""
+        return {}
+
+    def more_pages(self, output: Path, gathered: Mapping[str, Sequence[SystemScores]]) -> list[Path]:
+        """Write pages that are not of one condition."""
+        return []
+
+    def read(self, results: str | Path, condition: str | None = None) -> dict[str, list[SystemScores]]:
+        """Read the scores of all finished folds, of one condition or all: the systems of each."""
+        by_condition: dict[str, list[FoldScores]] = {}
+        for entry in read_fold_scores(results, condition=condition):
+            by_condition.setdefault(entry.corpus, []).append(entry)
+        return {
+            name: self.system_order(gather_systems(by_condition[name], self.system_title))
+            for name in self.condition_order(by_condition)
+        }
+
+    def write(self, results: str | Path, output: Path, conditions: Sequence[str] | None = None) -> list[Path]:
+        """Write the tables of finished runs, of some conditions or all."""
+        gathered = self.read(results)
+        if not gathered:
+            raise ValueError(f"{results} holds no score files; cross_validate.py writes them.")
+        absent = [name for name in conditions or () if name not in gathered]
+        if absent:
+            raise ValueError(f"{results} has no scores of {', '.join(absent)}, only of {', '.join(gathered)}.")
+        output.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name in self.condition_order(conditions or gathered):
+            systems = gathered[name]
+            complete = [system for system in systems if system.seeds]
+            tables = [summary_table(systems, self.published(name), self.system_title)]
+            tables += self.extra_tables(name, gathered)
+            tables += [averages_table(complete)] if complete else []
+            sections = [Section("Results", tables), *system_sections(complete)]
+            facts = page_facts(systems) | self.facts(name, systems)
+            written += self.write_page(output, name, self.condition_title(name), sections, **facts)
+        return written + self.more_pages(output, gathered)
+
+    def write_page(
+        self, output: Path, name: str, title: str, sections: Sequence[Section], template: str = "report", **facts: Any
+    ) -> list[Path]:
+        """Write a page as Markdown and LaTeX, by the templates of that name, and its figures as CSV."""
+        tables = [table for section in sections for table in (*section.tables, *section.folded)]
+        facts |= {"name": name, "title": title, "sections": sections, "tables": tables}
+        records = [record for table in tables for record in table.records()]
+        return [
+            write_text(output / f"{name}.md", self.render(f"{template}.md.j2", **facts)),
+            write_csv(output / f"{name}.csv", ["table", "row", "column", "value"], records),
+            write_text(output / f"{name}.tex", self.render(f"{template}.tex.j2", **facts)),
+        ]
+
+    def render(self, template: str, **facts: Any) -> str:
+        """Fill a template; of several empty lines one is left."""
+        text = self._environment.get_template(template).render(facts)
+        return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+    def note(self, table: ReportTable) -> str:
+        """Return what is to be said below a table, in one line; may be empty."""
+        return " ".join(self.render("notes.j2", table=table).split())
+
+    @cached_property
+    def _environment(self) -> jinja2.Environment:
+        library = jinja2.FileSystemLoader(TEMPLATES)
+        loader = jinja2.ChoiceLoader(
+            [jinja2.FileSystemLoader(self.templates), library, jinja2.PrefixLoader({"library": library})]
+        )
+        found = jinja2.Environment(
+            loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        )
+        found.filters["latex"] = latex_escape
+        found.globals["note"] = self.note
+        return found
 
 
-def _introduction(systems: Sequence[SystemScores]) -> str:
-    """What was tested on, what figures of chance are, and what is to be known of the condition."""
-    name = systems[0].corpus
-    note = f"{CONDITION_TITLES[name].note}\n\n" if name in CONDITION_TITLES else ""
-    complete = [system for system in systems if system.seeds]
-    if not complete:
-        return f"{note}No system has a complete seed yet: there are no figures."
-    clips, folds = complete[0].test, complete[0].planned_folds
-    speakers = set(clips.speakers) - {None}
-    largest = np.bincount(clips.truth).max() / len(clips.truth)
-    scheme = SCHEMES.get(complete[0].condition_settings.get("scheme"), "")
-    text = (
-        f"{note}{len(clips.ids)} clips of {len(speakers)} speakers, {len(clips.labels)} emotions "
-        f"({', '.join(clips.labels)}). {len(folds)} folds{scheme}: every clip is tested once with each seed, by a "
-        "model that never heard its speaker, and the test clips of all folds are pooled.\n\n"
-        f"Chance: a constant answer has a UA of {100 / len(clips.labels):.1f} %, and a WA of {100 * largest:.1f} % if "
-        "it is the most frequent emotion."
-    )
-    if len(speakers) < FEW_SPEAKERS:
-        text += f" With {len(speakers)} speakers, intervals by resampling them are too narrow."
-    return " ".join(filter(None, [text, compared_note(system.title for system in complete)]))
+def read_results(results: str | Path, condition: str | None = None) -> dict[str, list[SystemScores]]:
+    """Read the scores of all finished folds; see `Report.read`."""
+    return Report().read(results, condition)
 
 
-def _claims_introduction(findings: Sequence[Finding], left_out: Sequence[str]) -> str:
-    number = sum(finding.outcome != "not run" for finding in findings)
-    text = (
-        f"The paper's claims, and that our best beats openSMILE, tested by the comparisons in "
-        f"`planned_comparisons.py`: {number} of {len(findings)} have been run. "
-        "Claim 5 has a study of its own, told below."
-    )
-    return text + "".join(f" Of those planned on {family} there are no results." for family in left_out)
+def write_report(results: str | Path, output: Path, conditions: Sequence[str] | None = None) -> list[Path]:
+    """Write the tables of finished runs; see `Report`."""
+    return Report().write(results, output, conditions)
 
 
-def _write(
-    output: Path,
-    name: str,
-    introduction: str,
-    systems: Sequence[SystemScores],
-    sections: Sequence[Section],
-    notes: str = "",
-) -> list[Path]:
-    tables: list[ReportTable] = [table for section in sections for table in section.all_tables()]
-    lines = commands(systems)
-    records = [record for table in tables for record in table.records()]
-    how = "\n".join(["```sh", *lines, "```"])
-    told = " ".join(filter(None, [hours_text(systems), settings_text(systems)]))
-    blocks = [
-        f"# {'Claims' if name == CLAIMS else condition_title(name)}",
-        introduction,
-        *(section.markdown() for section in sections),
-        *([notes] if notes else []),
-        f"## How to compute it\n\n{how}\n\n{told} `ser report` writes the tables from the score files.",
-    ]
-    works = references(dict.fromkeys(system.corpus for system in systems), [system.system for system in systems])
-    if works:
-        blocks.append("\n".join(["## References\n", *(f"- {work}." for work in works)]))
-    latex = [
-        *(f"% {line}" for line in lines),
-        "% needs \\usepackage{booktabs,longtable}\n",
-        "\n\n".join(table.latex(name) for table in tables),
-    ]
+def system_sections(systems: Sequence[SystemScores]) -> list[Section]:
+    """Make every section but the first, of the results themselves."""
+    if not systems:
+        return []
+    by_kind = [recall_table(systems), sex_table(systems)]
+    long = [*confusion_tables(systems), speaker_table(systems), *fold_tables(systems)]
+    worth = [calibration_table(systems), abstention_table(systems), chance_table(systems)]
     return [
-        write_text(output / f"{name}.md", "\n\n".join(blocks) + "\n"),
-        write_text(output / f"{name}.csv", csv_table(["table", "row", "column", "value"], records)),
-        write_text(output / f"{name}.tex", "\n".join(latex) + "\n"),
+        Section("By emotion, sex, speaker and fold", by_kind, long),
+        Section("What the scores are worth", worth, [reliability_table(systems)]),
     ]
 
 
-__all__ = ["read_results", "write_report"]
+def page_facts(systems: Sequence[SystemScores]) -> dict[str, Any]:
+    """What a page says of the clips and of the computing; `clips` is `None` where no system has a complete seed."""
+    parts = [part for system in systems for part in system.parts.values()]
+    seconds = [part.about.get("seconds") for part in parts]
+    computing = {
+        "finished": len(parts),
+        "hours": None if None in seconds else sum(seconds) / 3600,
+        "threads": sorted({part.about["threads"] for part in parts if "threads" in part.about}),
+    }
+    test = next((system.test for system in systems if system.seeds), None)
+    if test is None:
+        return computing | {"clips": None}
+    return computing | {
+        "clips": len(test.ids),
+        "speakers": len(set(test.speakers) - {None}),
+        "labels": test.labels,
+        "folds": len(systems[0].planned_folds),
+        "scheme": condition_settings(parts[0]).get("scheme"),
+        "most_frequent": np.bincount(test.truth).max() / len(test.truth),
+    }

@@ -5,19 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from speech_emotion.evaluation.tables import latex_escape, latex_table, markdown_table
+from speech_emotion.evaluation.tables import latex_table, markdown_table
 
-from .seed_metrics import MeanSD
+from .seed_metrics import Interval, MeanSD
 
 Style = Literal["percent", "points", "p", "number", "hours", "text"]
 MISSING = "–"
-
-
-class Interval(NamedTuple):
-    """Ends of a confidence interval."""
-
-    low: float
-    high: float
 
 
 class Name(NamedTuple):
@@ -47,13 +40,11 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class ReportTable:
-    """Rows of numbers with what is needed to read them.
+    """Rows of numbers with their titles; what is to be said of them is in the templates.
 
     >>> columns = [Column("system", "system"), Column("ua", "UA, %", "percent")]
     >>> table = ReportTable("summary", "Summary", columns, [["model-1", MeanSD(0.6, 0.01)]])
     >>> print(table.markdown())
-    ### Summary
-    <BLANKLINE>
     | system | UA, % |
     | --- | --- |
     | model-1 | 60.0 ± 1.0 |
@@ -65,12 +56,16 @@ class ReportTable:
     title: str  # heading
     columns: Sequence[Column]  # the columns; the first names the rows
     rows: Sequence[Sequence[Cell]]  # the cells; fractions lie in [0, 1], `None` is unknown
-    note: str = ""  # how the figures were made, one paragraph
 
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"{self.title}: a row has {len(row)} cells for {len(self.columns)} columns: {row}.")
+
+    @property
+    def names(self) -> list[str]:
+        """What the rows are called in CSV files, such as the names of the systems."""
+        return [row[0].key if isinstance(row[0], Name) else str(row[0]) for row in self.rows]
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Return the titles of the columns and the rows, as text."""
@@ -79,19 +74,17 @@ class ReportTable:
         return [column.title for column in self.columns], rows
 
     def markdown(self) -> str:
-        """Write heading, table and note in Markdown, without a line break at the end."""
-        return "\n\n".join([f"### {self.title}", markdown_table(*self.cells()), *([self.note] if self.note else [])])
+        """Write the rows in Markdown, without a line break at the end."""
+        return markdown_table(*self.cells())
 
     def latex(self, prefix: str) -> str:
-        r"""Write a LaTeX table, its note below it; the label is `tab:<prefix>-<key>`."""
-        table = latex_table(*self.cells(), self.title, f"tab:{prefix}-{self.key}")
-        return f"{table}\n\\noindent {latex_escape(self.note)}" if self.note else table
+        r"""Write a LaTeX table; its label is `tab:<prefix>-<key>`."""
+        return latex_table(*self.cells(), self.title, f"tab:{prefix}-{self.key}")
 
     def records(self) -> list[list[str]]:
         """Return a record for each number: table, row, column, value."""
         found = []
-        for first, *cells in self.rows:
-            name = first.key if isinstance(first, Name) else first
+        for name, (_, *cells) in zip(self.names, self.rows, strict=True):
             for column, cell in zip(self.columns[1:], cells, strict=True):
                 values = {column.key: cell}
                 if isinstance(cell, MeanSD | Interval | Share):
@@ -99,7 +92,7 @@ class ReportTable:
                 for key, value in values.items():
                     if value is not None and value != "":
                         text = f"{value:.6g}" if isinstance(value, float) else str(value)
-                        found.append([self.key, str(name), key, text])
+                        found.append([self.key, name, key, text])
         return found
 
 
@@ -131,6 +124,3 @@ def format_cell(cell: Cell, style: Style) -> str:
     if style == "points":
         return f"{100 * cell:+.1f}".replace("-", "−")
     return f"{100 * cell:.1f}"
-
-
-__all__ = ["MISSING", "Cell", "Column", "Interval", "Name", "ReportTable", "Share", "Style", "format_cell"]

@@ -1,13 +1,22 @@
-"""Figures of a cross-validation: pooled over folds or averaged over them, and their spread over seeds."""
+"""Figures of a system, of all clips or of groups: means and spread over seeds, intervals, calibration of its folds."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from speech_emotion.evaluation.metrics import COUNT_METRICS, grouped_counts
+from speech_emotion.evaluation.calibration import (
+    apply_temperature,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+)
+from speech_emotion.evaluation.intervals import speaker_bootstrap
+from speech_emotion.evaluation.metrics import COUNT_METRICS, CountMetric, ua
 
-from .pooled_clips import PooledClips
+from .score_table import PooledClips, truth_and_scores
+from .system_scores import SystemScores
 
 
 class MeanSD(NamedTuple):
@@ -15,6 +24,13 @@ class MeanSD(NamedTuple):
 
     mean: float
     sd: float | None
+
+
+class Interval(NamedTuple):
+    """Ends of a confidence interval."""
+
+    low: float
+    high: float
 
 
 def mean_sd(values: Sequence[float] | np.ndarray) -> MeanSD:
@@ -29,23 +45,50 @@ def mean_sd(values: Sequence[float] | np.ndarray) -> MeanSD:
     return MeanSD(float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else None)
 
 
-def pooled_metrics(clips: PooledClips) -> dict[str, np.ndarray]:
-    """Compute each metric of each seed over the test clips of all folds together."""
-    counts = clips.seed_counts()  # (seeds, classes, classes)
+def pooled_metrics(clips: PooledClips, column: str | None = None) -> dict[str, np.ndarray]:
+    """Compute each metric of each seed over all test clips, (seeds,), or by a column, (seeds, values)."""
+    counts = clips.counts(column)
     return {name: metric(counts) for name, metric in COUNT_METRICS.items()}
 
 
-def fold_metrics(clips: PooledClips) -> dict[str, np.ndarray]:
-    """Compute each metric of each seed in each fold."""
-    names, numbers = np.unique(clips.folds, return_inverse=True)
-    numbers = numbers.reshape(clips.folds.shape)  # (seeds, clips)
-    counts = np.stack(
-        [
-            grouped_counts(groups, clips.truth, predictions, len(names), len(clips.labels))
-            for groups, predictions in zip(numbers, clips.predictions, strict=True)
-        ]
-    )  # (seeds, folds, classes, classes)
-    return {name: metric(counts) for name, metric in COUNT_METRICS.items()}
+def speaker_interval(system: SystemScores, metric: CountMetric = ua) -> Interval | None:
+    """Return the 95 % interval over speakers of a figure's mean over seeds; `None` for fewer than 2 known speakers."""
+    if None in system.test.speakers or len(set(system.test.speakers)) < 2:
+        return None
+    estimate = speaker_bootstrap(system.test.counts("speaker").sum(axis=0), metric)
+    return Interval(estimate.low, estimate.high)
 
 
-__all__ = ["MeanSD", "fold_metrics", "mean_sd", "pooled_metrics"]
+@dataclass(frozen=True)
+class FoldCalibration:
+    """Calibration on the test clips of all folds, before and after the temperature."""
+
+    temperatures: np.ndarray  # of each model, (seeds, folds)
+    ece_before: np.ndarray  # expected calibration error, 15 bins, of each seed, (seeds,)
+    ece_after: np.ndarray  # the same after the temperatures
+    nll_before: np.ndarray  # mean negative log-likelihood in nats, (seeds,)
+    nll_after: np.ndarray  # the same after the temperatures
+
+
+def calibrate_folds(system: SystemScores) -> FoldCalibration | None:
+    """Fit a temperature for each model on its validation clips and measure calibration on its test clips.
+
+    `None` if a fold has no validation clips.
+    """
+    models: dict[str, dict[Any, tuple[np.ndarray, np.ndarray]]] = {"validation": {}, "test": {}}
+    for (split, *model), rows in system.clips.groupby(["split", "seed", "fold"]):
+        models[split][tuple(model)] = truth_and_scores(rows)
+    if len(models["validation"]) < len(system.seeds) * len(system.planned_folds):
+        return None
+    fitted = {model: fit_temperature(*clips) for model, clips in models["validation"].items()}
+    figures = []
+    for seed in system.seeds:
+        tests = {model: clips for model, clips in models["test"].items() if model[0] == seed}
+        truth = np.concatenate([truth for truth, _ in tests.values()])
+        # A temperature of 1 mends only what float16 rounded from the scores' sum.
+        before = np.concatenate([apply_temperature(scores, 1.0) for _, scores in tests.values()])
+        after = np.concatenate([apply_temperature(scores, fitted[model]) for model, (_, scores) in tests.items()])
+        errors = [expected_calibration_error(truth, scores) for scores in (before, after)]
+        figures.append([*errors, *(negative_log_likelihood(truth, scores) for scores in (before, after))])
+    temperatures = np.reshape(list(fitted.values()), (len(system.seeds), -1))
+    return FoldCalibration(temperatures, *np.array(figures).T)

@@ -1,14 +1,16 @@
-"""All files of one system on one corpus: which seeds are complete, and what is missing."""
+"""All folds of one system on one corpus: which seeds are complete, what is missing, and its clips as one table."""
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .pooled_clips import PooledClips, pool_folds
+import pandas as pd
+
 from .score_store import FoldScores
+from .score_table import OUTDATED, PooledClips, pool_clips, score_table
 from .titles import system_title
 
 # Among the settings of a file: digests of its own fold's clips, and what two files of one fold do that differ in it.
@@ -21,6 +23,7 @@ class SystemScores:
 
     corpus: str  # name of the corpus
     system: str  # name of the system
+    title: str  # what it is called in tables
     parts: dict[tuple[int, int], FoldScores]  # the scores of each (seed, fold) that is there
     planned_seeds: list[int]  # seeds that there should be
     planned_folds: list[int]  # folds that each seed should have
@@ -34,20 +37,14 @@ class SystemScores:
             )
 
     @property
-    def title(self) -> str:
-        """What it is called in tables; a system that the titles do not know may bring its own."""
-        title = system_title(self.system)
-        return title if title != self.system else next(iter(self.parts.values())).about.get("title", title)
-
-    @property
     def labels(self) -> list[str]:
         """Emotions in the order of the classes."""
         return next(iter(self.parts.values())).labels
 
     @property
-    def condition_settings(self) -> dict[str, Any]:
-        """How its clips and folds were chosen, where the files tell: `scheme`, `num_folds`, `part`, …."""
-        return _condition_settings(next(iter(self.parts.values())))
+    def about(self) -> dict[str, Any]:
+        """What its first fold says of itself; the settings of all are the same but for the fold's clips."""
+        return next(iter(self.parts.values())).about
 
     @property
     def seeds(self) -> list[int]:
@@ -65,15 +62,9 @@ class SystemScores:
 
     @property
     def missing_text(self) -> str:
-        """What is missing, in words; empty if nothing is."""
-        seeds_of: dict[tuple[int, ...], list[int]] = {}
-        for seed, folds in self.missing.items():
-            seeds_of.setdefault(tuple(folds), []).append(seed)
-        whole = seeds_of.pop(tuple(self.planned_folds), [])
-        pieces = [f"lacks {counted('seed', whole)}"] if whole else []
-        for folds, seeds in seeds_of.items():
-            pieces.append(f"{counted('seed', seeds)} lack{'s' * (len(seeds) == 1)} {counted('fold', folds)}")
-        return "; ".join(pieces)
+        """What is missing, such as "seed 0: folds 2; seeds 1-3: folds 0-2"; empty if nothing is."""
+        groups = itertools.groupby(self.missing.items(), key=lambda item: item[1])
+        return "; ".join(f"seeds {spans([seed for seed, _ in of])}: folds {spans(folds)}" for folds, of in groups)
 
     @property
     def finished_text(self) -> str:
@@ -91,15 +82,20 @@ class SystemScores:
         return [self.parts[seed, fold] for fold in self.planned_folds]
 
     @cached_property
+    def clips(self) -> pd.DataFrame:
+        """Validation and test clips of the complete seeds, as a score table."""
+        if not self.seeds:
+            raise ValueError(f"{self.corpus}, {self.system}: no seed is complete ({self.missing_text} missing).")
+        return score_table([fold for seed in self.seeds for fold in self.folds_of(seed)])
+
+    @cached_property
     def test(self) -> PooledClips:
         """Test clips of the complete seeds."""
-        if not self.seeds:
-            raise ValueError(f"{self.corpus}, {self.system}: no seed is complete ({self.missing_text}).")
-        return pool_folds([self.folds_of(seed) for seed in self.seeds])
+        return pool_clips(self.clips[self.clips["split"] == "test"])
 
 
-def gather_systems(entries: Iterable[FoldScores]) -> list[SystemScores]:
-    """Group the scores of one corpus by system."""
+def gather_systems(entries: Iterable[FoldScores], title: Callable[[str], str] = system_title) -> list[SystemScores]:
+    """Group the scores of one corpus by system; one that has no title may bring its own."""
     entries = list(entries)
     corpora = sorted({entry.corpus for entry in entries})
     if len(corpora) > 1:
@@ -113,18 +109,22 @@ def gather_systems(entries: Iterable[FoldScores]) -> list[SystemScores]:
             raise ValueError(f"{entry.corpus}, {entry.system}: seed {entry.seed}, fold {entry.fold} is there twice.")
         of_system[entry.seed, entry.fold] = entry
     _check_same_folds(entries)
-    systems = [SystemScores(corpora[0], name, parts[name], seeds, folds) for name in sorted(parts)]
+    systems = []
+    for name in sorted(parts):
+        known = title(name)
+        own = next(iter(parts[name].values())).about.get("title", name)
+        systems.append(SystemScores(corpora[0], name, own if known == name else known, parts[name], seeds, folds))
     complete = [system for system in systems if system.seeds]
     for other in complete[1:]:
         check_same_clips(complete[0], other)
     return systems
 
 
-def counted(word: str, numbers: Sequence[int]) -> str:
-    """Name numbered things, three or more in a row by their ends.
+def spans(numbers: Sequence[int]) -> str:
+    """Write rising numbers, those in a row by their ends.
 
-    >>> counted("fold", [3]), counted("fold", [0, 2]), counted("fold", [0, 3, 4, 5])
-    ('fold 3', 'folds 0 and 2', 'folds 0 and 3 to 5')
+    >>> spans([3]), spans([0, 2]), spans([0, 3, 4, 5])
+    ('3', '0, 2', '0, 3-5')
     """
     runs: list[list[int]] = []
     for number in numbers:
@@ -132,9 +132,34 @@ def counted(word: str, numbers: Sequence[int]) -> str:
             runs[-1].append(number)
         else:
             runs.append([number])
-    phrases = [f"{run[0]} to {run[-1]}" if len(run) > 2 else " and ".join(map(str, run)) for run in runs]
-    *others, last = phrases
-    return f"{word}{'s' * (len(numbers) > 1)} {', '.join(others) + ' and ' if others else ''}{last}"
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def check_same_clips(one: SystemScores, other: SystemScores) -> None:
+    """Refuse to compare systems that were tested on different clips."""
+    for what, of_one, of_other in (
+        ("emotions", one.test.labels, other.test.labels),
+        ("clips", one.test.ids, other.test.ids),
+        ("speakers", one.test.speakers, other.test.speakers),
+        ("labels", one.test.truth.tolist(), other.test.truth.tolist()),
+    ):
+        if of_one != of_other:
+            raise ValueError(
+                f"{one.corpus}: {one.system} and {other.system} were tested on different {what}, so they cannot be "
+                f"compared. {OUTDATED}"
+            )
+
+
+def find_system(systems: Sequence[SystemScores], name: str) -> SystemScores | None:
+    """Return the system of that name if it has a complete seed."""
+    return next((system for system in systems if system.system == name and system.seeds), None)
+
+
+def condition_settings(part: FoldScores) -> dict[str, Any]:
+    """How clips and folds were chosen, where the file tells: `scheme`, `num_folds`, `part`, …."""
+    settings = part.about.get("settings")
+    condition = settings.get("condition") if isinstance(settings, dict) else None
+    return condition if isinstance(condition, dict) else {}
 
 
 def _check_same_folds(entries: Sequence[FoldScores]) -> None:
@@ -149,8 +174,7 @@ def _check_same_folds(entries: Sequence[FoldScores]) -> None:
         if digest != first:
             raise ValueError(
                 f"{entry.corpus}: fold {entry.fold} of {other.system}, seed {other.seed}, and of {entry.system}, seed "
-                f"{entry.seed}, {contrast}, so they cannot be compared. Remove the files of the outdated one and "
-                "compute it again."
+                f"{entry.seed}, {contrast}, so they cannot be compared. {OUTDATED}"
             )
 
 
@@ -162,35 +186,6 @@ def _common_settings(part: FoldScores) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def _condition_settings(part: FoldScores) -> dict[str, Any]:
-    settings = part.about.get("settings")
-    condition = settings.get("condition") if isinstance(settings, dict) else None
-    return condition if isinstance(condition, dict) else {}
-
-
 def _number_of_folds(part: FoldScores) -> int:
     """How many folds the corpus has, if the file tells; else 0."""
-    return part.about.get("folds") or _condition_settings(part).get("num_folds") or 0
-
-
-def check_same_clips(one: SystemScores, other: SystemScores) -> None:
-    """Refuse to compare systems that were tested on different clips."""
-    for what, of_one, of_other in (
-        ("emotions", one.test.labels, other.test.labels),
-        ("clips", one.test.ids, other.test.ids),
-        ("speakers", one.test.speakers, other.test.speakers),
-        ("labels", one.test.truth.tolist(), other.test.truth.tolist()),
-    ):
-        if of_one != of_other:
-            raise ValueError(
-                f"{one.corpus}: {one.system} and {other.system} were tested on different {what}, so they cannot be "
-                "compared. Remove the files of the outdated one and compute it again."
-            )
-
-
-def find_system(systems: Sequence[SystemScores], name: str) -> SystemScores | None:
-    """Return the system of that name if it has a complete seed."""
-    return next((system for system in systems if system.system == name and system.seeds), None)
-
-
-__all__ = ["SystemScores", "check_same_clips", "counted", "find_system", "gather_systems"]
+    return part.about.get("folds") or condition_settings(part).get("num_folds") or 0

@@ -1,4 +1,4 @@
-"""What scores are worth: calibration, the temperature that mends it, and the answer “uncertain” in place of a label."""
+"""What scores are worth: calibration, the temperature that mends it, and the answer “uncertain” instead of a label."""
 
 from dataclasses import dataclass
 

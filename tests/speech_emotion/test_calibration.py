@@ -5,7 +5,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from speech_emotion.cross_validation.fold_calibration import calibrate_folds
+from speech_emotion.cross_validation.seed_metrics import calibrate_folds
 from speech_emotion.cross_validation.system_scores import gather_systems
 from speech_emotion.evaluation.calibration import (
     abstention_curve,

@@ -11,12 +11,12 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from speech_emotion.cross_validation.best_weights import BestWeights
 from torch import nn
 from transformers import TrainerControl
 
 from dataset_scripts import load_corpus, speaker_folds
 from speech_emotion.cross_validation import neural_system, registry
-from speech_emotion.cross_validation.best_weights import BestWeights
 from speech_emotion.cross_validation.condition_data import ConditionData
 from speech_emotion.cross_validation.conditions import Condition
 from speech_emotion.cross_validation.fold_plan import FoldReport, Plan

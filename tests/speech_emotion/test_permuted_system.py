@@ -15,10 +15,11 @@ from reproduction.recomputing import commands
 from speech_emotion.cross_validation.main import main
 from speech_emotion.cross_validation.permuted_system import PermutedSystem
 from speech_emotion.cross_validation.registry import get_system, list_systems
+from speech_emotion.cross_validation.report import Report
 from speech_emotion.cross_validation.score_store import FoldScores
-from speech_emotion.cross_validation.summary import summary_table
 from speech_emotion.cross_validation.system import FoldOutcome, FoldTask, System
 from speech_emotion.cross_validation.system_scores import gather_systems
+from speech_emotion.cross_validation.tables import summary_table
 from speech_emotion.cross_validation.titles import system_title
 from speech_emotion.training.clip_split import ClipSplit
 from tests.speech_emotion.compared_problems import make_task
@@ -124,9 +125,9 @@ def test_a_control_is_shown_and_not_compared() -> None:
     title = system_title("model-1-permuted")
     assert title == "Model-1 (acoustic), labels permuted (control)"
     scores = [*all_folds(), *all_folds("model-1-permuted", quality=0.0)]
-    table = summary_table(scores)
-    assert title in table.markdown() and "a control, not a competitor" in table.note
-    assert "control" not in summary_table(all_folds()).note
+    table = summary_table(gather_systems(scores))
+    assert title in table.markdown() and "a control, not a competitor" in Report().note(table)
+    assert "control" not in Report().note(summary_table(gather_systems(all_folds())))
 
 
 def test_the_command_that_computes_a_control_has_its_settings() -> None:

@@ -13,9 +13,10 @@ import pytest
 from reproduction.head_claim import head_sentence, judge_heads
 from reproduction.layer_section import layer_section
 from reproduction.readme_results import REGION, results_region
+from reproduction.report import write_report
 from speech_emotion.cli.main import main as ser
 from speech_emotion.cross_validation.clip_lines import NAME
-from speech_emotion.cross_validation.report import read_results, write_report
+from speech_emotion.cross_validation.report import read_results
 from speech_emotion.cross_validation.score_store import FoldScores
 from speech_emotion.cross_validation.seed_metrics import pooled_metrics
 from speech_emotion.marked_region import read_region, replace_region

@@ -18,7 +18,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from speech_emotion.cross_validation.report import write_report
+from reproduction.report import write_report
 
 from .simulated_scores import FOLDS, LABELS, all_folds, save_all
 

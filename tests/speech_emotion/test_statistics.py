@@ -8,9 +8,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
-from speech_emotion.cross_validation.group_metrics import clips_by_group, uar_by_group
 from speech_emotion.cross_validation.score_store import FoldScores
-from speech_emotion.cross_validation.seed_metrics import fold_metrics, mean_sd, pooled_metrics
+from speech_emotion.cross_validation.seed_metrics import mean_sd, pooled_metrics
 from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
 from speech_emotion.evaluation.intervals import speaker_bootstrap, speaker_bootstrap_difference
 from speech_emotion.evaluation.metrics import COUNT_METRICS, classification_metrics, confusion_counts, ua, wa
@@ -53,14 +52,14 @@ def test_pooled_figures_are_those_of_all_test_clips_together() -> None:
         assert pooled_metrics(clips)["ua"][place] == pytest.approx(balanced_accuracy_score(truth, predictions))
         assert pooled_metrics(clips)["wa"][place] == pytest.approx(accuracy_score(truth, predictions))
         by_fold = [balanced_accuracy_score(test.truth, test.predictions) for test in tests]
-        assert fold_metrics(clips)["ua"][place] == pytest.approx(by_fold)
+        assert pooled_metrics(clips, "fold")["ua"][place] == pytest.approx(by_fold)
 
 
 def test_summed_counts_give_the_mean_over_seeds() -> None:
     clips = toy_system(seeds=(0, 1, 2)).test
-    names, counts = clips.speaker_counts()
+    names, counts = clips.speaker_seed_counts()
     assert names == [f"s{number}" for number in range(6)] and counts.sum() == 3 * 54
-    assert ua(counts.sum(axis=0)) == pytest.approx(pooled_metrics(clips)["ua"].mean())
+    assert ua(counts.sum(axis=(0, 1))) == pytest.approx(pooled_metrics(clips)["ua"].mean())
 
 
 def test_spread_over_seeds_has_ddof_1() -> None:
@@ -183,7 +182,7 @@ def test_more_seeds_of_a_random_system_do_not_make_it_another() -> None:
 def test_numbers_in_a_row_are_named_by_their_ends() -> None:
     entries = all_folds("whole", seeds=(0, 1, 2), about={"folds": 9})
     (system,) = gather_systems(entries)
-    assert system.missing_text == "seeds 0 to 2 lack folds 3 to 8" and system.finished_text == "9 of 27"
+    assert system.missing_text == "seeds 0-2: folds 3-8" and system.finished_text == "9 of 27"
 
 
 def test_wilcoxon_without_ties_is_that_of_scipy() -> None:
@@ -236,14 +235,19 @@ def test_holm_by_hand() -> None:
 
 def test_uar_by_group_is_over_the_classes_of_the_group() -> None:
     clips = toy_system(seeds=(0,), clips=2).test  # two clips each, so that every speaker lacks the third class
-    for group, figure in uar_by_group(clips, clips.speakers).items():
+    for group, figure in zip(clips.sizes("speaker"), pooled_metrics(clips, "speaker")["ua"][0], strict=True):
         chosen = [index for index, speaker in enumerate(clips.speakers) if speaker == group]
         truth, predictions = clips.truth[chosen], clips.predictions[0][chosen]
         expected = recall_score(truth, predictions, labels=[0, 1], average=None, zero_division=0).mean()
-        assert figure.mean == pytest.approx(expected) and figure.sd is None
-    assert clips_by_group(["f", None, "f"]) == {"f": 2, "unknown": 1}
-    with pytest.raises(ValueError, match="groups"):
-        uar_by_group(clips, ["f"])
+        assert figure == pytest.approx(expected)
+
+
+def test_clips_whose_sex_is_unknown_are_a_group() -> None:
+    entry = fold_scores()
+    entry.clips["sex"][0] = None
+    clips = gather_systems([entry])[0].test
+    assert clips.sizes("sex") == {"f": 8, "m": 9, "unknown": 1}
+    assert clips.counts("sex").sum(axis=(0, 2, 3)).tolist() == [8, 9, 1]
 
 
 def test_permutation_control_equals_permuting_clips() -> None:
@@ -288,7 +292,7 @@ def test_missing_folds_and_seeds_are_named_and_left_out() -> None:
     part, whole = gather_systems(entries)
     assert whole.seeds == [0, 1, 2] and whole.missing == {} and whole.missing_text == ""
     assert part.seeds == [0] and part.missing == {1: [2], 2: [0, 1, 2]}
-    assert part.missing_text == "lacks seed 2; seed 1 lacks fold 2"
+    assert part.missing_text == "seeds 1: folds 2; seeds 2: folds 0-2"
     assert len(part.test.scores) == 1
     assert part.hours == pytest.approx(5 * 0.01)
 
@@ -296,7 +300,7 @@ def test_missing_folds_and_seeds_are_named_and_left_out() -> None:
 @pytest.mark.parametrize("about", [{"folds": 4}, {"settings": {"condition": {"num_folds": 4}}}])
 def test_a_fold_that_no_system_has_is_missed_where_files_tell_their_number(about: dict) -> None:
     system = toy_system(seeds=(0,), about=about)
-    assert system.seeds == [] and system.missing_text == "seed 0 lacks fold 3"
+    assert system.seeds == [] and system.missing_text == "seeds 0: folds 3"
     with pytest.raises(ValueError, match="no seed is complete"):
         _ = system.test
 
@@ -366,4 +370,4 @@ def test_clips_without_speakers_are_not_counted_by_speaker() -> None:
     entry = fold_scores()
     entry.clips["speaker"][0] = None
     with pytest.raises(ValueError, match="Clip s0_0 has no speaker"):
-        gather_systems([entry])[0].test.speaker_counts()
+        gather_systems([entry])[0].test.speaker_seed_counts()

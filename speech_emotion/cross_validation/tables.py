@@ -1,0 +1,227 @@
+"""The tables of a cross-validation. What is to be said of them stands in `templates/notes.j2`, by their keys."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from speech_emotion.evaluation.calibration import abstention_curve, reliability
+from speech_emotion.evaluation.metrics import recalls, ua, wa
+from speech_emotion.evaluation.significance import permutation_control
+
+from .report_table import Cell, Column, Name, ReportTable, Share
+from .score_table import truth_and_scores
+from .seed_metrics import calibrate_folds, mean_sd, pooled_metrics, speaker_interval
+from .system_scores import SystemScores
+
+SYSTEM = Column("system", "system")
+SUMMARY = [
+    SYSTEM,
+    Column("wa", "WA, %", "percent"),
+    Column("wa_ci", "WA, 95 % interval", "percent"),
+    Column("ua", "UA, %", "percent"),
+    Column("ua_ci", "UA, 95 % interval", "percent"),
+    Column("seeds", "seeds"),
+    Column("folds", "folds"),
+    Column("hours", "hours", "hours"),
+    Column("missing", "incomplete"),
+]
+PUBLISHED = [Column("paper_wa", "WA in the paper, %", "percent"), Column("paper_ua", "UA in the paper, %", "percent")]
+AVERAGES = [
+    SYSTEM,
+    Column("macro_f1", "macro F1, %", "percent"),
+    Column("weighted_f1", "weighted F1, %", "percent"),
+    Column("wa_folds", "WA, mean over folds, %", "percent"),
+    Column("ua_folds", "UA, mean over folds, %", "percent"),
+    Column("macro_f1_folds", "macro F1, mean over folds, %", "percent"),
+    Column("weighted_f1_folds", "weighted F1, mean over folds, %", "percent"),
+]
+CALIBRATION = [
+    SYSTEM,
+    Column("ece_before", "ECE, %", "percent"),
+    Column("ece_after", "ECE after, %", "percent"),
+    Column("nll_before", "NLL, nats", "number"),
+    Column("nll_after", "NLL after, nats", "number"),
+    Column("temperature", "temperature", "number"),
+]
+CHANCE = [
+    SYSTEM,
+    Column("ua", "UA, %", "percent"),
+    Column("ua_chance", "UA by chance, %", "percent"),
+    Column("p", "p", "p"),
+]
+METRICS = {"wa": "WA", "ua": "UA", "macro_f1": "Macro F1", "weighted_f1": "Weighted F1"}
+SEXES = {"f": "female", "m": "male"}
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
+
+
+def summary_table(
+    systems: Sequence[SystemScores],
+    published: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    title: Callable[[str], str] = str,
+) -> ReportTable:
+    """Tabulate WA and UA of every system, complete or not, beside published figures if there are any."""
+    rows: list[list[Cell]] = []
+    for system in systems:
+        figures: list[Cell] = [None] * 4
+        if system.seeds:
+            pooled = pooled_metrics(system.test)
+            wa_cells = [mean_sd(pooled["wa"]), speaker_interval(system, wa)]
+            figures = [*wa_cells, mean_sd(pooled["ua"]), speaker_interval(system, ua)]
+        seeds = f"{len(system.seeds)} of {len(system.planned_seeds)}"
+        state = [seeds, system.finished_text, system.hours, system.missing_text or None]
+        rows.append([named(system), *figures, *state])
+    if not published:
+        return ReportTable("summary", "All systems", SUMMARY, rows)
+    rows = [[*row, *published.get(system.system, (None, None))] for row, system in zip(rows, systems, strict=True)]
+    computed = {system.system for system in systems}
+    for name in (name for name in published if name not in computed):
+        rows.append([Name(name, title(name)), *[None] * (len(SUMMARY) - 2), "not computed", *published[name]])
+    return ReportTable("summary", "All systems", SUMMARY + PUBLISHED, rows)
+
+
+def averages_table(systems: Sequence[SystemScores]) -> ReportTable:
+    """Tabulate F1, and the figures averaged over folds in place of pooled."""
+    rows: list[list[Cell]] = []
+    for system in systems:
+        pooled, by_fold = pooled_metrics(system.test), pooled_metrics(system.test, "fold")
+        f1 = [mean_sd(pooled[name]) for name in ("macro_f1", "weighted_f1")]
+        rows.append([named(system), *f1, *(mean_sd(by_fold[name].mean(axis=1)) for name in METRICS)])
+    return ReportTable("averages", "F1, and means over folds", AVERAGES, rows)
+
+
+def recall_table(systems: Sequence[SystemScores]) -> ReportTable:
+    """Tabulate the recall of each class: one row per system."""
+    clips = np.bincount(systems[0].test.truth, minlength=len(systems[0].labels))
+    columns = [Column(label, f"{label} ({n})", "percent") for label, n in zip(systems[0].labels, clips, strict=True)]
+    rows: list[list[Cell]] = []
+    for system in systems:
+        values, present = recalls(system.test.counts())  # (seeds, classes)
+        cells = [mean_sd(of_class) if there else None for of_class, there in zip(values.T, present[0], strict=True)]
+        rows.append([named(system), *cells])
+    return ReportTable("recall", "Recall of each emotion", [SYSTEM, *columns], rows)
+
+
+def confusion_tables(systems: Sequence[SystemScores]) -> list[ReportTable]:
+    """Tabulate the confusion matrix of each system, summed over folds and seeds."""
+    tables = []
+    for system in systems:
+        counts = system.test.counts().sum(axis=0)  # (true, predicted)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        rows: list[list[Cell]] = [
+            [label, *(Share(int(n), float(share)) for n, share in zip(of_class, of_all, strict=True))]
+            for label, of_class, of_all in zip(system.labels, counts, shares, strict=True)
+        ]
+        columns = [Column("true", "true \\ predicted"), *(Column(label, label) for label in system.labels)]
+        tables.append(ReportTable(f"confusion-{system.system}", f"Confusions of {system.title}", columns, rows))
+    return tables
+
+
+def sex_table(systems: Sequence[SystemScores]) -> ReportTable:
+    """Tabulate UAR by sex: one row per system."""
+    clips = systems[0].test.sizes("sex")
+    columns = [Column(sex, f"{SEXES.get(sex, sex)} ({n})", "percent") for sex, n in clips.items()]
+    rows = [[named(system), *map(mean_sd, pooled_metrics(system.test, "sex")["ua"].T)] for system in systems]
+    return ReportTable("sexes", "UAR by sex", [SYSTEM, *columns], rows)
+
+
+def speaker_table(systems: Sequence[SystemScores]) -> ReportTable:
+    """Tabulate UAR by speaker: one row per speaker, one column per system."""
+    figures = [pooled_metrics(system.test, "speaker")["ua"].mean(axis=0) for system in systems]
+    columns = [Column("speaker", "speaker"), Column("clips", "clips")]
+    return _by_system("speakers", "UAR by speaker", columns, systems, systems[0].test.sizes("speaker"), figures)
+
+
+def fold_tables(systems: Sequence[SystemScores]) -> list[ReportTable]:
+    """Tabulate each figure by fold: one row per fold, one column per system."""
+    figures = [pooled_metrics(system.test, "fold") for system in systems]
+    columns, sizes = [Column("fold", "fold"), Column("clips", "test clips")], systems[0].test.sizes("fold")
+    return [
+        _by_system(
+            f"folds-{metric.replace('_', '-')}",
+            f"{title} by fold",
+            columns,
+            systems,
+            sizes,
+            [list(map(mean_sd, figure[metric].T)) for figure in figures],
+        )
+        for metric, title in METRICS.items()
+    ]
+
+
+def calibration_table(systems: Sequence[SystemScores]) -> ReportTable:
+    """Tabulate calibration before and after a temperature: one row per system."""
+    rows: list[list[Cell]] = []
+    for system in systems:
+        found = calibrate_folds(system)
+        cells: list[Cell] = [None] * 5
+        if found is not None:
+            seeds = (found.ece_before, found.ece_after, found.nll_before, found.nll_after)
+            cells = [*map(mean_sd, seeds), mean_sd(found.temperatures.mean(axis=1))]
+        rows.append([named(system), *cells])
+    return ReportTable("calibration", "Calibration", CALIBRATION, rows)
+
+
+def reliability_table(systems: Sequence[SystemScores]) -> ReportTable:
+    """Tabulate accuracy by confidence, all seeds together: one row per bin, one column per system."""
+    tables = [reliability(*truth_and_scores(system.test.table)) for system in systems]
+    columns = [Column("confidence", "confidence, %"), *(Column(system.system, system.title) for system in systems)]
+    edges = tables[0].edges
+    rows: list[list[Cell]] = []
+    for index in np.flatnonzero(sum(one.clips for one in tables)):
+        name = f"{100 * edges[index]:.1f} to {100 * edges[index + 1]:.1f}"
+        cells = [Share(int(one.clips[index]), float(one.accuracy[index])) for one in tables]
+        rows.append([name, *(cell if cell.count else None for cell in cells)])
+    return ReportTable("reliability", "Reliability", columns, rows)
+
+
+def abstention_table(systems: Sequence[SystemScores]) -> ReportTable:
+    """Tabulate WA and UA of the most confident clips: one row per system."""
+    rows: list[list[Cell]] = []
+    for system in systems:
+        curves = [abstention_curve(system.test.truth, scores) for scores in system.test.scores]
+        row: list[Cell] = [named(system)]
+        for coverage in COVERAGES:
+            places = [curve.at(coverage) for curve in curves]
+            for name in ("accuracy", "ua"):
+                row.append(mean_sd([getattr(curve, name)[at] for curve, at in zip(curves, places, strict=True)]))
+        rows.append(row)
+    columns = [SYSTEM]
+    for coverage in COVERAGES:
+        percent = round(100 * coverage)
+        columns += [Column(f"{name.lower()}_{percent}", f"{name} at {percent} %", "percent") for name in ("WA", "UA")]
+    return ReportTable("abstention", "Abstention", columns, rows)
+
+
+def chance_table(systems: Sequence[SystemScores]) -> ReportTable:
+    """Tabulate UA against that of labels permuted within speakers: one row per system; p is of the worst seed."""
+    rows: list[list[Cell]] = []
+    for system in systems:
+        clips = system.test
+        speakers = None if None in clips.speakers else clips.speakers
+        found = [
+            permutation_control(clips.truth, of_seed, len(clips.labels), speakers) for of_seed in clips.predictions
+        ]
+        figures = [mean_sd([getattr(one, name) for one in found]) for name in ("value", "expected")]
+        rows.append([named(system), *figures, max(one.p for one in found)])
+    return ReportTable("chance", "Labels permuted", CHANCE, rows)
+
+
+def named(system: SystemScores) -> Name:
+    """Return the first cell of a system's row."""
+    return Name(system.system, system.title)
+
+
+def _by_system(
+    key: str,
+    title: str,
+    columns: Sequence[Column],
+    systems: Sequence[SystemScores],
+    sizes: Mapping[Any, int],
+    figures: Sequence[Iterable[Cell]],
+) -> ReportTable:
+    """Make a table of a row per group of clips, with their number, and a column per system."""
+    columns = [*columns, *(Column(system.system, system.title, "percent") for system in systems)]
+    rows = [[str(name), n, *cells] for (name, n), *cells in zip(sizes.items(), *figures, strict=True)]
+    return ReportTable(key, title, columns, rows)
