@@ -8,20 +8,16 @@ formats), resampling soxr's at its high quality; FFmpeg is not needed.
 import io
 import math
 import re
-import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-DOWNLOAD_BYTES = 50 * 1024**2
-DOWNLOAD_SECONDS = 30.0
-# One wait for the network; a further one is begun only if it can end in time.
-DOWNLOAD_WAIT_SECONDS = 5.0
-DOWNLOAD_REDIRECTS = 5
+from .audio_download import download, is_url, public_url
+
 MOST_CHANNELS = 32
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; speech below the former is none any more
 
@@ -30,8 +26,6 @@ _BLOCK_FRAMES = 1 << 18
 PLAUSIBLE_PEAK = 8.0
 # The power of a window of larger samples would be no finite float32.
 LARGEST_PEAK = 1e15
-_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://)[^/]*@")
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _CONVERT = "convert it first, for example with `ffmpeg -i <source> clip.wav`"
 
 # What is missing at the end of a file libsndfile reads over in silence; its log tells. The first pattern is that of
@@ -50,9 +44,35 @@ class SilentClipWarning(UserWarning):
 def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
     """Decode a sound, average its channels and resample it.
 
-    >>> import numpy as np
-    >>> load_audio({"array": np.zeros((2, 44100)) + 0.5, "sampling_rate": 44100}).shape
-    (16000,)
+    Args:
+        source: One of
+
+            * a path (`str` or `Path`),
+            * an http or https URL (at most 50 MB and 30 s),
+            * the bytes of an audio file, or a binary file object,
+            * `{"array" | "raw": samples, "sampling_rate": Hz}`, of any rate, 1-D or with a channel axis,
+            * a value of a `datasets` audio column: `{"path", "bytes"}` or a decoder object,
+            * a 1-D numpy array or torch tensor, taken to be at `sampling_rate` already.
+
+            Floating-point samples are taken as they are, usually in [-1, 1]; integers are scaled to [-1, 1).
+        sampling_rate: Of the result, in Hz.
+
+    Returns:
+        Samples (samples,), float32, finite, at least one; contiguous and writable, so that torch takes them.
+
+    Raises:
+        FileNotFoundError: There is no such file, or no such page.
+        IsADirectoryError: The path is a folder.
+        ConnectionError: The download failed.
+        TimeoutError: The download took too long.
+        ValueError: The source is empty, truncated, no audio, too large, at a rate outside 1 to 768 kHz, or holds no
+            finite samples.
+        TypeError: The source is of a type not listed above.
+
+    Example:
+        >>> import numpy as np
+        >>> load_audio({"array": np.zeros((2, 44100)) + 0.5, "sampling_rate": 44100}).shape
+        (16000,)
     """
     _check_rate(sampling_rate, "the sampling rate asked for")
     name = describe_source(source)
@@ -119,7 +139,7 @@ def describe_source(source: Any) -> str:
     """
     if isinstance(source, str | Path):
         text = str(source)
-        return _public_url(text) if _SCHEME.match(text) else text or "empty path"
+        return public_url(text) if is_url(text) else text or "empty path"
     if isinstance(source, bytes | bytearray | memoryview):
         return "bytes"
     if isinstance(source, Mapping):
@@ -277,88 +297,14 @@ def _check_rate(rate: Any, name: str) -> float:
 
 def _fetch(source: str | Path, name: str) -> bytes:
     """Read the whole content behind a path or URL."""
-    scheme = _SCHEME.match(str(source)) if isinstance(source, str) else None
-    if scheme:
-        return b"".join(_download(source, name))
+    if isinstance(source, str) and is_url(source):
+        return download(source, name)
     path = Path(source)
     if str(source) == "" or not path.exists():
         raise FileNotFoundError(f"{name}: no such file; check the path (current folder: {Path.cwd()}).")
     if path.is_dir():
         raise IsADirectoryError(f"{name}: is a folder; give one audio file of it.")
     return path.read_bytes()
-
-
-def _download(url: str, name: str) -> Iterator[bytes]:
-    """Stream a URL within the limits of size and time, which are enforced while reading."""
-    from huggingface_hub import get_session
-    from huggingface_hub.errors import OfflineModeIsEnabled
-    from huggingface_hub.utils import httpx  # whichever version of it the session is made of
-
-    session = get_session()
-    deadline = time.monotonic() + DOWNLOAD_SECONDS
-    try:
-        for _ in range(DOWNLOAD_REDIRECTS + 1):
-            _check_scheme(url, name)
-            # Redirects are followed here, so that each is checked and all share the time.
-            with session.stream("GET", url, follow_redirects=False, timeout=DOWNLOAD_WAIT_SECONDS) as response:
-                _check_time(deadline, name)
-                if response.is_redirect:
-                    url = str(response.url.join(response.headers["location"]))
-                    continue
-                _check_status(response.status_code, name)
-                size = int(response.headers.get("content-length", 0))
-                _check_size(size, name)
-                size = 0
-                for chunk in response.iter_bytes():
-                    size += len(chunk)
-                    _check_size(size, name)
-                    _check_time(deadline, name)
-                    yield chunk
-                return
-    except httpx.TimeoutException as error:
-        raise TimeoutError(
-            f"{name}: no answer for {DOWNLOAD_WAIT_SECONDS:g} s; try again, or download the file and give its path."
-        ) from error
-    except (httpx.HTTPError, httpx.InvalidURL, OfflineModeIsEnabled) as error:
-        raise ConnectionError(f"{name}: the download failed ({error}); check the URL and the network.") from error
-    raise ConnectionError(f"{name}: more than {DOWNLOAD_REDIRECTS} redirects; give the file's final URL.")
-
-
-def _public_url(url: str) -> str:
-    """A URL without its query, and without the user and password before its host."""
-    return _USER.sub(r"\1", url.split("?", 1)[0])
-
-
-def _check_scheme(url: str, name: str) -> None:
-    scheme = _SCHEME.match(url)
-    if scheme is None or scheme[1].lower() not in ("http", "https"):
-        raise ValueError(
-            f"{name}: audio is fetched over http and https only, not from {_public_url(url)}; "
-            "download the file and give its path."
-        )
-
-
-def _check_status(status: int, name: str) -> None:
-    if status in (404, 410):
-        raise FileNotFoundError(f"{name}: the server has no such file (HTTP {status}); check the URL.")
-    if status != 200:
-        raise ConnectionError(f"{name}: the server answered HTTP {status}; check the URL and the right to read it.")
-
-
-def _check_size(size: int, name: str) -> None:
-    if size > DOWNLOAD_BYTES:
-        raise ValueError(
-            f"{name}: larger than {DOWNLOAD_BYTES / 1024**2:g} MB, the limit of a download; "
-            "download the file yourself and give its path."
-        )
-
-
-def _check_time(deadline: float, name: str) -> None:
-    if time.monotonic() + DOWNLOAD_WAIT_SECONDS > deadline:
-        raise TimeoutError(
-            f"{name}: the download would take longer than {DOWNLOAD_SECONDS:g} s; "
-            "try again, or download the file yourself and give its path."
-        )
 
 
 def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:

@@ -11,129 +11,80 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import FeatureExtractionMixin, Pipeline, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
-from transformers.utils import ModelOutput, logging
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_deepspeech import DeepSpeechConfig
 from .frontend_deepspeech import context_windows
-
-logger = logging.get_logger(__name__)
+from .lstm_deepspeech import DeepSpeechLSTM
 
 NUM_LAYERS = 6
-# Where the LSTM goes frame by frame: in small chunks of a stream, and on one thread where the recurrent weights are
-# larger than caches, so that torch's own kernel waits for memory as well.
-FEW_FRAMES = 8
-UNCACHED_UNITS = 2048
-
-LSTMState = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass
 class DeepSpeechState:
-    """What one part of an utterance hands on to the next."""
+    """What one part of an utterance hands on to the next; each is None where there is nothing to hand on yet.
+
+    Args:
+        hidden: Output of the LSTM at the last frame, (batch, hidden_size).
+        cell: The LSTM's cell at the last frame, (batch, hidden_size).
+        context: The last coefficients, which the next frames see on their left, (batch, frames, input_size).
+    """
 
     hidden: torch.Tensor | None = None
-    cell: torch.Tensor | None = None  # its cell at the last frame, (batch, hidden_size); None before its first
+    cell: torch.Tensor | None = None
     context: torch.Tensor | None = None
 
 
-@dataclass
-class DeepSpeechModelOutput(ModelOutput):
-    """Output of `DeepSpeechModel`."""
-
-    last_hidden_state: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    state: DeepSpeechState | None = None  # with `return_state`, what the next part of the utterance needs
-
-    @property
-    def layer_1(self) -> torch.Tensor:
-        """Output of the first dense layer, (batch, frames, hidden_size), in [0, relu_clip]."""
-        return self._layer(1)
-
-    @property
-    def layer_2(self) -> torch.Tensor:
-        """Output of the second dense layer, (batch, frames, hidden_size), in [0, relu_clip]."""
-        return self._layer(2)
-
-    @property
-    def layer_3(self) -> torch.Tensor:
-        """Output of the third dense layer, (batch, frames, hidden_size), in [0, relu_clip]."""
-        return self._layer(3)
-
-    @property
-    def rnn_output(self) -> torch.Tensor:
-        """Output of the LSTM, the fourth layer, (batch, frames, hidden_size), in (-1, 1), 0 where padded."""
-        return self._layer(4)
-
-    @property
-    def layer_5(self) -> torch.Tensor:
-        """Output of the fifth layer, (batch, frames, hidden_size), in [0, relu_clip]: the paper's linguistic cue."""
-        return self._layer(5)
-
-    @property
-    def layer_6(self) -> torch.Tensor:
-        """Output of the sixth layer, the logits, (batch, frames, vocab_size)."""
-        return self._layer(6)
-
-    def _layer(self, index: int) -> torch.Tensor:
+def _layer(index: int, what: str) -> property:
+    def output(self: "DeepSpeechModelOutput") -> torch.Tensor:
         if self.hidden_states is None:
             raise ValueError("The layers' outputs were not kept; call the model with output_hidden_states=True.")
         if index >= len(self.hidden_states):
             raise ValueError(f"Layer {index} was not computed; call the model with last_layer={index} or higher.")
         return self.hidden_states[index]
 
+    return property(output, doc=f"Output of {what}.")
+
+
+@dataclass
+class DeepSpeechModelOutput(ModelOutput):
+    """Output of `DeepSpeechModel`.
+
+    Args:
+        last_hidden_state: Output of the last layer that was computed, (batch, frames, hidden_size), or (batch, frames,
+            vocab_size) of the sixth.
+        hidden_states: With `output_hidden_states`, the windows of coefficients that the first layer sees, (batch,
+            frames, window_size), and then each layer's output. By name: `layer_1` and so on.
+        state: With `return_state`, what the next part of the utterance needs.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    state: DeepSpeechState | None = None
+
+    layer_1 = _layer(1, "the first dense layer, (batch, frames, hidden_size), in [0, relu_clip]")
+    layer_2 = _layer(2, "the second dense layer, (batch, frames, hidden_size), in [0, relu_clip]")
+    layer_3 = _layer(3, "the third dense layer, (batch, frames, hidden_size), in [0, relu_clip]")
+    rnn_output = _layer(4, "the LSTM, the fourth layer, (batch, frames, hidden_size), in (-1, 1), 0 where padded")
+    layer_5 = _layer(5, "the fifth layer, (batch, frames, hidden_size), in [0, relu_clip]: the paper's linguistic cue")
+    layer_6 = _layer(6, "the sixth layer, the logits, (batch, frames, vocab_size)")
+
 
 @dataclass
 class DeepSpeechCTCOutput(ModelOutput):
-    """Output of `DeepSpeechForCTC`."""
+    """Output of `DeepSpeechForCTC`.
 
-    loss: torch.FloatTensor | None = None  # with labels, the CTC loss, a scalar
-    logits: torch.FloatTensor | None = None  # scores before the softmax, (batch, frames, vocab_size)
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None  # as of `DeepSpeechModelOutput`
-    state: DeepSpeechState | None = None  # as of `DeepSpeechModelOutput`
-
-
-class DeepSpeechLSTM(nn.LSTM):
-    """An LSTM of one layer and one direction that reads single clips frame by frame where that is faster.
-
-    >>> lstm = DeepSpeechLSTM(8, 16)
-    >>> with torch.no_grad():
-    ...     output, (hidden, cell) = lstm(torch.randn(1, 5, 8))
-    >>> output.shape, hidden.shape
-    (torch.Size([1, 5, 16]), torch.Size([1, 1, 16]))
+    Args:
+        loss: With labels, the CTC loss, a scalar.
+        logits: Scores before the softmax, (batch, frames, vocab_size).
+        hidden_states: As of `DeepSpeechModelOutput`.
+        state: As of `DeepSpeechModelOutput`.
     """
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size, batch_first=True)
-
-    def forward(
-        self, input: torch.Tensor | nn.utils.rnn.PackedSequence, hx: LSTMState | None = None
-    ) -> tuple[torch.Tensor | nn.utils.rnn.PackedSequence, LSTMState]:
-        """Run over a batch of sequences."""
-        if self._goes_frame_by_frame(input):
-            return self._frame_by_frame(input, hx)
-        return super().forward(input, hx)
-
-    def _goes_frame_by_frame(self, input: torch.Tensor | nn.utils.rnn.PackedSequence) -> bool:
-        if torch.compiler.is_compiling() or torch.is_grad_enabled() or not isinstance(input, torch.Tensor):
-            return False
-        if input.dim() != 3 or len(input) != 1 or input.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-            return False
-        large = self.hidden_size >= UNCACHED_UNITS and torch.get_num_threads() == 1
-        return large or input.shape[1] <= FEW_FRAMES
-
-    def _frame_by_frame(self, input: torch.Tensor, hx: LSTMState | None) -> tuple[torch.Tensor, LSTMState]:
-        hidden, cell = (input.new_zeros(self.hidden_size),) * 2 if hx is None else (part[0, 0] for part in hx)
-        cell = cell.clone()
-        # What does not depend on the frame before is one product for all frames: (frames, 4 * hidden_size).
-        given = F.linear(input[0], self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
-        output = input.new_empty(len(given), self.hidden_size)
-        for row, result in zip(given, output, strict=True):
-            gates = torch.addmv(row, self.weight_hh_l0, hidden)
-            in_gate, forget_gate, proposal, out_gate = gates.chunk(4)  # (hidden_size,) each
-            gates[: 2 * self.hidden_size].sigmoid_()
-            cell.mul_(forget_gate).addcmul_(in_gate, proposal.tanh_())
-            hidden = torch.mul(out_gate.sigmoid_(), cell.tanh(), out=result)
-        return output[None], (hidden.clone()[None, None], cell[None, None])
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    state: DeepSpeechState | None = None
 
 
 class DeepSpeechPreTrainedModel(PreTrainedModel):
@@ -173,12 +124,28 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
     ) -> Self:
         """Load a checkpoint, and refuse one that does not fit.
 
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(folder)
-        ...     model = DeepSpeechModel.from_pretrained(folder)
-        >>> model.config.hidden_size
-        16
+        Args:
+            pretrained_model_name_or_path: A folder, or the id of a repository on the Hub.
+            model_args: As of transformers.
+            strict: Whether missing and unexpected weights are errors. If not, missing ones get fresh values, and
+                transformers warns of both.
+            output_loading_info: Whether to return what transformers tells of the loading too.
+            kwargs: As of transformers (`revision`, `dtype`, …).
+
+        Returns:
+            The model, in evaluation mode.
+
+        Raises:
+            RuntimeError: If weights are of another size, or, with `strict`, missing or unexpected.
+            OSError: If there is no such checkpoint.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(folder)
+            ...     model = DeepSpeechModel.from_pretrained(folder)
+            >>> model.config.hidden_size
+            16
         """
         model, info = super().from_pretrained(
             pretrained_model_name_or_path,
@@ -186,24 +153,15 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
             output_loading_info=True,
             **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
         )
-        mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
-        problems = {"of another size": mismatched}
+        resized = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
+        wrong = {"of another size": resized}
         if strict:
-            problems["missing"] = sorted(set(info["missing_keys"]) - set(mismatched))
-            problems["unexpected"] = sorted(info["unexpected_keys"])
-        found = [f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys]
+            wrong |= {"missing": set(info["missing_keys"]) - resized, "unexpected": set(info["unexpected_keys"])}
+        found = "; ".join(f"{kind}: {', '.join(sorted(keys))}" for kind, keys in wrong.items() if keys)
         if found:
             raise RuntimeError(
-                f"The checkpoint {str(pretrained_model_name_or_path)!r} does not fit {cls.__name__}. Weights "
-                + "; ".join(found)
-                + ". Load it with the class and configuration that it was saved with"
-                + (", or pass strict=False to take fresh values for what is missing." if strict else ".")
-            )
-        if not strict and (info["missing_keys"] or info["unexpected_keys"]):
-            logger.warning(
-                "strict=False: fresh values for %s; ignored %s.",
-                sorted(info["missing_keys"]) or "nothing",
-                sorted(info["unexpected_keys"]) or "nothing",
+                f"{pretrained_model_name_or_path} does not fit {cls.__name__}, weights {found}. Load it with the "
+                "class and configuration that it was saved with; strict=False takes fresh values for missing ones."
             )
         return (model, info) if output_loading_info else model
 
@@ -237,6 +195,7 @@ class DeepSpeechModel(DeepSpeechPreTrainedModel):
         self.layer_6 = nn.Linear(hidden, config.vocab_size)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_features: torch.Tensor,
@@ -246,7 +205,6 @@ class DeepSpeechModel(DeepSpeechPreTrainedModel):
         last_layer: int = NUM_LAYERS,
         return_state: bool = False,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
     ) -> DeepSpeechModelOutput | tuple:
         """Compute the layers up to the one asked for.
 
@@ -259,11 +217,10 @@ class DeepSpeechModel(DeepSpeechPreTrainedModel):
             last_layer: Number of the last layer to compute, 1 to 6; 4 is the LSTM.
             return_state: Whether to return the state for the next part.
             output_hidden_states: Whether to keep the output of every layer.
-            return_dict: Whether to return an output object (the default) or a tuple.
 
         Returns:
-            `last_hidden_state`, `hidden_states` and `state` as `DeepSpeechModelOutput` says. Where padded, the LSTM's
-            output is 0 and those of the dense layers mean nothing.
+            `last_hidden_state`, `hidden_states` and `state` as `DeepSpeechModelOutput` says (a tuple with
+            `return_dict=False`). Where padded, the LSTM's output is 0 and those of the dense layers mean nothing.
 
         Raises:
             ValueError: If a shape does not fit, or the arguments contradict each other.
@@ -272,7 +229,6 @@ class DeepSpeechModel(DeepSpeechPreTrainedModel):
         config = self.config
         if output_hidden_states is None:
             output_hidden_states = config.output_hidden_states
-        return_dict = config.return_dict if return_dict is None else return_dict
 
         windows, context = self._windows(input_features, attention_mask, state, final)
         x, kept, new_state = windows, [windows], DeepSpeechState()
@@ -289,12 +245,11 @@ class DeepSpeechModel(DeepSpeechPreTrainedModel):
             if output_hidden_states:
                 kept.append(x)
         new_state.context = context
-        output = DeepSpeechModelOutput(
+        return DeepSpeechModelOutput(
             last_hidden_state=x,
             hidden_states=tuple(kept) if output_hidden_states else None,
             state=new_state if return_state else None,
         )
-        return output if return_dict else output.to_tuple()
 
     def _check_inputs(
         self,
@@ -402,6 +357,7 @@ class DeepSpeechForCTC(DeepSpeechPreTrainedModel):
         self.deepspeech = DeepSpeechModel(config)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_features: torch.Tensor,
@@ -411,7 +367,6 @@ class DeepSpeechForCTC(DeepSpeechPreTrainedModel):
         final: bool = True,
         return_state: bool = False,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
     ) -> DeepSpeechCTCOutput | tuple:
         """Score the labels of every frame, and compute the loss where transcripts are given.
 
@@ -423,7 +378,6 @@ class DeepSpeechForCTC(DeepSpeechPreTrainedModel):
             final: As of `DeepSpeechModel`.
             return_state: As of `DeepSpeechModel`.
             output_hidden_states: As of `DeepSpeechModel`.
-            return_dict: Whether to return an output object (the default) or a tuple.
 
         Returns:
             `loss`, a scalar in nats, with labels; `logits`, (batch, frames, vocab_size); `hidden_states` and `state`
@@ -432,7 +386,6 @@ class DeepSpeechForCTC(DeepSpeechPreTrainedModel):
         Raises:
             ValueError: If a shape does not fit, or a label is not one of the alphabet.
         """
-        return_dict = self.config.return_dict if return_dict is None else return_dict
         outputs = self.deepspeech(
             input_features,
             attention_mask=attention_mask,
@@ -443,13 +396,12 @@ class DeepSpeechForCTC(DeepSpeechPreTrainedModel):
             return_dict=True,
         )
         logits = outputs.last_hidden_state
-        output = DeepSpeechCTCOutput(
+        return DeepSpeechCTCOutput(
             loss=None if labels is None else self._loss(logits, attention_mask, labels),
             logits=logits,
             hidden_states=outputs.hidden_states,
             state=outputs.state,
         )
-        return output if return_dict else output.to_tuple()
 
     def _loss(self, logits: torch.Tensor, attention_mask: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:
         config = self.config

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from feature_extraction import audio_decoding
+from feature_extraction import audio_download
 from feature_extraction.audio_decoding import describe_source, load_audio
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)).astype(np.float32)
@@ -125,7 +125,7 @@ def test_bad_urls_are_named(page: str, error: type[Exception], complaint: str, h
 def test_the_size_is_checked_while_reading(
     server: ThreadingHTTPServer, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audio_decoding, "DOWNLOAD_BYTES", 200_000)
+    monkeypatch.setattr(audio_download, "DOWNLOAD_BYTES", 200_000)
     server.bytes_sent = 0
     with pytest.raises(ValueError, match="the limit of a download"):
         load_audio(f"{host}/too-much.wav")
@@ -133,14 +133,14 @@ def test_the_size_is_checked_while_reading(
 
 
 def test_slow_downloads_end(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio_decoding, "DOWNLOAD_SECONDS", 5.3)
-    monkeypatch.setattr(audio_decoding, "DOWNLOAD_WAIT_SECONDS", 5.0)  # trips after the difference
+    monkeypatch.setattr(audio_download, "DOWNLOAD_SECONDS", 5.3)
+    monkeypatch.setattr(audio_download, "DOWNLOAD_WAIT_SECONDS", 5.0)  # trips after the difference
     with pytest.raises(TimeoutError, match=r"longer than 5\.3 s"):
         load_audio(f"{host}/slow.wav")
 
 
 def test_stuck_downloads_end(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio_decoding, "DOWNLOAD_WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(audio_download, "DOWNLOAD_WAIT_SECONDS", 0.3)
     with pytest.raises(TimeoutError, match=r"no answer for 0\.3 s"):
         load_audio(f"{host}/stuck.wav")
 

@@ -273,9 +273,11 @@ def test_converted_folder_loads_with_its_tokenizer(tmp_path: Path) -> None:
     # Everything that is needed, and nothing of the converter.
     assert {path.name for path in folder.glob("*.py")} == {
         "audio_decoding.py",
+        "audio_download.py",
         "configuration_deepspeech.py",
         "feature_extraction_deepspeech.py",
         "frontend_deepspeech.py",
+        "lstm_deepspeech.py",
         "modeling_deepspeech.py",
         "pipeline_deepspeech.py",
         "waveform_extractor.py",

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from feature_extraction import modeling_deepspeech
-from feature_extraction.modeling_deepspeech import FEW_FRAMES, DeepSpeechLSTM
+from feature_extraction import lstm_deepspeech
+from feature_extraction.lstm_deepspeech import FEW_FRAMES, DeepSpeechLSTM
 
 SIZE, HIDDEN = 24, 40
 
@@ -55,7 +55,7 @@ def test_the_short_way_is_for_single_clips_only(lstm: DeepSpeechLSTM, monkeypatc
         assert not frame_by_frame(lstm, torch.zeros(1, FEW_FRAMES, SIZE))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not frame_by_frame(lstm, torch.zeros(1, FEW_FRAMES, SIZE))
-    monkeypatch.setattr(modeling_deepspeech, "UNCACHED_UNITS", HIDDEN)
+    monkeypatch.setattr(lstm_deepspeech, "UNCACHED_UNITS", HIDDEN)
     for threads, short in ((1, True), (2, False)):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         assert frame_by_frame(lstm, torch.zeros(1, FEW_FRAMES + 1, SIZE)) is short

@@ -14,10 +14,12 @@ from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
 REPO = "alice/deepspeech-small"
 MODEL = {
     "audio_decoding.py",
+    "audio_download.py",
     "config.json",
     "configuration_deepspeech.py",
     "feature_extraction_deepspeech.py",
     "frontend_deepspeech.py",
+    "lstm_deepspeech.py",
     "model.safetensors",
     "modeling_deepspeech.py",
     "pipeline_deepspeech.py",

@@ -19,6 +19,7 @@ from tests.synthetic import write_polish
 
 CODE = {
     "audio_decoding.py",
+    "audio_download.py",
     "classification_loss.py",
     "configuration_deepspeech.py",
     "configuration_ser.py",
@@ -27,6 +28,7 @@ CODE = {
     "feature_extraction_ser.py",
     "frame_layers.py",
     "frontend_deepspeech.py",
+    "lstm_deepspeech.py",
     "mel_deltas.py",
     "modeling_deepspeech.py",
     "modeling_ser.py",

@@ -1,0 +1,93 @@
+"""Audio behind a URL: fetched over http and https only, within limits of size and time."""
+
+import re
+import time
+
+DOWNLOAD_BYTES = 50 * 1024**2
+DOWNLOAD_SECONDS = 30.0
+# One wait for the network; a further one is begun only if it can end in time.
+DOWNLOAD_WAIT_SECONDS = 5.0
+DOWNLOAD_REDIRECTS = 5
+
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://)[^/]*@")
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+
+
+def download(url: str, name: str) -> bytes:
+    """Read a URL within the limits of size and time, which are enforced while reading."""
+    from huggingface_hub import get_session
+    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx  # whichever version of it the session is made of
+
+    session = get_session()
+    deadline = time.monotonic() + DOWNLOAD_SECONDS
+    try:
+        for _ in range(DOWNLOAD_REDIRECTS + 1):
+            _check_scheme(url, name)
+            # Redirects are followed here, so that each is checked and all share the time.
+            with session.stream("GET", url, follow_redirects=False, timeout=DOWNLOAD_WAIT_SECONDS) as response:
+                _check_time(deadline, name)
+                if response.is_redirect:
+                    url = str(response.url.join(response.headers["location"]))
+                    continue
+                _check_status(response.status_code, name)
+                _check_size(int(response.headers.get("content-length", 0)), name)
+                content = bytearray()
+                for chunk in response.iter_bytes():
+                    content += chunk
+                    _check_size(len(content), name)
+                    _check_time(deadline, name)
+                return bytes(content)
+    except httpx.TimeoutException as error:
+        raise TimeoutError(
+            f"{name}: no answer for {DOWNLOAD_WAIT_SECONDS:g} s; try again, or download the file and give its path."
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL, OfflineModeIsEnabled) as error:
+        raise ConnectionError(f"{name}: the download failed ({error}); check the URL and the network.") from error
+    raise ConnectionError(f"{name}: more than {DOWNLOAD_REDIRECTS} redirects; give the file's final URL.")
+
+
+def is_url(source: str) -> bool:
+    """Whether a text is a URL, of whatever scheme.
+
+    >>> is_url("ftp://host/a.wav"), is_url("a.wav")
+    (True, False)
+    """
+    return _SCHEME.match(source) is not None
+
+
+def public_url(url: str) -> str:
+    """Return a URL without its query, and without the user and password before its host."""
+    return _USER.sub(r"\1", url.split("?", 1)[0])
+
+
+def _check_scheme(url: str, name: str) -> None:
+    scheme = _SCHEME.match(url)
+    if scheme is None or scheme[1].lower() not in ("http", "https"):
+        raise ValueError(
+            f"{name}: audio is fetched over http and https only, not from {public_url(url)}; "
+            "download the file and give its path."
+        )
+
+
+def _check_status(status: int, name: str) -> None:
+    if status in (404, 410):
+        raise FileNotFoundError(f"{name}: the server has no such file (HTTP {status}); check the URL.")
+    if status != 200:
+        raise ConnectionError(f"{name}: the server answered HTTP {status}; check the URL and the right to read it.")
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > DOWNLOAD_BYTES:
+        raise ValueError(
+            f"{name}: larger than {DOWNLOAD_BYTES / 1024**2:g} MB, the limit of a download; "
+            "download the file yourself and give its path."
+        )
+
+
+def _check_time(deadline: float, name: str) -> None:
+    if time.monotonic() + DOWNLOAD_WAIT_SECONDS > deadline:
+        raise TimeoutError(
+            f"{name}: the download would take longer than {DOWNLOAD_SECONDS:g} s; "
+            "try again, or download the file yourself and give its path."
+        )
