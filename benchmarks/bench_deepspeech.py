@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.bench_mel_deltas import SAMPLING_RATE, load_clips
 from benchmarks.deepspeech_model_files import frozen_graph, lite_model, random_weights
-from benchmarks.deepspeech_native import LIBDEEPSPEECH, LIBSTT, RUNTIMES, RuntimeMissing
+from benchmarks.deepspeech_native import RUNTIMES, RuntimeMissing
+from benchmarks.measuring import ROOT, audio_seconds, load_clips, ratios, section, spread, table, take_turns
 from speech_emotion.evaluation.error_rates import edit_distance
 
 CLIPS = 8
@@ -36,25 +37,17 @@ Measured = dict[tuple[str, str, int], list[dict[str, object]]]
 
 
 class Worker:
-    """A contender's process.
-
-    Args:
-        name: Of the contender.
-        folder: Where clips and models are.
-        threads: How many it may use.
-        libraries: Of an original runtime.
-    """
+    """A contender's process, for clips and models in a folder; the libraries are those of an original runtime."""
 
     def __init__(self, name: str, folder: Path, threads: int, libraries: Sequence[Path] = ()) -> None:
-        root = Path(__file__).parents[1]
         self.name = name
         self.log = folder / f"{name}.log"
         command = [sys.executable, "-m", "benchmarks.deepspeech_worker", name, str(folder), str(threads)]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, *map(str, libraries)],
-                cwd=root,
-                env={**os.environ, "PYTHONPATH": str(root)},
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -63,13 +56,11 @@ class Worker:
         self._answer()
 
     def ask(self, task: str, batch: int) -> dict[str, object]:
-        """Have a task done, and return what it gave."""
         self.process.stdin.write(json.dumps([task, batch]) + "\n")
         self.process.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
-        """End the process."""
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
@@ -90,7 +81,7 @@ def prepare(folder: Path, hidden: int) -> tuple[float, str]:
     weights = random_weights(hidden)
     (folder / "model.pb").write_bytes(frozen_graph(weights))
     (folder / "model.tflite").write_bytes(lite_model(weights))
-    return sum(map(len, clips)) / SAMPLING_RATE, kind
+    return audio_seconds(clips), kind
 
 
 def fetch(folder: Path) -> tuple[dict[str, list[Path]], dict[str, str]]:
@@ -118,33 +109,18 @@ def measure(
     turns = [("ours", task, batch) for task, batch in OURS]
     turns += [(name, TEXT, 1) for name in workers if name != "ours"]
     turns += [("ours", "peak", batch) for batch in (1, BATCH)]
-    measured: Measured = {turn: [] for turn in turns}
     try:
-        for turn in turns:
-            workers[turn[0]].ask(*turn[1:])  # a first time is never like the others
-        for _ in range(rounds):
-            for turn in turns:
-                measured[turn].append(workers[turn[0]].ask(*turn[1:]))
+        return take_turns({turn: partial(workers[turn[0]].ask, *turn[1:]) for turn in turns}, rounds)
     finally:
         for worker in workers.values():
             worker.close()
-    return measured
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """Median, and least to greatest in brackets."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def column(measured: Measured, turn: tuple[str, str, int], key: str = "seconds") -> list[float]:
     return [float(answer[key]) for answer in measured[turn]]
 
 
-def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    return [a / b for a, b in zip(above, below, strict=True)]
-
-
-def speed_rows(measured: Measured, threads: int, audio: float, missing: dict[str, str]) -> list[str]:
+def speed_rows(measured: Measured, threads: int, audio: float, missing: dict[str, str]) -> list[list[object]]:
     """How long each contender takes, and how many times faster than the original runtimes ours is."""
     natives = {name: (name, TEXT, 1) for name in RUNTIMES}
     rows = []
@@ -156,26 +132,24 @@ def speed_rows(measured: Measured, threads: int, audio: float, missing: dict[str
             for native in natives.values()
         ]
         label = f"ours, {task}, " + ("clip by clip" if batch == 1 else f"batches of {batch}")
-        rows.append(f"| {threads} | {label} | {cost(measured, turn, audio)} | {' | '.join(faster)} |")
+        rows.append([threads, label, *cost(measured, turn, audio), *faster])
     for name, turn in natives.items():
-        if turn in measured:
-            rows.append(f"| {threads} | {RUNTIMES[name].title} | {cost(measured, turn, audio)} | | |")
-        else:
-            rows.append(f"| {threads} | {RUNTIMES[name].title} | missing: {missing[name]} | | | |")
+        costs = cost(measured, turn, audio) if turn in measured else [f"missing: {missing[name]}", ""]
+        rows.append([threads, RUNTIMES[name].title, *costs, "", ""])
     return rows
 
 
-def cost(measured: Measured, turn: tuple[str, str, int], audio: float) -> str:
+def cost(measured: Measured, turn: tuple[str, str, int], audio: float) -> list[str]:
     clock = [seconds / audio for seconds in column(measured, turn)]
-    return f"{spread(clock, 3)} | {statistics.median(column(measured, turn, 'cpu')) / audio:.3f}"
+    return [spread(clock, 3), f"{statistics.median(column(measured, turn, 'cpu')) / audio:.3f}"]
 
 
-def part_rows(measured: Measured, threads: int, audio: float) -> list[str]:
+def part_rows(measured: Measured, threads: int, audio: float) -> list[list[object]]:
     """Where the time goes, and how near the dense layers come to bare matrix products."""
     rows = []
     for batch in (1, BATCH):
         answers, peaks = measured["ours", LAYER, batch], measured["ours", "peak", batch]
-        cells = []
+        cells: list[object] = [threads, batch]
         for part in answers[0]["parts"]:
             seconds = [answer["parts"][part] / audio for answer in answers]
             shares = [answer["parts"][part] / sum(answer["parts"].values()) for answer in answers]
@@ -187,8 +161,7 @@ def part_rows(measured: Measured, threads: int, audio: float) -> list[str]:
             share = statistics.median(ratios(rates, peak))
             cells.append(f"{share:.0%} of {statistics.median(peak):.0f}")
         steps = column(measured, ("ours", "peak", batch), "step")
-        cells.append(f"{1000 * FRAMES_PER_SECOND * statistics.median(steps):.0f} ms")
-        rows.append(f"| {threads} | {batch} | {' | '.join(cells)} |")
+        rows.append([*cells, f"{1000 * FRAMES_PER_SECOND * statistics.median(steps):.0f} ms"])
     return rows
 
 
@@ -221,25 +194,26 @@ def main(hidden: int = HIDDEN, rounds: int = ROUNDS) -> str:
             parts += part_rows(measured, threads, audio)
             agreed = agreed or agreement(measured)
     same = f" Letters on which the transcripts agree with ours: {', '.join(agreed)}." if agreed else ""
-    return (
-        "## DeepSpeech against the original runtimes\n\n"
+    text = (
         f"{hidden} units, random weights, release 0.9's features; {CLIPS} {kind} clips of {audio / CLIPS:.1f} s on "
         f"average. Medians of {rounds} rounds in which all take turns, ratios taken within each round (least to "
         "greatest in brackets). Every process is bound to as many cores as it may use threads; libstt starts four "
         "threads whatever it is given. The original runtimes have no batches and give no layer but the last: what is "
         "set against all of ours is their transcription, one clip after another, with a beam of one and no scorer."
-        f"{same} Repeat with `python -m benchmarks.bench_deepspeech`.\n\n"
-        f"| threads | | seconds per second of audio | processor seconds | times {LIBDEEPSPEECH.title} "
-        f"| times {LIBSTT.title} |\n| --- | --- | --- | --- | --- | --- |\n" + "\n".join(speeds) + "\n\n"
+        f"{same}"
+    )
+    columns = ["threads", "", "seconds per second of audio", "processor seconds"]
+    speed = table([*columns, *(f"times {runtime.title}" for runtime in RUNTIMES.values())], speeds)
+    where = (
         "Where the time of layer-5 extraction goes, per second of audio, and the rate of the dense layers (1, 2, 3 "
         "and 5, with their clipping) as a share of what `torch.mm` alone reaches in the same round, with as many rows "
         f"and {hidden} × {hidden} weights, and with a square of 3072. Last, what the products with the LSTM's "
         "recurrent weights take alone, by `torch.mm`, one per frame: a single clip waits there for its weights "
-        f"({16 * hidden**2 / 1e6:.0f} MB per frame) to come from memory.\n\n"
-        "| threads | batch | front end | layers 1-3 | LSTM | layer 5 | dense, Gflop/s | same size | square "
-        "| recurrent products |\n"
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n" + "\n".join(parts) + "\n"
+        f"({16 * hidden**2 / 1e6:.0f} MB per frame) to come from memory."
     )
+    columns = ["threads", "batch", "front end", "layers 1-3", "LSTM", "layer 5", "dense, Gflop/s", "same size"]
+    times = table([*columns, "square", "recurrent products"], parts)
+    return section("DeepSpeech against the original runtimes", __file__, text, speed, where, times)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,8 @@ Weights = Mapping[str, np.ndarray]
 _CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
 _LITE_NAMES = {
     **{f"layer_{layer}/weights/transpose": f"w{layer}" for layer in (1, 2, 3, 5, 6)},
-    **{
-        "MatMul_bias": "b1",
-        "MatMul_1_bias": "b2",
-        "MatMul_2_bias": "b3",
-        "MatMul_3_bias": "b5",
-        "MatMul_4_bias": "b6",
-    },
+    "MatMul_bias": "b1",
+    **{f"MatMul_{index}_bias": key for index, key in enumerate(("b2", "b3", "b5", "b6"), 1)},
     f"{_CELL}/kernel/transpose_13": "lstm_kernel",
     f"{_CELL}/MatMul_15_bias": "lstm_bias",
 }
@@ -39,15 +34,7 @@ _INT32, _INT8 = 2, 9
 
 
 def random_weights(hidden: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Draw weights such that nothing saturates and every frame has one clear winner among the letters.
-
-    Args:
-        hidden: Number of units.
-        seed: Of the generator.
-
-    Returns:
-        `w1` … `b6`, `lstm_kernel` and `lstm_bias`, float32, in TensorFlow's layout: (in, out).
-    """
+    """Draw weights in TensorFlow's layout, (in, out): nothing saturates, and every frame has one clear letter."""
     rng = np.random.default_rng(seed)
 
     def uniform(rows: int, columns: int, gain: float = 1.0) -> np.ndarray:

@@ -20,42 +20,20 @@ class RuntimeMissing(Exception):
 
 @dataclass(frozen=True)
 class NativeRuntime:
-    """A wheel that holds a C library with DeepSpeech's interface.
-
-    Args:
-        title: Name for people.
-        package: Name of the package.
-        version: Its exact version.
-        python: Version of Python that the wheel is named for, as pip writes it.
-        platform: Platform that it is named for.
-        sha256: Hash of the wheel, hexadecimal.
-        libraries: The library inside the wheel, after those that it needs.
-        prefix: What the names of its functions begin with.
-        model: Suffix of the model files that it reads.
-    """
+    """A wheel that holds a C library with DeepSpeech's interface."""
 
     title: str
     package: str
     version: str
-    python: str
+    python: str  # that the wheel is named for, as pip writes it; like the next
     platform: str
-    sha256: str
-    libraries: tuple[str, ...]
-    prefix: str
-    model: str
+    sha256: str  # of the wheel
+    libraries: tuple[str, ...]  # the one inside the wheel, after those that it needs
+    prefix: str  # what the names of its functions begin with
+    model: str  # suffix of the files that it reads
 
     def fetch(self, folder: Path) -> list[Path]:
-        """Download the wheel, whose hash pip checks, and unpack its libraries.
-
-        Args:
-            folder: Existing folder to download and unpack into.
-
-        Returns:
-            Paths of the libraries, in the order in which they must be loaded.
-
-        Raises:
-            RuntimeMissing: The machine is not one that the wheel is for, or pip cannot get it.
-        """
+        """Download the wheel, whose hash pip checks, and unpack its libraries, in the order of loading."""
         machine = f"{platform.system()} {platform.machine()}"
         if machine != "Linux x86_64":
             raise RuntimeMissing(f"its wheel is for Linux x86_64, not {machine}")
@@ -77,7 +55,7 @@ class NativeRuntime:
             return [Path(archive.extract(library, folder)) for library in self.libraries]
 
 
-LIBDEEPSPEECH = NativeRuntime(
+DEEPSPEECH = NativeRuntime(
     title="libdeepspeech 0.9.3",
     package="deepspeech",
     version="0.9.3",
@@ -88,7 +66,7 @@ LIBDEEPSPEECH = NativeRuntime(
     prefix="DS",
     model=".pb",
 )
-LIBSTT = NativeRuntime(
+STT = NativeRuntime(
     title="libstt 1.4.0, int8",
     package="stt",
     version="1.4.0",
@@ -99,17 +77,11 @@ LIBSTT = NativeRuntime(
     prefix="STT",
     model=".tflite",
 )
-RUNTIMES = {runtime.package: runtime for runtime in (LIBDEEPSPEECH, LIBSTT)}
+RUNTIMES = {runtime.package: runtime for runtime in (DEEPSPEECH, STT)}
 
 
 class NativeModel:
-    """A model in an original runtime, which decodes with a beam of one: next to nothing beside the network.
-
-    Args:
-        runtime: Which one.
-        libraries: What its `fetch` returned.
-        model: The model file.
-    """
+    """A model file in an original runtime, which decodes with a beam of one: next to nothing beside the network."""
 
     def __init__(self, runtime: NativeRuntime, libraries: list[Path], model: Path) -> None:
         try:

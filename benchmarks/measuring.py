@@ -1,0 +1,132 @@
+"""What the measurements share: turns, threads, processes of their own, clips to measure with, and Markdown."""
+
+import inspect
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[1]
+SAMPLING_RATE = 16_000
+CLIPS = 64
+
+
+def take_turns(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """Let the contenders work in turn, so that whatever else the machine does meets all; a first round is not counted.
+
+    >>> take_turns({"one": lambda: 1, "two": lambda: 2}, rounds=3)
+    {'one': [1, 1, 1], 'two': [2, 2, 2]}
+    """
+    found: dict[str, list[T]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
+        for name, work in contenders.items():
+            result = work()
+            if turn:
+                found[name].append(result)
+    return found
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Seconds on the clock."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread of torch's."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def limits(threads: int) -> dict[str, str]:
+    """Settings of libraries that count their threads when they are imported."""
+    return {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")}
+
+
+def in_child(function: Callable, *args: Any, threads: int) -> Any:
+    """Call a function of a module here in a process of its own, limited before it imports anything."""
+    module = f"benchmarks.{Path(inspect.getfile(function)).stem}"  # the module's own name may be __main__
+    code = f"import json, {module} as module; print(json.dumps(module.{function.__name__}(*{args!r})))"
+    environment = {**os.environ, **limits(threads), "PYTHONPATH": str(ROOT)}
+    child = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def load_clips(number: int = CLIPS) -> tuple[list[np.ndarray], str]:
+    """Clips (samples,) at 16 kHz, and what they are: RAVDESS where SER_DATA_DIR has it, else synthetic."""
+    folder = os.environ.get("SER_DATA_DIR")
+    paths = sorted(Path(folder, "ravdess").glob("Actor_*/03-01-*")) if folder else []
+    if len(paths) >= CLIPS:
+        from feature_extraction import load_audio
+
+        clips, kind = [load_audio(path) for path in paths[:: len(paths) // CLIPS][:CLIPS]], "RAVDESS"
+    else:
+        rng, kind = np.random.default_rng(0), "synthetic"
+        # RAVDESS lasts 3.7 s on average, 2.9 s to 5.3 s
+        seconds = np.clip(rng.normal(3.7, 0.34, CLIPS), 2.9, 5.3)
+        clips = [speech_like(rng, int(length * SAMPLING_RATE)) for length in seconds]
+    return clips[:: CLIPS // number][:number], kind
+
+
+def speech_like(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """Harmonics of a gliding pitch under a syllable rhythm, on noise: (samples,) float32."""
+    seconds = np.arange(samples) / SAMPLING_RATE
+    pitch = rng.uniform(90, 250) * (1 + 0.2 * np.sin(2 * np.pi * rng.uniform(0.2, 0.6) * seconds))
+    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLING_RATE
+    voice = sum(np.sin(n * phase) / n**1.5 for n in range(1, 25))
+    rhythm = np.clip(np.sin(2 * np.pi * rng.uniform(3, 5) * seconds), 0, None)
+    return (0.1 * rhythm * voice + 0.002 * rng.standard_normal(samples)).astype(np.float32)
+
+
+def audio_seconds(clips: Sequence[np.ndarray]) -> float:
+    """How long the clips last together."""
+    return sum(map(len, clips)) / SAMPLING_RATE
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Ratios within each round."""
+    return [a / b for a, b in zip(above, below, strict=True)]
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Median, and least to greatest in brackets.
+
+    >>> spread([1.0, 3.0, 2.0], digits=1)
+    '2.0 (1.0 to 3.0)'
+    """
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table.
+
+    >>> print(table(["", "ms"], [["ours", 3]]))
+    |  | ms |
+    | --- | --- |
+    | ours | 3 |
+    """
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def section(title: str, module: str, *parts: str) -> str:
+    """A section of RESULTS.md: the first part tells what was measured."""
+    first, *rest = parts
+    return "\n\n".join([f"## {title}", f"{first} Repeat with `python -m benchmarks.{Path(module).stem}`.", *rest])
