@@ -4,11 +4,13 @@ import itertools
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import datasets
 import numpy as np
 import soundfile
 
+from dataset_scripts import load_corpus
 from dataset_scripts.ased import WRONG_SEX
 
 URDU_CLIPS = {
@@ -35,6 +37,18 @@ PLAN = IEMOCAPPlan(
 )
 RATER_NAMES = {"ang": "Anger", "hap": "Happiness", "neu": "Neutral state", "sad": "Sadness", "exc": "Excited",
                "fru": "Frustration", "fea": "Fear", "sur": "Surprise", "dis": "Disgust", "oth": "Other"}  # fmt: skip
+
+
+def load_from(folder: Path, name: str, **options: Any) -> datasets.Dataset:
+    """Load a corpus with its cache beside it."""
+    return load_corpus(name, data_dir=folder, cache_dir=folder.parent / "cache", **options)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Change a text file, and what must be in it."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def write_clip(path: Path, seconds: float = 0.1, rate: int = 16000, channels: int = 1) -> Path:

@@ -5,66 +5,60 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
 import pytest
 import soundfile
 
-from dataset_scripts import (
-    Fold,
-    check_audio_disjoint,
-    check_disjoint,
-    load_corpus,
-    load_fold,
-    save_fold,
-    speaker_folds,
-)
+from dataset_scripts import Fold, check_audio_disjoint, check_disjoint, load_fold, save_fold, speaker_folds
 from dataset_scripts.audio_leaks import recording_digest, samples_digest
-from tests.synthetic_corpora import write_clip
+from tests.synthetic_corpora import edit, load_from, write_clip
 
-Rows = list[dict[str, Any]]
+SAME = "are the same recording"
 
 
-def write_own(folder: Path, speakers: tuple[str, ...] = ("s1", "s2", "s3")) -> Path:
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    return write_own(tmp_path / "own", "123")
+
+
+def write_own(folder: Path, speakers: str) -> Path:
     for speaker in speakers:
         for label in ("angry", "neutral"):
-            write_clip(folder / label / speaker / f"{speaker}{label}.wav", seconds=0.7)
+            write_clip(folder / label / f"s{speaker}" / f"s{speaker}{label}.wav", seconds=0.7)
     return folder
 
 
 def load(folder: Path) -> datasets.Dataset:
-    return load_corpus("recordings", data_dir=folder, cache_dir=folder.parent / "cache")
+    return load_from(folder, "recordings")
 
 
-def copied(source: Path, target: Path) -> None:
-    shutil.copy(source, target)
+def copy_first(folder: Path, target: str = "angry/s2/again.wav") -> None:
+    shutil.copy(folder / "angry/s1/s1angry.wav", folder / target)
 
 
-def as_flac(source: Path, target: Path) -> None:
-    samples, rate = soundfile.read(source, dtype="int16")
-    soundfile.write(target.with_suffix(".flac"), samples, rate, subtype="PCM_16")
+def convert(target: str, read_as: str, channels: int = 1, **options: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        samples, rate = soundfile.read(folder / "angry/s1/s1angry.wav", dtype=read_as)
+        soundfile.write(folder / target, np.stack([samples] * channels, axis=1), rate, **options)
+
+    return write
 
 
-def in_float(source: Path, target: Path) -> None:
-    samples, rate = soundfile.read(source, dtype="float32")
-    soundfile.write(target, samples, rate, subtype="FLOAT")
+COPIES: dict[str, Callable[[Path], None]] = {
+    "copied": copy_first,
+    "as FLAC": convert("angry/s2/again.flac", "int16", subtype="PCM_16"),
+    "in float": convert("angry/s2/again.wav", "float32", subtype="FLOAT"),
+    "in stereo": convert("angry/s2/again.wav", "int16", channels=2),
+}
 
 
-def in_stereo(source: Path, target: Path) -> None:
-    samples, rate = soundfile.read(source, dtype="int16")
-    soundfile.write(target, np.stack([samples, samples], axis=1), rate)
-
-
-@pytest.mark.parametrize("copy", [copied, as_flac, in_float, in_stereo])
+@pytest.mark.parametrize("copy", COPIES)
 @pytest.mark.parametrize("streaming", [False, True])
-def test_the_same_audio_under_another_speakers_name(
-    tmp_path: Path, copy: Callable[[Path, Path], None], streaming: bool
-) -> None:
-    folder = write_own(tmp_path / "own")
-    copy(folder / "angry/s1/s1angry.wav", folder / "angry/s2/again.wav")
-    rows = load(folder)
+def test_the_same_audio_under_another_speakers_name(own: Path, copy: str, streaming: bool) -> None:
+    COPIES[copy](own)
+    rows = load(own)
     rows = rows.to_iterable_dataset() if streaming else rows
     for fold in speaker_folds(rows):
         check_disjoint(fold, rows)  # names alone do not tell
@@ -73,93 +67,69 @@ def test_the_same_audio_under_another_speakers_name(
 
 
 def test_several_folds_at_once(tmp_path: Path) -> None:
-    folder = write_own(tmp_path / "own", ("s1", "s2", "s3", "s4"))
+    folder = write_own(tmp_path / "own", "1234")
     rows = load(folder)
     check_audio_disjoint(speaker_folds(rows), rows)
-    copied(folder / "angry/s1/s1angry.wav", folder / "angry/s2/again.wav")
+    copy_first(folder)
     rows = load(folder)
-    last = speaker_folds(rows)[-1]
-    with pytest.raises(ValueError, match=r"Fold 'leave-one-speaker-out-s4'.*are the same recording"):
-        check_audio_disjoint([last], rows)
+    with pytest.raises(ValueError, match=f"Fold 'leave-one-speaker-out-s4'.*{SAME}"):
+        check_audio_disjoint(speaker_folds(rows)[-1:], rows)
     with pytest.raises(ValueError, match="Fold 'leave-one-speaker-out-s1'"):
         check_audio_disjoint(speaker_folds(rows), rows)
 
 
-def test_copies_within_a_split_are_no_leak(tmp_path: Path) -> None:
-    folder = write_own(tmp_path / "own")
-    copied(folder / "angry/s1/s1angry.wav", folder / "angry/s1/again.wav")
-    rows = load(folder)
-    for fold in speaker_folds(rows):
-        check_audio_disjoint(fold, rows)
+def test_copies_within_a_split_are_no_leak(own: Path) -> None:
+    copy_first(own, "angry/s1/again.wav")
+    rows = load(own)
+    check_audio_disjoint(speaker_folds(rows), rows)
 
 
-def test_clips_that_only_begin_alike_and_silent_ones_are_no_leak(tmp_path: Path) -> None:
-    folder = write_own(tmp_path / "own")
+def test_clips_that_only_begin_alike_and_silent_ones_are_no_leak(own: Path) -> None:
     for speaker in ("s1", "s2"):
-        samples, rate = soundfile.read(folder / f"angry/{speaker}/{speaker}angry.wav")
+        samples, rate = soundfile.read(own / f"angry/{speaker}/{speaker}angry.wav")
         samples[: rate * 6 // 10] = 0
-        soundfile.write(folder / f"angry/{speaker}/{speaker}angry.wav", samples, rate)
-        soundfile.write(folder / f"neutral/{speaker}/silent.wav", np.zeros(8000), rate)
-    rows = load(folder)
+        soundfile.write(own / f"angry/{speaker}/{speaker}angry.wav", samples, rate)
+        soundfile.write(own / f"neutral/{speaker}/silent.wav", np.zeros(8000), rate)
+    rows = load(own)
     with pytest.warns(UserWarning, match="digital silence"):
         check_audio_disjoint(speaker_folds(rows)[0], rows)
 
 
-def test_a_copy_that_holds_its_audio_is_compared_by_it(tmp_path: Path) -> None:
-    folder = write_own(tmp_path / "own")
-    copied(folder / "angry/s1/s1angry.wav", folder / "angry/s2/again.wav")
-    rows = [
-        row | {"audio": {"path": "x.wav", "bytes": Path(row["audio"]["path"]).read_bytes()}} for row in load(folder)
-    ]
-    shutil.rmtree(folder)
-    with pytest.raises(ValueError, match="are the same recording"):
+def test_a_copy_that_holds_its_audio_is_compared_by_it(own: Path) -> None:
+    copy_first(own)
+    rows = [row | {"audio": {"path": "x", "bytes": Path(row["audio"]["path"]).read_bytes()}} for row in load(own)]
+    shutil.rmtree(own)
+    with pytest.raises(ValueError, match=SAME):
         check_audio_disjoint(speaker_folds(rows)[0], rows)
 
 
-def test_a_damaged_clip_is_named(tmp_path: Path) -> None:
-    folder = write_own(tmp_path / "own")
-    rows = load(folder)
-    for speaker in ("s1", "s2"):
-        path = folder / f"angry/{speaker}/{speaker}angry.wav"
-        path.write_bytes(b"no audio")
-    with pytest.raises(ValueError, match=r"s1angry\.wav: no audio file"):
-        check_audio_disjoint(speaker_folds(rows)[0], rows)
-
-
-def test_rows_without_audio(tmp_path: Path) -> None:
-    rows = load(write_own(tmp_path / "own"))
+def test_what_cannot_be_compared_is_named(own: Path) -> None:
+    rows = load(own)
+    fold = speaker_folds(rows)[0]
     with pytest.raises(ValueError, match="no column audio"):
-        check_audio_disjoint(speaker_folds(rows)[0], rows.remove_columns("audio"))
+        check_audio_disjoint(fold, rows.remove_columns("audio"))
+    for speaker in ("s1", "s2"):
+        (own / f"angry/{speaker}/{speaker}angry.wav").write_bytes(b"no audio")
+    with pytest.raises(ValueError, match=r"s1angry\.wav: no audio file"):
+        check_audio_disjoint(fold, rows)
 
 
-def test_one_speaker_spelt_in_two_ways() -> None:
-    rows = [{"id": str(n), "speaker": s, "label": "fear"} for n, s in enumerate(("Anna", "Bob", "anna "))]
-    with pytest.raises(ValueError, match="the speaker 'Anna', alias 'anna ', is in train and in test"):
-        check_disjoint(Fold(("0",), ("1",), ("2",)), rows)
-    with pytest.raises(ValueError, match="alias"):
-        speaker_folds(rows)
-
-
-def test_a_fold_file_edited_by_hand(tmp_path: Path) -> None:
-    rows = load(write_own(tmp_path / "own"))
-    save_fold(speaker_folds(rows)[0], rows, tmp_path / "fold.jsonl")
-    lines = [json.loads(line) for line in (tmp_path / "fold.jsonl").read_text().splitlines()]
-    (index,) = [index for index, line in enumerate(lines) if line["id"] == "angry/s1/s1angry"]
-    lines[index]["split"] = "train"
-    (tmp_path / "fold.jsonl").write_text("\n".join(map(json.dumps, lines)))
+def test_a_fold_file_edited_by_hand(own: Path, tmp_path: Path) -> None:
+    rows, path = load(own), tmp_path / "fold.jsonl"
+    save_fold(speaker_folds(rows)[0], rows, path)
+    line = next(line for line in path.read_text().splitlines() if json.loads(line)["id"] == "angry/s1/s1angry")
+    edit(path, line, json.dumps(json.loads(line) | {"split": "train"}))
     with pytest.raises(ValueError, match="speaker 's1' is in train and in test"):
-        load_fold(tmp_path / "fold.jsonl", rows)
+        load_fold(path, rows)
 
 
-def test_a_list_that_calls_one_speaker_two(tmp_path: Path) -> None:
+def test_a_list_that_calls_one_speaker_two(own: Path) -> None:
     """Then nothing but the sound can tell, and it does where a recording was listed under both names."""
-    folder = write_own(tmp_path / "own")
-    copied(folder / "angry/s1/s1angry.wav", folder / "x.wav")
-    lines = ["file,label,speaker"]
-    lines += [f"{path.relative_to(folder)},angry,{path.parent.name}" for path in sorted(folder.rglob("*angry.wav"))]
-    (folder / "manifest.csv").write_text("\n".join([*lines, "x.wav,angry,guest"]) + "\n")
-    rows = load(folder)
-    with pytest.raises(ValueError, match="are the same recording"):
+    copy_first(own, "x.wav")
+    lines = [f"{path.relative_to(own)},angry,{path.parent.name}" for path in sorted(own.rglob("*angry.wav"))]
+    (own / "manifest.csv").write_text("\n".join(["file,label,speaker", *lines, "x.wav,angry,guest"]) + "\n")
+    rows = load(own)
+    with pytest.raises(ValueError, match=SAME):
         check_audio_disjoint(Fold(("x",), ("angry/s2/s2angry",), ("angry/s1/s1angry",)), rows)
 
 

@@ -33,6 +33,9 @@ def test_round_trip(tmp_path: Path) -> None:
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first == '{"id": "Łucja-anger", "speaker": "Łucja", "label": "anger", "split": "train"}'
     assert os.listdir(tmp_path) == [path.name]
+    # Files of other editors are read.
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_fold(path, ROWS) == FOLD
 
 
 def test_line_ends_that_json_does_not_escape_may_stand_in_names(tmp_path: Path) -> None:
@@ -51,12 +54,6 @@ def test_folds_of_a_dataset(tmp_path: Path, streaming: bool) -> None:
     assert load_fold(tmp_path / "f.jsonl", rows).test == FOLD.test
 
 
-def test_files_of_other_editors_are_read(tmp_path: Path) -> None:
-    path = write(tmp_path / "f.jsonl", entries())
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert load_fold(path, ROWS).train == FOLD.train
-
-
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "f.jsonl"
     path.write_text("old")
@@ -72,15 +69,15 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("fold", "message"),
+    ("test", "message"),
     [
-        (Fold(FOLD.train, FOLD.validation, FOLD.test[:1]), r"1 clip\(s\) of the corpus are in no split"),
-        (Fold(FOLD.train, FOLD.validation, (*FOLD.test, FOLD.train[0])), "is in train and in test"),
+        (FOLD.test[:1], r"1 clip\(s\) of the corpus are in no split"),
+        ((*FOLD.test, FOLD.train[0]), "is in train and in test"),
     ],
 )
-def test_a_bad_fold_is_not_saved(tmp_path: Path, fold: Fold, message: str) -> None:
+def test_a_bad_fold_is_not_saved(tmp_path: Path, test: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        save_fold(fold, ROWS, tmp_path / "f.jsonl")
+        save_fold(Fold(FOLD.train, FOLD.validation, test), ROWS, tmp_path / "f.jsonl")
     assert not list(tmp_path.iterdir())
 
 
@@ -113,18 +110,11 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
         load_fold(path, ROWS)
 
 
-def test_a_missing_line_is_found(tmp_path: Path) -> None:
+def test_files_that_hold_no_whole_fold(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"1 clip\(s\) of the corpus are in no split, for example 'm1-fear'"):
         load_fold(write(tmp_path / "f.jsonl", entries()[:-1]), ROWS)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file of folds .*none\.jsonl"):
         load_fold(tmp_path / "none.jsonl", ROWS)
-
-
-def test_audio_is_no_fold(tmp_path: Path) -> None:
-    path = tmp_path / "f.jsonl"
-    path.write_bytes(b"RIFF\xff\xfe\x00")
+    (tmp_path / "audio.jsonl").write_bytes(b"RIFF\xff\xfe\x00")
     with pytest.raises(ValueError, match="not UTF-8 text"):
-        load_fold(path, ROWS)
+        load_fold(tmp_path / "audio.jsonl", ROWS)

