@@ -48,8 +48,8 @@ EFFECTS = {"emotion": "two emotions", "speaker": "two speakers"}
 # Inverse strengths of the L2 penalty that the probe chooses from.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
-# Training features and classes, validation features and classes, test features -> test classes, and what was chosen.
-Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, dict[str, Any]]]
+# Training features and classes, validation features and classes, test features -> test classes.
+Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Take(NamedTuple):
@@ -171,31 +171,22 @@ def clip_statistics(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([frames.mean(axis=0), frames.std(axis=0)]).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class LayerUA:
-    """What a probe reads from one layer."""
-
-    ua: Estimate  # UA of all folds' test clips together, in [0, 1], with its interval over speakers
-    predictions: np.ndarray  # predicted class of each clip, (clips,)
-    chosen: list[dict[str, Any]]  # what was chosen in each fold
-
-
 def logistic_probe(
     train: np.ndarray,
     train_labels: np.ndarray,
     validation: np.ndarray,
     validation_labels: np.ndarray,
     test: np.ndarray,
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Fit a logistic regression, its penalty chosen by the UA of the validation speakers.
+) -> np.ndarray:
+    """Predict test clips by a logistic regression, its penalty chosen by the UA of the validation speakers.
 
     >>> features, labels = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
     >>> logistic_probe(features, labels, features, labels, np.array([[-3.0], [3.0]]))
-    (array([0, 1]), {'C': 0.0001})
+    array([0, 1])
     """
     scaler = StandardScaler().fit(train)
     train, validation, test = scaler.transform(train), scaler.transform(validation), scaler.transform(test)
-    best, model, chosen = -1.0, None, 0.0
+    best, model = -1.0, None
     for strength in STRENGTHS:
         candidate = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)
         with warnings.catch_warnings():
@@ -204,8 +195,8 @@ def logistic_probe(
             candidate.fit(train, train_labels)
         ua = balanced_accuracy_score(validation_labels, candidate.predict(validation))
         if ua > best:
-            best, model, chosen = ua, candidate, strength
-    return model.predict(test), {"C": chosen}
+            best, model = ua, candidate
+    return model.predict(test)
 
 
 def ua_by_layer(
@@ -216,8 +207,8 @@ def ua_by_layer(
     folds: Sequence[Fold],
     probe: Probe = logistic_probe,
     seed: int = 0,
-) -> dict[str, LayerUA]:
-    """Measure how well a probe reads emotions from each layer, on the same folds."""
+) -> dict[str, Estimate]:
+    """Measure the UA that a probe reaches from each layer, on the test clips of all folds together."""
     place = {clip: index for index, clip in enumerate(ids)}
     truth = np.asarray(labels)
     tested = sorted(clip for fold in folds for clip in fold.test)
@@ -227,15 +218,11 @@ def ua_by_layer(
     results = {}
     for layer, values in features.items():
         predictions = np.full(len(truth), -1)
-        chosen = []
         for fold in folds:
             train, validation, test = (
                 np.array([place[clip] for clip in part]) for part in (fold.train, fold.validation, fold.test)
             )
-            predictions[test], about = probe(
-                values[train], truth[train], values[validation], truth[validation], values[test]
-            )
-            chosen.append({"fold": fold.name, **about})
+            predictions[test] = probe(values[train], truth[train], values[validation], truth[validation], values[test])
         counts = grouped_counts(numbers, truth, predictions, len(names), int(truth.max()) + 1)
-        results[layer] = LayerUA(speaker_bootstrap(counts, seed=seed), predictions, chosen)
+        results[layer] = speaker_bootstrap(counts, seed=seed)
     return results

@@ -26,7 +26,6 @@ from .layer_measures import (
     CONDITIONS,
     FRAMES,
     LayerCorrelation,
-    LayerUA,
     Take,
     clip_statistics,
     pearson_matrix,
@@ -50,7 +49,7 @@ class LayerStudy:
     """What was found, layer by layer."""
 
     correlations: dict[str, dict[str, LayerCorrelation]]  # by variant and layer
-    probes: dict[str, LayerUA]
+    probes: dict[str, Estimate]  # UA of the linear probe by layer
     facts: dict[str, Any]  # clips, speakers, encoder and settings, for JSON
 
     def quantities(self, layer: str) -> dict[str, list[float]]:
@@ -60,7 +59,7 @@ class LayerStudy:
             correlation = self.correlations[variant][layer]
             found |= {f"{variant} r, {name}": value for name, value in correlation.conditions.items()}
             found |= {f"{variant} effect of the {name}": value for name, value in correlation.effects.items()}
-        return {name: value.tolist() for name, value in found.items()} | {"probe UA": _triple(self.probes[layer].ua)}
+        return {name: value.tolist() for name, value in found.items()} | {"probe UA": _triple(self.probes[layer])}
 
 
 def run_layer_study(
@@ -203,7 +202,7 @@ def write_layer_study(study: LayerStudy, folder: Path, activations: list[list[np
         }
         for variant, axis in VARIANTS.items()
     }
-    panels[PROBE] = {"probe": 100 * np.array([_triple(study.probes[layer].ua) for layer in LAYERS]).T}
+    panels[PROBE] = {"probe": 100 * np.array([_triple(study.probes[layer]) for layer in LAYERS]).T}
     title = f"RAVDESS, {study.facts['encoder']}: means and 95% intervals over {study.facts['speakers']} speakers"
     chance = {PROBE: 100 / len(study.facts["probe"]["labels"])}
     figure = layer_figure(LAYERS, panels, chance, title)

@@ -40,25 +40,19 @@ def rank_shares(values: np.ndarray) -> np.ndarray:
     return np.stack([(order == item).mean(axis=0) for item in range(order.shape[1])])
 
 
-def kendall_w(values: np.ndarray) -> float:
-    """Compute Kendall's W, with the correction for ties.
-
-    Source: Kendall and Babington Smith, "The problem of m rankings", 1939.
-
-    >>> kendall_w(np.array([[1.0, 2.0, 3.0], [0.1, 0.2, 0.9]])), kendall_w(np.array([[1.0, 2.0], [2.0, 1.0]]))
-    (1.0, 0.0)
-    """
-    values = _checked(values)
-    ranks = importance_ranks(values)
-    return float(_concordance(ranks.sum(axis=0), ranks))
-
-
 def rank_agreement(values: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> Agreement:
-    """Test whether raters agree on the order of items.
+    """Test whether raters agree on the order of items: Kendall's W, corrected for ties, and Friedman's test.
 
-    Source: Friedman, 1937; Kendall and Babington Smith, 1939.
+    Source: Friedman, 1937; Kendall and Babington Smith, "The problem of m rankings", 1939.
+
+    >>> rank_agreement(np.array([[1.0, 2.0, 3.0], [0.1, 0.2, 0.9]])).kendall_w
+    1.0
     """
-    values = _checked(values)
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
+        raise ValueError(
+            f"Agreement needs finite values of at least 2 raters on at least 2 items, not {values.shape}."
+        )
     raters, items = values.shape
     ranks = importance_ranks(values)
     w = float(_concordance(ranks.sum(axis=0), ranks))
@@ -91,15 +85,6 @@ def shuffled_profile(values: np.ndarray, permutations: int = PERMUTATIONS, seed:
     """Return the mean sorted profile when items change places at random in each rater."""
     values, random = np.asarray(values), np.random.default_rng(seed)
     return np.mean([sorted_profile(random.permuted(values, axis=1)) for _ in range(permutations)], axis=0)
-
-
-def _checked(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
-        raise ValueError(
-            f"Agreement needs finite values of at least 2 raters on at least 2 items, not {values.shape}."
-        )
-    return values
 
 
 def _concordance(sums: np.ndarray, ranks: np.ndarray) -> np.ndarray:
