@@ -88,18 +88,26 @@ def attention_figure(
 
 
 def _draw_spectrogram(axes: "Axes", log_mel: np.ndarray, mel_step: float, top_frequency: float) -> None:
-    """Draw log-mel energies with the frequencies of the Slaney scale, which the features use."""
-    from transformers.audio_utils import hertz_to_mel
+    """Draw log-mel energies, each where its filter stands in time and frequency."""
+    import librosa
+    from librosa.display import specshow
 
+    frames, bands = log_mel.shape
     top = float(log_mel.max())
-    bands = log_mel.shape[1]
-    image = log_mel.T  # (bands, mel frames)
-    extent = (-mel_step / 2, (len(log_mel) - 0.5) * mel_step, -0.5, bands - 0.5)
-    # 80 dB below the loudest: what is softer is the recording's noise.
-    axes.imshow(image, origin="lower", aspect="auto", cmap="magma", vmin=top - 80, vmax=top, extent=extent)
-    # The filters' centers divide the mel scale from 0 to the top into equal steps, one more than there are bands.
-    step = hertz_to_mel(top_frequency, mel_scale="slaney") / (bands + 1)
-    ticks = {frequency: hertz_to_mel(float(frequency), mel_scale="slaney") / step - 1 for frequency in FREQUENCIES}
-    shown = {frequency: place for frequency, place in ticks.items() if 0 <= place <= bands - 1}
-    axes.set_yticks(list(shown.values()), [f"{frequency / 1000:g}" for frequency in shown])
-    axes.set_ylabel("kHz (mel)")
+    specshow(
+        log_mel.T,  # (bands, frames)
+        ax=axes,
+        x_axis="s",
+        x_coords=mel_step * (np.arange(frames + 1) - 0.5),  # edges: a frame stands in the middle
+        # The filters' centers divide the mel scale from 0 to the top into equal steps, one more than there are bands;
+        # halves of these steps are the edges between them.
+        y_coords=librosa.mel_frequencies(2 * bands + 3, fmin=0.0, fmax=top_frequency)[1::2],
+        y_axis="mel",
+        cmap="magma",
+        vmin=top - 80,  # 80 dB below the loudest: what is softer is the recording's noise
+        vmax=top,
+        rasterized=True,
+    )
+    shown = [frequency for frequency in FREQUENCIES if frequency < top_frequency]
+    axes.set_yticks(shown, [f"{frequency / 1000:g}" for frequency in shown], minor=False)
+    axes.set(xlabel="", ylabel="kHz (mel)")
