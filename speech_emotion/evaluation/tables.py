@@ -1,7 +1,5 @@
-"""Tables for terminals, Markdown, LaTeX and spreadsheets."""
+"""Tables for terminals, Markdown and LaTeX; those for spreadsheets are written by `speech_emotion.files`."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -147,17 +145,3 @@ def latex_table(header: Sequence[str], rows: Sequence[Sequence[object]], caption
         )
     inside = [rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}"]
     return "\n".join([r"\begin{table}", r"\centering", title, *inside, r"\end{table}"])
-
-
-def csv_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Write rows as comma-separated values (RFC 4180, lines ended by a line feed).
-
-    >>> print(csv_table(["system", "ua"], [["a, b", 0.5]]), end="")
-    system,ua
-    "a, b",0.5
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()

@@ -23,7 +23,7 @@ from speech_emotion.cross_validation.tables import summary_table
 from speech_emotion.cross_validation.titles import system_title
 from speech_emotion.training.clip_split import ClipSplit
 from tests.speech_emotion.compared_problems import make_task
-from tests.speech_emotion.simulated_scores import all_folds
+from tests.speech_emotion.cross_validation.simulated_scores import all_folds
 from tests.synthetic import write_polish
 
 

@@ -20,9 +20,8 @@ from speech_emotion.cross_validation.report import read_results
 from speech_emotion.cross_validation.score_store import FoldScores
 from speech_emotion.cross_validation.seed_metrics import pooled_metrics
 from speech_emotion.marked_region import read_region, replace_region
+from tests.speech_emotion.cross_validation.simulated_scores import all_folds, save_all
 from tests.subprocess_tools import PROJECT_ROOT
-
-from .simulated_scores import all_folds, save_all
 
 MARKS = "# Title\n\n<!-- results:start -->\n<!-- results:end -->\n\nThe rest.\n"
 

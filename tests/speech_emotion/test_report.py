@@ -1,6 +1,5 @@
 """Tables from score files: what they say, what they mark as missing, and that they never change by themselves."""
 
-import csv
 import re
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,10 @@ from reproduction.recomputing import commands, encoders_note, overrides, setting
 from reproduction.report import write_report
 from speech_emotion.cross_validation.neural_arguments import parse_overrides
 from speech_emotion.cross_validation.registry import get_system
-from speech_emotion.cross_validation.report_table import Column, Interval, ReportTable, Share, format_cell
-from speech_emotion.cross_validation.seed_metrics import MeanSD, pooled_metrics
 from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
-from speech_emotion.cross_validation.tables import summary_table
 from speech_emotion.cross_validation.titles import system_title
 from speech_emotion.evaluation.intervals import Estimate
-from speech_emotion.evaluation.tables import csv_table, latex_escape, latex_table
-
-from .simulated_scores import all_folds, save_all
+from tests.speech_emotion.cross_validation.simulated_scores import all_folds, save_all
 
 
 @pytest.fixture(scope="module")
@@ -46,38 +40,6 @@ def report(results: Path) -> Path:
     assert written == [output / f"{name}.{kind}" for name in names for kind in ("md", "csv", "tex")]
     assert sorted(output.iterdir()) == sorted(written)
     return output
-
-
-def test_the_same_results_give_the_same_bytes(results: Path, report: Path, tmp_path: Path) -> None:
-    for path in write_report(results, tmp_path, ["ased-own"]):
-        assert path.read_bytes() == (report / path.name).read_bytes()
-    assert not (tmp_path / "iemocap-scripted.md").exists()
-
-
-def test_incomplete_systems_have_no_figures_and_say_why(report: Path) -> None:
-    text = (report / "ased-own.md").read_text()
-    (row,) = [line for line in text.splitlines() if line.startswith("| Model-3 (fusion) |")]
-    assert row.split(" | ")[1:5] == ["–"] * 4
-    assert "0 of 2" in row and "2 of 6" in row and "seeds 0: folds 2; seeds 1: folds 0-2" in row
-    assert "not run: no complete seed of Model-3 (fusion)" in text
-
-
-def test_summary_figures_are_those_of_the_scores() -> None:
-    entries = all_folds(seeds=(0, 1, 2))
-    table = summary_table(gather_systems(entries), {"model-1": (0.7, 0.6)})
-    row = dict(zip([column.key for column in table.columns], table.rows[0], strict=True))
-    expected = pooled_metrics(gather_systems(entries)[0].test)
-    for name in ("wa", "ua"):
-        assert row[name] == pytest.approx(MeanSD(expected[name].mean(), expected[name].std(ddof=1)))
-        assert row[f"{name}_ci"].low < row[name].mean < row[f"{name}_ci"].high
-    assert (row["seeds"], row["folds"], row["missing"]) == ("3 of 3", "9 of 9", None)
-    assert row["hours"] == pytest.approx(9 * 0.01) and (row["paper_wa"], row["paper_ua"]) == (0.7, 0.6)
-
-
-def test_one_speaker_has_no_interval() -> None:
-    entries = all_folds(seeds=(0,), speakers=1)
-    (row,) = summary_table(gather_systems(entries)).rows
-    assert row[2] is row[4] is None and row[1] is not None and row[3] is not None
 
 
 def test_the_papers_figures_stand_beside_ours_for_iemocap_only(report: Path) -> None:
@@ -185,83 +147,6 @@ def settings_of(system: SystemScores) -> dict[str, Any]:
     return system.parts[0, 0].about["settings"]["system"]
 
 
-def test_a_page_says_what_is_pooled_and_what_chance_gives(report: Path) -> None:
-    text = (report / "ased-own.md").read_text()
-    assert text.startswith("# ASED, own sentences\n") and "Model-1 hears the words too" in text
-    assert "54 clips of 6 speakers, 3 emotions (anger, fear, neutral).\n3 folds: every clip is tested once" in text
-    assert "a constant answer has a UA of 33.3 %, and a WA of\n33.3 %" in text
-    assert "With 6 speakers, intervals by resampling them are too narrow." in text
-    assert text.count("<details>") == text.count("</details>") == 8
-    assert "Computing these 14 folds took 0.1 hours one after another." in text
-
-
-def test_every_section_is_in_every_file(report: Path) -> None:
-    with (report / "ased-own.csv").open() as file:
-        records = list(csv.DictReader(file))
-    assert list(records[0]) == ["table", "row", "column", "value"]
-    tables = list(dict.fromkeys(record["table"] for record in records))
-    folds = [f"folds-{name}" for name in ("wa", "ua", "macro-f1", "weighted-f1")]
-    by_kind = ["recall", "sexes", "confusion-model-1", "confusion-model-2", "speakers", *folds]
-    worth = ["calibration", "abstention", "chance", "reliability"]
-    assert tables == ["summary", "comparisons", "averages", *by_kind, *worth]
-    assert {record["row"] for record in records if record["table"] == "recall"} == {"model-1", "model-2"}
-    latex = (report / "ased-own.tex").read_text()
-    assert re.findall(r"\\label\{tab:ased-own-([\w-]+)\}", latex) == tables
-    assert (report / "ased-own.md").read_text().count("\n### ") == len(tables)
-    confusions = [int(r["value"]) for r in records if r["table"] == "confusion-model-1" and "_count" in r["column"]]
-    assert sum(confusions) == 2 * 54
-
-
-def test_latex_is_balanced_and_escaped(report: Path) -> None:
-    for path in report.glob("*.tex"):
-        text = path.read_text()
-        assert re.findall(r"\\begin\{(\w+)\}", text).count("tabular") == text.count(r"\end{tabular}") > 0
-        body = [line for line in text.splitlines() if not line.startswith("%")]
-        assert not [line for line in body if re.search(r"(?<!\\)[%#]", line)]
-        assert not [line for line in body if "_" in line and not re.search(r"\\_", line)]
-        assert not set("±−–×") & set("".join(body))
-        assert all(line.count("&") for line in body if line.endswith(r" \\"))
-
-
-def test_latex_escaping() -> None:
-    assert latex_escape(r"50 % of a_b & {c} \ ~^ #1 $x") == (
-        r"50 \% of a\_b \& \{c\} \textbackslash{} \textasciitilde{}\textasciicircum{} \#1 \$x"
-    )
-    assert latex_escape("a < b ± −2 – é") == r"a \textless{} b $\pm$ $-$2 -- é"
-    # A row that begins with a bracket would be an argument of the \\ above it.
-    assert "\n{[}1] & 2 \\\\\n" in latex_table(["a", "b"], [["[1]", 2]], "c", "l")
-    long = latex_table(["a", "b"], [["x", 1]] * 46, "c", "l")
-    assert long.startswith(r"\begin{longtable}{lr}") and long.count("x & 1") == 46
-
-
-def test_csv_quotes_what_needs_it() -> None:
-    text = csv_table(["a", "b"], [['say "x", y', None]])
-    assert list(csv.reader(text.splitlines())) == [["a", "b"], ['say "x", y', ""]]
-
-
-@pytest.mark.parametrize(
-    ("cell", "style", "text"),
-    [
-        (None, "percent", "–"),
-        (float("nan"), "percent", "–"),
-        (MeanSD(0.5, None), "percent", "50.0"),
-        (MeanSD(1.234, 0.056), "number", "1.23 ± 0.06"),
-        (Interval(-0.02, 0.013), "points", "[−2.0, +1.3]"),
-        (Share(3, 0.25), "text", "3 (25.0)"),
-        (0.0004, "p", "< 0.001"),
-        (0.05, "p", "0.050"),
-        (7, "text", "7"),
-    ],
-)
-def test_cells(cell: object, style: str, text: str) -> None:
-    assert format_cell(cell, style) == text
-
-
-def test_rows_must_fit_the_columns() -> None:
-    with pytest.raises(ValueError, match="1 cells for 2 columns"):
-        ReportTable("key", "Title", [Column("a", "a"), Column("b", "b")], [["x"]])
-
-
 def test_titles() -> None:
     assert system_title("model-3-late") == "Model-3 (late fusion)"
     assert system_title("model-1-ensemble-best") == "Model-1 (acoustic), downsampling + ensembling, best recipe"
@@ -365,11 +250,3 @@ def test_claims_are_in_plain_words(report: Path) -> None:
     (row,) = [line for line in text.splitlines() if line.startswith("| 2 |") and "| ASED, own sentences |" in line][:1]
     assert row.startswith("| 2 | Where the words go with the emotion") and row.endswith("| supported | 2: supported |")
     assert "Model-1 hears the words too" in text
-
-
-def test_what_is_not_there_is_an_error(results: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no score files"):
-        write_report(tmp_path, tmp_path / "out")
-    with pytest.raises(ValueError, match="no scores of emodb, only of ased-own"):
-        write_report(results, tmp_path / "out", ["emodb"])
-    assert not (tmp_path / "out").exists()

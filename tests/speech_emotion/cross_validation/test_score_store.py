@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from speech_emotion.cross_validation.score_store import FoldKey, FoldScores, find_fold, pack, read_fold_scores
-from tests.speech_emotion.simulated_scores import all_folds, fold_scores, save_all
+from tests.speech_emotion.cross_validation.simulated_scores import all_folds, fold_scores, save_all
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_python
 
 # Among them texts that are no ASCII, an empty value, and numbers that JSON writes as no number.

@@ -5,8 +5,6 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from speech_emotion.cross_validation.seed_metrics import calibrate_folds
-from speech_emotion.cross_validation.system_scores import gather_systems
 from speech_emotion.evaluation.calibration import (
     abstention_curve,
     apply_temperature,
@@ -17,8 +15,6 @@ from speech_emotion.evaluation.calibration import (
     reliability,
 )
 from speech_emotion.evaluation.metrics import classification_metrics
-
-from .simulated_scores import all_folds
 
 
 def overconfident(clips: int = 4000, temperature: float = 2.5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -84,21 +80,6 @@ def test_scores_that_float16_rounds_to_zero_stay_finite() -> None:
     assert np.isfinite(fit_temperature(np.array([1, 1, 0]), wrong))
     with pytest.raises(ValueError, match="positive"):
         apply_temperature(wrong, 0)
-
-
-def test_each_fold_has_the_temperature_of_its_validation_clips() -> None:
-    entries = all_folds(seeds=(0, 1), clips=12)
-    found = calibrate_folds(gather_systems(entries)[0])
-    assert found.temperatures.shape == (2, 3)
-    validation = entries[1].select("validation")
-    assert found.temperatures[0, 1] == fit_temperature(validation.truth, validation.scores)
-    tests = [entry.select("test") for entry in entries[:3]]
-    scaled = [apply_temperature(test.scores, t) for test, t in zip(tests, found.temperatures[0], strict=True)]
-    truth = np.concatenate([test.truth for test in tests])
-    assert found.ece_after[0] == pytest.approx(expected_calibration_error(truth, np.concatenate(scaled)))
-    assert found.nll_after[0] == pytest.approx(negative_log_likelihood(truth, np.concatenate(scaled)))
-    without = gather_systems([entry.select("test") for entry in entries])
-    assert calibrate_folds(without[0]) is None
 
 
 def test_abstention_by_brute_force() -> None:

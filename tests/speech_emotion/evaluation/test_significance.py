@@ -1,18 +1,18 @@
-"""Bootstrap, tests, Holm, permutation, pooling and means over seeds: against scipy, scikit-learn and brute force."""
+"""Speaker bootstrap, paired tests, Holm and permutation: against scipy, scikit-learn and brute force."""
 
 import itertools
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
+from sklearn.metrics import balanced_accuracy_score
 
-from speech_emotion.cross_validation.score_store import FoldScores
-from speech_emotion.cross_validation.seed_metrics import mean_sd, pooled_metrics
-from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
-from speech_emotion.evaluation.intervals import speaker_bootstrap, speaker_bootstrap_difference
-from speech_emotion.evaluation.metrics import COUNT_METRICS, classification_metrics, confusion_counts, ua, wa
+from speech_emotion.evaluation.intervals import (
+    speaker_bootstrap,
+    speaker_bootstrap_difference,
+)
+from speech_emotion.evaluation.metrics import ua, wa
 from speech_emotion.evaluation.significance import (
     holm,
     mcnemar,
@@ -20,53 +20,6 @@ from speech_emotion.evaluation.significance import (
     permute_labels,
     wilcoxon_over_speakers,
 )
-from tests.subprocess_tools import offline_environment, run_python
-
-from .simulated_scores import all_folds, fold_scores
-
-
-def toy_system(**options: object) -> SystemScores:
-    (system,) = gather_systems(all_folds(**options))
-    return system
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_metrics_of_counts_are_those_of_clips(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    truth, predictions = random.integers(0, 3, 40), random.integers(0, 5, 40)  # two classes have no clips
-    counts = confusion_counts(truth, predictions, 5)
-    expected = classification_metrics(truth, predictions, 5)
-    assert {name: float(metric(counts)) for name, metric in COUNT_METRICS.items()} == pytest.approx(expected)
-    many = np.stack([counts, counts.T + 1])
-    assert ua(many).tolist() == [ua(counts), ua(counts.T + 1)]
-
-
-def test_pooled_figures_are_those_of_all_test_clips_together() -> None:
-    entries = all_folds(seeds=(3, 5))
-    clips = gather_systems(entries)[0].test
-    assert clips.seeds == [3, 5] and clips.ids == sorted(clips.ids) and len(clips.ids) == 54
-    for place, seed in enumerate(clips.seeds):
-        tests = [entry.select("test") for entry in entries if entry.seed == seed]
-        truth = np.concatenate([test.truth for test in tests])
-        predictions = np.concatenate([test.predictions for test in tests])
-        assert pooled_metrics(clips)["ua"][place] == pytest.approx(balanced_accuracy_score(truth, predictions))
-        assert pooled_metrics(clips)["wa"][place] == pytest.approx(accuracy_score(truth, predictions))
-        by_fold = [balanced_accuracy_score(test.truth, test.predictions) for test in tests]
-        assert pooled_metrics(clips, "fold")["ua"][place] == pytest.approx(by_fold)
-
-
-def test_summed_counts_give_the_mean_over_seeds() -> None:
-    clips = toy_system(seeds=(0, 1, 2)).test
-    names, counts = clips.speaker_seed_counts()
-    assert names == [f"s{number}" for number in range(6)] and counts.sum() == 3 * 54
-    assert ua(counts.sum(axis=(0, 1))) == pytest.approx(pooled_metrics(clips)["ua"].mean())
-
-
-def test_spread_over_seeds_has_ddof_1() -> None:
-    assert mean_sd([0.1, 0.2, 0.6]) == pytest.approx((0.3, np.std([0.1, 0.2, 0.6], ddof=1)))
-    assert mean_sd([0.4]).sd is None
-    with pytest.raises(ValueError, match="no seed"):
-        mean_sd([])
 
 
 def test_bootstrap_equals_brute_force_over_all_resamples() -> None:
@@ -105,13 +58,17 @@ def test_bootstrap_is_the_same_for_the_same_seed() -> None:
     assert speaker_bootstrap(counts, resamples=50, seed=4) != speaker_bootstrap(counts, resamples=50, seed=5)
 
 
-def test_bootstrap_refuses_what_it_cannot_resample() -> None:
-    with pytest.raises(ValueError, match="at least 2"):
-        speaker_bootstrap(np.ones((1, 2, 2)))
-    with pytest.raises(ValueError, match="no clips"):
-        speaker_bootstrap(np.array([np.ones((2, 2)), np.zeros((2, 2))]))
-    with pytest.raises(ValueError, match="same speakers"):
-        speaker_bootstrap_difference(np.ones((2, 2, 2)), np.ones((3, 2, 2)))
+@pytest.mark.parametrize(
+    ("function", "counts", "what"),
+    [
+        (speaker_bootstrap, [np.ones((1, 2, 2))], "at least 2"),
+        (speaker_bootstrap, [np.array([np.ones((2, 2)), np.zeros((2, 2))])], "no clips"),
+        (speaker_bootstrap_difference, [np.ones((2, 2, 2)), np.ones((3, 2, 2))], "same speakers"),
+    ],
+)
+def test_bootstrap_refuses_what_it_cannot_resample(function: Callable, counts: list, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        function(*counts)
 
 
 def test_bootstrap_interval_covers_the_truth() -> None:
@@ -179,12 +136,6 @@ def test_more_seeds_of_a_random_system_do_not_make_it_another() -> None:
     assert mcnemar(truth, varied, steady).p > 0.05
 
 
-def test_numbers_in_a_row_are_named_by_their_ends() -> None:
-    entries = all_folds("whole", seeds=(0, 1, 2), about={"folds": 9})
-    (system,) = gather_systems(entries)
-    assert system.missing_text == "seeds 0-2: folds 3-8" and system.finished_text == "9 of 27"
-
-
 def test_wilcoxon_without_ties_is_that_of_scipy() -> None:
     first, second = np.random.default_rng(3).normal(size=(2, 24))
     assert wilcoxon_over_speakers(first, second) == pytest.approx(
@@ -233,23 +184,6 @@ def test_holm_by_hand() -> None:
         holm([1.2])
 
 
-def test_uar_by_group_is_over_the_classes_of_the_group() -> None:
-    clips = toy_system(seeds=(0,), clips=2).test  # two clips each, so that every speaker lacks the third class
-    for group, figure in zip(clips.sizes("speaker"), pooled_metrics(clips, "speaker")["ua"][0], strict=True):
-        chosen = [index for index, speaker in enumerate(clips.speakers) if speaker == group]
-        truth, predictions = clips.truth[chosen], clips.predictions[0][chosen]
-        expected = recall_score(truth, predictions, labels=[0, 1], average=None, zero_division=0).mean()
-        assert figure == pytest.approx(expected)
-
-
-def test_clips_whose_sex_is_unknown_are_a_group() -> None:
-    entry = fold_scores()
-    entry.clips["sex"][0] = None
-    clips = gather_systems([entry])[0].test
-    assert clips.sizes("sex") == {"f": 8, "m": 9, "unknown": 1}
-    assert clips.counts("sex").sum(axis=(0, 2, 3)).tolist() == [8, 9, 1]
-
-
 def test_permutation_control_equals_permuting_clips() -> None:
     random = np.random.default_rng(5)
     truth = random.integers(0, 3, 60)
@@ -284,90 +218,3 @@ def test_permuted_labels_stay_with_their_speaker() -> None:
     assert permute_labels(["a"], ["x"], 0) == ["a"] and permute_labels([], [], 0) == []
     with pytest.raises(ValueError, match="label and a speaker"):
         permute_labels(labels, speakers[:2], 0)
-
-
-def test_missing_folds_and_seeds_are_named_and_left_out() -> None:
-    entries = all_folds("whole", seeds=(0, 1, 2))
-    entries += [entry for entry in all_folds("part", seeds=(0, 1)) if (entry.seed, entry.fold) != (1, 2)]
-    part, whole = gather_systems(entries)
-    assert whole.seeds == [0, 1, 2] and whole.missing == {} and whole.missing_text == ""
-    assert part.seeds == [0] and part.missing == {1: [2], 2: [0, 1, 2]}
-    assert part.missing_text == "seeds 1: folds 2; seeds 2: folds 0-2"
-    assert len(part.test.scores) == 1
-    assert part.hours == pytest.approx(5 * 0.01)
-
-
-@pytest.mark.parametrize("about", [{"folds": 4}, {"settings": {"condition": {"num_folds": 4}}}])
-def test_a_fold_that_no_system_has_is_missed_where_files_tell_their_number(about: dict) -> None:
-    system = toy_system(seeds=(0,), about=about)
-    assert system.seeds == [] and system.missing_text == "seeds 0: folds 3"
-    with pytest.raises(ValueError, match="no seed is complete"):
-        _ = system.test
-
-
-def test_files_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 different settings"):
-        gather_systems([fold_scores(), fold_scores(seed=1, about={"settings": {"dropout": 0.1}})])
-    with pytest.raises(ValueError, match="one corpus"):
-        gather_systems([fold_scores(), fold_scores(corpus="other")])
-    with pytest.raises(ValueError, match="there twice"):
-        gather_systems([fold_scores(), fold_scores()])
-    with pytest.raises(ValueError, match="different clips"):
-        gather_systems(all_folds("one") + all_folds("two", clips=8))
-    with pytest.raises(ValueError, match="different clips"):
-        _ = gather_systems(all_folds(seeds=(0,)) + all_folds(seeds=(1,), clips=8))[0].test
-    divided = [{"about": {"settings": {"fold": digest}}} for digest in ("one", "other")]
-    assert len(gather_systems([fold_scores(fold=fold, **divided[fold]) for fold in (0, 1)])) == 1
-    for second in ({"seed": 1}, {"system": "other"}):
-        with pytest.raises(ValueError, match=r"fold 0 of .* divide the clips differently"):
-            gather_systems([fold_scores(**divided[0]), fold_scores(**second, **divided[1])])
-    heard = [{"about": {"settings": settings}} for settings in ({"audio": "one"}, {"audio": "other"}, {})]
-    assert len(gather_systems([fold_scores(**heard[0]), fold_scores(system="other", **heard[2])])) == 2
-    for second in ({"seed": 1}, {"system": "other"}):
-        with pytest.raises(ValueError, match=r"fold 0 of .* are of different recordings"):
-            gather_systems([fold_scores(**heard[0]), fold_scores(**second, **heard[1])])
-    same_speakers = fold_scores(fold=1)
-    object.__setattr__(same_speakers, "fold", 0)
-    with pytest.raises(ValueError, match="tested more than once"):
-        _ = gather_systems([fold_scores(fold=1), same_speakers])[0].test
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
-def test_reading_leaves_no_thread_of_arrow_behind(tmp_path: Path) -> None:
-    path = fold_scores().save(tmp_path)
-    code = f"""
-        import os
-        from speech_emotion.cross_validation.score_store import FoldScores
-        before = len(os.listdir("/proc/self/task"))
-        FoldScores.load({str(path)!r})
-        print(len(os.listdir("/proc/self/task")) - before)
-    """
-    done = run_python(code, env=offline_environment(tmp_path), cwd=tmp_path, with_project=True)
-    assert done.stdout.strip() == "0"  # one that is alive at the end can abort the program
-
-
-def test_a_damaged_file_is_named_wherever_the_damage_is(tmp_path: Path) -> None:
-    path = fold_scores().save(tmp_path)
-    original, content = FoldScores.load(path), path.read_bytes()
-    refused = 0
-    for place in range(0, len(content), 17):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
-        try:
-            read = FoldScores.load(path)
-        except ValueError as error:
-            assert str(error).startswith(f"{path} holds no scores of a fold: ")
-            refused += 1
-        else:  # what nobody reads, such as the statistics of a column, may be damaged
-            for name in ("corpus", "system", "seed", "fold", "labels", "clips", "about"):
-                assert getattr(read, name) == getattr(original, name), (place, name)
-            assert np.array_equal(read.scores, original.scores), place
-    assert refused > 50
-    with pytest.raises(FileNotFoundError):
-        FoldScores.load(tmp_path / "absent.parquet")
-
-
-def test_clips_without_speakers_are_not_counted_by_speaker() -> None:
-    entry = fold_scores()
-    entry.clips["speaker"][0] = None
-    with pytest.raises(ValueError, match="Clip s0_0 has no speaker"):
-        gather_systems([entry])[0].test.speaker_seed_counts()

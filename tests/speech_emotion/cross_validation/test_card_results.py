@@ -15,8 +15,7 @@ from speech_emotion.cross_validation.seed_metrics import mean_sd, pooled_metrics
 from speech_emotion.training.arguments import ModelArguments, SERTrainingArguments
 from speech_emotion.training.card import RunReport, SplitReport, model_card
 from speech_emotion.training.provenance import training_settings
-
-from .simulated_scores import LABELS, all_folds, save_all
+from tests.speech_emotion.cross_validation.simulated_scores import LABELS, all_folds, save_all
 
 PART = SplitReport(9, ["s1"], {"wa": 0.5, "ua": 0.5, "macro_f1": 0.5, "weighted_f1": 0.5}, [[1, 1, 1]] * 3)
 

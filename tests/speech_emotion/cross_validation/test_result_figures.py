@@ -1,0 +1,122 @@
+"""Figures of finished runs: which are drawn, from which folds, and the numbers beside them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figures")
+
+from speech_emotion.cli.main import main as ser
+from speech_emotion.cross_validation.result_figures import draw_results, training_runs
+from speech_emotion.cross_validation.score_store import FoldScores
+
+from .simulated_scores import all_folds, save_all
+
+LABELS = ["anger", "fear", "sadness"]
+
+
+def write_results(folder: Path, systems: tuple[str, ...] = ("model-1", "model-2")) -> Path:
+    random = np.random.default_rng(0)
+    for system in systems:
+        for seed in range(2):
+            for fold in range(3):
+                truth = np.tile(np.arange(3), 4)
+                names = {"id": [f"{fold}-{clip}" for clip in range(12)], "split": ["test"] * 12}
+                people = {"speaker": [f"m{fold}"] * 12, "sex": ["m"] * 12, "sentence": [None] * 12}
+                clips = names | people | {"label": [LABELS[label] for label in truth]}
+                scores = np.full((12, 3), 0.1)
+                scores[np.arange(12), (truth + (random.random(12) < 0.3)) % 3] = 0.8
+                curve = [
+                    {"epoch": epoch, "train_loss": 1 / epoch, "validation_loss": 1.0, "validation_ua": 0.5}
+                    for epoch in range(1, 4 + seed)
+                ]
+                about = {"curve": curve} if system == "model-1" else {}
+                FoldScores("emodb", system, seed, fold, LABELS, clips, scores, about).save(folder)
+    return folder
+
+
+def test_results_become_figures_with_their_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = write_results(tmp_path / "results")
+    output = tmp_path / "figures"
+    words = ["figures", "results", "--results", str(results), "--output", str(output), "--format", "png", "svg"]
+    assert ser(words) == 0
+    printed = [Path(line).relative_to(output).as_posix() for line in capsys.readouterr().out.splitlines()]
+    found = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
+    assert sorted(printed) == found
+    both = [f"{name}.{ending}" for name in ("confusion", "reliability") for ending in ("png", "svg")]
+    first = {f"emodb/model-1/{name}" for name in [*both, "confusion.csv", "curves.png", "curves.svg", "curves.csv"]}
+    second = {f"emodb/model-2/{name}" for name in [*both, "confusion.csv"]}
+    assert set(found) == first | second | {"emodb/ua.png", "emodb/ua.svg", "emodb/ua.csv"}
+    counts = [line.split(",")[1:] for line in (output / "emodb/model-1/confusion.csv").read_text().splitlines()[1:]]
+    assert np.array(counts, dtype=int).sum() == 72  # 36 clips, twice for the two seeds
+    curves = (output / "emodb/model-1/curves.csv").read_text().splitlines()
+    assert curves[1] == "train_loss,1,1.000000,0.000000,6"
+    assert curves[4] == "train_loss,4,0.250000,0.000000,3"
+    rows = [line.split(",") for line in (output / "emodb/ua.csv").read_text().splitlines()[1:]]
+    assert float(rows[0][2]) >= float(rows[1][2])
+    assert all(float(low) <= float(value) <= float(high) for _, _, value, low, high, _ in rows)
+    titles = {"model-1": "Model-1 (acoustic)", "model-2": "Model-2 (linguistic)"}
+    assert {name: title for name, title, *_ in rows} == titles
+    for name, title in titles.items():
+        assert title in (output / "emodb" / name / "confusion.svg").read_text()
+        assert "EmoDB, 3 folds × 2 seeds" in (output / "emodb" / name / "confusion.svg").read_text()
+        assert title in (output / "emodb/ua.svg").read_text()
+
+
+def test_seeds_that_are_not_complete_are_left_out(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results")
+    (results / "emodb/model-2/seed-0_fold-1.parquet").unlink()
+    (results / "emodb/model-2/seed-1_fold-1.parquet").unlink()
+    (results / "emodb/model-1/seed-1_fold-2.parquet").unlink()
+    files = draw_results(results, tmp_path / "figures")
+    assert not any("model-2" in str(file) for file in files)
+    counts = (tmp_path / "figures/emodb/model-1/confusion.csv").read_text().splitlines()[1:]
+    assert sum(int(number) for line in counts for number in line.split(",")[1:]) == 36
+    drawn = draw_results(results, tmp_path / "figures", formats=(".svg",))
+    assert "Model-1 (acoustic) (1 of 2 seeds)" in (tmp_path / "figures/emodb/ua.svg").read_text()
+    assert (tmp_path / "figures/emodb/ua.csv").read_text().splitlines()[1].endswith(",1")
+    assert tmp_path / "figures/emodb/ua.svg" in drawn
+
+
+def test_of_one_speaker_there_is_no_interval_and_no_figure_of_it(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results")
+    for path in results.rglob("*_fold-[12].parquet"):
+        path.unlink()
+    drawn = {path.name for path in draw_results(results, tmp_path / "figures")}
+    assert "confusion.png" in drawn and "ua.png" not in drawn
+
+
+def test_no_results_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ser(["figures", "results", "--results", str(tmp_path), "--corpus", "emodb"]) == 1
+    assert "no results in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("curve", "runs"),
+    [
+        (
+            [
+                {"member": member, "epoch": epoch, "train_loss": member + epoch}
+                for epoch in (2, 1)
+                for member in (0, 1)
+            ],
+            {"train_loss": [[1, 2], [2, 3]]},
+        ),
+        ([{"kernel": "linear", "C": strength, "validation_ua": 0.5} for strength in (0.1, 1.0)], {}),  # of a grid
+    ],
+)
+def test_each_member_of_an_ensemble_is_a_training_and_the_machines_of_a_grid_are_no_epochs(
+    curve: list[dict[str, object]], runs: dict[str, list[list[float]]]
+) -> None:
+    clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
+    assert training_runs([FoldScores("c", "s", 0, 0, ["a"], clips, [[1.0]], {"curve": curve})]) == runs
+
+
+def test_where_no_seed_is_whole_nothing_is_drawn_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folds = all_folds("model-1", (0, 1), corpus="emodb")
+    save_all([folds[0], folds[-1]], tmp_path)  # a fold of each seed, and not the same
+    assert ser(["figures", "results", "--results", str(tmp_path), "--output", str(tmp_path / "figures")]) == 1
+    assert "has a complete seed yet" in capsys.readouterr().err

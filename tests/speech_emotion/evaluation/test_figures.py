@@ -1,0 +1,200 @@
+"""Figures: what they show, that they are the same twice, and that they are written whole or not at all."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figures")
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from speech_emotion.cli.main import main as ser
+from speech_emotion.evaluation.calibration import expected_calibration_error
+from speech_emotion.evaluation.figures import save_figure
+from speech_emotion.evaluation.figures_attention import attention_figure
+from speech_emotion.evaluation.figures_runs import (
+    average_curve,
+    confusion_figure,
+    learning_curves_figure,
+    reliability_figure,
+    ua_figure,
+)
+
+from .figure_checks import assert_drawn_twice_is_the_same, text_clashes
+
+LABELS = ["anger", "fear", "sadness"]
+COUNTS = np.array([[8, 1, 1], [0, 5, 0], [0, 0, 0]])
+
+
+def even_attention(heads: int = 2, frames: int = 6) -> np.ndarray:
+    return np.full((heads, frames, frames), 1 / frames)
+
+
+def draw_attention(heads: int = 2, frames: int = 6) -> Figure:
+    return attention_figure(
+        even_attention(heads, frames), 0.025 * np.arange(frames), np.zeros((frames, 128)), 0.025, title="a.wav"
+    )
+
+
+DRAWN: dict[str, Callable[[], Figure]] = {
+    "confusion": lambda: confusion_figure(COUNTS, LABELS, "EmoDB"),
+    "reliability": lambda: reliability_figure([0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]]),
+    "ua": lambda: ua_figure(["Model-1", "Satt 2017"], [0.6, 0.5], [0.5, 0.45], [0.7, 0.6], chance=0.25),
+    "curves": lambda: learning_curves_figure({"loss": {"training": [[1.0, 0.5], [0.9]], "validation": [[1.1, 0.8]]}}),
+    "attention": draw_attention,
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_is_the_same_file_twice_and_can_be_read(name: str, tmp_path: Path) -> None:
+    assert_drawn_twice_is_the_same(DRAWN[name], tmp_path)
+    assert text_clashes(DRAWN[name]()) == []
+
+
+def test_a_users_settings_neither_change_a_figure_nor_are_changed(tmp_path: Path) -> None:
+    plain = save_figure(DRAWN["ua"](), tmp_path / "plain.svg").read_bytes()
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "svg.hashsalt": "other"}):
+        assert save_figure(DRAWN["ua"](), tmp_path / "mine.svg").read_bytes() == plain
+        assert matplotlib.rcParams["font.size"] == 30
+    assert "matplotlib.pyplot" not in sys.modules or not matplotlib.pyplot.get_fignums()
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_figure(DRAWN["ua"](), tmp_path / "ua.png")
+    before = path.read_bytes()
+
+    def fail(self: Figure, file: Path, **kwargs: Any) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="no space"):
+        save_figure(DRAWN["confusion"](), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ValueError, match=r"\.png or \.svg"):
+        save_figure(Figure(), tmp_path / "ua.pdf")
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    find = "speech_emotion.evaluation.figures.importlib.util.find_spec"
+    monkeypatch.setattr(find, lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"modeling-ser\[plots\]"):
+        DRAWN["ua"]()
+    assert ser(["figures", "results", "--results", str(tmp_path), "--output", str(tmp_path)]) == 1
+    assert "modeling-ser[plots]" in capsys.readouterr().err
+
+
+def test_confusion_shows_counts_and_shares_of_the_true_class() -> None:
+    axes = confusion_figure(COUNTS, LABELS, "EmoDB").axes[0]
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts[0, 0] == "8\n80%"
+    assert texts[1, 0] == "1\n10%"
+    assert len(texts) == 6  # the class without clips has an empty row
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0.8, 0.1, 0.1], [0, 1, 0], [0, 0, 0]])
+    assert axes.get_title() == "EmoDB\nWA 86.7%, UA 90.0%, 15 clips"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == LABELS
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: confusion_figure(COUNTS, LABELS[:2]), r"must be \(2, 2\)"),
+        (lambda: confusion_figure(0 * COUNTS, LABELS), "a clip at least"),
+        (lambda: ua_figure(["a"], [0.5], [0.7], [0.4]), "lies above its upper end"),
+        (lambda: ua_figure([], [], [], []), "0 systems"),
+        (lambda: learning_curves_figure({}), "no learning curves"),
+        (lambda: average_curve([[]]), "an epoch at least"),
+        (lambda: attention_figure(2 * even_attention(), np.arange(6), np.zeros((6, 4)), 1.0), "sum to 1"),
+        (lambda: attention_figure(even_attention(), np.arange(5), np.zeros((6, 4)), 1.0), "the shapes"),
+        (lambda: attention_figure(even_attention(), np.arange(6), np.zeros((6, 4)), 1.0, 8e3, ["1"]), "1 names"),
+    ],
+)
+def test_what_does_not_fit_is_named(draw: Callable[[], Figure], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw()
+
+
+def test_reliability_draws_the_bins_and_their_error() -> None:
+    truth, scores = np.array([0, 1, 1, 0]), np.array([[0.95, 0.05], [0.9, 0.1], [0.45, 0.55], [0.6, 0.4]])
+    above, below = reliability_figure(truth, scores, 10).axes
+    line = above.lines[-1]
+    np.testing.assert_allclose(line.get_xdata(), [0.575, 0.9, 0.95])
+    np.testing.assert_allclose(line.get_ydata(), [1.0, 0.0, 1.0])
+    error = expected_calibration_error(truth, scores, 10)
+    assert above.get_title() == f"expected calibration error {100 * error:.1f}%"
+    np.testing.assert_allclose(sum(bar.get_height() for bar in below.patches), 1)
+
+
+def test_ua_has_a_row_for_each_system() -> None:
+    axes = DRAWN["ua"]().axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["Model-1", "Satt 2017"]
+    assert axes.get_xlabel() == "UA (%)"
+    np.testing.assert_allclose(axes.lines[0].get_xdata(), [60, 50])
+    assert {text.get_text().strip() for text in axes.texts} == {"60.0", "50.0", "chance"}
+    bottom, top = axes.get_ylim()
+    assert bottom > top  # the first system is on top
+
+
+def test_curves_end_where_less_than_half_of_the_runs_go_on() -> None:
+    mean, deviation, count = average_curve([[1, 2, 3, 9], [3, 4], [2, np.nan], [2, 3, 5]])
+    np.testing.assert_allclose(mean, [2, 3, 4])
+    np.testing.assert_allclose(deviation, [np.std([1, 3, 2, 2], ddof=1), 1, np.sqrt(2)])
+    assert count.tolist() == [4, 3, 2]
+    np.testing.assert_allclose(average_curve([[5.0, 6.0]])[1], 0)
+
+
+def test_curves_have_a_panel_for_each_quantity() -> None:
+    fig = learning_curves_figure(
+        {"loss": {"training": [[1, 2]], "validation": [[2, 3]]}, "UA": {"validation": [[0.5, 0.6]]}}
+    )
+    assert [axes.get_ylabel() for axes in fig.axes] == ["loss", "UA"]
+    assert [axes.get_xlabel() for axes in fig.axes] == ["epoch", "epoch"]
+    assert [len(axes.lines) for axes in fig.axes] == [2, 1]
+    assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["training", "validation"]
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4, 6])
+def test_attention_has_a_matrix_for_each_head_on_the_clips_axis_of_time(heads: int) -> None:
+    frames = 10
+    fig = draw_attention(heads, frames)
+    spectrum, received = fig.axes[:2]
+    matrices = [axes for axes in fig.axes if axes.get_title().startswith("head")]
+    assert [axes.get_title() for axes in matrices] == [f"head {number + 1}" for number in range(heads)]
+    assert received.get_xlabel() == "time (s)"
+    assert spectrum.get_shared_x_axes().joined(spectrum, received)
+    assert len(received.get_legend().get_texts()) == heads
+    np.testing.assert_allclose(received.lines[0].get_xdata(), 0.025 * np.arange(frames))
+    for matrix in matrices:
+        np.testing.assert_allclose(matrix.images[0].get_extent(), [-0.0125, 0.2375, 0.2375, -0.0125])
+        np.testing.assert_allclose(matrix.images[0].get_array(), 1)  # even attention
+    np.testing.assert_allclose(received.lines[0].get_ydata(), 1)
+
+
+def test_attention_received_is_the_mean_over_those_who_look() -> None:
+    attention = np.array([[[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, 0.5]]])
+    fig = attention_figure(attention, np.array([0.0, 0.02, 0.04]), np.zeros((2, 40)), 0.025, 8000.0, ["only"])
+    np.testing.assert_allclose(fig.axes[1].lines[0].get_ydata(), [0.5, 2.0, 0.5])
+
+
+def test_each_band_of_the_spectrogram_stands_at_its_frequency() -> None:
+    librosa = pytest.importorskip("librosa")
+    log_mel = np.random.default_rng(0).normal(size=(6, 128))
+    axes = attention_figure(even_attention(), 0.025 * np.arange(6), log_mel, 0.025).axes[0]
+    (mesh,) = axes.collections
+    np.testing.assert_allclose(mesh.get_array(), log_mel.T)
+    edges = mesh.get_coordinates()  # (bands + 1, frames + 1, 2)
+    np.testing.assert_allclose(edges[0, :, 0], 0.025 * (np.arange(7) - 0.5))
+    centers = librosa.mel_frequencies(130, fmin=0, fmax=8000)[1:-1]
+    np.testing.assert_allclose(
+        librosa.hz_to_mel(edges[:, 0, 1])[:-1] + np.diff(librosa.hz_to_mel(edges[:, 0, 1])) / 2,
+        librosa.hz_to_mel(centers),
+    )
+    labels = {label.get_text(): place for label, place in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)}
+    assert labels == {"0.25": 250, "0.5": 500, "1": 1000, "2": 2000, "4": 4000}
