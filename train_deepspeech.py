@@ -2,7 +2,7 @@
 
 import sys
 
-from speech_emotion.training.ctc_main import main
+from speech_emotion.cli.train import main_deepspeech as main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,12 +15,11 @@ from transformers import EvalPrediction
 
 from speech_emotion.cross_validation.system import FoldOutcome, FoldTask, System
 from speech_emotion.evaluation import classification_metrics
-from speech_emotion.training.arguments import SERTrainingArguments
-from speech_emotion.training.clip_split import ClipSplit
-from speech_emotion.training.collator import pad_features
-from speech_emotion.training.normalization import feature_statistics
+from speech_emotion.training.batches import pad_features
 from speech_emotion.training.run import run_training
+from speech_emotion.training.splits import ClipSplit, feature_statistics
 from speech_emotion.training.task import TrainingTask
+from speech_emotion.training.training_arguments import SERTrainingArguments
 
 NO_SYMBOL = -100  # what pads symbols, as transformers pads labels
 

@@ -28,8 +28,8 @@ from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, Dee
 from feature_extraction.modeling_deepspeech import ctc_losses
 from speech_emotion.cross_validation.system import FoldTask
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
-from speech_emotion.training.clip_split import ClipSplit
-from speech_emotion.training.descriptions import public_name
+from speech_emotion.training.run_record import public_name
+from speech_emotion.training.splits import ClipSplit
 
 from .compared_network import ComparedSystem, Items, Recipe, Statistics, Trained
 from .masked_blstm import MaskedBLSTM

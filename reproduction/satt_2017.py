@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from modeling_ser.frame_layers import MaskedBatchNorm
 from speech_emotion.cross_validation.system import FoldTask
-from speech_emotion.training.clip_split import ClipSplit
+from speech_emotion.training.splits import ClipSplit
 
 from .compared_features import SpectrogramExtractor
 from .compared_network import ComparedSystem, Items, Recipe, Statistics

@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from speech_emotion.cross_validation.system import FoldTask
-from speech_emotion.training.clip_split import ClipSplit
+from speech_emotion.training.splits import ClipSplit
 
 from .compared_features import SpectrogramExtractor
 from .compared_network import ComparedSystem, Items, Recipe, Statistics

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from dataset_scripts import load_corpus, load_fold, save_fold, speaker_folds
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig, SERForAudioClassification, SERPipeline
-from speech_emotion.training.main import main as train
+from speech_emotion.cli.train import main as train
 from tests.synthetic import tone, write_polish, write_ravdess
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning")

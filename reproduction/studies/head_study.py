@@ -41,10 +41,9 @@ from speech_emotion.evaluation.metrics import grouped_counts, ua
 from speech_emotion.files import write_csv, write_json
 from speech_emotion.inference.clip_attention import head_places
 from speech_emotion.training.arguments import DataArguments
-from speech_emotion.training.clip_split import ClipSplit
-from speech_emotion.training.collator import FeatureCollator
+from speech_emotion.training.batches import FeatureCollator
 from speech_emotion.training.emotion_task import load_with_features
-from speech_emotion.training.splits import keep_labels, make_splits
+from speech_emotion.training.splits import ClipSplit, keep_labels, make_splits
 
 from .head_figures import head_figure, head_profile_figure
 from .rank_agreement import Agreement, rank_agreement, rank_shares, shuffled_profile, sorted_profile, unit_ranks

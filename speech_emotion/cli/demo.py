@@ -68,7 +68,7 @@ def earlier_run(folder: Path, seed: int, streams: Sequence[str]) -> "RunReport |
         report = read_report(folder)
     except (ValueError, KeyError, TypeError):
         return None
-    from speech_emotion.training.provenance import library_versions
+    from speech_emotion.training.run_record import library_versions
 
     found = (report.corpus, report.seed, report.versions, report.arguments.get("streams"))
     return report if found == ("polish", seed, library_versions(), list(streams)) else None
@@ -83,8 +83,8 @@ def read_report(folder: Path) -> "RunReport":
 
 def train_model(name: str, folder: Path, args: argparse.Namespace) -> "RunReport":
     """Train one of the paper's models, or take what an earlier demo trained."""
-    from speech_emotion.training.main import main as train
-    from speech_emotion.training.main import summary
+    from speech_emotion.cli.train import main as train
+    from speech_emotion.cli.train import summary_emotions as summary
 
     streams, description = MODELS[name]
     print(f"{name}, {description}", flush=True)

@@ -11,7 +11,7 @@ from .command import run_command
 
 # Name of a part → what makes its parser (which knows what to run), or runs it from its words; and what it does.
 PARTS: dict[str, tuple[str, str]] = {
-    "train": ("speech_emotion.training.main:main", "train a model on a corpus"),
+    "train": ("speech_emotion.cli.train:main", "train a model on a corpus"),
     "cross-validate": (
         "speech_emotion.cross_validation.main:main",
         "compare systems on all folds of corpora",

@@ -14,10 +14,9 @@ import torch.distributed
 
 from speech_emotion.cross_validation.score_store import FoldKey, FoldScores
 from speech_emotion.evaluation import classification_metrics
-from speech_emotion.training.clip_split import ClipSplit
 from speech_emotion.training.feature_cache import cache_features
-from speech_emotion.training.provenance import corpus_title, library_versions
-from speech_emotion.training.splits import Splits, make_splits
+from speech_emotion.training.run_record import corpus_title, library_versions
+from speech_emotion.training.splits import ClipSplit, Splits, make_splits
 
 from .audio_digest import audio_digest, recordings_of
 from .condition_data import ConditionData, fold_digest, read_condition

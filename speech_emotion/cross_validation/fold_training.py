@@ -5,15 +5,38 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 from transformers import EvalPrediction
 
+from modeling_ser.modeling_ser import classification_loss
 from speech_emotion.evaluation import classification_metrics
-from speech_emotion.training.arguments import SERTrainingArguments
-from speech_emotion.training.best_weights import BestWeights
-from speech_emotion.training.clip_split import ClipSplit
-from speech_emotion.training.epoch_table import EpochTableCallback
-from speech_emotion.training.trainer import SERTrainer
+from speech_emotion.training.batches import FeatureCollator
+from speech_emotion.training.run import run_training
+from speech_emotion.training.splits import ClipSplit
+from speech_emotion.training.task import TrainingTask
+from speech_emotion.training.training_arguments import SERTrainingArguments
+
+
+class _Ready(TrainingTask):
+    """A network that is there already; the cross-validation's own task takes its place."""
+
+    followed = ("ua",)
+
+    def __init__(self, network: nn.Module, augmentations: Sequence[Any]) -> None:
+        self.network, self.chances = network, list(augmentations)
+
+    def make_network(self) -> nn.Module:
+        return self.network
+
+    def augmentations(self, network: nn.Module) -> list[Any]:
+        return self.chances
+
+    def metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        logits, labels = torch.from_numpy(prediction.predictions), torch.from_numpy(prediction.label_ids)
+        loss = classification_loss(logits, labels, self.network.config).item()
+        guessed = prediction.predictions.argmax(axis=-1)
+        return classification_metrics(prediction.label_ids, guessed, self.network.config.num_labels) | {"loss": loss}
 
 
 @dataclass(frozen=True)
@@ -37,24 +60,13 @@ def train_fold(
     **kwargs: Any,
 ) -> TrainedFold:
     """Train a network, keep its best epoch by the validation clips or its last, and score clips."""
-    best = BestWeights(
-        network,
-        arguments.metric_for_best_model,
-        arguments.early_stopping_patience,
-        greater_is_better=arguments.greater_is_better,
-    )
-    trainer = SERTrainer(network, arguments, train, validation, feature_size=feature_size, callbacks=[best], **kwargs)
-    trainer.remove_callback(EpochTableCallback)
-    trainer.remove_callback(trainer.stop)  # a stopped fold is begun again: there is nothing to save
-    trainer.compute_metrics = _metrics_of(network.config.num_labels)
-    trainer.train()
-    if keep_best:
-        best.restore()
-    scores = [_softmax(trainer.predict(clips).predictions) for clips in scored]
-    parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return TrainedFold(
-        scores, _curve(trainer.state.log_history), best.best_epoch if keep_best else best.epochs, parameters
-    )
+    task = _Ready(network, kwargs.get("augmentations", ()))
+    task.train, task.validation, task.collator = train, validation, FeatureCollator(feature_size)
+    task.scored = {str(place): clips for place, clips in enumerate(scored)}
+    arguments.load_best_model_at_end = keep_best
+    result = run_training(task, arguments, save=False)
+    scores = [_softmax(output.predictions) for output in result.outputs.values()]
+    return TrainedFold(scores, result.curve, result.best_epoch, result.parameters)
 
 
 def subset(clips: ClipSplit, indices: Sequence[int]) -> ClipSplit:
@@ -65,33 +77,7 @@ def subset(clips: ClipSplit, indices: Sequence[int]) -> ClipSplit:
     return ClipSplit(clips.features, clips.positions[np.asarray(indices)], ids, speakers, labels)
 
 
-def _metrics_of(num_labels: int) -> Any:
-    # `evaluate`, through which `SERTrainer` goes, writes each evaluation's clips into an Arrow table first.
-    def compute(prediction: EvalPrediction) -> dict[str, float]:
-        return classification_metrics(prediction.label_ids, prediction.predictions.argmax(axis=-1), num_labels)
-
-    return compute
-
-
 def _softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of logits, (clips, classes), in float64."""
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
-
-
-def _curve(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    """One entry per epoch out of what Trainer logged."""
-    losses = {entry["epoch"]: entry["loss"] for entry in history if "loss" in entry}
-    return [
-        {
-            "epoch": entry["epoch"],
-            "train_loss": losses.get(entry["epoch"]),
-            "validation_loss": entry["eval_loss"],
-            "validation_ua": entry["eval_ua"],
-        }
-        for entry in history
-        if "eval_loss" in entry
-    ]
-
-
-__all__ = ["TrainedFold", "subset", "train_fold"]

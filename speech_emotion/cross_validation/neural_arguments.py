@@ -5,10 +5,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from transformers import HfArgumentParser
-
-from speech_emotion.training.arguments import ModelArguments, SERTrainingArguments
-from speech_emotion.training.provenance import FURTHER_SETTINGS, training_settings
+from speech_emotion.training.arguments import ModelArguments, TrainingDefaults
+from speech_emotion.training.command_line import given_options
+from speech_emotion.training.run_record import FURTHER_SETTINGS, training_settings
+from speech_emotion.training.training_arguments import SERTrainingArguments
 
 from .named_settings import NAMED
 
@@ -33,13 +33,8 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"{word!r} is no setting; write for example hidden_size=64.")
         given[name] = value
     check_overrides(given)
-    parser = HfArgumentParser((ModelArguments, SERTrainingArguments), exit_on_error=False)
     line = [part for name, value in given.items() for part in (f"--{name}", value)]
-    try:
-        model, training = parser.parse_args_into_dataclasses(line)
-    except Exception as error:  # argparse raises an error of its own kind for each fault
-        raise ValueError(f"--set {' '.join(words)}: {error}") from error
-    return {name: getattr(model if hasattr(model, name) else training, name) for name in given}
+    return given_options(line, (ModelArguments, TrainingDefaults), f"--set {' '.join(words)}:")
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:

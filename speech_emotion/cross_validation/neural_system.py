@@ -8,9 +8,8 @@ from transformers import set_seed
 
 from feature_extraction import SERFeatureExtractor
 from speech_emotion.training.augmentation import make_augmentations
-from speech_emotion.training.building import make_extractor, make_model
-from speech_emotion.training.clip_split import ClipSplit
-from speech_emotion.training.fine_tuning import loaded_arguments
+from speech_emotion.training.building import loaded_arguments, make_extractor, make_model
+from speech_emotion.training.splits import ClipSplit
 
 from .fold_results import switched_on
 from .fold_training import TrainedFold, subset, train_fold

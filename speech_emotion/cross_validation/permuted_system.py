@@ -7,7 +7,7 @@ from typing import Any
 
 from speech_emotion.cross_validation.titles import CONTROL, VARIANTS
 from speech_emotion.evaluation.significance import permute_labels
-from speech_emotion.training.clip_split import ClipSplit
+from speech_emotion.training.splits import ClipSplit
 
 from .system import ClipFeatures, FoldOutcome, FoldTask, System
 

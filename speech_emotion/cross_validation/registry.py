@@ -102,7 +102,7 @@ def _neural_names() -> dict[str, tuple[str, str, str]]:
 
 def _preset(name: str, streams: Sequence[str], imbalance: str) -> dict[str, Any]:
     """Values by field of a preset; none for the defaults."""
-    from speech_emotion.training.presets import preset_settings
+    from speech_emotion.training.arguments import preset_settings
 
     settings = preset_settings(name, streams) if name else {}
     if imbalance == "focal":  # which knows no smoothed target

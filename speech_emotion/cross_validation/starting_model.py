@@ -8,8 +8,7 @@ from transformers.utils import cached_file
 
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig
-from speech_emotion.training.descriptions import public_name
-from speech_emotion.training.heard_speakers import Heard, check_unheard, heard_speakers
+from speech_emotion.training.run_record import Heard, check_unheard, heard_speakers, public_name
 
 WEIGHTS = "model.safetensors"
 

@@ -12,7 +12,7 @@ from sklearn.svm import SVC
 
 from speech_emotion.evaluation import classification_metrics
 from speech_emotion.evaluation.calibration import apply_temperature, fit_temperature
-from speech_emotion.training.clip_split import ClipSplit
+from speech_emotion.training.splits import ClipSplit
 
 from .functionals_extractor import FeatureSet, FunctionalsExtractor
 from .system import FoldOutcome, FoldTask, System

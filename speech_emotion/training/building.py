@@ -1,18 +1,23 @@
-"""What a training works with, made of its arguments: the feature extractor and the model."""
+"""Feature extractor and model, made as the arguments of a training say, or loaded to be fine-tuned."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
 
 import torch
+from torch import nn
 
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig, SERForAudioClassification
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
 
-from .arguments import ModelArguments, model_sizes
-from .clip_split import ClipSplit
-from .fine_tuning import asked_regularization, loaded_arguments, set_labels
-from .normalization import feature_statistics
-from .splits import balanced_weights
+from .arguments import ModelArguments, preset_settings
+from .run_record import differences
+from .splits import ClipSplit, balanced_weights, feature_statistics
 
 DEEPSPEECH = "deepspeech"  # the stream whose network comes with the library
+# What may be another in each training: no weight depends on it.
+REGULARIZATION = ("dropout", "attention_dropout", "encoder_dropout", "label_smoothing")
 
 
 def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
@@ -51,7 +56,6 @@ def make_model(
     args: ModelArguments, labels: list[str], train: ClipSplit, extractor: SERFeatureExtractor
 ) -> SERForAudioClassification:
     """Make a model with the statistics of the training clips, or load one to fine-tune, with its own."""
-    names = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
     weights = balanced_weights(train.labels, len(labels)) if args.class_weights == "balanced" else None
     if args.model_name_or_path is not None:
         network = SERForAudioClassification.from_pretrained(
@@ -70,12 +74,99 @@ def make_model(
             f"--stem_channels convolve over mel bands, but the first stream is {extractor.streams[0]!r}; name 'mel' "
             "first in --streams, or leave the stem out."
         )
-    size = extractor.feature_size
-    shape = {"input_size": size, "stream_sizes": extractor.stream_sizes}
-    network = SERForAudioClassification(SERConfig(class_weights=weights, **shape, **names, **model_sizes(args)))
+    config = SERConfig(
+        class_weights=weights,
+        input_size=extractor.feature_size,
+        stream_sizes=extractor.stream_sizes,
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+        **_model_sizes(args),
+    )
+    network = SERForAudioClassification(config)
     clips = (train[index]["input_features"] for index in range(len(train)))
-    network.ser.set_normalization(*feature_statistics(clips, size))
+    network.ser.set_normalization(*feature_statistics(clips, extractor.feature_size))
     return network.train()
 
 
-__all__ = ["make_extractor", "make_model"]
+def _model_sizes(args: ModelArguments) -> dict[str, Any]:
+    """Pick the fields that are fields of `SERConfig` by the same name."""
+    shared = {item.name for item in fields(args)} & set(SERConfig.own_fields())
+    sizes = {name: getattr(args, name) for name in sorted(shared - {"class_weights"})}
+    return sizes | {"stem_channels": args.stem_channels or None}
+
+
+# Fine-tuning: a saved model that is trained further keeps its features, its sizes, and what it knows of emotions. ---
+
+
+def asked_regularization(args: ModelArguments) -> dict[str, Any]:
+    """Pick what a loaded model is to be regularized with other than before.
+
+    >>> asked_regularization(ModelArguments(dropout=0.5))
+    {'dropout': 0.5}
+    """
+    return {name: value for name, value in _asked(args).items() if name in REGULARIZATION}
+
+
+def set_labels(network: SERForAudioClassification, labels: Sequence[str]) -> None:
+    """Give a classifier other emotions, or the same in another order.
+
+    >>> from modeling_ser import SERConfig, SERForAudioClassification
+    >>> network = SERForAudioClassification(SERConfig(id2label={0: "anger", 1: "fear"}))
+    >>> anger = network.classifier.out_proj.weight[0].clone()
+    >>> set_labels(network, ["sadness", "fear", "anger"])
+    >>> bool((network.classifier.out_proj.weight[2] == anger).all()), network.config.num_labels
+    (True, 3)
+    """
+    old, head = network.config.id2label, network.classifier.out_proj
+    known = {label: index for index, label in old.items()}
+    fresh = nn.Linear(head.in_features, len(labels), device=head.weight.device, dtype=head.weight.dtype)
+    network._init_weights(fresh)
+    with torch.no_grad():
+        for index, label in enumerate(labels):
+            if label in known:
+                fresh.weight[index] = head.weight[known[label]]
+                fresh.bias[index] = head.bias[known[label]]
+    network.classifier.out_proj = fresh
+    network.config.id2label = dict(enumerate(labels))
+    network.config.label2id = {label: index for index, label in enumerate(labels)}
+
+
+def loaded_arguments(args: ModelArguments, config: SERConfig, extractor: SERFeatureExtractor) -> ModelArguments:
+    """Return the arguments as the model that was loaded fulfills them.
+
+    >>> args = ModelArguments(model_name_or_path="you/emotions", tempo=0.1)
+    >>> found = loaded_arguments(args, SERConfig(hidden_size=64), SERFeatureExtractor())
+    >>> found.hidden_size, found.tempo
+    (64, 0.1)
+    >>> loaded_arguments(ModelArguments(hidden_size=32), SERConfig(hidden_size=64), SERFeatureExtractor())
+    Traceback (most recent call last):
+    ...
+    ValueError: The model to fine-tune is not as asked for: hidden_size is 64 there and 32 here. ...
+    """
+    own: dict[str, Any] = {name: getattr(config, name) for name in _model_sizes(args)}
+    own |= {
+        "stem_channels": list(config.stem_channels or []),
+        "streams": list(extractor.streams),
+        "win_length": extractor.win_length,
+        "dynamic_range": extractor.dynamic_range or 0.0,
+        "clip_normalization": extractor.clip_normalization,
+        "encoder": None,
+        "encoder_revision": None,
+        "encoder_layer": None,
+    }
+    asked = {name: value for name, value in _asked(args).items() if name in own}
+    changes = list(differences({name: own[name] for name in asked}, asked))
+    if changes:
+        raise ValueError(
+            f"The model to fine-tune is not as asked for: {'; '.join(changes)}. Leave that out, or train a new model."
+        )
+    return replace(args, **own)
+
+
+def _asked(args: ModelArguments) -> dict[str, Any]:
+    """Return the arguments that were given, or have other values than the preset's."""
+    names = [item.name for item in fields(args)]
+    preset = preset_settings(args.preset, args.streams)
+    default = ModelArguments(**{name: value for name, value in preset.items() if name in names})
+    asked = {name: getattr(args, name) for name in names}
+    return {name: value for name, value in asked.items() if name in args.given or value != getattr(default, name)}

@@ -1,21 +1,52 @@
-"""The model card, filled with what a training measured."""
+"""What a training measured, and the card that says it; its words are `model_card.md`'s."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from huggingface_hub import EvalResult, ModelCard
+import torch
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from speech_emotion.evaluation import confusion_table
+from feature_extraction import SERFeatureExtractor
+from modeling_ser import SERConfig
+from speech_emotion.evaluation import classification_metrics, confusion_counts, confusion_table
 
-from .card_parts import LIBRARY, TrainingReport, fill_card
-from .stages import describe_stages
+from .run_record import public_name, stage_changes
+from .splits import ClipSplit, Splits
 
 TEMPLATE = "model_card.md"
 TASK = "audio-classification"
+LIBRARY = "modeling-ser"
+# Licences as the Hub names them; any other is "other", and the card's text says which.
+HUB_LICENSES = {
+    "CC BY 4.0": "cc-by-4.0",
+    "CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0",
+    "CC BY-NC-ND 4.0": "cc-by-nc-nd-4.0",
+    "Open Database License 1.0 (ODbL)": "odbl",
+}
 ENCODER = "A two-layer convolutional encoder with multi-head self-attention"
+# What an extractor subtracts from a clip's energies, in words, by its `clip_normalization`.
+SUBTRACTED = {"none": "", "level": ", less the clip's mean", "band": ", less each band's mean over the clip"}
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What there is to say of any training, whatever was learned."""
+
+    corpus: str  # its name
+    title: str
+    homepage: str
+    corpus_license: str  # in words; what follows a semicolon is a remark
+    citation: str
+    language: str | None  # as a BCP 47 tag
+    fold: str
+    seed: int
+    epochs: float  # trained
+    parameters: int  # of the model
+    arguments: dict[str, object]  # what was asked for
+    versions: dict[str, str]  # of the libraries
 
 
 @dataclass(frozen=True)
@@ -48,6 +79,103 @@ class RunReport(TrainingReport):
         return cls(**{**fields, **splits})
 
 
+def report_split(
+    name: str, clips: ClipSplit, logits: torch.Tensor, labels: list[str]
+) -> tuple[SplitReport, list[dict[str, Any]]]:
+    """Measure a split, and list each clip's scores."""
+    probabilities = logits.double().softmax(dim=-1).numpy()  # (clips, classes)
+    predicted = probabilities.argmax(axis=1)
+    report = SplitReport(
+        clips=len(clips),
+        speakers=speakers_of(clips),
+        metrics=classification_metrics(clips.labels, predicted, len(labels)),
+        confusion=confusion_counts(clips.labels, predicted, len(labels)).tolist(),
+    )
+    columns = (clips.ids, clips.speakers, clips.labels, predicted, probabilities)
+    scores = [
+        {
+            "id": clip,
+            "split": name,
+            "speaker": speaker,
+            "label": labels[label],
+            "prediction": labels[guess],
+            "scores": dict(zip(labels, row.tolist(), strict=True)),
+        }
+        for clip, speaker, label, guess, row in zip(*columns, strict=True)
+    ]
+    return report, scores
+
+
+def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> ModelCard:
+    """Fill the card."""
+    results = [
+        eval_result(report, TASK, f"{report.title}, {split} speakers of {report.fold}", split, kind, label, value)
+        for split, part in (("test", report.test), ("validation", report.validation))
+        for kind, label, value in (
+            ("accuracy", "WA", part.metrics["wa"]),
+            ("recall", "UA", part.metrics["ua"]),
+            ("f1", "macro F1", part.metrics["macro_f1"]),
+        )
+    ]
+    table = confusion_table(np.array(report.test.confusion), report.labels, markdown=True)
+    return fill_card(
+        template_path(), report, repo_id, revision, TASK, "speech-emotion-recognition", results, confusion=table
+    )
+
+
+def fill_card(
+    template: Path,
+    report: TrainingReport,
+    repo_id: str,
+    revision: str | None,
+    task: str,
+    tag: str,
+    results: Sequence[EvalResult],
+    **more: Any,
+) -> ModelCard:
+    """Fill a card's template with a report."""
+    name = repo_id.split("/")[-1]
+    base = report.arguments.get("model_name_or_path")  # whose corpora may bind these weights, too
+    data = ModelCardData(
+        language=report.language,
+        license="other" if base else HUB_LICENSES.get(report.corpus_license.split(";")[0], "other"),
+        base_model=base if "/" in str(base) else None,
+        library_name="transformers",
+        pipeline_tag=task,
+        tags=[tag, LIBRARY, task],
+        model_name=name,
+        eval_results=list(results),
+    )
+    return ModelCard.from_template(
+        data,
+        template_path=str(template),
+        model_name=name,
+        repo_id=repo_id,
+        revision=revision,
+        report=report,
+        base=base,
+        stages=stage_changes(getattr(report, "stages", [])),
+        **more,
+    )
+
+
+def eval_result(
+    report: TrainingReport, task: str, dataset: str, split: str, kind: str, label: str, value: float, **more: Any
+) -> EvalResult:
+    """Write one figure as the Hub reads it."""
+    return EvalResult(
+        task_type=task,
+        task_name="Speech emotion recognition" if task == TASK else "Speech recognition",
+        dataset_type=report.corpus,
+        dataset_name=dataset,
+        dataset_split=split,
+        metric_type=kind,
+        metric_name=label,
+        metric_value=round(value, 4),
+        **more,
+    )
+
+
 def template_path() -> Path:
     """Find the card's template: beside this file in an installed library, at the top of the project in a checkout."""
     for folder in (Path(__file__).parent, Path(__file__).parents[2]):
@@ -56,77 +184,62 @@ def template_path() -> Path:
     raise FileNotFoundError(f"The template {TEMPLATE} is missing from the installation.")
 
 
-def kept_epoch(arguments: Mapping[str, object]) -> str:
-    """Say in words whose figures chose the epoch that was kept.
+# In words, for people ----------------------------------------------------------------------------------------------
 
-    >>> kept_epoch({"load_best_model_at_end": True})
-    'The validation speakers chose the epoch; the test speakers chose nothing.'
+
+def describe_splits(corpus: str, fold: str, labels: list[str], splits: Splits) -> str:
+    """Say in words who trains, validates and is tested."""
+    lines = [f"{corpus}, {fold}: {', '.join(labels)}"]
+    for name, clips in splits.items():
+        counts = np.bincount(clips.labels, minlength=len(labels))
+        classes = ", ".join(f"{label} {count}" for label, count in zip(labels, counts, strict=True))
+        lines.append(f"  {name:<10} {len(clips):5} clips ({classes}); speakers {', '.join(speakers_of(clips))}")
+    return "\n".join(lines)
+
+
+def describe_streams(extractor: SERFeatureExtractor) -> list[str]:
+    """Say in words what each stream of an extractor is.
+
+    >>> describe_streams(SERFeatureExtractor())
+    ['mel: 128 log-mel bands with Δ and ΔΔ, 40 frames a second of 25 ms']
+    >>> print(*describe_streams(SERFeatureExtractor(dynamic_range=60.0, clip_normalization="level")))
+    mel: 128 log-mel bands with Δ and ΔΔ, 40 frames ... 25 ms, floor 60 dB below the loudest, less the clip's mean
     """
-    if arguments.get("load_best_model_at_end", True):  # the default, where a report says nothing of it
-        return "The validation speakers chose the epoch; the test speakers chose nothing."
-    if arguments.get("early_stopping_patience"):
-        return "The last epoch was kept; the validation speakers chose when to stop, the test speakers nothing."
-    return "The last epoch was kept: neither the validation nor the test speakers chose anything."
+    rate, length = extractor.sampling_rate / extractor.hop_length, extractor.win_length / extractor.sampling_rate
+    mel = f"{extractor.num_mel_bins} log-mel bands with Δ and ΔΔ, {rate:g} frames a second of {1000 * length:g} ms"
+    if extractor.dynamic_range is not None:
+        mel += f", floor {extractor.dynamic_range:g} dB below the loudest"
+    mel += SUBTRACTED[extractor.clip_normalization]
+    phrases = {"mel": mel}
+    for stream, entry in extractor.encoders.items():
+        source = public_name(entry.get("name_or_path")) or "a bundled encoder"
+        phrases[stream] = f"layer {entry['layer']} of {source}, frozen"
+    return [f"{stream}: {phrases[stream]}" for stream in extractor.streams]
 
 
-def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> ModelCard:
-    """Fill the card."""
-    results = [
-        EvalResult(
-            task_type=TASK,
-            task_name="Speech emotion recognition",
-            dataset_type=report.corpus,
-            dataset_name=f"{report.title}, {split} speakers of {report.fold}",
-            dataset_split=split,
-            metric_type=kind,
-            metric_name=label,
-            metric_value=round(part.metrics[key], 4),
-        )
-        for split, part in (("test", report.test), ("validation", report.validation))
-        for key, kind, label in (
-            ("wa", "accuracy", "WA"),
-            ("ua", "recall", "UA"),
-            ("macro_f1", "f1", "macro F1"),
-        )
-    ]
-    scores = [
-        {
-            "split": split,
-            "wa": f"{part.metrics['wa']:.1%}",
-            "ua": f"{part.metrics['ua']:.1%}",
-            "clips": part.clips,
-            "speakers": len(part.speakers),
-        }
-        for split, part in (("test", report.test), ("validation", report.validation))
-    ]
-    base = report.arguments.get("model_name_or_path")
-    return fill_card(
-        template_path(),
-        report,
-        repo_id,
-        revision,
-        task=TASK,
-        tag="speech-emotion-recognition",
-        results=results,
-        labels=report.labels,
-        architecture=report.architecture,
-        origin="trained from scratch" if base is None else f"fine-tuned from `{base}`",
-        normalized_by="the training clips" if base is None else "the clips that the original model was trained on",
-        choice=kept_epoch(report.arguments),
-        who="speakers never seen in training" if report.heard_before is not None else "speakers not in this training",
-        doubt=""
-        if report.heard_before is not None
-        else "Whom the original model had heard is not known: if any of these speakers, the figures are too high. ",
-        library_url=f"https://huggingface.co/models?other={LIBRARY}",
-        scores=scores,
-        chance=f"{1 / len(report.labels):.1%}",
-        confusion=confusion_table(np.array(report.test.confusion), report.labels, markdown=True),
-        train_speakers=", ".join(report.train.speakers),
-        validation_speakers=", ".join(report.validation.speakers),
-        test_speakers=", ".join(report.test.speakers),
-        features="; ".join(report.streams),
-        stages=" ".join(describe_stages(report.stages)),
-    )
+def describe_architecture(config: SERConfig) -> str:
+    """Say in words what network a configuration makes.
+
+    >>> describe_architecture(SERConfig(stem_channels=[8, 16]))
+    'A two-layer convolutional encoder ... self-attention, behind 2 convolutions over frames × mel bands'
+    """
+    several = ", one for each stream" if config.fusion == "late" else ""
+    depth = len(config.stem_channels or [])
+    stem = f", behind {depth} convolution{'s' * (depth > 1)} over frames × mel bands" if depth else ""
+    pooling = "" if config.pooling == "mean" else f", pooled by {config.pooling.replace('_', ' ')}"
+    return f"{ENCODER}{several}{stem}{pooling}"
 
 
-__all__ = ["ENCODER", "RunReport", "SplitReport", "kept_epoch", "model_card", "template_path"]
+def place_on_card(folder: Path) -> str:
+    """Say where a model lies: as the user named the folder, but for what lies above it on this machine.
+
+    >>> place_on_card(Path("outputs/polish")), place_on_card(Path("/home/anna/polish"))
+    ('./outputs/polish', 'path/to/polish')
+    """
+    outside = folder.is_absolute() or ".." in folder.parts
+    return f"path/to/{folder.resolve().name}" if outside else f"./{folder.as_posix()}"
+
+
+def speakers_of(clips: ClipSplit) -> list[str]:
+    """Return the speakers of a split, sorted."""
+    return sorted(set(clips.speakers))

@@ -1,20 +1,24 @@
-"""The card of a trained recognizer, filled with what was measured."""
+"""What a recognizer got right, by age group, and the card that says it; its words are `ctc_card.md`'s."""
 
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard
+import numpy as np
+from huggingface_hub import ModelCard
 
-from speech_emotion.evaluation import markdown_table
+from speech_emotion.evaluation import error_rates
 
-from .card_parts import TrainingReport, fill_card
-from .stages import describe_stages
+from .card import TrainingReport, eval_result, fill_card
+from .ctc_data import TranscribedSplit
 
 TEMPLATE = Path(__file__).with_name("ctc_card.md")
 TASK = "automatic-speech-recognition"
 ALL = "all"
 CURVE_ROWS = 11  # of the card's learning curve; results.json has all
+# Clips shown of each age group: these places in the order of the split.
+EXAMPLE_PLACES = (0.2, 0.5, 0.8)
 
 
 @dataclass(frozen=True)
@@ -70,107 +74,80 @@ class RecognitionReport(TrainingReport):
         return [(name, part) for name, part in parts if part is not None]
 
 
+def describe_split(clips: TranscribedSplit, seconds_per_frame: float) -> SpokenSplit:
+    """Tell who a split holds."""
+    speakers: dict[str, set[str]] = defaultdict(set)
+    for speaker, group in zip(clips.speakers, clips.groups, strict=True):
+        speakers[group].add(speaker)
+    hours = round(float(clips.num_frames.sum()) * seconds_per_frame / 3600, 3)
+    return SpokenSplit(len(clips), hours, {group: sorted(members) for group, members in sorted(speakers.items())})
+
+
+def split_in_words(clips: TranscribedSplit, seconds_per_frame: float) -> str:
+    """Say in words who a split holds."""
+    part = describe_split(clips, seconds_per_frame)
+    groups = ", ".join(f"{len(speakers)} {group}" for group, speakers in part.speakers.items())
+    return f"{part.clips:5} clips, {part.hours:.2f} hours, {groups}"
+
+
+def measure_split(
+    clips: TranscribedSplit, hypotheses: list[str], losses: np.ndarray, seconds_per_frame: float
+) -> SpokenSplit:
+    """Measure a split, by age group."""
+    members: dict[str, list[int]] = {group: [] for group in sorted(set(clips.groups))}
+    for index, group in enumerate(clips.groups):
+        members[group].append(index)
+    examples = [
+        Example(clips.ids[index], group, clips.transcripts[index], hypotheses[index])
+        for group, indices in members.items()
+        for index in (indices[int(place * len(indices))] for place in EXAMPLE_PLACES)
+    ]
+    parts = members if len(members) == 1 else members | {ALL: list(range(len(clips)))}
+    return replace(
+        describe_split(clips, seconds_per_frame),
+        loss=float(losses.astype(np.float64).mean()),
+        errors={group: _errors(clips, hypotheses, indices) for group, indices in parts.items()},
+        examples=examples,
+    )
+
+
+def _errors(clips: TranscribedSplit, hypotheses: list[str], indices: list[int]) -> GroupErrors:
+    rates = error_rates([clips.transcripts[index] for index in indices], [hypotheses[index] for index in indices])
+    speakers = len({clips.speakers[index] for index in indices})
+    return GroupErrors(speakers, rates.clips, rates.characters, rates.words, rates.cer, rates.wer)
+
+
+def transcript_rows(name: str, clips: TranscribedSplit, hypotheses: list[str]) -> list[dict[str, str]]:
+    """List what was said and what was recognized, clip by clip."""
+    columns = (clips.ids, clips.speakers, clips.groups, clips.transcripts, hypotheses)
+    keys = ("id", "speaker", "group", "reference", "hypothesis")
+    return [dict(zip(keys, values, strict=True)) | {"split": name} for values in zip(*columns, strict=True)]
+
+
 def recognizer_card(report: RecognitionReport, repo_id: str, revision: str | None = None) -> ModelCard:
     """Fill the card."""
     results = [
-        EvalResult(
-            task_type=TASK,
-            task_name="Speech recognition",
-            dataset_type=report.corpus,
-            dataset_name=report.title,
-            dataset_config=group,
-            dataset_split=split,
-            metric_type=kind,
-            metric_name=kind.upper(),
-            metric_value=round(getattr(errors, kind), 4),
-        )
+        eval_result(report, TASK, report.title, split, kind, kind.upper(), getattr(errors, kind), dataset_config=group)
         for split, part in report.measured()
         for group, errors in part.errors.items()
         for kind in ("cer", "wer")
     ]
-    settings = report.arguments
-    augmentation = (
-        f"Tempo changed by up to {settings['tempo']:.0%} and level by up to {settings['gain']:g} dB in each clip. "
-        f"SpecAugment masks {settings['time_masks']} stretches of at most {settings['time_mask_frames']} frames and "
-        f"{settings['feature_masks']} runs of at most {settings['feature_mask_size']} coefficients in each clip."
-    )
     return fill_card(
         TEMPLATE,
         report,
         repo_id,
         revision,
-        task=TASK,
-        tag="deepspeech",
-        results=results,
-        hidden_size=report.hidden_size,
-        errors=_errors_table(report),
-        roles=_roles(report),
-        half=report.half,
-        examples=_examples_table(report),
-        curve=_curve_table(report) if report.curve else "",
-        splits=_describe(report),
-        schedule=settings["lr_scheduler_type"],
-        learning_rate=settings["learning_rate"],
-        batch=settings["per_device_train_batch_size"]
-        * settings["world_size"]
-        * settings["gradient_accumulation_steps"],
-        dropout=settings["dropout"],
-        augmentation=augmentation,
-        stages=" ".join(describe_stages(report.stages)),
-        hours=f"{report.train.hours:.1f}",
-        num_speakers=sum(map(len, report.train.speakers.values())),
+        TASK,
+        "deepspeech",
+        results,
+        measured=report.measured(),
+        curve=_shown(report),
     )
 
 
-def _roles(report: RecognitionReport) -> str:
-    if report.best_epoch is None:
-        chosen, bias = "The last epoch was kept", ""
-    else:
-        chosen, bias = "The validation speakers chose the epoch", ", so on new speakers expect a little more"
-    if report.test is None:
-        return f"{chosen}{bias}. The test speakers have not been read."
-    return f"{chosen}; the test speakers chose nothing and were read once."
-
-
-def _errors_table(report: RecognitionReport) -> str:
-    rows = [
-        [split, group, errors.speakers, errors.clips, f"{errors.cer:.1%}", f"{errors.wer:.1%}"]
-        for split, part in report.measured()
-        for group, errors in part.errors.items()
-    ]
-    return markdown_table(["speakers", "age", "number", "clips", "CER", "WER"], rows)
-
-
-def _examples_table(report: RecognitionReport) -> str:
-    _, part = report.measured()[0]
-    rows = [[example.group, example.reference, example.hypothesis] for example in part.examples]
-    return markdown_table(["age", "said", "recognized"], rows)
-
-
-def _curve_table(report: RecognitionReport) -> str:
-    """Write the learning curve: some evaluations, evenly spaced, the first, the last and the kept one among them."""
+def _shown(report: RecognitionReport) -> list[dict[str, float]]:
+    """Pick some evaluations, evenly spaced, the first, the last and the kept one among them."""
     last = len(report.curve) - 1
     chosen = {round(last * step / (CURVE_ROWS - 1)) for step in range(CURVE_ROWS)} if last > 0 else {0}
     chosen |= {index for index, entry in enumerate(report.curve) if entry["epoch"] == report.best_epoch}
-    rows = []
-    for index in sorted(chosen):
-        entry = report.curve[index]
-        learned = "-" if entry["loss"] is None else f"{entry['loss']:.3f}"
-        kept = " (kept)" if entry["epoch"] == report.best_epoch else ""
-        figures = (f"{entry['eval_loss']:.3f}", f"{entry['eval_cer']:.1%}", f"{entry['eval_wer']:.1%}")
-        rows.append([f"{entry['epoch']:g}{kept}", learned, *figures])
-    return markdown_table(["epoch", "training loss", "validation loss", "validation CER", "validation WER"], rows)
-
-
-def _describe(report: RecognitionReport) -> str:
-    parts = [("Training", report.train), ("Validation", report.validation), ("Test", report.test)]
-    sentences = []
-    for name, part in parts:
-        if part is None:
-            continue
-        groups = " and ".join(f"{len(speakers)} {group}" for group, speakers in sorted(part.speakers.items()))
-        sentences.append(f"{name}: {part.clips} clips, {part.hours:.1f} hours, of {groups}.")
-    return " ".join(sentences) + " No speaker is in two splits."
-
-
-__all__ = ["ALL", "Example", "GroupErrors", "RecognitionReport", "SpokenSplit", "recognizer_card"]
+    return [report.curve[index] for index in sorted(chosen)] if report.curve else []

@@ -17,21 +17,34 @@ from modeling_ser.modeling_ser import classification_loss
 from speech_emotion.evaluation import SERMetric, classification_metrics
 from speech_emotion.files import write_json, write_jsonl
 
-from .arguments import DataArguments, ModelArguments
+from .arguments import DataArguments, ModelArguments, told_settings
 from .augmentation import make_augmentations
-from .building import make_extractor, make_model
-from .card import RunReport, SplitReport, model_card
-from .clip_split import ClipSplit
-from .collator import FeatureCollator
-from .descriptions import describe_architecture, describe_splits, describe_streams, public_name
-from .feature_cache import cache_features, cache_streamed
-from .fine_tuning import loaded_arguments
-from .heard_speakers import Heard, check_unheard, heard_speakers
-from .provenance import corpus_title, further_settings, library_versions, training_settings
-from .run_identity import clips_identity, features_identity
-from .split_report import report_split, speakers_of
-from .splits import Splits, choose_fold, keep_labels, make_splits
-from .stream_state import stream_state
+from .batches import FeatureCollator
+from .building import loaded_arguments, make_extractor, make_model
+from .card import (
+    RunReport,
+    SplitReport,
+    describe_architecture,
+    describe_splits,
+    describe_streams,
+    model_card,
+    report_split,
+    speakers_of,
+)
+from .feature_cache import cache_features, cache_streamed, stream_state
+from .run_record import (
+    FURTHER_SETTINGS,
+    Heard,
+    check_unheard,
+    clips_identity,
+    corpus_title,
+    features_identity,
+    heard_speakers,
+    library_versions,
+    public_name,
+    training_settings,
+)
+from .splits import ClipSplit, Splits, choose_fold, keep_labels, make_splits
 from .task import COMMON_COLUMNS, Augmentation, TableColumn, TrainingResult, TrainingTask
 
 
@@ -150,20 +163,12 @@ class EmotionTask(TrainingTask):
 
     def settings(self, training: TrainingArguments) -> dict[str, Any]:
         """Return what distinguishes one run from another, without tokens and paths."""
-        data = self.data
-        return {
-            "corpus": public_name(data.corpus),
-            "config": data.config,
-            "labels": data.labels,
-            "scheme": data.scheme if data.folds_file is None else "file",
-            "num_folds": data.num_folds,
-            "fold": data.fold,
-            **{name: value for name, value in vars(self.model).items() if name != "given"},
-            "model_name_or_path": public_name(self.model.model_name_or_path),
-            "encoder": public_name(self.model.encoder),
-            **training_settings(training),
-            **further_settings(training),
-        }
+        told = told_settings(self.data, self.model)
+        told |= {name: public_name(told[name]) for name in ("corpus", "model_name_or_path", "encoder")}
+        if self.data.folds_file is not None:
+            told["scheme"] = "file"
+        further = ("load_best_model_at_end", "data_seed", *FURTHER_SETTINGS, "optim")
+        return told | training_settings(training, *further)
 
     def report(self, result: TrainingResult, settings: dict[str, Any], stages: list[dict[str, Any]]) -> RunReport:
         """Tell what was measured, and of what."""

@@ -4,16 +4,20 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 from datasets.fingerprint import Hasher
+from huggingface_hub import HfApi
 from tqdm import tqdm
 from transformers import SequenceFeatureExtractor
 
 from dataset_scripts.audio_leaks import samples_digest
 from dataset_scripts.names import first_few
+
+from .run_record import extractor_state
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ def cache_features(
     """Compute the features of every clip, or find them computed."""
     if not len(rows):
         raise ValueError("There are no clips to take features of.")
-    fingerprint = Hasher.hash([rows._fingerprint, *extractor_state(extractor), skip_bad])
+    fingerprint = Hasher.hash([rows._fingerprint, CACHE_VERSION, *extractor_state(extractor), skip_bad])
     waiting = _clips_that_may_wait(max(rows["duration"]), extractor)
 
     def extract(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -85,7 +89,7 @@ def cache_streamed(
         generate,
         features=datasets.Features({**{name: rows.features[name] for name in columns}, **_feature_columns(extractor)}),
         cache_dir=cache_dir,
-        fingerprint=Hasher.hash([state, *extractor_state(extractor), skip_bad]),
+        fingerprint=Hasher.hash([state, CACHE_VERSION, *extractor_state(extractor), skip_bad]),
         writer_batch_size=_clips_that_may_wait(LONGEST_SECONDS, extractor),
     )
     if not len(table):
@@ -96,10 +100,22 @@ def cache_streamed(
     return clips, table.select_columns(["id", *FEATURE_COLUMNS]).with_format("numpy")
 
 
-def extractor_state(extractor: SequenceFeatureExtractor) -> list[object]:
-    """List all that an extractor's features depend on: versions and settings, but not where its code was saved."""
-    settings = {name: value for name, value in extractor.to_dict().items() if name != "auto_map"}
-    return [CACHE_VERSION, extractor.feature_extraction_version, settings]
+def stream_state(name: str) -> str:
+    """Identify the content of a copy that will be streamed, so that features computed from it can be found again.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     before = stream_state(folder)
+    ...     _ = Path(folder, "clips.parquet").write_bytes(b"")
+    ...     before == stream_state(folder)
+    False
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])
+    repo_id, _, revision = name.partition("@")
+    return f"{repo_id}@{HfApi().dataset_info(repo_id, revision=revision or None).sha}"
 
 
 def _feature_columns(extractor: SequenceFeatureExtractor) -> dict[str, object]:
@@ -147,6 +163,3 @@ def _extract(
     arrays = features["input_features"].cpu().numpy()  # (clips, frames, feature_size)
     for clip, recording, array, length in zip(usable, recordings, arrays, lengths, strict=True):
         yield clip, {"input_features": array[:length].reshape(-1), "num_frames": length, "recording": recording}
-
-
-__all__ = ["CACHE_VERSION", "cache_features", "cache_streamed"]

@@ -11,10 +11,10 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.errors import RevisionNotFoundError
 from huggingface_hub.utils import httpx  # whichever version of it its sessions are made of
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
-from .run_identity import RUN_FILE
-from .stages import STAGES_FILE
-from .stop_signal import StopSignalCallback
+from .callbacks import StopSignalCallback
+from .run_record import RESULTS_FILE, RUN_FILE, STAGES_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 # arguments are pickles, the trainer's state names paths of this machine, caches and audio are nobody's business.
 SHARED_SUFFIXES = (".safetensors", ".json", ".py", ".md")
 # What a finished run says of its weights.
-TOLD = ("README.md", "results.json")
+TOLD = ("README.md", RESULTS_FILE)
 # A lost connection, and what the Hub or its cache answers (an HfHubHTTPError is both an HTTPError and an OSError).
 NETWORK_ERRORS = (httpx.HTTPError, OSError)
 KEPT_BACK = (RUN_FILE, STAGES_FILE, "trainer_state.json")
@@ -73,7 +73,7 @@ def push_folder(
 
 
 class HubPushCallback(TrainerCallback):
-    """Pushes every saved checkpoint, one commit each, so that every commit loads."""
+    """Pushes every saved checkpoint, one commit each, so that every commit loads, in place of Trainer's own pushes."""
 
     def __init__(
         self,
@@ -94,6 +94,12 @@ class HubPushCallback(TrainerCallback):
         error = future.exception()
         if error is not None:
             logger.error("The push %r to %s failed and is left out: %s", message, self.repo_id, error)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep Trainer from pushing checkpoints itself: without their code, with its pickled arguments."""
+        self._strategy, args.hub_strategy = args.hub_strategy, HubStrategy.END
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Push the checkpoint just saved, after the one before has arrived; nothing while a signal stops training."""
@@ -122,6 +128,4 @@ class HubPushCallback(TrainerCallback):
     ) -> None:
         """Wait for the last push."""
         self.wait()
-
-
-__all__ = ["HubPushCallback", "push_folder", "shared_files"]
+        args.hub_strategy = self._strategy

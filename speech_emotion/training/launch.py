@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 from transformers import TrainingArguments
 
-from .arguments import SERTrainingArguments
+from .training_arguments import SERTrainingArguments
 
 TORCHRUN_CPU = "torchrun --standalone --nproc_per_node 2 train.py --use_cpu true …"
 ACCELERATE_CPU = (
@@ -119,6 +119,3 @@ def _checkpoints(output_dir: str | Path) -> list[Path]:
         if (number := path.name.removeprefix("checkpoint-")).isdecimal()
     }
     return [steps[step] for step in sorted(steps)]
-
-
-__all__ = ["check_launch", "find_checkpoint", "prepare_folder", "sole_training"]

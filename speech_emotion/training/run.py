@@ -13,16 +13,13 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from speech_emotion.files import write_text
 from speech_emotion.progress import quiet_unless_terminal
 
-from .arguments import SERTrainingArguments
-from .best_weights import BestWeights
-from .descriptions import place_on_card
-from .epoch_table import EpochTableCallback
+from .callbacks import BestWeights, EpochTableCallback, StopSignalCallback
+from .card import place_on_card
 from .launch import check_launch, prepare_folder, sole_training
-from .run_identity import RUN_FILE, check_identity, restored_settings
-from .stages import STAGES_FILE, stages_so_far
-from .stop_signal import StopSignalCallback
+from .run_record import RESTORED_SETTINGS, RUN_FILE, STAGES_FILE, check_same_run, stages_so_far
 from .task import TrainingResult, TrainingTask
-from .task_trainer import TaskTrainer
+from .trainer import TaskTrainer
+from .training_arguments import SERTrainingArguments
 
 
 def run_training(
@@ -111,9 +108,9 @@ def _train_and_save(
     early = [EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else []
     trainer = TaskTrainer(task, network, training, [stop, *early, *callbacks])
     trainer.add_callback(EpochTableCallback(task.columns))
-    identity = task.identity() | restored_settings(training)
+    identity = task.identity() | {name: getattr(training, name) for name in RESTORED_SETTINGS}
     if checkpoint is not None:
-        check_identity(checkpoint, identity)
+        check_same_run(checkpoint, identity)
     settings = task.settings(training)
     stages = stages_so_far(checkpoint, settings)
     trainer.records = {RUN_FILE: identity, STAGES_FILE: stages}

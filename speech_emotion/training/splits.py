@@ -3,16 +3,61 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 import numpy as np
+import torch
+from torch.utils.data import Dataset
 
 from dataset_scripts import Fold, check_classes, check_disjoint, load_fold, speaker_folds
 from dataset_scripts.names import as_in_corpus
 
 from .arguments import DataArguments
-from .clip_split import ClipSplit
-from .provenance import corpus_title
+from .run_record import corpus_title
+
+# A feature that hardly varies (a silent band) would be blown up by its own deviation.
+SMALLEST_STD = 1e-4
+
+
+class ClipSplit(Dataset):
+    """Clips of one split; the features stay in the cache on disk, shared by all folds.
+
+    >>> cache = datasets.Dataset.from_dict({"input_features": [[1.0, 2.0], [3.0]], "num_frames": [2, 1]})
+    >>> clips = ClipSplit(cache.with_format("numpy"), [1], ["a"], ["m1"], [0])
+    >>> clips[0]["input_features"].tolist(), clips[0]["labels"]
+    ([3.0], 0)
+    """
+
+    def __init__(
+        self,
+        features: datasets.Dataset,
+        positions: Sequence[int],
+        ids: Sequence[str],
+        speakers: Sequence[str],
+        labels: Sequence[int | Sequence[int]],
+    ) -> None:
+        if not len(positions) == len(ids) == len(speakers) == len(labels):
+            raise ValueError(
+                f"{len(positions)} positions, {len(ids)} ids, {len(speakers)} speakers, {len(labels)} labels."
+            )
+        self.features = features
+        self.positions = np.asarray(positions, dtype=np.int64)
+        self.ids, self.speakers, self.labels = list(ids), list(speakers), list(labels)
+        self.num_frames = np.asarray(features["num_frames"][:])[self.positions]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Read several clips at once: `input_features`, (frames × feature_size,), and `labels`."""
+        rows = [self.features[int(self.positions[index])]["input_features"] for index in indices]
+        return [
+            {"input_features": row, "labels": self.labels[index]} for row, index in zip(rows, indices, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -117,4 +162,29 @@ def balanced_weights(labels: Sequence[int], num_labels: int) -> list[float]:
     return [len(labels) / (num_labels * counts[index]) for index in range(num_labels)]
 
 
-__all__ = ["Splits", "balanced_weights", "check_recordings", "choose_fold", "keep_labels", "make_splits"]
+def feature_statistics(clips: Iterable[np.ndarray], feature_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Estimate the mean and standard deviation of each feature over all frames.
+
+    Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+
+    >>> mean, std = feature_statistics([np.array([0.0, 5.0, 2.0, 5.0])], feature_size=2)
+    >>> mean.tolist(), std.tolist()
+    ([1.0, 5.0], [1.0, 1.0])
+    """
+    count, mean, squares = 0, np.zeros(feature_size), np.zeros(feature_size)
+    for clip in clips:
+        frames = np.asarray(clip, dtype=np.float64).reshape(-1, feature_size)  # (frames, features)
+        if not len(frames):
+            continue
+        clip_mean = frames.mean(axis=0)
+        difference, total = clip_mean - mean, count + len(frames)
+        squares += ((frames - clip_mean) ** 2).sum(axis=0) + difference**2 * (count * len(frames) / total)
+        mean += difference * (len(frames) / total)
+        count = total
+    if not count:
+        raise ValueError("There are no training frames to estimate statistics from.")
+    std = np.sqrt(squares / count)
+    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        raise ValueError("A training feature is not finite.")
+    std[std < SMALLEST_STD] = 1.0
+    return torch.from_numpy(mean).float(), torch.from_numpy(std).float()

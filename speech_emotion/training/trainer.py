@@ -1,71 +1,330 @@
-"""Trainer for speech-emotion models."""
+"""The one Trainer behind every training here: order and chance that repeat, exact resumption, safe sharing."""
 
-from collections.abc import Callable
+import inspect
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
+from huggingface_hub import CommitInfo, HfApi, ModelCard
 from torch import nn
-from transformers import EvalPrediction, TrainingArguments
-from transformers.trainer_utils import EvalLoopOutput
+from torch.utils.data import DataLoader, Dataset
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import HubStrategy, IntervalStrategy, SaveStrategy, seed_worker
 
-from modeling_ser.modeling_ser import classification_loss
-from speech_emotion.evaluation import SERMetric
+from speech_emotion.files import write_json, write_text
 
-from .clip_split import ClipSplit
-from .collator import FeatureCollator
-from .epoch_table import EMOTION_COLUMNS
-from .reproducible_trainer import ReproducibleTrainer
+from .batches import LengthGroupedSampler, NoLoneItem
+from .callbacks import StopSignalCallback
+from .hub_push import HubPushCallback, push_folder
+from .launch import check_launch
+from .task import TrainingTask
+
+logger = logging.getLogger(__name__)
+
+PICKLED_ARGUMENTS = "training_args.bin"
+
+# What is used of Trainer beyond what it documents, with the arguments that are passed or read by name. Everything else
+# goes through methods, callbacks and settings that are meant for it.
+PRIVATE_PARTS = {
+    # To train no step more where a run was stopped at its very last, and to tell the sampler of the epoch.
+    "_run_epoch": ("epoch",),
+    # To make up for an evaluation, with what follows from it: the best checkpoint, and a save.
+    "_maybe_log_save_evaluate": (
+        "tr_loss", "grad_norm", "model", "trial", "epoch", "ignore_keys_for_eval", "start_time",
+    ),
+}  # fmt: skip
 
 
-class SERTrainer(ReproducibleTrainer):
-    """Trains a classifier of emotions: repeatable, exactly resumable, safe to share from."""
+def check_private_parts(trainer: type = Trainer) -> None:
+    """Assert that Trainer still has what `PRIVATE_PARTS` names.
+
+    >>> check_private_parts(object)
+    Traceback (most recent call last):
+    ...
+    RuntimeError: transformers ... has no Trainer._run_epoch(epoch) ...
+    """
+    for name, arguments in PRIVATE_PARTS.items():
+        part = getattr(trainer, name, None)
+        if part is None or not set(arguments) <= set(inspect.signature(part).parameters):
+            raise RuntimeError(
+                f"transformers {transformers.__version__} has no Trainer.{name}({', '.join(arguments)}) that exact "
+                "resumption could use. Install a release between 5.23 and this one."
+            )
+
+
+class TaskTrainer(Trainer):
+    """A `Trainer` of a task, whose runs can be repeated, resumed and shared exactly."""
+
+    # `compute_loss` gives a batch's mean, whatever arguments the network's `forward` takes.
+    loss_is_scaled_for_ga = False
 
     def __init__(
         self,
-        model: nn.Module,
+        task: TrainingTask,
+        network: nn.Module,
         args: TrainingArguments,
-        train_dataset: ClipSplit,
-        eval_dataset: ClipSplit,
-        *,
-        feature_size: int,
-        **kwargs: Any,
+        callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
+        check_private_parts()
+        check_launch(args)
+        check_arguments(args)
+        self.task, self.augmentations = task, task.augmentations(network)
         super().__init__(
-            model,
-            args,
-            train_dataset,
-            eval_dataset,
-            columns=EMOTION_COLUMNS,
-            data_collator=FeatureCollator(feature_size),
-            compute_metrics=metric_function(model.config.num_labels),
-            **kwargs,
+            model=network,
+            args=args,
+            train_dataset=task.train,
+            eval_dataset=task.validation,
+            data_collator=task.collator,
+            compute_metrics=task.metrics,
+            processing_class=task.processing_class,
+            callbacks=list(callbacks),
+        )
+        self.remove_callback(PrinterCallback)
+        self.remove_callback(ProgressCallback)
+        seed = args.seed if args.data_seed is None else args.data_seed
+        self.sampler = LengthGroupedSampler(task.train.num_frames, args.train_batch_size * args.world_size, seed)
+        if args.push_to_hub and self.is_world_process_zero():
+            if args.hub_revision:  # now, not after the training, if it cannot be made
+                HfApi(token=args.hub_token).create_branch(self.hub_model_id, branch=args.hub_revision, exist_ok=True)
+            if args.hub_strategy == HubStrategy.EVERY_SAVE:
+                stop = next((one for one in callbacks if isinstance(one, StopSignalCallback)), None)
+                self.add_callback(HubPushCallback(self.hub_model_id, args.hub_token, args.hub_revision, stop))
+        self._seeded_step, self._micro_step = -1, 0
+        # What is saved beside the weights, in every checkpoint: by name of the file, what JSON holds.
+        self.records: dict[str, Any] = {}
+
+    # Order and chance --------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Load training batches in the sampler's order."""
+        # Trainer's own batch size is smaller once `auto_find_batch_size` has found one that fits.
+        size = getattr(self, "_train_batch_size", self.args.train_batch_size)
+        seeded = partial(
+            seed_worker, num_workers=self.args.dataloader_num_workers, rank=self.args.process_index
+        )  # only where there are workers
+        if self.task.lone_items:
+            order: dict[str, Any] = {"batch_size": size, "sampler": self.sampler}
+        else:
+            order = {"batch_sampler": NoLoneItem(self.sampler, size, drop_last=False)}
+        return self._load(self.train_dataset, **order, worker_init_fn=seeded)
+
+    def get_eval_dataloader(self, eval_dataset: Dataset | None = None) -> DataLoader:
+        """Load the validation data, or others, in their own order, in which scores are told of them."""
+        return self._load(
+            self.eval_dataset if eval_dataset is None else eval_dataset, batch_size=self.args.eval_batch_size
         )
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Evaluate, with the loss of each clip counted once."""
-        output = super().evaluation_loop(*args, **kwargs)
-        prefix = kwargs.get("metric_key_prefix", "eval")
-        if output.metrics.get(f"{prefix}_loss") is not None:
-            logits, labels = torch.from_numpy(output.predictions), torch.from_numpy(output.label_ids)
-            config = self.accelerator.unwrap_model(self.model).config
-            output.metrics[f"{prefix}_loss"] = classification_loss(logits, labels, config).item()
-        return output
+    def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
+        """Load data in their own order."""
+        return self.get_eval_dataloader(test_dataset)
 
-
-def metric_function(num_labels: int) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Return the function that Trainer calls after an evaluation."""
-
-    def compute(prediction: EvalPrediction) -> dict[str, float]:
-        # Every process holds all predictions, so each computes alone and in memory: no files to meet in.
-        metric = SERMetric(keep_in_memory=True)
-        return metric.compute(
-            predictions=np.argmax(prediction.predictions, axis=-1),
-            references=prediction.label_ids,
-            num_labels=num_labels,
+    def _load(self, dataset: Dataset, **order: Any) -> DataLoader:
+        args = self.args
+        return self.accelerator.prepare(
+            DataLoader(
+                dataset,
+                collate_fn=self.data_collator,
+                num_workers=args.dataloader_num_workers,
+                pin_memory=args.dataloader_pin_memory,
+                persistent_workers=args.dataloader_persistent_workers,
+                prefetch_factor=args.dataloader_prefetch_factor,
+                multiprocessing_context=args.dataloader_multiprocessing_context,
+                in_order=args.dataloader_in_order,
+                **order,
+            )
         )
 
-    return compute
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Make the task's optimizer, or the one that the arguments name."""
+        if self.optimizer is None:
+            self.optimizer = self.task.make_optimizer(self.model if model is None else model)
+        return super().create_optimizer(model)
+
+    def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+        """Run one forward and backward pass, its dropout seeded by (seed, step, pass within the step, process)."""
+        step = self.state.global_step
+        self._micro_step = self._micro_step + 1 if step == self._seeded_step else 0
+        self._seeded_step = step
+        place = [self.args.seed, step, self._micro_step, self.args.process_index]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss of an augmented batch; `training_step` has seeded the chances."""
+        for augment in self.augmentations:
+            inputs = augment(inputs)
+        return self.task.forward(model, inputs)[0]
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+        """Compute a batch's loss and scores."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, scores = self.task.forward(model, inputs)
+        return loss.detach().mean(), scores, inputs["labels"]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log, and end a training whose loss is not finite."""
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise FloatingPointError(
+                f"The training loss is {logs['loss']} at step {self.state.global_step}. Lower the learning rate, or "
+                "look for broken clips."
+            )
+        super().log(logs, *args, **kwargs)
+
+    # Resumption --------------------------------------------------------------------------------------------------
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train, from the beginning or from a checkpoint."""
+        if resume_from_checkpoint:
+            self.add_callback(ResumptionCallback(self, Path(resume_from_checkpoint)))
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # Trainer looks whether to stop only after a step; but an evaluation made up for may have ended the training,
+        # and a run stopped at its very last step has none left.
+        if not self.control.should_training_stop and self.state.global_step < self.state.max_steps:
+            # Accelerate does not reach the sampler of a loader whose first batches are skipped.
+            self.sampler.set_epoch(int(kwargs["epoch"]))
+            super()._run_epoch(*args, **kwargs)
+
+    def evaluate_if_missed(self) -> None:
+        """Evaluate now if the checkpoint resumed from was saved by a stop at a step that an evaluation was due at."""
+        step, state = self.state.global_step, self.state
+        # Trainer takes the last step of all for the end of an epoch, even within one.
+        at_epoch_end = step > 0 and (float(state.epoch).is_integer() or step >= state.max_steps)
+        delay = self.args.eval_delay
+        due = {
+            IntervalStrategy.EPOCH: at_epoch_end and delay <= state.epoch,
+            IntervalStrategy.STEPS: step >= max(1, delay) and bool(state.eval_steps) and step % state.eval_steps == 0,
+        }
+        if not due.get(self.args.eval_strategy, False) or any(
+            "eval_loss" in entry and entry["step"] == step for entry in state.log_history
+        ):
+            return
+        saves = {
+            SaveStrategy.EPOCH: at_epoch_end,
+            SaveStrategy.STEPS: bool(state.save_steps) and step % state.save_steps == 0,
+        }
+        self.control.should_evaluate = True
+        self.control.should_save = saves.get(self.args.save_strategy, False)
+        self._maybe_log_save_evaluate(
+            tr_loss=torch.tensor(0.0, device=self.args.device),
+            grad_norm=None,
+            model=self.model_wrapped,
+            trial=None,
+            epoch=state.epoch,
+            ignore_keys_for_eval=None,
+            start_time=time.time(),
+        )
+
+    # Saving and sharing ------------------------------------------------------------------------------------------
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save model and feature extractor, with their code; pushing is `push_to_hub`'s work."""
+        super().save_model(output_dir, _internal_call=True)
+        if self.args.should_save:
+            folder = Path(self.args.output_dir if output_dir is None else output_dir)
+            (folder / PICKLED_ARGUMENTS).unlink(missing_ok=True)
+            self.task.save_state(self.model, folder)
+            for name, record in self.records.items():
+                write_json(folder / name, record)
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        **kwargs: Any,
+    ) -> CommitInfo | None:
+        """Push what lies saved in the output folder: weights, configuration, code and card."""
+        private = kwargs.pop("private", None)
+        if kwargs or not blocking:
+            raise TypeError(f"push_to_hub takes no {', '.join(kwargs) or 'blocking=False'}.")
+        if not self.is_world_process_zero():
+            return None
+        token = token if token is not None else self.args.hub_token
+        if self.hub_model_id is None:
+            self.init_hf_repo(token=token, private=private)
+        revision = revision if revision is not None else self.args.hub_revision
+        message = commit_message or "End of training"
+        return push_folder(HfApi(token=token), self.hub_model_id, self.args.output_dir, message, revision)
+
+    def push_with_card(self, make_card: Callable[[str, str], ModelCard]) -> None:
+        """Push what lies saved in the output folder, then a card that names the commit it was pushed in."""
+        commit = self.push_to_hub()
+        write_text(Path(self.args.output_dir) / "README.md", str(make_card(self.hub_model_id, commit.oid)))
+        logger.info("Pushed to %s", self.push_to_hub("Model card").repo_url)
 
 
-__all__ = ["SERTrainer"]
+def check_arguments(args: TrainingArguments) -> None:
+    """Refuse arguments that would leave clips out of an evaluation, change their order, or replace the loss."""
+    if args.train_sampling_strategy != "random":
+        raise ValueError(
+            f"train_sampling_strategy {args.train_sampling_strategy!r} is not heeded here: clips of like length "
+            "always come together, in an order that the seed decides. Leave it out."
+        )
+    if args.push_to_hub and args.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
+        raise ValueError(
+            f"hub_strategy {HubStrategy(args.hub_strategy).value!r} would upload the state of the training, which is "
+            "pickled; choose every_save or end."
+        )
+    if args.dataloader_drop_last:
+        raise ValueError("dataloader_drop_last would leave clips out of every evaluation, too. Leave it out.")
+    if args.prediction_loss_only:
+        raise ValueError("prediction_loss_only would leave an evaluation without scores to measure. Leave it out.")
+    if args.label_smoothing_factor:
+        raise ValueError(
+            "label_smoothing_factor would replace the model's own loss; leave it at 0. Models of emotions have a "
+            "label_smoothing of their own (--label_smoothing)."
+        )
+
+
+class ResumptionCallback(TrainerCallback):
+    """Brings back what Trainer does not, and makes up for an evaluation that a stop left out."""
+
+    def __init__(self, trainer: TaskTrainer, checkpoint: Path) -> None:
+        self.trainer, self.checkpoint = trainer, checkpoint
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Load the task's state, evaluate where that was missed, and end what early stopping had ended."""
+        self.trainer.task.load_state(self.trainer.model, self.checkpoint)
+        self._find_best_checkpoint(args, state)
+        self.trainer.evaluate_if_missed()
+        control.should_training_stop |= any(
+            callback.early_stopping_patience_counter >= callback.early_stopping_patience
+            for callback in self.trainer.callback_handler.callbacks
+            if isinstance(callback, EarlyStoppingCallback)
+        )
+
+    def _find_best_checkpoint(self, args: TrainingArguments, state: TrainerState) -> None:
+        """Find the best checkpoint where it lies now: its folder may have been moved since it was noted."""
+        told = json.loads((self.checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        noted = told.get("best_model_checkpoint")
+        if noted is None or Path(noted).is_dir():
+            return
+        place = Path(args.output_dir) / Path(noted).name
+        if place.is_dir():
+            state.best_model_checkpoint = str(place)
+        elif args.load_best_model_at_end:
+            raise FileNotFoundError(
+                f"The best checkpoint so far, {place.name}, is not in {place.parent}. Bring it back, or start anew."
+            )

@@ -31,7 +31,7 @@ from reproduction.satt_2017 import Satt, SattConfig
 from reproduction.systems import PAPERS, SHUFFLED_MODELS, get_system, list_systems, system_title
 from reproduction.yenigalla_2018 import Yenigalla, YenigallaConfig, phonemes_of
 from speech_emotion.cross_validation.system import FoldTask
-from speech_emotion.training.sampler import LengthGroupedSampler, NoLoneItem
+from speech_emotion.training.batches import LengthGroupedSampler, NoLoneItem
 from tests.speech_emotion.compared_problems import LABELS, WORDS, make_task
 from tests.synthetic import speech_like, tone
 

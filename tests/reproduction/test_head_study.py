@@ -28,9 +28,9 @@ from reproduction.studies.rank_agreement import (
     shuffled_profile,
     sorted_profile,
 )
+from speech_emotion.cli.train import main as train
 from speech_emotion.evaluation.intervals import mean_over_pairs, mean_over_speakers, speaker_counts
 from speech_emotion.inference.clip_attention import head_places
-from speech_emotion.training.main import main as train
 from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
 from tests.reproduction.test_layer_study import run_study
 from tests.synthetic import write_polish

@@ -7,8 +7,7 @@ import datasets
 import numpy as np
 
 from speech_emotion.cross_validation.system import FoldTask
-from speech_emotion.training.clip_split import ClipSplit
-from speech_emotion.training.splits import Splits
+from speech_emotion.training.splits import ClipSplit, Splits
 
 LABELS = ["anger", "neutral", "sadness"]
 WORDS = {"anger": "geh sofort weg", "neutral": "heute ist Montag", "sadness": "ich möchte schlafen"}

@@ -19,11 +19,11 @@ from safetensors.torch import load_file, save_file
 
 from reproduction.recomputing import commands
 from speech_emotion.cli.main import main as ser
+from speech_emotion.cli.train import main as train
 from speech_emotion.cross_validation.fold_results import differences, sole_computation
 from speech_emotion.cross_validation.main import main
 from speech_emotion.cross_validation.score_store import FoldKey, FoldScores, read_fold_scores
 from speech_emotion.cross_validation.system_scores import gather_systems
-from speech_emotion.training.main import main as train
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_command
 from tests.synthetic import write_polish
 

@@ -11,7 +11,6 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from speech_emotion.cross_validation.best_weights import BestWeights
 from torch import nn
 from transformers import TrainerControl
 
@@ -31,10 +30,10 @@ from speech_emotion.cross_validation.neural_system import NUM_MEMBERS, NeuralSys
 from speech_emotion.cross_validation.score_store import FoldKey
 from speech_emotion.cross_validation.system import FoldTask
 from speech_emotion.cross_validation.worker_pool import Failure, Worker
-from speech_emotion.training.arguments import SERTrainingArguments
+from speech_emotion.training.callbacks import BestWeights
 from speech_emotion.training.feature_cache import cache_features
-from speech_emotion.training.normalization import feature_statistics
-from speech_emotion.training.splits import Splits, balanced_weights, make_splits
+from speech_emotion.training.splits import Splits, balanced_weights, feature_statistics, make_splits
+from speech_emotion.training.training_arguments import SERTrainingArguments
 from tests.subprocess_tools import PROJECT_ROOT
 from tests.synthetic import write_polish
 
@@ -246,13 +245,17 @@ def test_options_that_no_system_heeds_are_refused_and_others_told(recwarn: pytes
 
 def test_the_number_of_processes_is_told_where_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "processes" not in training_record({})
-    monkeypatch.setattr("speech_emotion.training.arguments.SERTrainingArguments.world_size", property(lambda _: 2))
+    monkeypatch.setattr(
+        "speech_emotion.training.training_arguments.SERTrainingArguments.world_size", property(lambda _: 2)
+    )
     record = training_record({})
     assert (record["processes"], record["per_device_train_batch_size"]) == (2, 16)
 
 
 def test_the_batch_is_shared_out_among_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("speech_emotion.training.arguments.SERTrainingArguments.world_size", property(lambda _: 2))
+    monkeypatch.setattr(
+        "speech_emotion.training.training_arguments.SERTrainingArguments.world_size", property(lambda _: 2)
+    )
     assert training_arguments({}).per_device_train_batch_size == 8
     with pytest.raises(ValueError, match="Batches of 5 clips cannot be shared out among 2 processes"):
         training_arguments({"per_device_train_batch_size": 5})

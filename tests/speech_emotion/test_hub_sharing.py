@@ -238,7 +238,7 @@ def test_training_on_a_streamed_copy_equals_training_on_the_corpus(
         import json
         from pathlib import Path
         from dataset_scripts import push_corpus
-        from speech_emotion.training.main import main
+        from speech_emotion.cli.train import main
 
         push_corpus("polish", "alice/polish-copy", data_dir={str(corpus_dir)!r}, i_have_permission=True)
         common = "--hidden_size 8 --use_cpu true --num_train_epochs 2 --corpus".split()

@@ -11,7 +11,7 @@ import torch
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
 from modeling_ser import SERForAudioClassification
 from speech_emotion.cli.predict import load_classifier
-from speech_emotion.training.main import main as train
+from speech_emotion.cli.train import main as train
 from tests.hub.local_hub import LocalHub
 from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
 from tests.synthetic import write_polish

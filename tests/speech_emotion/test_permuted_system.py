@@ -21,7 +21,7 @@ from speech_emotion.cross_validation.system import FoldOutcome, FoldTask, System
 from speech_emotion.cross_validation.system_scores import gather_systems
 from speech_emotion.cross_validation.tables import summary_table
 from speech_emotion.cross_validation.titles import system_title
-from speech_emotion.training.clip_split import ClipSplit
+from speech_emotion.training.splits import ClipSplit
 from tests.speech_emotion.compared_problems import make_task
 from tests.speech_emotion.cross_validation.simulated_scores import all_folds
 from tests.synthetic import write_polish

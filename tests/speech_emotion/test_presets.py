@@ -5,8 +5,8 @@ from dataclasses import MISSING, fields
 import pytest
 
 from speech_emotion.training import ModelArguments, SERTrainingArguments, parse_arguments
+from speech_emotion.training.arguments import PRESETS
 from speech_emotion.training.building import make_extractor
-from speech_emotion.training.presets import PRESETS
 
 START = ["--corpus", "polish", "--use_cpu", "true", "--report_to", "none"]
 

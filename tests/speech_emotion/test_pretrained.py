@@ -14,9 +14,9 @@ from transformers import Wav2Vec2CTCTokenizer, pipeline
 from dataset_scripts import load_corpus
 from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC
 from modeling_ser import SERForAudioClassification
+from speech_emotion.cli.train import main as train
 from speech_emotion.evaluation import error_rates
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
-from speech_emotion.training.main import main as train
 from tests.synthetic import write_polish
 
 DATA = os.environ.get("SER_DATA_DIR")

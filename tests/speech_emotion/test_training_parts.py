@@ -13,19 +13,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from speech_emotion.training.reproducible_trainer import check_order
+from speech_emotion.training.stop_signal import StopSignalCallback
 
 from dataset_scripts import Fold, load_corpus, speaker_folds
 from feature_extraction import SERFeatureExtractor
 from speech_emotion.training import feature_cache
 from speech_emotion.training.arguments import DataArguments, SERTrainingArguments, parse_arguments
-from speech_emotion.training.collator import FeatureCollator
+from speech_emotion.training.batches import FeatureCollator, LengthGroupedSampler
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.launch import LOCK_NAME, check_launch, find_checkpoint, prepare_folder, sole_training
-from speech_emotion.training.normalization import feature_statistics
-from speech_emotion.training.reproducible_trainer import check_order
-from speech_emotion.training.sampler import LengthGroupedSampler
-from speech_emotion.training.splits import balanced_weights, choose_fold, keep_labels, make_splits
-from speech_emotion.training.stop_signal import StopSignalCallback
+from speech_emotion.training.splits import balanced_weights, choose_fold, feature_statistics, keep_labels, make_splits
 from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning")

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from speech_emotion.cli.main import main as ser
+from speech_emotion.cli.train import main as train
 from speech_emotion.inference.saved_model import load_saved
-from speech_emotion.training.heard_speakers import heard_speakers
-from speech_emotion.training.main import main as train
+from speech_emotion.training.run_record import heard_speakers
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_command, run_python_json
 from tests.synthetic import write_polish
 

@@ -12,9 +12,10 @@ from speech_emotion.cross_validation.card_results import recipe_differences
 from speech_emotion.cross_validation.registry import get_system
 from speech_emotion.cross_validation.report import read_results
 from speech_emotion.cross_validation.seed_metrics import mean_sd, pooled_metrics
-from speech_emotion.training.arguments import ModelArguments, SERTrainingArguments
+from speech_emotion.training.arguments import ModelArguments
 from speech_emotion.training.card import RunReport, SplitReport, model_card
-from speech_emotion.training.provenance import training_settings
+from speech_emotion.training.run_record import training_settings
+from speech_emotion.training.training_arguments import SERTrainingArguments
 from tests.speech_emotion.cross_validation.simulated_scores import LABELS, all_folds, save_all
 
 PART = SplitReport(9, ["s1"], {"wa": 0.5, "ua": 0.5, "macro_f1": 0.5, "weighted_f1": 0.5}, [[1, 1, 1]] * 3)

@@ -1,15 +1,22 @@
-"""Which speakers of a transcribed corpus train, which choose, which are tested."""
+"""Transcribed clips: whose they are, what was said in letters, and splits of them as Trainer reads them."""
 
+import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import datasets
+import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from dataset_scripts import Fold, check_disjoint, load_fold
 from dataset_scripts.names import natural_order
 
-from .ctc_arguments import CTCDataArguments
+from .arguments import CTCDataArguments
+from .splits import ClipSplit
+
+logger = logging.getLogger(__name__)
 
 CHILD, ADULT, ANY_AGE = "children", "adults", "all ages"
 ADULT_AGE = 16
@@ -100,4 +107,102 @@ def choose_transcribed_fold(rows: datasets.Dataset, args: CTCDataArguments) -> F
     return fold
 
 
-__all__ = ["age_group", "choose_speakers", "choose_transcribed_fold", "shares", "speaker_rows"]
+def normalize_transcript(text: str) -> str:
+    """Write a transcript as DeepSpeech's alphabet does: in lower case, single spaces between words.
+
+    >>> normalize_transcript(" WE  CALL IT BEAR")
+    'we call it bear'
+    """
+    return " ".join(text.lower().split())
+
+
+def encode_transcript(text: str, vocabulary: dict[str, int], clip: str) -> list[int]:
+    """Look up the letters of a transcript.
+
+    >>> encode_transcript("a b", {" ": 0, "a": 1, "b": 2}, "clip 7")
+    [1, 0, 2]
+    """
+    if not text:
+        raise ValueError(f"The clip {clip!r} has no transcript; leave it out.")
+    unknown = sorted(set(text) - vocabulary.keys())
+    if unknown:
+        raise ValueError(
+            f"The transcript of the clip {clip!r}, {text!r}, has {', '.join(map(repr, unknown))}, which the alphabet "
+            "has not. Spell it out, or leave the clip out."
+        )
+    return [vocabulary[letter] for letter in text]
+
+
+def fewest_frames(labels: list[int]) -> int:
+    """Count the frames that CTC needs for a transcript: one for each letter, and a blank within each double letter.
+
+    >>> fewest_frames([3, 1, 12, 12])
+    5
+    """
+    return len(labels) + sum(one == other for one, other in pairwise(labels))
+
+
+def decode_greedily(labels: Iterable[np.ndarray], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Turn the best label of every frame into text: repetitions merged, blanks removed, as the pipeline does.
+
+    >>> from feature_extraction.tokenizer_deepspeech import build_tokenizer
+    >>> decode_greedily([np.array([1, 1, 3, 1, 0, 2, -100])], build_tokenizer([" ", "a", "b"]))
+    ['aa b']
+    """
+    return [tokenizer.decode(row[row >= 0].tolist()) for row in labels]
+
+
+class TranscribedSplit(ClipSplit):
+    """Clips of one split with their transcripts; the features stay in the cache on disk."""
+
+    def __init__(
+        self,
+        features: datasets.Dataset,
+        positions: Sequence[int],
+        clips: Sequence[Mapping[str, Any]],
+        labels: Sequence[Sequence[int]],
+    ) -> None:
+        super().__init__(
+            features, positions, [clip["id"] for clip in clips], [clip["speaker"] for clip in clips], labels
+        )
+        self.transcripts = [clip["transcript"] for clip in clips]
+        self.groups = [age_group(clip["age"]) for clip in clips]
+
+
+def make_transcribed_split(
+    name: str,
+    rows: datasets.Dataset,
+    features: datasets.Dataset,
+    vocabulary: dict[str, int],
+    skip_bad: bool = False,
+) -> TranscribedSplit:
+    """Join clips, transcripts and features."""
+    if "transcript" not in rows.column_names:
+        raise ValueError("The corpus has no transcripts (no column 'transcript'), which recognition is learned from.")
+    known = [column for column in ("id", "speaker", "age", "transcript") if column in rows.column_names]
+    usable = {str(clip): index for index, clip in enumerate(features["id"][:])}
+    num_frames = np.asarray(features["num_frames"][:])
+    kept = []
+    for row in rows.select_columns(known):
+        position = usable.get(row["id"])
+        if position is None:
+            continue
+        clip = {"age": None} | row | {"transcript": normalize_transcript(row["transcript"] or "")}
+        try:
+            labels = encode_transcript(clip["transcript"], vocabulary, clip["id"])
+            if num_frames[position] < fewest_frames(labels):
+                raise ValueError(
+                    f"The clip {clip['id']!r} has {num_frames[position]} frames, too few for its transcript "
+                    f"{clip['transcript']!r}. Correct one of them, or leave the clip out."
+                )
+        except ValueError as error:
+            if not skip_bad:
+                raise
+            logger.warning("Skipped: %s", error)
+            continue
+        kept.append((position, clip, labels))
+    if not kept:
+        raise ValueError(f"The split {name} has no usable clip left.")
+    kept.sort(key=lambda entry: num_frames[entry[0]])
+    positions, clips, labels = zip(*kept, strict=True)
+    return TranscribedSplit(features, positions, clips, labels)

@@ -1,12 +1,15 @@
-"""The order of training clips: random, yet clips of like length together, and the same for any number of processes."""
+"""Batches: which clips meet in one, and how they are padded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch.utils.data import BatchSampler, Sampler
 
 # Batches whose clips are sorted by length together. Few, so that which clips meet in a batch stays random.
 BATCHES_PER_GROUP = 8
+IGNORED = -100  # what pads labels
 
 
 class LengthGroupedSampler(Sampler[int]):
@@ -62,3 +65,43 @@ class NoLoneItem(BatchSampler):
 
     def __len__(self) -> int:
         return super().__len__() - (len(self.sampler) > self.batch_size and len(self.sampler) % self.batch_size == 1)
+
+
+@dataclass(frozen=True)
+class FeatureCollator:
+    """Pads cached features to the longest clip of the batch, and labels that are sequences to the longest of them.
+
+    >>> clips = [{"input_features": np.ones(n, "float32"), "labels": k} for n, k in ((6, 1), (4, 0))]
+    >>> batch = FeatureCollator(feature_size=2)(clips)
+    >>> batch["input_features"].shape, batch["attention_mask"].tolist(), batch["labels"].tolist()
+    (torch.Size([2, 3, 2]), [[1, 1, 1], [1, 1, 0]], [1, 0])
+    """
+
+    feature_size: int  # features per frame
+
+    def __call__(self, clips: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
+        """Join clips."""
+        labels = [torch.tensor(clip["labels"], dtype=torch.int64) for clip in clips]
+        if labels[0].ndim:
+            joined = torch.nn.utils.rnn.pad_sequence(
+                labels, batch_first=True, padding_value=IGNORED
+            )  # (batch, longest)
+        else:
+            joined = torch.stack(labels)  # (batch,)
+        return {**pad_features(clips, self.feature_size), "labels": joined}
+
+
+def pad_features(clips: Sequence[Mapping[str, object]], feature_size: int) -> dict[str, torch.Tensor]:
+    """Join the features of clips.
+
+    >>> pad_features([{"input_features": np.ones(4, "float32")}], feature_size=2)["attention_mask"]
+    tensor([[1, 1]])
+    """
+    features = [
+        torch.from_numpy(np.array(clip["input_features"])).view(-1, feature_size)  # (frames, features)
+        for clip in clips
+    ]
+    padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)  # (batch, frames, features)
+    lengths = torch.tensor([len(frames) for frames in features])
+    mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()  # (batch, frames)
+    return {"input_features": padded, "attention_mask": mask}

@@ -1,0 +1,188 @@
+"""What happens beside a training: a table for whoever watches, a stop by SIGTERM, the best weights kept in memory."""
+
+import operator
+import signal
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import nn
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from speech_emotion.progress import is_terminal
+
+from .task import TableColumn
+
+EXIT_CODE = 128 + signal.SIGTERM  # 143, what a shell reports for a process that SIGTERM ended
+
+
+class EpochTableCallback(ProgressCallback):
+    """Prints a line per evaluation on validation speakers, and a bar where a terminal shows it.
+
+    >>> EpochTableCallback([TableColumn("epoch", "epoch", "{:6.1f}"), TableColumn("loss", "loss", "{:6.3f}")]).header()
+    ' epoch    loss'
+    """
+
+    def __init__(self, columns: Sequence[TableColumn]) -> None:
+        super().__init__()
+        self.columns = tuple(columns)
+        self._loss: float | None = None
+        self._started = False
+
+    def header(self) -> str:
+        """Return the titles of the columns."""
+        return "  ".join(title.rjust(len(form.format(0))) for _, title, form in self.columns)
+
+    def _print(self, line: str) -> None:
+        if self.training_bar is not None:
+            self.training_bar.write(line)
+        else:
+            print(line, flush=True)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Open the bar, at a terminal."""
+        if is_terminal() and not args.disable_tqdm:
+            super().on_train_begin(args, state, control, **kwargs)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Move the bar."""
+        if self.training_bar is not None:
+            super().on_step_end(args, state, control, **kwargs)
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Show no bar for evaluations, which take a moment."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Print a line when an evaluation is logged."""
+        logs = logs or {}
+        self._loss = logs.get("loss", self._loss)
+        if not state.is_world_process_zero or "eval_loss" not in logs:
+            return
+        if not self._started:
+            self._print(self.header())
+            self._started = True
+        values = {**logs, "loss": self._loss}
+        self._print(
+            "  ".join(
+                form.format(values[key]) if values.get(key) is not None else "-".rjust(len(form.format(0)))
+                for key, _, form in self.columns
+            )
+        )
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the bar."""
+        if self.training_bar is not None:
+            super().on_train_end(args, state, control, **kwargs)
+
+
+class StopSignalCallback(TrainerCallback):
+    """Turns SIGTERM into one save without an evaluation, and a stop from which a resumption goes on exactly."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._asked = False
+        self._previous: Any = None
+        self._limit: int | None = None
+
+    def _raise_flag(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        signal.signal(signal.SIGTERM, self._previous)
+
+    def _agreed(self, args: TrainingArguments) -> bool:
+        if args.world_size > 1:
+            flag = torch.tensor(int(self._asked), device=args.device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            self._asked = bool(flag.item())
+        return self._asked
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Listen, if this is the main thread: Python delivers signals to no other."""
+        self.stopped = self._asked = False
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._raise_flag)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Save and stop after this step, without an evaluation."""
+        if self._agreed(args):
+            self.stopped = True
+            control.should_save, control.should_evaluate, control.should_training_stop = True, False, True
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep the epoch's end, which Trainer passes through after a stop too, from evaluating and saving again."""
+        if self.stopped:
+            control.should_save = control.should_evaluate = control.should_log = False
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Stop after a save that came between the signal and the next step, and keep the checkpoint."""
+        if not self.stopped and self._agreed(args):
+            self.stopped = control.should_training_stop = True
+        if self.stopped:  # with a limit of 1 Trainer ends by removing all checkpoints but the best
+            self._limit, args.save_total_limit = args.save_total_limit, None
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Listen no more."""
+        if self.stopped:
+            args.save_total_limit = self._limit
+        if self._previous is not None and not self._asked:
+            signal.signal(signal.SIGTERM, self._previous)
+        self._previous = None
+
+
+class BestWeights(TrainerCallback):
+    """Keeps the weights of the epoch with the best validation metric, and stops when it gets no better."""
+
+    def __init__(self, model: nn.Module, metric: str, patience: int = 0, greater_is_better: bool = True) -> None:
+        self.model, self.metric, self.patience = model, f"eval_{metric.removeprefix('eval_')}", patience
+        self.better = operator.gt if greater_is_better else operator.lt
+        self.best: float | None = None
+        self.best_epoch = self.epochs = 0
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keep the weights if they are better, else count."""
+        value = (metrics or {})[self.metric]
+        self.epochs += 1
+        if self.best is None or self.better(value, self.best):
+            self.best, self.best_epoch = value, self.epochs
+            self._weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        elif self.patience and self.epochs - self.best_epoch >= self.patience:
+            control.should_training_stop = True
+
+    def restore(self) -> None:
+        """Give the model the best epoch's weights."""
+        if self.best is None:
+            raise RuntimeError("No epoch was evaluated, so none is the best; train for at least one epoch.")
+        self.model.load_state_dict(self._weights)

@@ -1,0 +1,25 @@
+"""The arguments that Trainer takes, with this project's defaults."""
+
+from dataclasses import dataclass
+
+from transformers import TrainingArguments
+
+from .arguments import CTCTrainingDefaults, TrainingDefaults
+
+
+@dataclass
+class SERTrainingArguments(TrainingDefaults, TrainingArguments):
+    """`transformers.TrainingArguments` with this project's defaults."""
+
+    def __post_init__(self) -> None:
+        """Check what this class adds, and let transformers check the rest."""
+        if self.early_stopping_patience < 0:
+            raise ValueError(f"early_stopping_patience must be 0 or more, not {self.early_stopping_patience}.")
+        if isinstance(self.resume_from_checkpoint, str) and self.resume_from_checkpoint.lower() in ("true", "false"):
+            self.resume_from_checkpoint = self.resume_from_checkpoint.lower() == "true"
+        TrainingArguments.__post_init__(self)
+
+
+@dataclass
+class CTCTrainingArguments(CTCTrainingDefaults, SERTrainingArguments):
+    """`transformers.TrainingArguments` with the defaults of a DeepSpeech training."""
