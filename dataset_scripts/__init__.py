@@ -39,10 +39,6 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
-
-
 __all__ = [
     "FOUR_LABELS",
     "LABELS",

@@ -20,7 +20,7 @@ LONGEST_CLIP = 24 * 3600.0
 
 
 def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
-    """List the audio files below a folder."""
+    """List the audio files below a folder, relative to it and sorted, without hidden ones."""
 
     def stop(error: OSError) -> None:
         raise error
@@ -44,7 +44,7 @@ def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> lis
 
 
 def folder_fingerprint(root: Path, files: Iterable[Path]) -> str:
-    """Hash the state of files on disk without reading them."""
+    """Hash the names, sizes and times of files on disk without reading them."""
     digest = hashlib.sha256()
     for file in sorted(files, key=Path.as_posix):
         state = (root / file).stat()

@@ -14,14 +14,18 @@ from feature_extraction.audio_decoding import load_audio
 
 from .fold_checks import Fold
 
-# Beginnings of libsndfile's names for encodings whose samples are the same whoever decodes them; FLAC is one of PCM.
+# Beginnings of libsndfile's names for encodings whose samples are the same whoever decodes them (FLAC is one of PCM);
+# those of Opus, Vorbis and MP3 differ, by a bit now and then, between versions of the decoder and processors.
 EXACT = ("PCM_", "FLOAT", "DOUBLE", "ALAC_", "ULAW", "ALAW")
 BEGINNING = 0.5
 """Seconds by which clips of equal length are compared before they are decoded whole."""
 
 
 def check_audio_disjoint(folds: Fold | Iterable[Fold], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Assert that no recording is in two splits of a fold, even under another id, speaker or encoding."""
+    """Assert that no recording is in two splits of a fold, even under another id, speaker or lossless encoding.
+
+    What was cut, resampled or lossily encoded is not found. Several folds of one corpus take little longer than one.
+    """
     folds = list(folds) if isinstance(folds, Iterable) else [folds]
     splits_of = [{clip_id: split for split, ids in fold.splits.items() for clip_id in ids} for fold in folds]
     # Cheap marks first, because decoding whole corpora would take minutes; rows are kept nowhere, because those of a

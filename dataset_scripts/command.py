@@ -127,7 +127,7 @@ def _folds(args: argparse.Namespace) -> Iterator[str]:
 
     if args.labels:
         wanted = as_in_corpus(args.labels, rows.unique("label"))
-        rows = rows.filter(lambda label: label in wanted, input_columns="label")
+        rows = rows.select([index for index, label in enumerate(rows["label"]) if label in wanted])
     folds = speaker_folds(rows, args.scheme, args.k, args.seed)
     check_audio_disjoint(folds, rows)
     folder = Path(args.output)

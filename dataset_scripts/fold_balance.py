@@ -13,7 +13,16 @@ BALANCED_WITHIN = 0.05
 
 
 def balanced_groups(clips: Iterable[Clip], k: int, seed: int = 0) -> list[list[str]]:
-    """Divide the speakers into k groups."""
+    """Divide the speakers into k groups, sorted within groups and by each group's first speaker.
+
+    Consecutive blocks of the sorted speakers are taken where they are as good as balanced: of equal size, and each
+    with its k-th part of every class and sex to within 5 %. That gives corpora whose speakers were numbered to a plan
+    the folds that the field uses, and a few missing clips do not change them.
+
+    Otherwise the sum over groups of the mean square distances of their shares of each class and sex from 1/k is made
+    small: speakers are placed one by one, those with most clips first (the seed orders equals), where the sum grows
+    least; then pairs are exchanged for as long as that lowers it.
+    """
     clips = list(clips)
     speakers = sorted({clip.speaker for clip in clips}, key=natural_order)
     shares = _shares(clips, speakers)  # (speakers, classes + sexes)

@@ -21,7 +21,7 @@ SEXES = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m",
 
 
 def read_manifest(path: Path) -> list[dict[str, str | None]]:
-    """Read a list of recordings."""
+    """Read a list of recordings, UTF-8: ``file`` and ``label``, and the other ``COLUMNS`` where known; no others."""
     try:
         rows = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
     except csv.Error as error:

@@ -24,11 +24,17 @@ SPLITS = ("dev", "eval", "test", "train", "training", "val", "valid", "validatio
 class RecordingsConfig(CorpusConfig):
     """Configuration of the user's own recordings."""
 
+    # Regular expression with a group `speaker`, searched in each clip's path, where names tell the speaker.
     speaker_pattern: str | None = None
 
 
 class Recordings(SpeechCorpus):
-    r"""Recordings of the user's own, of any emotions."""
+    r"""Recordings of the user's own, of any emotions.
+
+    ``data_dir`` is a list of them (see ``read_manifest``), a folder that holds one called ``manifest`` or
+    ``metadata``, or a folder of folders named as the emotions, ``angry/clip.wav``, or with one more level for the
+    speakers, ``angry/anna/clip.wav``. Emotions that the house vocabulary knows are called by its words.
+    """
 
     BUILDER_CONFIG_CLASS = RecordingsConfig
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [RecordingsConfig(name="own", version="1.0.0")]

