@@ -1,7 +1,6 @@
 """Every kind of source that the decoder takes, and every kind that it refuses."""
 
 import io
-import os
 import subprocess
 import sys
 import warnings
@@ -23,6 +22,7 @@ from feature_extraction.audio_decoding import (
     to_float,
     warn_assumed_rate,
 )
+from tests.subprocess_tools import PROJECT_ROOT
 
 
 def tone(samples: int = 16000, rate: int = 16000) -> np.ndarray:
@@ -42,14 +42,10 @@ def wav(tmp_path: Path) -> Path:
     return path
 
 
-class Decoder:
-    """Stands for the decoder object of a datasets audio column."""
-
-    def __init__(self, samples: np.ndarray, rate: int) -> None:
-        self.samples, self.rate = samples, rate
-
-    def get_all_samples(self) -> SimpleNamespace:
-        return SimpleNamespace(data=torch.from_numpy(self.samples), sample_rate=self.rate)
+def decoder(samples: np.ndarray, rate: int = 16000) -> SimpleNamespace:
+    """Stand for the decoder object of a datasets audio column."""
+    decoded = SimpleNamespace(data=torch.from_numpy(samples), sample_rate=rate)
+    return SimpleNamespace(get_all_samples=lambda: decoded)
 
 
 class Subscriptable:
@@ -70,7 +66,7 @@ SOURCES: dict[str, Callable[[Path], Any]] = {
     "datasets bytes": lambda wav: {"path": "gone.wav", "bytes": wav.read_bytes()},
     "datasets path": lambda wav: {"path": str(wav), "bytes": None},
     "datasets array": lambda wav: {"path": "gone.wav", "array": tone(), "sampling_rate": 16000},
-    "datasets decoder": lambda wav: Decoder(tone()[None], 16000),
+    "datasets decoder": lambda wav: decoder(tone()[None]),
     "subscriptable": lambda wav: Subscriptable(),
     "numpy": lambda wav: tone(),
     "torch": lambda wav: torch.from_numpy(tone()),
@@ -96,27 +92,15 @@ def test_an_open_file(wav: Path) -> None:
         np.testing.assert_allclose(load_audio(file), tone(), atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("container", "subtype"),
-    [
-        ("WAV", "PCM_16"),
-        ("WAV", "PCM_U8"),
-        ("WAV", "PCM_24"),
-        ("WAV", "FLOAT"),
-        ("WAVEX", "PCM_16"),
-        ("FLAC", "PCM_16"),
-        ("OGG", "VORBIS"),
-        ("OGG", "OPUS"),
-        ("MP3", "MPEG_LAYER_III"),
-        ("AIFF", "PCM_16"),
-        ("AU", "PCM_16"),
-        ("CAF", "PCM_16"),
-        ("W64", "PCM_16"),
-        ("RF64", "PCM_16"),
-    ],
+FORMATS = (
+    *("WAV PCM_16", "WAV PCM_U8", "WAV PCM_24", "WAV FLOAT", "WAVEX PCM_16", "FLAC PCM_16", "OGG VORBIS", "OGG OPUS"),
+    *("MP3 MPEG_LAYER_III", "AIFF PCM_16", "AU PCM_16", "CAF PCM_16", "W64 PCM_16", "RF64 PCM_16"),
 )
-def test_formats(container: str, subtype: str) -> None:
-    samples = load_audio(encode(tone(), container=container, subtype=subtype))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_formats(form: str) -> None:
+    samples = load_audio(encode(tone(), 16000, *form.split()))
     assert samples.shape == (16000,)
     middle = slice(2000, 14000)  # lossy codecs need a moment
     assert np.abs(samples[middle] - tone()[middle]).max() < 0.03
@@ -151,21 +135,16 @@ def test_channel_axis_of_arrays(shape: tuple[int, int]) -> None:
 
 
 def test_channels_of_a_decoder_come_first_however_few_the_samples() -> None:
-    assert load_audio(Decoder(np.full((4, 3), 0.25, np.float32), 16000)).tolist() == [0.25] * 3
+    assert load_audio(decoder(np.full((4, 3), 0.25, np.float32))).tolist() == [0.25] * 3
 
 
-@pytest.mark.parametrize(
-    ("array", "expected"),
-    [
-        (np.array([-32768, 0, 16384], np.int16), [-1.0, 0.0, 0.5]),
-        (np.array([-128, 0, 64], np.int8), [-1.0, 0.0, 0.5]),
-        (np.array([0, 128, 192], np.uint8), [-1.0, 0.0, 0.5]),
-        (np.array([-(2**31), 0, 2**30], np.int32), [-1.0, 0.0, 0.5]),
-        (torch.tensor([-32768, 0, 16384], dtype=torch.int16), [-1.0, 0.0, 0.5]),
-    ],
-)
-def test_integers_are_scaled(array: np.ndarray | torch.Tensor, expected: list[float]) -> None:
-    assert to_float(array, "clip").tolist() == expected
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.uint8, torch.int16])
+def test_integers_are_scaled(kind: Any) -> None:
+    info = torch.iinfo(kind) if isinstance(kind, torch.dtype) else np.iinfo(kind)
+    half = (int(info.max) - int(info.min) + 1) // 2
+    values = [info.min, info.min + half, info.min + half * 3 // 2]
+    array = torch.tensor(values, dtype=kind) if isinstance(kind, torch.dtype) else np.array(values, kind)
+    assert to_float(array, "clip").tolist() == [-1.0, 0.0, 0.5]
 
 
 WAV = encode(tone())
@@ -185,24 +164,18 @@ def test_wav_written_into_a_pipe_states_no_length_and_is_good(stated: int) -> No
 
 BAD_BYTES = {
     "empty": (b"", "empty"),
-    "text": (b"this is not a sound\n" * 50, "no audio file that can be read"),
+    "text": (b"this is not a sound\n" * 50, "no audio file"),
     "header only": (WAV[:44], "truncated"),
-    "truncated WAV": (WAV[: len(WAV) // 2], "truncated"),
     "WAV without its last byte": (WAV[:-1], "truncated"),
     "truncated 24 bit": (encode(tone(), subtype="PCM_24")[:20000], "truncated"),
-    "truncated WAVEX": (encode(tone(), container="WAVEX")[:20000], "truncated"),
-    "truncated FLAC": (FLAC[: len(FLAC) // 2], "truncated"),
-    "truncated AIFF": (encode(tone(), container="AIFF")[:20000], "truncated"),
-    "truncated AU": (encode(tone(), container="AU")[:20000], "truncated"),
-    "truncated W64": (encode(tone(), container="W64")[:20000], "truncated"),
-    "truncated RF64": (encode(tone(), container="RF64")[:20000], "truncated"),
-    "truncated MP3": (MP3[: len(MP3) // 2], "truncated"),
-    "truncated Vorbis": (VORBIS[: len(VORBIS) // 2], "truncated"),
-    "truncated Opus": (OPUS[: len(OPUS) // 2], "truncated"),
+    **{f"truncated {kind}": (encode(tone(), container=kind)[:20000], "truncated")
+       for kind in ("WAV", "WAVEX", "AIFF", "AU", "W64", "RF64")},
+    **{f"truncated {name}": (content[: len(content) // 2], "truncated")
+       for name, content in (("FLAC", FLAC), ("MP3", MP3), ("Vorbis", VORBIS), ("Opus", OPUS))},
     "0 samples": (encode(tone(0)), "0 samples"),
     "NaN": (encode(np.array([0, np.nan], np.float32), subtype="FLOAT"), "NaN or infinite"),
     "FLAC that states 2**36 samples": (FLAC[:21] + bytes([FLAC[21] | 0x0F]) + b"\xff" * 4 + FLAC[26:], "truncated"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", BAD_BYTES)
@@ -266,13 +239,8 @@ def test_impossible_target_rates(rate: Any) -> None:
 def test_silence_is_decoded_with_a_warning_that_names_the_clip(tmp_path: Path) -> None:
     path = tmp_path / "silent.wav"
     path.write_bytes(encode(np.zeros(800, np.float32)))
-    with pytest.warns(SilentClipWarning, match=r"silent\.wav: digital silence"):
-        samples = load_audio(path)
-    assert samples.shape == (800,)
-    assert not samples.any()
-
-
-def test_check_waveform_lets_good_ones_pass_in_silence() -> None:
+    with pytest.warns(SilentClipWarning, match=r"silent\.wav"):
+        assert load_audio(path).tolist() == [0.0] * 800
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_waveform(tone(), "tone")
@@ -320,9 +288,14 @@ def test_names_of_sources(source: Any, name: str) -> None:
 
 def test_import_is_light() -> None:
     heavy = ["librosa", "scipy", "numba", "datasets", "matplotlib", "gradio", "pandas", "sklearn", "torchaudio"]
-    script = f"import sys, feature_extraction; print([name for name in {heavy} if name in sys.modules])"
-    root = Path(__file__).parents[2]
-    run = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, env=os.environ | {"PYTHONPATH": ""}, capture_output=True, text=True
-    )
-    assert run.stdout.strip() == "[]", run.stdout + run.stderr
+    code = f"""
+import sys, feature_extraction
+feature_extraction.load_audio
+assert not {{"torch", "transformers"}} & set(sys.modules)
+feature_extraction.SERFeatureExtractor
+assert not set({heavy}) & set(sys.modules), set({heavy}) & set(sys.modules)
+feature_extraction.DeepSpeechForCTC, feature_extraction.DeepSpeechFeatureExtractor
+assert not [name for name in sys.modules if name.startswith("feature_extraction.convert")]
+assert callable(feature_extraction.convert_deepspeech) and "tflite" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, timeout=120)
