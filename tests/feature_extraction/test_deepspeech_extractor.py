@@ -30,46 +30,6 @@ def test_a_short_clip_is_as_release_04_has_it() -> None:
     assert largest_difference(features[0], expected()["v04/c_300/mfcc"]) < 1e-5
 
 
-def test_every_kind_of_waveform_is_the_same() -> None:
-    extractor, samples = DeepSpeechFeatureExtractor(), waveform("b_16192")
-    wanted = extractor(samples, 16000)["input_features"]
-    integers = np.round(samples * 32768).astype(np.int16)
-    for kind in (samples.tolist(), torch.from_numpy(samples), integers, samples[::-1].copy()[::-1], [samples]):
-        assert np.array_equal(extractor(kind, 16000)["input_features"], wanted)
-
-
-def test_output_formats() -> None:
-    extractor, clips = DeepSpeechFeatureExtractor(), [waveform("a_24137"), waveform("b_16192")]
-    lists = extractor(clips, 16000, padding=False)
-    assert [row.shape for row in lists["input_features"]] == [(75, 26), (50, 26)]
-    assert "attention_mask" not in extractor(clips, 16000, return_attention_mask=False)
-    tensors = extractor(clips, 16000, return_tensors="pt", device="cpu")
-    assert isinstance(tensors["attention_mask"], torch.Tensor)
-
-
-@pytest.mark.parametrize(
-    ("audio", "arguments", "message"),
-    [
-        (np.zeros(0), {}, "0 samples"),
-        (np.zeros((2, 100)), {}, "mono waveform"),
-        (np.array([0.0, np.nan]), {}, "NaN or infinite"),
-        (np.ones(100), {"sampling_rate": 8000}, "8000 Hz"),
-        (np.ones(100), {"padding": "max_length"}, "padding="),
-        (np.ones(100), {"return_tensors": "tf"}, "return_tensors="),
-        ([], {}, "empty list"),
-    ],
-)
-def test_bad_audio_is_refused(audio: object, arguments: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        DeepSpeechFeatureExtractor()(audio, **{"sampling_rate": 16000, **arguments})
-
-
-@pytest.mark.parametrize("audio", ["clip.wav", ["clip.wav"], {"array": [0.0]}])
-def test_files_are_not_waveforms(audio: object) -> None:
-    with pytest.raises(TypeError, match="load_audio"):
-        DeepSpeechFeatureExtractor()(audio, sampling_rate=16000)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
