@@ -20,6 +20,7 @@ CUSTOM_PIPELINES = {
     }
 }
 
+# Shared with modeling_ser/configuration_ser.py, which the Hub holds without this folder: a test compares them.
 # Keys that transformers itself passes or writes beyond its declared fields; everything else unknown is a mistake.
 TRANSFORMERS_KEYS = frozenset(
     {
@@ -131,6 +132,7 @@ class DeepSpeechConfig(PreTrainedConfig):
         if self.ctc_loss_reduction not in ("mean", "sum"):
             raise ValueError(f"ctc_loss_reduction must be 'mean' or 'sum', not {self.ctc_loss_reduction!r}.")
 
+    # Shared with modeling_ser/configuration_ser.py as well.
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary that loads again, whose code references point into its own folder.
 

@@ -54,5 +54,3 @@ def test_saved_settings_come_back(tmp_path: Path) -> None:
     files = {path.name for path in tmp_path.glob("*.py")}
     own = {"feature_extraction_deepspeech.py", "frontend_deepspeech.py"}
     assert files == own | {"audio_decoding.py", "audio_download.py", "waveform_extractor.py"}
-    with pytest.warns(UserWarning, match="version 0"):
-        DeepSpeechFeatureExtractor(feature_extraction_version=0)

@@ -1,4 +1,4 @@
-"""Mutates model files at random and converts them: `python -m tests.feature_extraction.deepspeech_fuzz 10000`.
+"""Mutates model files at random and converts them: `python -m tests.feature_extraction.convert.deepspeech_fuzz 10000`.
 
 Every file has to load or to give our error. The command limits its own memory, and prints how it went.
 """
