@@ -8,25 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from datasets.fingerprint import Hasher
 from safetensors.torch import load_file, save_file
-from transformers import (
-    Data2VecAudioConfig,
-    Data2VecAudioModel,
-    HubertConfig,
-    HubertModel,
-    PreTrainedModel,
-    SEWConfig,
-    SEWModel,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Model,
-    WavLMConfig,
-    WavLMModel,
-    WhisperConfig,
-    WhisperFeatureExtractor,
-    WhisperModel,
-)
+from transformers import PreTrainedModel, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
 from feature_extraction.speech_encoders import interpolate, load_encoder
@@ -46,29 +31,33 @@ CONVOLUTIONS = {"conv_dim": (8,) * 7, "hidden_size": 16, "num_hidden_layers": 3,
 SMALL = {**CONVOLUTIONS, "intermediate_size": 16, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
 
 
+MODELS = {
+    "wav2vec2": ("Wav2Vec2", "group"),
+    "wav2vec2-layer": ("Wav2Vec2", "layer"),
+    "hubert": ("Hubert", "group"),
+    "wavlm": ("WavLM", "layer"),
+}
+
+
 def small_model(kind: str) -> tuple[PreTrainedModel, Any]:
     torch.manual_seed(0)
     if kind == "deepspeech":
         return DeepSpeechForCTC(DeepSpeechConfig(hidden_size=24)), DeepSpeechFeatureExtractor()
     if kind == "whisper":
-        config = WhisperConfig(
+        config = transformers.WhisperConfig(
             d_model=16, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
             encoder_ffn_dim=16, decoder_ffn_dim=16, max_source_positions=40, vocab_size=50, pad_token_id=0,
             bos_token_id=0, eos_token_id=0, decoder_start_token_id=0,
         )  # fmt: skip
-        return WhisperModel(config), WhisperFeatureExtractor()
-    models = {
-        "wav2vec2": (Wav2Vec2Model, Wav2Vec2Config, "group"),
-        "wav2vec2-layer": (Wav2Vec2Model, Wav2Vec2Config, "layer"),
-        "hubert": (HubertModel, HubertConfig, "group"),
-        "wavlm": (WavLMModel, WavLMConfig, "layer"),
-    }
-    model, config, norm = models[kind]
-    stable = {"do_stable_layer_norm": norm == "layer"}
-    return model(config(**SMALL, feat_extract_norm=norm, **stable)), Wav2Vec2FeatureExtractor(do_normalize=True)
+        return transformers.WhisperModel(config), transformers.WhisperFeatureExtractor()
+    name, norm = MODELS[kind]
+    config = getattr(transformers, f"{name}Config")(
+        **SMALL, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer"
+    )
+    return getattr(transformers, f"{name}Model")(config), Wav2Vec2FeatureExtractor(do_normalize=True)
 
 
-KINDS = ("deepspeech", "wav2vec2", "wav2vec2-layer", "hubert", "wavlm", "whisper")
+KINDS = ("deepspeech", *MODELS, "whisper")
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +174,7 @@ def test_a_bundled_encoder_comes_back_from_the_folder_alone(encoders: dict[str, 
     extractor.save_pretrained(tmp_path / "first")
     settings = json.loads((tmp_path / "first" / "preprocessor_config.json").read_text())
     assert settings["encoders"]["encoder"]["bundled"] is True
+    assert settings["encoders"]["encoder"]["size"] == 24 == extractor.to_dict()["encoders"]["encoder"]["size"]
     assert str(encoders["deepspeech"]) not in json.dumps(settings)
     (tmp_path / "first").rename(tmp_path / "moved")
     again = SERFeatureExtractor.from_pretrained(tmp_path / "moved")
@@ -226,11 +216,10 @@ def test_an_extractor_is_found_in_a_subfolder_with_its_encoder(encoders: dict[st
 def test_saving_does_not_change_how_an_extractor_hashes(encoders: dict[str, Path], tmp_path: Path) -> None:
     extractor = extractor_with(encoders["deepspeech"])
     before = Hasher.hash(extractor)
-    for number in (1, 2):
-        extractor.save_pretrained(tmp_path / str(number))
+    for number in ("1", "2"):
+        extractor.save_pretrained(tmp_path / number)
         assert Hasher.hash(extractor) == before
-    copy = pickle.loads(pickle.dumps(extractor))
-    copy.save_pretrained(tmp_path / "of the copy")
+    pickle.loads(pickle.dumps(extractor)).save_pretrained(tmp_path / "of the copy")
     assert SERFeatureExtractor.from_pretrained(tmp_path / "of the copy").encoders.keys() == {"encoder"}
 
 
@@ -253,46 +242,35 @@ print(json.dumps(again.encoders == extractor.encoders and again.streams == extra
     assert "encoder/model.safetensors" in local_hub.files("alice/pushed-while-saved")
 
 
-def test_an_encoder_that_changed_is_refused(encoders: dict[str, Path], tmp_path: Path) -> None:
+def test_an_encoder_that_changed_or_is_missing_is_refused(encoders: dict[str, Path], tmp_path: Path) -> None:
     extractor_with(encoders["deepspeech"]).save_pretrained(tmp_path)
     path = tmp_path / "encoder" / "model.safetensors"
     weights = load_file(path)
     weights[next(iter(weights))] += 1
     save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="not the one that these features were made with: its digest"):
+    with pytest.raises(ValueError, match="its digest"):
         SERFeatureExtractor.from_pretrained(tmp_path)
-
-
-def test_a_missing_bundled_encoder_is_an_error(encoders: dict[str, Path], tmp_path: Path) -> None:
-    extractor_with(encoders["deepspeech"]).save_pretrained(tmp_path)
     (tmp_path / "encoder").rename(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="encoder holds no config"):
         SERFeatureExtractor.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        ({"layer": 7}, r"layer=7: .* layers 1 to 6"),
-        ({"layer": "5"}, "layer='5'"),
-        ({"layer": True}, "layer=True"),
-    ],
-)
-def test_layers_that_do_not_exist_are_refused(more: dict[str, Any], message: str, encoders: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match=message):
-        extractor_with(encoders["deepspeech"], **more)
+@pytest.mark.parametrize("layer", [7, "5", True])
+def test_layers_and_rates_that_do_not_exist_are_refused(layer: Any, encoders: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match=f"layer={layer!r}: .* layers 1 to 6"):
+        extractor_with(encoders["deepspeech"], layer=layer)
+    entry = {"name_or_path": str(encoders["deepspeech"])}
+    with pytest.raises(ValueError, match="16000 Hz and this extractor at 8000 Hz"):
+        SERFeatureExtractor(streams=("encoder",), sampling_rate=8000, encoders={"encoder": entry})
 
 
-@pytest.mark.parametrize(("model", "config"), [(SEWModel, SEWConfig), (Data2VecAudioModel, Data2VecAudioConfig)])
-def test_encoders_whose_frames_are_not_those_of_their_convolutions_are_refused(
-    model: type, config: type, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", ["SEW", "Data2VecAudio"])
+def test_encoders_whose_frames_are_not_those_of_their_convolutions_are_refused(name: str, tmp_path: Path) -> None:
     sizes = {**SMALL, "conv_stride": (5, 2, 2, 2, 2, 2, 2), "conv_kernel": (10, 3, 3, 3, 3, 2, 2)}
-    model(config(**sizes)).save_pretrained(tmp_path)
+    config = getattr(transformers, f"{name}Config")(**sizes)
+    getattr(transformers, f"{name}Model")(config).save_pretrained(tmp_path)
     Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
-    with pytest.raises(
-        ValueError, match=f"is a '{config.model_type}' model, which is not read here; choose DeepSpeech"
-    ):
+    with pytest.raises(ValueError, match=config.model_type):
         load_encoder(str(tmp_path))
 
 
@@ -319,17 +297,3 @@ def test_whisper_reads_a_bounded_number_of_parts_at_once(
     monkeypatch.setattr(encoder.model, "forward", note)
     (frames,) = encoder([clip])
     assert sizes == [8, 8, 4] and torch.equal(frames, expected) and frames.shape == (800, 16)
-
-
-def test_another_rate_is_refused(encoders: dict[str, Path]) -> None:
-    entry = {"name_or_path": str(encoders["deepspeech"])}
-    with pytest.raises(ValueError, match="works at 16000 Hz and this extractor at 8000 Hz"):
-        SERFeatureExtractor(streams=("encoder",), sampling_rate=8000, encoders={"encoder": entry})
-
-
-def test_settings_hold_no_networks(encoders: dict[str, Path]) -> None:
-    extractor = extractor_with(encoders["deepspeech"])
-    settings = extractor.to_dict()
-    json.dumps(settings)
-    assert settings["encoders"]["encoder"]["size"] == 24
-    assert extractor.extract(CLIPS[:1])["input_features"].shape[-1] == 408  # and they are still there
