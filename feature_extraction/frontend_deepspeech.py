@@ -204,9 +204,9 @@ def context_windows(features: torch.Tensor, context_size: int = 9) -> torch.Tens
     Source: mozilla/DeepSpeech v0.4.1, `util/feeding.py`.
 
     >>> import torch
-    >>> context_windows(torch.arange(4.0)[None, :, None], context_size=1)
-    tensor([[[0., 1., 2.],
-             [1., 2., 3.]]])
+    >>> context_windows(torch.arange(8.0).view(1, 4, 2), context_size=1)
+    tensor([[[0., 1., 2., 3., 4., 5.],
+             [2., 3., 4., 5., 6., 7.]]])
     """
     windows = features.unfold(1, 2 * context_size + 1, 1)  # (batch, frames, size, window)
     return windows.transpose(2, 3).flatten(2)  # (batch, frames, window * size)

@@ -79,12 +79,12 @@ def test_agrees_with_librosa_at_other_settings(settings: dict[str, int]) -> None
         assert_agrees(features[0].numpy(), waveform, **settings)
 
 
-@pytest.mark.parametrize("frequency", [60.0, 440.0, 3000.3, 7990.0])
-def test_agrees_with_librosa_on_pure_tones(frequency: float) -> None:
-    waveform = (0.9 * np.sin(2 * np.pi * frequency * np.arange(16000) / 16000)).astype(np.float32)
-    expected = librosa_log_mel(waveform)
-    error = np.abs(log_mel([torch.from_numpy(waveform)])[0].numpy() - expected)
-    assert error[expected > expected.max() - 60].max() < 1e-3
+def test_agrees_with_librosa_on_pure_tones() -> None:
+    for frequency in (60.0, 440.0, 3000.3, 7990.0):
+        waveform = (0.9 * np.sin(2 * np.pi * frequency * np.arange(16000) / 16000)).astype(np.float32)
+        expected = librosa_log_mel(waveform)
+        error = np.abs(log_mel([torch.from_numpy(waveform)])[0].numpy() - expected)
+        assert error[expected > expected.max() - 60].max() < 1e-3
 
 
 def test_agrees_with_librosa_on_speech() -> None:
@@ -135,24 +135,12 @@ def test_deltas_equal_librosa_from_one_frame_on(frames: int) -> None:
     np.testing.assert_allclose(deltas(torch.from_numpy(energies)), librosa_deltas(energies), atol=1e-4)
 
 
-def test_deltas_are_slope_and_curvature() -> None:
-    time = torch.arange(30.0)[:, None]
-    inner = deltas(5 - 3 * time + 0.5 * time**2)[4:-4]
-    torch.testing.assert_close(inner[:, 0], (-3 + time[4:-4, 0]), atol=1e-4, rtol=0)
-    torch.testing.assert_close(inner[:, 1], torch.ones(22), atol=1e-4, rtol=0)
-
-
-def test_half_precision_regions_do_not_reach_the_features() -> None:
-    clips = [torch.from_numpy(noise(9000))]
+def test_neither_half_precision_nor_gradients_reach_the_features() -> None:
+    clips = [torch.from_numpy(noise(9000)).requires_grad_()]
     expected, _ = log_mel_deltas(clips)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         features, _ = log_mel_deltas(clips)
-    assert torch.equal(features, expected)
-
-
-def test_features_carry_no_gradient() -> None:
-    features, _ = log_mel_deltas([torch.randn(1000, requires_grad=True)])
-    assert not features.requires_grad
+    assert torch.equal(features, expected) and not features.requires_grad
 
 
 @pytest.mark.parametrize(
