@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from speech_emotion.cross_validation.report_table import Interval, format_cell
-from speech_emotion.cross_validation.seed_metrics import mean_sd, pooled_metrics
-from speech_emotion.cross_validation.system_scores import SystemScores, find_system
+from speech_emotion.cross_validation.report_table import Interval, format_cell, mean_sd
+from speech_emotion.cross_validation.score_table import SystemScores, find_system, pooled_metrics
 from speech_emotion.cross_validation.titles import system_title
 from speech_emotion.evaluation.intervals import Estimate
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from speech_emotion.cross_validation.fold_results import differences
 from speech_emotion.cross_validation.named_settings import NAMED
-from speech_emotion.cross_validation.system_scores import SystemScores, check_same_clips, find_system
+from speech_emotion.cross_validation.score_table import SystemScores, check_same_clips, find_system
 from speech_emotion.cross_validation.titles import system_title
 from speech_emotion.evaluation.intervals import Estimate, speaker_bootstrap_difference
 from speech_emotion.evaluation.metrics import COUNT_METRICS

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from speech_emotion.cross_validation.system_scores import SystemScores
+from speech_emotion.cross_validation.score_table import SystemScores
 from speech_emotion.cross_validation.titles import TITLES, VARIANTS
 
 HEARS_WORDS = (

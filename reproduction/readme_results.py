@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from speech_emotion.cross_validation.report_table import format_cell
-from speech_emotion.cross_validation.seed_metrics import mean_sd, pooled_metrics
-from speech_emotion.cross_validation.system_scores import SystemScores
+from speech_emotion.cross_validation.report_table import format_cell, mean_sd
+from speech_emotion.cross_validation.score_table import SystemScores, pooled_metrics
 from speech_emotion.cross_validation.titles import compared_note
 from speech_emotion.evaluation.tables import markdown_table
 

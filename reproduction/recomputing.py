@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from speech_emotion.cross_validation.system_scores import SystemScores
+from speech_emotion.cross_validation.score_table import SystemScores
 from speech_emotion.cross_validation.titles import CONTROL
 from speech_emotion.pretrained import SMALL_DEEPSPEECH
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from speech_emotion.cross_validation.report import Report, Section
 from speech_emotion.cross_validation.report_table import ReportTable
-from speech_emotion.cross_validation.system_scores import SystemScores
+from speech_emotion.cross_validation.score_table import SystemScores
 from speech_emotion.cross_validation.titles import compared_note
 
 from .claim_sentences import beside_sentences

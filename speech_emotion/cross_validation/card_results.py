@@ -17,9 +17,9 @@ from speech_emotion.training.run_record import differences, switched_on
 from .neural_system import TOLD_ELSEWHERE
 from .registry import get_system
 from .report import Report
-from .report_table import format_cell
-from .seed_metrics import mean_sd, pooled_metrics, speaker_interval
-from .system_scores import SystemScores, find_system
+from .report_table import format_cell, mean_sd
+from .score_table import SystemScores, find_system, pooled_metrics
+from .tables import speaker_interval
 
 REGION = "cross-validation"
 ONE_NETWORK = ("none", "class-weights")  # ways of meeting imbalance that train.py has

@@ -16,7 +16,7 @@ from speech_emotion.files import write_csv, write_text
 
 from .report_table import ReportTable
 from .score_store import FoldScores, read_fold_scores
-from .system_scores import SystemScores, condition_settings, gather_systems
+from .score_table import SystemScores, condition_settings, gather_systems
 from .tables import (
     abstention_table,
     averages_table,

@@ -5,12 +5,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from speech_emotion.evaluation.tables import latex_table, markdown_table
+import numpy as np
 
-from .seed_metrics import Interval, MeanSD
+from speech_emotion.evaluation.tables import latex_table, markdown_table
 
 Style = Literal["percent", "points", "p", "number", "hours", "text"]
 MISSING = "–"
+
+
+class MeanSD(NamedTuple):
+    """A mean over seeds and the standard deviation of a single seed (ddof = 1); `None` for one seed."""
+
+    mean: float
+    sd: float | None
+
+
+class Interval(NamedTuple):
+    """Ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+def mean_sd(values: Sequence[float] | np.ndarray) -> MeanSD:
+    """Average over seeds.
+
+    >>> mean_sd([0.5, 0.7]).sd, mean_sd([0.5]).sd
+    (0.141421356237..., None)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not values.size:
+        raise ValueError("There is no seed to average over.")
+    return MeanSD(float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else None)
 
 
 class Name(NamedTuple):

@@ -19,8 +19,7 @@ from speech_emotion.files import write_csv
 
 from .report import Report
 from .score_store import FoldScores
-from .score_table import truth_and_scores
-from .system_scores import SystemScores
+from .score_table import SystemScores, truth_and_scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

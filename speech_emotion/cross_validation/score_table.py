@@ -1,6 +1,8 @@
-"""All scores of a system as one long table, a row per fold and clip; every table and figure is a groupby of it."""
+"""All scores of a corpus as long tables, a row per fold and clip; every table and figure is a groupby of them."""
 
-from collections.abc import Sequence
+import itertools
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,10 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from speech_emotion.evaluation.metrics import COUNT_METRICS
+
 from .score_store import CLIP_COLUMNS, SCORE_PREFIX, FoldScores
+from .titles import system_title
 
 UNKNOWN = "unknown"  # the group of the clips of which a speaker or sex is not known
 OUTDATED = "Remove the files of the outdated one and compute it again."
+# Among the settings of a file: digests of its own fold's clips, and what two files of one fold do that differ in it.
+OF_ONE_FOLD = {"fold": "divide the clips differently", "audio": "are of different recordings"}
 
 
 def score_table(folds: Sequence[FoldScores]) -> pd.DataFrame:
@@ -132,3 +139,183 @@ def pool_clips(tests: pd.DataFrame) -> PooledClips:
                 f"{OUTDATED}"
             )
     return PooledClips(table)
+
+
+def pooled_metrics(clips: PooledClips, column: str | None = None) -> dict[str, np.ndarray]:
+    """Compute each metric of each seed over all test clips, (seeds,), or by a column, (seeds, values)."""
+    counts = clips.counts(column)
+    return {name: metric(counts) for name, metric in COUNT_METRICS.items()}
+
+
+@dataclass(frozen=True)
+class SystemScores:
+    """Scores of one system on one corpus."""
+
+    corpus: str  # name of the corpus
+    system: str  # name of the system
+    title: str  # what it is called in tables
+    parts: dict[tuple[int, int], FoldScores]  # the scores of each (seed, fold) that is there
+    planned_seeds: list[int]  # seeds that there should be
+    planned_folds: list[int]  # folds that each seed should have
+
+    def __post_init__(self) -> None:
+        settings = {_common_settings(part) for part in self.parts.values()}
+        if len(settings) > 1:
+            raise ValueError(
+                f"{self.corpus}, {self.system}: its files were made with {len(settings)} different settings, which "
+                "are different systems. Run cross_validate.py again, or remove the outdated files."
+            )
+
+    @property
+    def labels(self) -> list[str]:
+        """Emotions in the order of the classes."""
+        return next(iter(self.parts.values())).labels
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What its first fold says of itself; the settings of all are the same but for the fold's clips."""
+        return next(iter(self.parts.values())).about
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds that have every planned fold."""
+        return [seed for seed in self.planned_seeds if seed not in self.missing]
+
+    @property
+    def missing(self) -> dict[int, list[int]]:
+        """For each seed that is not complete, the folds it lacks."""
+        lacking = {
+            seed: [fold for fold in self.planned_folds if (seed, fold) not in self.parts]
+            for seed in self.planned_seeds
+        }
+        return {seed: folds for seed, folds in lacking.items() if folds}
+
+    @property
+    def missing_text(self) -> str:
+        """What is missing, such as "seed 0: folds 2; seeds 1-3: folds 0-2"; empty if nothing is."""
+        groups = itertools.groupby(self.missing.items(), key=lambda item: item[1])
+        return "; ".join(f"seeds {spans([seed for seed, _ in of])}: folds {spans(folds)}" for folds, of in groups)
+
+    @property
+    def finished_text(self) -> str:
+        """How many of the planned folds are finished, all seeds together, such as "29 of 30"."""
+        return f"{len(self.parts)} of {len(self.planned_seeds) * len(self.planned_folds)}"
+
+    @property
+    def hours(self) -> float | None:
+        """Hours of computing of every file, those of incomplete seeds included; `None` if a file does not say."""
+        seconds = [part.about.get("seconds") for part in self.parts.values()]
+        return None if None in seconds else sum(seconds) / 3600
+
+    def folds_of(self, seed: int) -> list[FoldScores]:
+        """Return the scores of all folds of a complete seed."""
+        return [self.parts[seed, fold] for fold in self.planned_folds]
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        """Validation and test clips of the complete seeds, as a score table."""
+        if not self.seeds:
+            raise ValueError(f"{self.corpus}, {self.system}: no seed is complete ({self.missing_text} missing).")
+        return score_table([fold for seed in self.seeds for fold in self.folds_of(seed)])
+
+    @cached_property
+    def test(self) -> PooledClips:
+        """Test clips of the complete seeds."""
+        return pool_clips(self.clips[self.clips["split"] == "test"])
+
+
+def gather_systems(entries: Iterable[FoldScores], title: Callable[[str], str] = system_title) -> list[SystemScores]:
+    """Group the scores of one corpus by system; one that has no title may bring its own."""
+    entries = list(entries)
+    corpora = sorted({entry.corpus for entry in entries})
+    if len(corpora) > 1:
+        raise ValueError(f"Systems are compared on one corpus; these are scores of {', '.join(corpora)}.")
+    seeds = sorted({entry.seed for entry in entries})
+    folds = sorted({entry.fold for entry in entries}.union(*(range(_number_of_folds(entry)) for entry in entries)))
+    parts: dict[str, dict[tuple[int, int], FoldScores]] = {}
+    for entry in entries:
+        of_system = parts.setdefault(entry.system, {})
+        if (entry.seed, entry.fold) in of_system:
+            raise ValueError(f"{entry.corpus}, {entry.system}: seed {entry.seed}, fold {entry.fold} is there twice.")
+        of_system[entry.seed, entry.fold] = entry
+    _check_same_folds(entries)
+    systems = []
+    for name in sorted(parts):
+        known = title(name)
+        own = next(iter(parts[name].values())).about.get("title", name)
+        systems.append(SystemScores(corpora[0], name, own if known == name else known, parts[name], seeds, folds))
+    complete = [system for system in systems if system.seeds]
+    for other in complete[1:]:
+        check_same_clips(complete[0], other)
+    return systems
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Write rising numbers, those in a row by their ends.
+
+    >>> spans([3]), spans([0, 2]), spans([0, 3, 4, 5])
+    ('3', '0, 2', '0, 3-5')
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def check_same_clips(one: SystemScores, other: SystemScores) -> None:
+    """Refuse to compare systems that were tested on different clips."""
+    for what, of_one, of_other in (
+        ("emotions", one.test.labels, other.test.labels),
+        ("clips", one.test.ids, other.test.ids),
+        ("speakers", one.test.speakers, other.test.speakers),
+        ("labels", one.test.truth.tolist(), other.test.truth.tolist()),
+    ):
+        if of_one != of_other:
+            raise ValueError(
+                f"{one.corpus}: {one.system} and {other.system} were tested on different {what}, so they cannot be "
+                f"compared. {OUTDATED}"
+            )
+
+
+def find_system(systems: Sequence[SystemScores], name: str) -> SystemScores | None:
+    """Return the system of that name if it has a complete seed."""
+    return next((system for system in systems if system.system == name and system.seeds), None)
+
+
+def condition_settings(part: FoldScores) -> dict[str, Any]:
+    """How clips and folds were chosen, where the file tells: `scheme`, `num_folds`, `part`, …."""
+    settings = part.about.get("settings")
+    condition = settings.get("condition") if isinstance(settings, dict) else None
+    return condition if isinstance(condition, dict) else {}
+
+
+def _check_same_folds(entries: Sequence[FoldScores]) -> None:
+    """Refuse files of which one fold number means several divisions of the clips, or several recordings."""
+    known: dict[tuple[str, int], tuple[str, FoldScores]] = {}
+    for entry, (name, contrast) in itertools.product(entries, OF_ONE_FOLD.items()):
+        settings = entry.about.get("settings")
+        digest = settings.get(name) if isinstance(settings, dict) else None
+        if digest is None:
+            continue
+        first, other = known.setdefault((name, entry.fold), (digest, entry))
+        if digest != first:
+            raise ValueError(
+                f"{entry.corpus}: fold {entry.fold} of {other.system}, seed {other.seed}, and of {entry.system}, seed "
+                f"{entry.seed}, {contrast}, so they cannot be compared. {OUTDATED}"
+            )
+
+
+def _common_settings(part: FoldScores) -> str:
+    """What all folds of a system share: its settings but the entries that tell one fold's clips."""
+    settings = part.about.get("settings")
+    if isinstance(settings, dict):
+        settings = {name: value for name, value in settings.items() if name not in OF_ONE_FOLD}
+    return json.dumps(settings, sort_keys=True)
+
+
+def _number_of_folds(part: FoldScores) -> int:
+    """How many folds the corpus has, if the file tells; else 0."""
+    return part.about.get("folds") or condition_settings(part).get("num_folds") or 0

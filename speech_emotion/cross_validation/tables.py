@@ -1,19 +1,26 @@
 """The tables of a cross-validation. What is to be said of them stands in `templates/notes.j2`, by their keys."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from speech_emotion.evaluation.calibration import abstention_curve, reliability
-from speech_emotion.evaluation.metrics import recalls, ua, wa
+from speech_emotion.evaluation.calibration import (
+    abstention_curve,
+    apply_temperature,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+    reliability,
+)
+from speech_emotion.evaluation.intervals import speaker_bootstrap
+from speech_emotion.evaluation.metrics import CountMetric, recalls, ua, wa
 from speech_emotion.evaluation.significance import permutation_control
 
-from .report_table import Cell, Column, Name, ReportTable, Share
-from .score_table import truth_and_scores
-from .seed_metrics import calibrate_folds, mean_sd, pooled_metrics, speaker_interval
-from .system_scores import SystemScores
+from .report_table import Cell, Column, Interval, Name, ReportTable, Share, mean_sd
+from .score_table import SystemScores, pooled_metrics, truth_and_scores
 
 SYSTEM = Column("system", "system")
 SUMMARY = [
@@ -206,6 +213,49 @@ def chance_table(systems: Sequence[SystemScores]) -> ReportTable:
         figures = [mean_sd([getattr(one, name) for one in found]) for name in ("value", "expected")]
         rows.append([named(system), *figures, max(one.p for one in found)])
     return ReportTable("chance", "Labels permuted", CHANCE, rows)
+
+
+def speaker_interval(system: SystemScores, metric: CountMetric = ua) -> Interval | None:
+    """Return the 95 % interval over speakers of a figure's mean over seeds; `None` for fewer than 2 known speakers."""
+    if None in system.test.speakers or len(set(system.test.speakers)) < 2:
+        return None
+    estimate = speaker_bootstrap(system.test.counts("speaker").sum(axis=0), metric)
+    return Interval(estimate.low, estimate.high)
+
+
+@dataclass(frozen=True)
+class FoldCalibration:
+    """Calibration on the test clips of all folds, before and after the temperature."""
+
+    temperatures: np.ndarray  # of each model, (seeds, folds)
+    ece_before: np.ndarray  # expected calibration error, 15 bins, of each seed, (seeds,)
+    ece_after: np.ndarray  # the same after the temperatures
+    nll_before: np.ndarray  # mean negative log-likelihood in nats, (seeds,)
+    nll_after: np.ndarray  # the same after the temperatures
+
+
+def calibrate_folds(system: SystemScores) -> FoldCalibration | None:
+    """Fit a temperature for each model on its validation clips and measure calibration on its test clips.
+
+    `None` if a fold has no validation clips.
+    """
+    models: dict[str, dict[Any, tuple[np.ndarray, np.ndarray]]] = {"validation": {}, "test": {}}
+    for (split, *model), rows in system.clips.groupby(["split", "seed", "fold"]):
+        models[split][tuple(model)] = truth_and_scores(rows)
+    if len(models["validation"]) < len(system.seeds) * len(system.planned_folds):
+        return None
+    fitted = {model: fit_temperature(*clips) for model, clips in models["validation"].items()}
+    figures = []
+    for seed in system.seeds:
+        tests = {model: clips for model, clips in models["test"].items() if model[0] == seed}
+        truth = np.concatenate([truth for truth, _ in tests.values()])
+        # A temperature of 1 mends only what float16 rounded from the scores' sum.
+        before = np.concatenate([apply_temperature(scores, 1.0) for _, scores in tests.values()])
+        after = np.concatenate([apply_temperature(scores, fitted[model]) for model, (_, scores) in tests.items()])
+        errors = [expected_calibration_error(truth, scores) for scores in (before, after)]
+        figures.append([*errors, *(negative_log_likelihood(truth, scores) for scores in (before, after))])
+    temperatures = np.reshape(list(fitted.values()), (len(system.seeds), -1))
+    return FoldCalibration(temperatures, *np.array(figures).T)
 
 
 def named(system: SystemScores) -> Name:

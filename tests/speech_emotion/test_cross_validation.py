@@ -23,7 +23,7 @@ from speech_emotion.cli.train import main as train
 from speech_emotion.cross_validation.fold_results import differences, sole_computation
 from speech_emotion.cross_validation.main import main
 from speech_emotion.cross_validation.score_store import FoldKey, FoldScores, read_fold_scores
-from speech_emotion.cross_validation.system_scores import gather_systems
+from speech_emotion.cross_validation.score_table import gather_systems
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_command
 from tests.synthetic import write_polish
 

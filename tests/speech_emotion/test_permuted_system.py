@@ -17,8 +17,8 @@ from speech_emotion.cross_validation.permuted_system import PermutedSystem
 from speech_emotion.cross_validation.registry import get_system, list_systems
 from speech_emotion.cross_validation.report import Report
 from speech_emotion.cross_validation.score_store import FoldScores
+from speech_emotion.cross_validation.score_table import gather_systems
 from speech_emotion.cross_validation.system import FoldOutcome, FoldTask, System
-from speech_emotion.cross_validation.system_scores import gather_systems
 from speech_emotion.cross_validation.tables import summary_table
 from speech_emotion.cross_validation.titles import system_title
 from speech_emotion.training.splits import ClipSplit

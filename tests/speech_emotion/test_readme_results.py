@@ -18,7 +18,7 @@ from speech_emotion.cli.main import main as ser
 from speech_emotion.cross_validation.clip_lines import NAME
 from speech_emotion.cross_validation.report import read_results
 from speech_emotion.cross_validation.score_store import FoldScores
-from speech_emotion.cross_validation.seed_metrics import pooled_metrics
+from speech_emotion.cross_validation.score_table import pooled_metrics
 from speech_emotion.marked_region import read_region, replace_region
 from tests.speech_emotion.cross_validation.simulated_scores import all_folds, save_all
 from tests.subprocess_tools import PROJECT_ROOT

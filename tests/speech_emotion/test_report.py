@@ -15,7 +15,7 @@ from reproduction.recomputing import commands, encoders_note, overrides, setting
 from reproduction.report import write_report
 from speech_emotion.cross_validation.neural_arguments import parse_overrides
 from speech_emotion.cross_validation.registry import get_system
-from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
+from speech_emotion.cross_validation.score_table import SystemScores, gather_systems
 from speech_emotion.cross_validation.titles import system_title
 from speech_emotion.evaluation.intervals import Estimate
 from tests.speech_emotion.cross_validation.simulated_scores import all_folds, save_all

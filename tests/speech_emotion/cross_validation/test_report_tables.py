@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from speech_emotion.cross_validation.report import Report, Section, page_facts, write_report
-from speech_emotion.cross_validation.report_table import Column, Interval, ReportTable, Share, format_cell
-from speech_emotion.cross_validation.seed_metrics import MeanSD, pooled_metrics
-from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
+from speech_emotion.cross_validation.report_table import Column, Interval, MeanSD, ReportTable, Share, format_cell
+from speech_emotion.cross_validation.score_table import SystemScores, gather_systems, pooled_metrics
 from speech_emotion.cross_validation.tables import summary_table
 
 from .simulated_scores import all_folds, save_all

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
+from speech_emotion.cross_validation.report_table import mean_sd
 from speech_emotion.cross_validation.score_store import FoldScores
-from speech_emotion.cross_validation.score_table import truth_and_scores
-from speech_emotion.cross_validation.seed_metrics import calibrate_folds, mean_sd, pooled_metrics
-from speech_emotion.cross_validation.system_scores import SystemScores, gather_systems
+from speech_emotion.cross_validation.score_table import SystemScores, gather_systems, pooled_metrics, truth_and_scores
+from speech_emotion.cross_validation.tables import calibrate_folds
 from speech_emotion.evaluation.calibration import (
     apply_temperature,
     expected_calibration_error,
