@@ -44,8 +44,8 @@ class SERFeatureExtractor(WaveformExtractor):
         hop_length: Step between frames, in samples.
         num_mel_bins: Number of mel filters between 0 Hz and half the sampling rate.
         encoders: For every stream but "mel" where its network is: `{"name_or_path": …, "revision": …, "layer": …}`,
-            a folder or an id on the Hub; see `load_encoder`. `layer` is 5 for DeepSpeech and the last one for others
-            where it is left out.
+            a folder or an id on the Hub, of a DeepSpeech, wav2vec 2.0, HuBERT, WavLM, UniSpeech or Whisper. Without
+            `layer` it is 5 for DeepSpeech and the last one for others.
         feature_dtype: "float32", or "float16": the features are then rounded to it as the last step.
         dynamic_range: Floor of the log-mel energies below each clip's loudest one, in dB; `None` for none.
         clip_normalization: What is subtracted from a clip's log-mel energies: "none", "level", their mean, or "band",

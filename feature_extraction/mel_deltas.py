@@ -40,29 +40,19 @@ CLIP_NORMALIZATIONS = ("none", "level", "band")
 def log_mel_deltas(
     waveforms: Sequence[torch.Tensor],
     *,
-    sampling_rate: int = 16_000,
-    n_fft: int = 2048,
-    win_length: int = 400,
-    hop_length: int = 400,
-    num_mel_bins: int = 128,
     dynamic_range: float | None = None,
     clip_normalization: str = "none",
+    **settings: int,
 ) -> tuple[torch.Tensor, list[int]]:
-    """Log-mel energies, deltas and delta-deltas side by side, padded to the longest clip.
+    """Log-mel energies, deltas and delta-deltas side by side, padded to the longest clip; settings as of `log_mel`.
 
     >>> import torch
     >>> features, lengths = log_mel_deltas([torch.randn(16000), torch.randn(800)])
     >>> features.shape, lengths
     (torch.Size([2, 41, 384]), [41, 3])
     """
-    energies = log_mel(
-        waveforms,
-        sampling_rate=sampling_rate,
-        n_fft=n_fft,
-        win_length=win_length,
-        hop_length=hop_length,
-        num_mel_bins=num_mel_bins,
-    )
+    energies = log_mel(waveforms, **settings)
+    num_mel_bins = energies[0].shape[1]
     lengths = [len(clip) for clip in energies]
     features = energies[0].new_empty(len(lengths), max(lengths), 3 * num_mel_bins)
     for row, clip, length in zip(features, energies, lengths, strict=True):
@@ -101,6 +91,11 @@ def normalize_clip(
     energies: torch.Tensor, dynamic_range: float | None = None, clip_normalization: str = "none"
 ) -> torch.Tensor:
     """Take out of a clip's log-mel energies what is the recording's rather than the speaker's.
+
+    A factor on the waveform (the distance to the microphone) adds one number to every energy, a linear filter (the
+    microphone, the room) one number to each band: subtracting a mean over the clip ("level") or over each band
+    ("band") takes them out. It holds where no energy lies at the floor of -100 dB, which does not move along; the
+    floor at `dynamic_range` dB below the clip's loudest energy does. Lost is loudness where it meant something.
 
     Source: for "band", Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
         speaker identification and verification", 1974, there of cepstra; for the floor, librosa's
