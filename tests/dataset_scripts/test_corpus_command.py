@@ -9,7 +9,7 @@ import pytest
 from dataset_scripts import load_fold
 from dataset_scripts.command import main
 from tests.subprocess_tools import PROJECT_ROOT
-from tests.synthetic_corpora import load_from, write_clip, write_emodb, write_urdu
+from tests.synthetic_corpora import load_from, write_clip, write_emodb
 
 Capture = pytest.CaptureFixture[str]
 
@@ -106,16 +106,8 @@ def leaking(folder: Path) -> list[str]:
 
 # Words, and what the one line of the error names.
 ERRORS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
-    "confounded": (
-        lambda folder: ["folds", *words_for("urdu", write_urdu(folder / "urdu")), "--output", str(folder / "folds")],
-        "confounded",
-    ),
     "leaking": (leaking, "are the same recording"),
     "unknown label": (lambda folder: [*leaking(folder), "--labels", "joy"], "joy"),
-    "not to be shared": (
-        lambda folder: ["push", "urdu", "alice/urdu", "--data_dir", str(write_urdu(folder / "urdu"))],
-        "URDU may not be put on the Hub",
-    ),
     "unknown corpus": (lambda folder: ["check", "emo-db"], "'emo-db'. Did you mean 'emodb'?"),
     "missing folder": (lambda folder: ["check", "emodb", "--data_dir", "nowhere"], "nowhere"),
 }

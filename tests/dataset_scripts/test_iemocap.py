@@ -180,11 +180,6 @@ def test_damaged_annotations(copy: Path, damage: str) -> None:
     assert not list((copy.parent / "cache").rglob("*.arrow"))
 
 
-def test_unknown_configuration(tree: Path) -> None:
-    with pytest.raises(ValueError, match=r"'improvized' not found.*improvised"):
-        load(tree, "improvized")
-
-
 def test_lines_as_in_the_release(tmp_path: Path) -> None:
     path = tmp_path / "dialogue.txt"
     path.write_text(

@@ -108,10 +108,8 @@ def test_ages_and_sexes_of_crema_d() -> None:
     assert (ages[0], ages[-1]) == (20, 74)
 
 
-def test_tess_has_too_few_speakers_and_an_archive_with_every_clip_twice(tmp_path: Path) -> None:
+def test_an_archive_of_tess_holds_every_clip_twice(tmp_path: Path) -> None:
     folder = write_tess(tmp_path / "tess")
-    with pytest.raises(ValueError, match="at least 3 groups of speakers"):
-        speaker_folds(load_from(folder, "tess"))
     shutil.copytree(folder / "OAF_angry", folder / "TESS data/OAF_angry")
     with pytest.raises(ValueError, match=r"2 clip id\(s\) occur more than once"):
         load_from(folder, "tess")
