@@ -90,7 +90,7 @@ class DeepSpeechConfig(PreTrainedConfig):
         if unknown:
             raise ValueError(
                 f"DeepSpeechConfig knows no {', '.join(map(repr, unknown))}. Its own fields are "
-                f"{', '.join(DeepSpeechConfig.own_fields())}."
+                f"{', '.join(name for name in DeepSpeechConfig.__annotations__ if name != 'custom_pipelines')}."
             )
         if self.pad_token_id is None:
             self.pad_token_id = self.vocab_size - 1
@@ -98,39 +98,27 @@ class DeepSpeechConfig(PreTrainedConfig):
             self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
         super().__post_init__(**kwargs)
-        self.check_ranges()
+        self._check_ranges()
 
     @property
     def window_size(self) -> int:
         """Size of what the first layer sees: all coefficients of a frame and of its neighbors."""
         return (2 * self.context_size + 1) * self.input_size
 
-    @classmethod
-    def own_fields(cls) -> list[str]:
-        """Return the names of the fields that this class adds to transformers' own."""
-        return [name for name in DeepSpeechConfig.__annotations__ if name != "custom_pipelines"]
-
-    def check_ranges(self) -> None:
-        """Check every field against its range.
-
-        Raises:
-            ValueError: Naming the field, its value and what it may be.
-        """
+    def _check_ranges(self) -> None:
         for name, least in (("input_size", 1), ("context_size", 0), ("hidden_size", 1), ("vocab_size", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
-        if not 0 < self.relu_clip < float("inf"):
-            raise ValueError(f"relu_clip must be positive and finite, not {self.relu_clip}.")
-        if not abs(self.forget_bias) < float("inf"):
-            raise ValueError(f"forget_bias must be finite, not {self.forget_bias}.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}.")
-        if not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(
-                f"pad_token_id, the blank, must lie in [0, vocab_size={self.vocab_size}), not be {self.pad_token_id}."
-            )
-        if self.ctc_loss_reduction not in ("mean", "sum"):
-            raise ValueError(f"ctc_loss_reduction must be 'mean' or 'sum', not {self.ctc_loss_reduction!r}.")
+        ranges = {
+            "relu_clip": (0 < self.relu_clip < float("inf"), "positive and finite"),
+            "forget_bias": (abs(self.forget_bias) < float("inf"), "finite"),
+            "dropout": (0 <= self.dropout < 1, "in [0, 1)"),
+            "pad_token_id": (0 <= self.pad_token_id < self.vocab_size, f"a label, below vocab_size={self.vocab_size}"),
+            "ctc_loss_reduction": (self.ctc_loss_reduction in ("mean", "sum"), "'mean' or 'sum'"),
+        }
+        for name, (fits, range_) in ranges.items():
+            if not fits:
+                raise ValueError(f"{name} must be {range_}, not {getattr(self, name)!r}.")
 
     # Shared with modeling_ser/configuration_ser.py as well.
     def to_dict(self) -> dict[str, Any]:

@@ -67,15 +67,13 @@ class DeepSpeechPipeline(Pipeline):
             FileNotFoundError: If a file is missing, naming it.
         """
         if isinstance(inputs, list | tuple):
-            return super().__call__(list(inputs), **kwargs) if len(inputs) else []
-        column = type(inputs).__name__ if type(inputs).__module__.startswith("datasets.") else None
-        if column == "Column":  # one by one: all encoded clips together may outgrow the memory
-            return list(super().__call__((clip for clip in inputs), **kwargs))
+            return super().__call__(list(inputs), **kwargs) if inputs else []
+        kind = type(inputs).__name__ if type(inputs).__module__.startswith("datasets.") else ""
         # A file object iterates too, over its lines.
-        stream = isinstance(inputs, Iterator) and not hasattr(inputs, "read")
-        if stream or column == "IterableColumn":
-            return super().__call__((clip for clip in inputs), **kwargs)
-        return super().__call__(inputs, **kwargs)
+        if kind in ("Column", "IterableColumn") or (isinstance(inputs, Iterator) and not hasattr(inputs, "read")):
+            inputs = (clip for clip in inputs)  # one by one: all encoded clips together may outgrow the memory
+        answers = super().__call__(inputs, **kwargs)
+        return list(answers) if kind == "Column" else answers
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
         unknown = sorted(set(kwargs) - {"return_timestamps"})
@@ -91,14 +89,7 @@ class DeepSpeechPipeline(Pipeline):
         return {}, {}, dict(kwargs)
 
     def preprocess(self, inputs: Any) -> dict[str, torch.Tensor]:
-        """Decode one clip.
-
-        Args:
-            inputs: A source as `__call__` takes it.
-
-        Returns:
-            `input_values`, (1, samples) float32 at the extractor's rate, and `attention_mask`, (1, samples) of ones.
-        """
+        """Decode one clip: `input_values` (1, samples), float32 at the extractor's rate, and its mask of ones."""
         samples = torch.from_numpy(self.feature_extractor.load_audio(inputs)).unsqueeze(0)  # (1, samples)
         return {"input_values": samples, "attention_mask": torch.ones_like(samples, dtype=torch.int64)}
 
@@ -113,15 +104,7 @@ class DeepSpeechPipeline(Pipeline):
     def postprocess(
         self, model_outputs: Mapping[str, torch.Tensor], return_timestamps: str | None = None
     ) -> dict[str, Any]:
-        """Turn one clip's best labels into text.
-
-        Args:
-            model_outputs: `labels`, (1, frames).
-            return_timestamps: See `__call__`.
-
-        Returns:
-            `{"text": str}`, and `"chunks"` with timestamps.
-        """
+        """Turn one clip's best labels, (1, frames), into text, and into `chunks` where timestamps are wanted."""
         labels = model_outputs["labels"][0].tolist()
         if not return_timestamps:
             return {"text": self.tokenizer.decode(labels)}

@@ -3,15 +3,7 @@
 import numpy as np
 
 from .alphabet import unpack_alphabet
-from .model_facts import (
-    SAMPLING_RATE,
-    ModelFacts,
-    only_value,
-    read_input_shape,
-    releases_with,
-    relu_limit,
-    tensorflow_front_end,
-)
+from .model_facts import SAMPLING_RATE, ModelFacts, front_end_of, input_sizes, only_value, releases_with, relu_limit
 from .tensorflow_bytes import ModelFileError
 from .tensorflow_graph import CONSTANTS, FrozenGraph, Node
 from .weights import check_weights, find_variables
@@ -40,7 +32,7 @@ def read_graph(buffer: memoryview) -> ModelFacts:
     check_weights(weights)
     if "input_node" not in graph.by_name:
         raise ModelFileError("the graph has no 'input_node': it was not exported by DeepSpeech")
-    input_size, context_size = read_input_shape(graph.shape(graph.by_name["input_node"]))
+    input_size, context_size = input_sizes(graph.shape(graph.by_name["input_node"]))
     return ModelFacts(
         weights=weights,
         releases=releases_with("variables", style),
@@ -84,7 +76,7 @@ def _front_end(graph: FrozenGraph, style: str) -> dict[str, object] | None:
     if len(spectrograms) != 1 or len(cepstra) != 1:
         raise ModelFileError("the graph computes its features more than once, as no release of DeepSpeech does")
     spectrogram, mfcc = spectrograms[0], cepstra[0]
-    return tensorflow_front_end(
+    return front_end_of(
         sampling_rate=_sampling_rate(graph),
         window=graph.number(spectrogram, "window_size", 0.0),
         step=graph.number(spectrogram, "stride", 0.0),

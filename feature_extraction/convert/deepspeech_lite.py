@@ -7,15 +7,7 @@ unrolled: all of its steps share one matrix.
 import numpy as np
 
 from .alphabet import unpack_alphabet
-from .model_facts import (
-    SAMPLING_RATE,
-    ModelFacts,
-    only_value,
-    read_input_shape,
-    releases_with,
-    relu_limit,
-    tensorflow_front_end,
-)
+from .model_facts import SAMPLING_RATE, ModelFacts, front_end_of, input_sizes, only_value, releases_with, relu_limit
 from .tensorflow_bytes import ModelFileError
 from .tensorflow_lite import LiteModel, Operator, option
 from .weights import check_weights
@@ -43,7 +35,7 @@ def read_lite(buffer: memoryview) -> ModelFacts:
     inputs = {model.name(tensor): tensor for tensor in model.inputs}
     if "input_node" not in inputs:
         raise ModelFileError("the model has no input 'input_node': it was not exported by DeepSpeech")
-    input_size, context_size = read_input_shape(model.shape(inputs["input_node"]))
+    input_size, context_size = input_sizes(model.shape(inputs["input_node"]))
     outputs = {model.name(tensor): tensor for tensor in model.outputs}
     front_end = _front_end(model, outputs)
     wanted = "python_speech_features" if front_end is None else "tensorflow"
@@ -117,7 +109,7 @@ def _front_end(model: LiteModel, outputs: dict[str, int]) -> dict[str, object] |
         raise ModelFileError("the model computes only half of its features; the file is damaged")
     spectrogram, mfcc = custom["AudioSpectrogram"].options, custom["Mfcc"].options
     stated = model.value(outputs["metadata_sample_rate"]) if "metadata_sample_rate" in outputs else None
-    return tensorflow_front_end(
+    return front_end_of(
         sampling_rate=float(stated.item()) if isinstance(stated, np.ndarray) and stated.size == 1 else SAMPLING_RATE,
         window=option(spectrogram, "window_size"),
         step=option(spectrogram, "stride"),

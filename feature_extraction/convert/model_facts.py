@@ -94,7 +94,7 @@ class ModelFacts:
     alphabet: list[str] | None = None  # the labels in order
 
 
-def read_input_shape(shape: Sequence[int]) -> tuple[int, int]:
+def input_sizes(shape: Sequence[int]) -> tuple[int, int]:
     """Read the shape of a graph's input."""
     if len(shape) == 3:
         raise ModelFileError(
@@ -129,7 +129,7 @@ def whole(value: float, least: int, most: int, what: str) -> int:
     return int(value)
 
 
-def tensorflow_front_end(
+def front_end_of(
     sampling_rate: float, window: float, step: float, squared: float, mfcc: dict[str, float]
 ) -> dict[str, Any]:
     """Turn the options of the two feature kernels into settings of the extractor."""
