@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from huggingface_hub import ModelCard
 
-from speech_emotion.evaluation import error_rates
+from speech_emotion.evaluation.error_rates import error_rates
 
 from .card import TrainingReport, eval_result, fill_card
 from .ctc_data import TranscribedSplit

@@ -18,7 +18,7 @@ from dataset_scripts import load_corpus, save_fold
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
 from feature_extraction.modeling_deepspeech import ctc_losses
 from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
-from speech_emotion.evaluation import error_rates
+from speech_emotion.evaluation.error_rates import error_rates
 from speech_emotion.files import write_json, write_jsonl
 
 from .arguments import CTCDataArguments, CTCModelArguments, told_settings
