@@ -47,51 +47,20 @@ format: $(STAMP)  ## Mend style and formatting where ruff can
 bench: $(STAMP)  ## Run every benchmark and write benchmarks/RESULTS.md
 	@$(WITH_DATA) exec $(PY) -m benchmarks
 
-# The paper's models in the tables are half as wide as the default, without dropout of attention weights (which keeps
-# torch's fused attention away on a CPU), and learn for 800 steps each: what 2 cores can do for every fold and seed.
-COMPACT := --set hidden_size=64 attention_dropout=0 learning_rate=0.002 max_steps=800
-HEAD_MODEL := --use_cpu true --hidden_size 64 --attention_dropout 0 --learning_rate 0.002 --max_steps 800 --overwrite_output_dir true
-COMPARE := $(PY) cross_validate.py --seeds 0 1 2 --workers 2 --threads 1
-CONDITIONS := emodb ravdess ased ased-common ased-own
-OF_OTHERS := satt-2017 yenigalla-2018-spectrogram yenigalla-2018-phonemes yenigalla-2018-combined lee-2015 lakomkin-2017
-
-experiments: $(STAMP)  ## Compute the folds that results/ lacks (a day, on 2 cores), then write the tables
+experiments: $(STAMP)  ## Compute what of the paper's comparisons results/ lacks (a day, on 2 cores), then write the pages
 	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS),bench]"
-	@$(WITH_DATA) set -e; \
-	$(COMPARE) --corpora $(CONDITIONS) --systems model-1 model-2 model-3 $(COMPACT); \
-	$(COMPARE) --corpora emodb ravdess ased --systems model-1-best opensmile-compare-svm model-3-functionals; \
-	$(COMPARE) --corpora ravdess --systems model-1-average-best; \
-	$(COMPARE) --corpora ased-imbalanced --systems model-1 model-1-ensemble model-1-average $(COMPACT); \
-	$(COMPARE) --corpora $(CONDITIONS) --systems model-1-ensemble model-2-ensemble model-3-ensemble $(COMPACT); \
-	$(COMPARE) --corpora ased-common ased-own --systems opensmile-compare-svm; \
-	$(COMPARE) --corpora emodb --systems model-1-permuted $(COMPACT); \
-	$(COMPARE) --corpora ased-own ased-common emodb --systems model-2-shuffled $(COMPACT); \
-	$(COMPARE) --corpora ased-imbalanced $(COMPACT) \
-		--systems model-3 model-3-late model-1-class-weights model-1-oversampling model-1-focal; \
-	$(COMPARE) --corpora emodb --systems model-3-late opensmile-egemaps-svm $(OF_OTHERS) $(COMPACT)
+	@$(WITH_DATA) exec $(PY) -m reproduction run --workers 2
 	@$(MAKE) --no-print-directory heads layers
-	@exec $(PY) -m speech_emotion.cli report --readme README.md
+	@exec $(PY) -m reproduction report --pack --readme README.md
 
-# Every speaker is tested, two or four at a time, by a model of each seed; a model that is there is not trained again.
-HEAD_SEEDS := 0 1 2
 heads: $(STAMP)  ## Train models and drop each of their attention heads in turn
-	@$(WITH_DATA) set -e; \
-	for study in emodb:5 ravdess:6; do \
-		corpus=$${study%:*}; folds=$${study#*:}; \
-		for seed in $(HEAD_SEEDS); do for fold in $$(seq 0 $$((folds - 1))); do \
-			run=outputs/heads/$$corpus/seed-$${seed}_fold-$$fold; \
-			[ -f $$run/results.json ] || $(PY) train.py --corpus $$corpus --scheme k-fold --num_folds $$folds \
-				--fold $$fold --seed $$seed --output_dir $$run $(HEAD_MODEL); \
-		done; done; \
-		$(PY) -m speech_emotion.cli study heads --model outputs/heads/$$corpus/seed-* --corpus $$corpus \
-			--output_dir results/heads/$$corpus; \
-	done
+	@$(WITH_DATA) exec $(PY) -m reproduction heads --output_dir results/heads
 
 layers: $(STAMP)  ## Correlate and probe the layers of the small DeepSpeech on RAVDESS
-	@$(WITH_DATA) exec $(PY) -m speech_emotion.cli study layers --output_dir results/layers
+	@$(WITH_DATA) exec $(PY) -m reproduction layers --output_dir results/layers
 
-report: $(STAMP)  ## Write the tables and the README's results from results/
-	@exec $(PY) -m speech_emotion.cli report --readme README.md
+report: $(STAMP)  ## Write pages, tables and the README's results from results/
+	@exec $(PY) -m reproduction report --readme README.md
 
 lock:  ## Make constraints.txt anew from pyproject.toml
 	@rm -rf .lock-venv constraints.txt.partial

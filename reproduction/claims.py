@@ -1,12 +1,11 @@
-"""The planned comparisons carried out: differences, intervals, p values, and what they say of the claims."""
+"""Comparisons carried out on scores: differences, intervals, p values, and what they say of the claims."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from speech_emotion.cross_validation.fold_results import differences
 from speech_emotion.cross_validation.named_settings import NAMED
 from speech_emotion.cross_validation.score_table import SystemScores, check_same_clips, find_system
 from speech_emotion.cross_validation.titles import system_title
@@ -19,26 +18,27 @@ from speech_emotion.evaluation.significance import (
     speaker_figures,
     wilcoxon_over_speakers,
 )
+from speech_emotion.training.run_record import differences
 
-from .planned_comparisons import LITTLE, OURS, PLANNED, Comparison, Expected
+from .claim_plan import Comparison, Expected, read_claims
 
 Outcome = Literal["supported", "contradicted", "not decided", "not run"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a planned comparison gave."""
+    """What a comparison gave."""
 
-    comparison: Comparison  # the comparison
-    outcome: Outcome  # by the rule of `judge`; `"not run"` if something is missing
-    reason: str = ""  # why it was not run, else empty
-    difference: Estimate | None = None  # first − second with its 95 % interval; `None` if not run, as all that follows
-    speaker_mean: float | None = None
-    wilcoxon: float | None = None  # p of Wilcoxon's test of these differences
-    holm: float | None = None
+    comparison: Comparison
+    outcome: Outcome  # by the rule of `judge`; "not run" if something is missing
+    reason: str = ""  # why it was not run
+    difference: Estimate | None = None  # with its 95 % interval; `None` if not run, as all that follows
+    speaker_mean: float | None = None  # mean of the differences in each speaker's own figure
+    wilcoxon: float | None = None  # p of Wilcoxon's test of these
+    holm: float | None = None  # the same, corrected over the family
     clips: McNemarResult | None = None  # McNemar's test over clips, always of accuracy
-    seeds: tuple[int, int] | None = None  # number of seeds of the first and of the second system
-    speakers: int | None = None  # number of speakers
+    seeds: tuple[int, int] | None = None  # how many of the first and of the second system
+    speakers: int | None = None  # how many
 
 
 def judge(expected: Expected, difference: Estimate) -> Outcome:
@@ -47,41 +47,49 @@ def judge(expected: Expected, difference: Estimate) -> Outcome:
     >>> judge("higher", Estimate(0.03, -0.01, 0.07)), judge("little", Estimate(0.003, -0.01, 0.019))
     ('not decided', 'supported')
     """
-    low, high = difference.low, difference.high
+    low, high, little = difference.low, difference.high, read_claims().little
     if expected == "little":
-        within, outside = low >= -LITTLE and high <= LITTLE, low > LITTLE or high < -LITTLE
+        within, outside = low >= -little and high <= little, low > little or high < -little
         return "supported" if within else "contradicted" if outside else "not decided"
     if expected == "lower":
         low, high = -high, -low
     return "supported" if low > 0 else "contradicted" if high < 0 else "not decided"
 
 
-def evaluate_claims(
-    conditions: Mapping[str, Sequence[SystemScores]], planned: Sequence[Comparison] = PLANNED
+def evaluate(
+    conditions: Mapping[str, Sequence[SystemScores]], comparisons: Sequence[Comparison] | None = None
 ) -> list[Finding]:
-    """Carry out the planned comparisons."""
-    findings = [_compare(comparison, conditions.get(comparison.condition, ())) for comparison in planned]
-    for family in dict.fromkeys(comparison.family for comparison in planned):
-        places = [
-            index
-            for index, comparison in enumerate(planned)
-            if comparison.family == family and comparison.expected != "little"
-        ]
+    """Carry out comparisons, by default all that are planned.
+
+    Holm's correction counts those of a family that were not run with p = 1.
+    """
+    comparisons = read_claims().planned if comparisons is None else comparisons
+    findings = [_compare(one, conditions.get(one.condition, ())) for one in comparisons]
+    for family in {one.family for one in comparisons}:
+        # A claim of equality has no part in the correction.
+        places = [place for place, one in enumerate(comparisons) if one.family == family and one.expected != "little"]
         p_values = [findings[place].wilcoxon for place in places]
-        adjusted = holm([1.0 if p is None else p for p in p_values])
-        for place, p, corrected in zip(places, p_values, adjusted, strict=True):
+        for place, p, corrected in zip(
+            places, p_values, holm([1.0 if p is None else p for p in p_values]), strict=True
+        ):
             if p is not None:
                 findings[place] = replace(findings[place], holm=corrected)
     return findings
 
 
-def claim_outcome(findings: Sequence[Finding]) -> Outcome:
+def claim_outcome(findings: Iterable[Finding]) -> Outcome:
     """Join the parts of a claim: one contradicted part contradicts it, and it is supported if all parts are."""
     outcomes = {finding.outcome for finding in findings}
-    if not outcomes:
-        raise ValueError("A claim without comparisons has no outcome.")
     order: tuple[Outcome, ...] = ("contradicted", "not run", "not decided", "supported")
     return next(outcome for outcome in order if outcome in outcomes)
+
+
+def by_claim(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Group findings by family and claim, in their order."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.comparison.family, finding.comparison.claim), []).append(finding)
+    return list(groups.values())
 
 
 def recipe_difference(first: SystemScores, second: SystemScores) -> str:
@@ -99,12 +107,12 @@ def recipe_difference(first: SystemScores, second: SystemScores) -> str:
 def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding:
     names = (comparison.first, comparison.second)
     first, second = (find_system(systems, name) for name in names)
-    lacking = [name for name, found in zip(names, (first, second), strict=True) if found is None]
     if first is None or second is None:
+        lacking = [name for name, found in zip(names, (first, second), strict=True) if found is None]
         return Finding(comparison, "not run", f"no complete seed of {', nor of '.join(map(system_title, lacking))}")
     check_same_clips(first, second)
-    otherwise = recipe_difference(first, second)
-    if comparison.claim not in OURS and otherwise:
+    otherwise = "" if comparison.recipes else recipe_difference(first, second)
+    if otherwise:
         return Finding(comparison, "not run", f"trained otherwise: {otherwise}")
     if None in first.test.speakers or len(set(first.test.speakers)) < 2:
         return Finding(comparison, "not run", "fewer than 2 known speakers")
@@ -123,6 +131,3 @@ def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding
         seeds=(len(first.seeds), len(second.seeds)),
         speakers=len(speakers),
     )
-
-
-__all__ = ["Finding", "Outcome", "claim_outcome", "evaluate_claims", "judge", "recipe_difference"]

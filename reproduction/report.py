@@ -1,102 +1,240 @@
-"""The pages of the paper's comparison: the library's tables with claims, published figures and what is to be known."""
+"""The pages of the reproduction: of each condition, of the claims, an overview, and the README's table."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import argparse
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from speech_emotion.cross_validation.report import Report, Section
-from speech_emotion.cross_validation.report_table import ReportTable
-from speech_emotion.cross_validation.score_table import SystemScores
-from speech_emotion.cross_validation.titles import compared_note
+from dataset_scripts.registry import CORPORA
+from speech_emotion.cross_validation.report import Report, Section, page_facts
+from speech_emotion.cross_validation.report_table import ReportTable, format_cell
+from speech_emotion.cross_validation.score_store import pack
+from speech_emotion.cross_validation.seed_metrics import MeanSD, mean_sd, pooled_metrics
+from speech_emotion.cross_validation.system_scores import SystemScores, find_system
+from speech_emotion.evaluation.tables import markdown_table
+from speech_emotion.files import write_text
+from speech_emotion.marked_region import read_region, write_region
 
-from .claim_sentences import beside_sentences
-from .claim_tables import CLAIMS_NOTE, COMPARISON_NOTE, claims_table, comparison_table, families_at_hand
-from .claims import Finding, evaluate_claims
-from .head_claim import head_sentence
-from .paper_figures import published_figures
-from .planned_comparisons import BEST_NOTE, HISTORY
-from .reading_order import CONDITION_TITLES, condition_order, condition_title, system_order
-from .recomputing import commands, encoders_note, settings_text
-from .references import references
+from .claim_plan import Claim, read_claims
+from .claim_tables import claims_table, comparison_table
+from .claims import Finding, by_claim, claim_outcome, evaluate
+from .conditions import condition_order, condition_title, read_conditions
+from .plan import read_plan
+from .study_results import HEAD_CORPORA, judge_heads, read_heads, read_layers
+from .systems import list_systems, system_title
+
+HERE = Path(__file__).parent
+REGION = "results"
+PARTIAL = "**partial**"
+
+Gathered = Mapping[str, Sequence[SystemScores]]  # condition → its systems
+
+
+def system_order(systems: Iterable[SystemScores]) -> list[SystemScores]:
+    """Sort systems: each model with its variants, then its controls; openSMILE; others' systems; unknown ones."""
+    names = list_systems()
+
+    def place(system: SystemScores) -> tuple[int, int, int, str]:
+        base = system.system.removesuffix("-permuted")
+        plain = base.removesuffix("-shuffled")
+        model = min((name for name in names if plain == name or plain.startswith(f"{name}-")), key=len, default="")
+        places = [names.index(name) if name in names else len(names) for name in (model, base)]
+        return places[0], (base != plain) + 2 * (base != system.system), places[1], system.system
+
+    return sorted(systems, key=place)
+
+
+@cache
+def _cited_works() -> tuple[dict[str, str], dict[str, list[str]]]:
+    content = tomllib.loads((HERE / "references.toml").read_text(encoding="utf-8"))
+    return content["works"], content["systems"]
+
+
+def references(gathered: Gathered) -> list[str]:
+    """List what to cite for the corpora and systems of some conditions."""
+    corpora = (CORPORA.get(name) or CORPORA.get(name.partition("-")[0]) for name in gathered)
+    cited = [corpus.citation.rstrip(".") for corpus in corpora if corpus is not None and corpus.citation]
+    works, works_of = _cited_works()
+    systems = dict.fromkeys(system.system for of_condition in gathered.values() for system in of_condition)
+    return list(dict.fromkeys([*cited, *(works[work] for name in systems for work in works_of.get(name, ()))]))
+
+
+def _figures(system: SystemScores) -> str:
+    """Such as "59.4 ± 2.1 (60.2 ± 1.8)", and whether seeds or folds are still to come."""
+    if not system.seeds:
+        return PARTIAL
+    metrics = pooled_metrics(system.test)
+    ua, wa = (format_cell(mean_sd(metrics[name]), "percent") for name in ("ua", "wa"))
+    whole = len(system.seeds) == max(len(system.planned_seeds), read_claims().least_seeds)
+    return f"{ua} ({wa})" + ("" if whole else f", {PARTIAL}")
 
 
 class PaperReport(Report):
-    """The report of `make report`."""
+    """The library's report of a cross-validation, with the paper's claims, figures and words."""
 
-    templates = (Path(__file__).parent / "templates",)
+    templates = (HERE / "templates",)
+    condition_title = staticmethod(condition_title)
+    condition_order = staticmethod(condition_order)
+    system_title = staticmethod(system_title)
+    system_order = staticmethod(system_order)
 
-    def __init__(self, results: str | Path) -> None:
-        self.results = results
-        self._found: list[Finding] | None = None
+    def read(self, results: str | Path) -> dict[str, list[SystemScores]]:
+        """Read the scores, and carry out what is planned on them."""
+        self.results = Path(results)
+        self.gathered = super().read(results)
+        self.findings = evaluate(self.gathered)
+        return self.gathered
 
-    def condition_title(self, name: str) -> str:
-        """Return what a condition is called."""
-        return condition_title(name)
-
-    def condition_order(self, names: Iterable[str]) -> list[str]:
-        """Sort the names of conditions as they are to be read."""
-        return condition_order(names)
-
-    def system_order(self, systems: Iterable[SystemScores]) -> list[SystemScores]:
-        """Sort the systems of a condition as they are to be read."""
-        return system_order(systems)
+    def render(self, template: str, **facts: Any) -> str:
+        """Fill a template, which may use these words too."""
+        words = {
+            "cell": format_cell,
+            "condition_title": condition_title,
+            "system_title": system_title,
+            "rules": read_claims(),
+            "ua": self._ua,
+        }
+        return super().render(template, **words | facts)
 
     def published(self, condition: str) -> Mapping[str, tuple[float, float]]:
-        """Return WA and UA in the paper."""
-        return published_figures(condition)
+        """Return the paper's table of a condition."""
+        return read_claims().published.get(condition, {})
 
-    def extra_tables(self, condition: str, gathered: Mapping[str, Sequence[SystemScores]]) -> list[ReportTable]:
-        """Make the table of the comparisons that are planned on a condition."""
-        found = [finding for finding in self._findings(gathered) if finding.comparison.condition == condition]
-        return [comparison_table(found)] if found else []
+    def extra_tables(self, condition: str, gathered: Gathered) -> list[ReportTable]:
+        """Make a table of the comparisons that are planned on a condition."""
+        planned = [finding for finding in self.findings if finding.comparison.condition == condition]
+        return [comparison_table(planned)] if planned else []
 
     def facts(self, condition: str, systems: Sequence[SystemScores]) -> dict[str, Any]:
-        """Return what is to be known of a condition, and how to compute it."""
-        known = CONDITION_TITLES.get(condition)
-        works = references([condition], [system.system for system in systems])
+        """Return what is known of a condition and of how its systems are computed."""
+        known = read_conditions().get(condition)
+        plan = read_plan()
         return {
-            "known": known.note if known else "",
-            "compared": compared_note(system.title for system in systems if system.seeds),
-            "commands": commands(systems),
-            "settings": settings_text(systems),
-            "references": works,
+            "condition_note": known.note if known else "",
+            "holds_words": known is not None and known.holds_words,
+            "systems": [system.system for system in systems],
+            "seeds": plan.seeds,
+            "recipes": list(plan.recipes(condition)),
+            "references": references({condition: systems}),
         }
 
-    def more_pages(self, output: Path, gathered: Mapping[str, Sequence[SystemScores]]) -> list[Path]:
-        """Write the page of the claims."""
-        findings = self._findings(gathered)
-        at_hand, left_out = families_at_hand(findings)
-        everything = [system for systems in gathered.values() for system in systems]
-        return self.write_page(
-            output,
-            "claims",
-            "Claims",
-            [Section("Outcomes", [claims_table(at_hand), comparison_table(at_hand)])],
-            template="claims",
-            run=sum(finding.outcome != "not run" for finding in at_hand),
-            planned=len(at_hand),
-            left_out=left_out,
-            heads=head_sentence(self.results),
-            beside=beside_sentences(gathered),
-            heard=encoders_note(everything),
-            history=HISTORY,
-            best=BEST_NOTE,
-            commands=commands(everything),
-            settings=settings_text(everything),
-            references=references(gathered, [system.system for system in everything]),
-        )
+    def more_pages(self, output: Path, gathered: Gathered) -> list[Path]:
+        """Write the page of the claims and the overview."""
+        tables = [claims_table(self._at_hand()), comparison_table(self._at_hand())]
+        section = Section("All figures", tables)
+        written = self.write_page(output, "claims", "Claims", [section], "claims", **self._claim_facts(output))
+        return [*written, write_text(output / "README.md", self.render("overview.md.j2", **self._overview_facts()))]
 
-    def note(self, table: ReportTable) -> str:
-        """Return what is to be said below a table."""
-        own = {"comparisons": COMPARISON_NOTE, "claims": CLAIMS_NOTE}
-        return own.get(table.key) or super().note(table)
+    def readme_region(self, folder: str) -> str:
+        """Write what the README says of the results, which lie in a folder beside it."""
+        plan = read_plan()
+        facts = {"table": self.table(plan.readme_conditions, plan.readme_systems, f"{folder}/"), "folder": folder}
+        return self.render("readme.md.j2", iemocap=self._has_iemocap(), seeds=len(plan.seeds), **facts)
 
-    def _findings(self, gathered: Mapping[str, Sequence[SystemScores]]) -> list[Finding]:
-        if self._found is None:
-            self._found = evaluate_claims(gathered)
-        return self._found
+    def table(self, conditions: Iterable[str], systems: Sequence[str], folder: str = "") -> str:
+        """Tabulate systems by conditions in Markdown, with a first row of what guessing would give."""
+        columns = {
+            name: {system.system: system for system in self.gathered[name]}
+            for name in conditions
+            if name in self.gathered
+        }
+        header = ["system", *(f"[{condition_title(name)}]({folder}{name}.md)" for name in columns)]
+        sizes = [len(next(iter(column.values())).labels) for column in columns.values()]
+        chance = ["chance", *(f"{100 / labels:.1f}, {labels} emotions" for labels in sizes)]
+        rows = [
+            [system_title(name), *(_figures(column[name]) if name in column else "" for column in columns.values())]
+            for name in systems
+        ]
+        return markdown_table(header, [chance, *rows])
+
+    def _overview_facts(self) -> dict[str, Any]:
+        everything = [system for systems in self.gathered.values() for system in systems]
+        names = [system.system for system in system_order({one.system: one for one in everything}.values())]
+        return page_facts(everything) | {
+            "table": self.table(self.gathered, names),
+            "iemocap": self._has_iemocap(),
+            "systems": names,
+            "encoder_names": self._encoder_names(),
+            "layers": read_layers(self.results),
+        }
+
+    def _claim_facts(self, output: Path) -> dict[str, Any]:
+        at_hand, heads = self._at_hand(), read_heads(self.results)
+        beside = {name: evaluate(self.gathered, planned) for name, planned in read_claims().beside.items()}
+        everything = [system for systems in self.gathered.values() for system in systems]
+        return page_facts(everything) | {
+            "carried_out": sum(finding.outcome != "not run" for finding in at_hand),
+            "planned": len(at_hand),
+            "left_out": list(dict.fromkeys(one.comparison.family for one in self.findings if one not in at_hand)),
+            "history": Path(os.path.relpath(HERE / "HISTORY.md", output)).as_posix(),
+            "paper": self._claims(ours=False),
+            "ours": self._claims(ours=True),
+            "heads": heads,
+            "heads_outcome": judge_heads(heads),
+            "heads_missing": [corpus for corpus in HEAD_CORPORA if corpus not in heads],
+            "aims": list(self._aims()),
+            "beside": {name: [one for one in found if one.difference] for name, found in beside.items()},
+            "encoder_names": self._encoder_names(),
+            "references": references(self.gathered),
+        }
+
+    def _at_hand(self) -> list[Finding]:
+        """The findings without the families of which nothing was run."""
+        run = {finding.comparison.family for finding in self.findings if finding.outcome != "not run"}
+        return [finding for finding in self.findings if not run or finding.comparison.family in run]
+
+    def _claims(self, ours: bool) -> dict[str, Any]:
+        """The claims of which something was run, and, by family, those of which nothing was."""
+        run: list[dict[str, Any]] = []
+        not_run: dict[str, list[Claim]] = {}
+        for group in by_claim(self.findings):
+            claim = read_claims().claims[group[0].comparison.claim]
+            if claim.ours == ours and {finding.outcome for finding in group} == {"not run"}:
+                not_run.setdefault(group[0].comparison.family, []).append(claim)
+            elif claim.ours == ours:
+                run.append({"claim": claim, "outcome": claim_outcome(group), "findings": group})
+        return {"run": run, "not_run": not_run}
+
+    def _aims(self) -> Iterator[dict[str, Any]]:
+        for aim in read_claims().aims:
+            for number, name in enumerate(aim.systems):
+                reached = self._ua(aim.condition, name)
+                system = find_system(self.gathered.get(aim.condition, ()), name)
+                if number == 0 or system is not None:
+                    seeds = len(system.seeds) if system else 0
+                    yield {
+                        "condition": aim.condition,
+                        "ua": aim.ua,
+                        "system": name,
+                        "reached": reached,
+                        "seeds": seeds,
+                    }
+
+    def _ua(self, condition: str, name: str) -> MeanSD | None:
+        """The UA of a system, if it has a complete seed there."""
+        system = find_system(self.gathered.get(condition, ()), name)
+        return mean_sd(pooled_metrics(system.test)["ua"]) if system else None
+
+    def _has_iemocap(self) -> bool:
+        return any(name.startswith("iemocap") for name in self.gathered)
+
+    def _encoder_names(self) -> list[str]:
+        parts = [part for systems in self.gathered.values() for one in systems for part in one.parts.values()]
+        return sorted({name for part in parts for name in (part.about.get("encoders") or {}).values()})
 
 
-def write_report(results: Path, output: Path, conditions: Sequence[str] | None = None) -> list[Path]:
-    """Write the pages."""
-    return PaperReport(results).write(results, output, conditions)
+def run_report(args: argparse.Namespace) -> Iterator[Path]:
+    """Write everything and yield the names of the files."""
+    if args.readme is not None:
+        read_region(args.readme, REGION)  # a file without marks is refused before anything is written
+    if args.pack is not None and any(args.pack.glob("*/*/*.parquet")):
+        yield from pack(args.pack, args.results, remove=True)
+    report = PaperReport()
+    tables = args.tables or args.results
+    yield from report.write(args.results, tables)
+    if args.readme is not None:
+        folder = Path(os.path.relpath(tables, args.readme.resolve().parent)).as_posix()
+        yield write_region(args.readme, REGION, report.readme_region(folder))

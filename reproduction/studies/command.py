@@ -23,8 +23,8 @@ def add_studies(parts: "argparse._SubParsersAction[Any]") -> None:
     layers.set_defaults(run=run_layers)
 
     heads = parts.add_parser("heads", help="drop each attention head of trained models in turn")
-    heads.add_argument("--model", nargs="+", required=True, help="folders of runs, as train.py leaves them")
-    heads.add_argument("--corpus", required=True, help="the corpus that they were trained on")
+    heads.add_argument("--model", nargs="+", help="folders of runs (default: those of plan.toml, trained if need be)")
+    heads.add_argument("--corpus", help="the corpus that they were trained on")
     heads.add_argument("--data_dir", help="folder of the corpus (default: its usual place)")
     heads.add_argument("--config", help="configuration of the corpus")
     heads.add_argument("--cache_dir", help="folder for what is built")

@@ -1,0 +1,143 @@
+"""What is computed for the tables, read from `plan.toml`: it is run from there, and pages print it from there."""
+
+import argparse
+import itertools
+import tomllib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PLAN_FILE = Path(__file__).with_name("plan.toml")
+NEW_FOLDS = Path("outputs/reproduction")
+HEAD_MODELS = "outputs/heads/{corpus}/seed-{seed}_fold-{fold}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Some systems on some conditions, all trained with the same settings."""
+
+    conditions: tuple[str, ...]
+    systems: tuple[str, ...]
+    settings: dict[str, Any]  # fields of train.py that differ from a system's own
+
+
+@dataclass(frozen=True)
+class PaperPlan:
+    """All of `plan.toml`."""
+
+    seeds: tuple[int, ...]
+    threads: int  # of each fold
+    runs: tuple[Run, ...]
+    head_folds: dict[str, int]  # corpus → folds of the models whose heads are studied
+    head_settings: dict[str, Any]
+    readme_conditions: tuple[str, ...]  # what the README's table shows
+    readme_systems: tuple[str, ...]
+
+    def chosen(
+        self, conditions: Collection[str] | None = None, systems: Collection[str] | None = None
+    ) -> Iterator[Run]:
+        """Yield the runs of some conditions and systems, without the rest; `None` is for all.
+
+        >>> [run.systems for run in read_plan().chosen(["ravdess"], ["model-1", "model-1-best"])]
+        [('model-1',), ('model-1-best',)]
+        """
+        for run in self.runs:
+            of_conditions = tuple(name for name in run.conditions if conditions is None or name in conditions)
+            of_systems = tuple(name for name in run.systems if systems is None or name in systems)
+            if of_conditions and of_systems:
+                yield replace(run, conditions=of_conditions, systems=of_systems)
+
+    def recipes(self, condition: str) -> list[Run]:
+        """Return the runs of a condition, those with the same settings as one."""
+        joined: dict[tuple[Any, ...], Run] = {}
+        for run in self.chosen([condition]):
+            settings = tuple(run.settings.items())
+            before = joined[settings].systems if settings in joined else ()
+            joined[settings] = replace(run, systems=before + run.systems)
+        return list(joined.values())
+
+
+@cache
+def read_plan(path: Path = PLAN_FILE) -> PaperPlan:
+    """Read what is computed."""
+    plan = tomllib.loads(path.read_text(encoding="utf-8"))
+
+    def settings(entry: dict[str, Any]) -> dict[str, Any]:
+        return dict(plan["settings"][entry["settings"]]) if "settings" in entry else {}
+
+    runs = tuple(Run(tuple(run["conditions"]), tuple(run["systems"]), settings(run)) for run in plan["runs"])
+    heads, readme = plan["heads"], plan["readme"]
+    return PaperPlan(
+        tuple(plan["seeds"]),
+        plan["threads"],
+        runs,
+        heads["folds"],
+        settings(heads),
+        tuple(readme["conditions"]),
+        tuple(readme["systems"]),
+    )
+
+
+def run_plan(args: argparse.Namespace) -> Iterator[str]:
+    """Compute the folds of the plan that no folder has; those that are finished cost nothing."""
+    from speech_emotion.cross_validation.fold_plan import Plan
+    from speech_emotion.cross_validation.folds_run import cross_validate
+
+    from .conditions import get_condition
+    from .systems import get_system
+
+    plan = read_plan()
+    runs = list(plan.chosen(args.conditions, args.systems))
+    if not runs:
+        raise ValueError("plan.toml has none of these systems on any of these conditions.")
+    for run in runs:
+        result = cross_validate(
+            Plan(
+                conditions=tuple(map(get_condition, run.conditions)),
+                systems=run.systems,
+                seeds=plan.seeds,
+                results=args.folds,
+                finished=(args.results,),
+                data_dir=args.data_dir,
+                cache_dir=args.cache_dir,
+                device=args.device,
+                overrides=run.settings,
+                make_system=get_system,
+            ),
+            args.workers,
+            plan.threads,
+        )
+        what = f"{', '.join(run.systems)} on {', '.join(run.conditions)}"
+        yield f"{what}: {len(result.computed)} of {len(result.keys)} folds computed"
+    yield f"New folds are in {args.folds}; `python -m reproduction report` packs them and writes the pages."
+
+
+def run_heads(args: argparse.Namespace) -> Iterator[str]:
+    """Drop each attention head of some models in turn, by default of the plan's, trained where they are not there."""
+    from speech_emotion.training import parse_arguments, run_training
+
+    from .studies.command import run_heads as study
+
+    if (args.model is None) != (args.corpus is None):
+        raise ValueError("--model and --corpus go together.")
+    if args.model is not None:
+        yield from study(args)
+        return
+    plan = read_plan()
+    for corpus, folds in plan.head_folds.items():
+        models = []
+        for seed, fold in itertools.product(plan.seeds, range(folds)):
+            folder = HEAD_MODELS.format(corpus=corpus, seed=seed, fold=fold)
+            options = {"corpus": corpus, "scheme": "k-fold", "num_folds": folds, "fold": fold, "seed": seed}
+            options |= {"output_dir": folder, "overwrite_output_dir": "true", "use_cpu": "true"}
+            options |= plan.head_settings
+            options |= {name: value for name in ("data_dir", "cache_dir") if (value := getattr(args, name))}
+            if not Path(folder, "results.json").is_file():
+                words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+                if run_training(*parse_arguments(words)).stopped:
+                    raise KeyboardInterrupt(f"{folder} is not finished")
+            models.append(folder)
+        of_corpus = {"model": models, "corpus": corpus, "output_dir": str(Path(args.output_dir, corpus))}
+        yield from study(argparse.Namespace(**vars(args) | of_corpus))

@@ -1,0 +1,122 @@
+"""What the studies of heads and of layers found, as the pages tell it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .claims import Outcome
+
+# Where the studies lie, below the folder of results.
+HEADS, LAYERS = "heads/{corpus}/heads.json", "layers/layers.json"
+# Claim 5 is judged on these corpora.
+HEAD_CORPORA = ("ravdess", "emodb")
+# The claim's two halves: that heads count unequally, and that they do so alike across clips.
+HALVES = ("lead", "correlation")
+SLIDES = {"1", "2", "5"}  # the layers across which the slides see emotions correlate least
+# Of a layer's numbers, those that are shown.
+PROBE, APART = "probe UA", "plain r, two emotions"
+SHOWN = (PROBE, APART, "centered effect of the emotion", "centered effect of the speaker")
+
+Triple = Sequence[float]  # a value and the ends of its 95 % interval over speakers
+
+
+@dataclass(frozen=True)
+class HeadResult:
+    """The heads of all models of one corpus, each dropped in turn."""
+
+    corpus: str
+    models: int
+    speakers: int
+    lead: Triple  # nats by which the head that counts most for a model's other test speakers leads the rest
+    correlation: Triple  # rank correlation of a model's heads between two clips of different speakers
+    heads: int  # of all models
+    lowering_ua: int  # heads without which UA is lower
+    raising_truth: int  # heads without which the true emotion's mean log-probability is higher
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """What each layer tells of emotions."""
+
+    facts: Mapping[str, Any]  # encoder, corpus, numbers of clips, speakers and folds
+    layers: dict[str, dict[str, Triple]]  # layer → what of → value and interval
+    best: str  # the layer whose probe does best
+    apart: str  # the layer in which two emotions differ most, each unit's mean removed
+    least: list[str]  # the three numbered layers across which emotions correlate least
+    as_on_slides: bool
+
+
+def read_heads(results: Path) -> dict[str, HeadResult]:
+    """Read the studies of heads that are there, by corpus."""
+    found = {}
+    for corpus in HEAD_CORPORA:
+        with _study(results / HEADS.format(corpus=corpus)) as study:
+            if study is not None:
+                found[corpus] = _head_result(corpus, study)
+    return found
+
+
+def judge_heads(found: Mapping[str, HeadResult]) -> Outcome:
+    """Decide on claim 5: supported if on every corpus both halves' intervals lie above 0, however little."""
+    if set(found) != set(HEAD_CORPORA):
+        return "not run"
+    lows = [getattr(result, half)[1] for result in found.values() for half in HALVES]
+    return "supported" if min(lows) > 0 else "not decided"
+
+
+def read_layers(results: Path) -> LayerResult | None:
+    """Read the study of layers, if it is there."""
+    with _study(results / LAYERS) as study:
+        return None if study is None else _layer_result(study)
+
+
+@contextmanager
+def _study(path: Path) -> Iterator[Any]:
+    """What a file holds, `None` if it is not there; what is wrong with it is told with its name."""
+    try:
+        yield json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (ValueError, KeyError, TypeError) as error:
+        kind = path.stem
+        raise ValueError(
+            f"{path} holds no study of {kind} ({error!r}); `python -m reproduction {kind}` writes one."
+        ) from error
+
+
+def _head_result(corpus: str, study: Any) -> HeadResult:
+    pooled = study["pooled"]
+    heads = [head for model in study["models"] for head in model["heads"]]
+    triples = [tuple(map(float, pooled[half])) for half in HALVES]
+    if any(len(triple) != 3 for triple in triples):
+        raise ValueError("an interval lacks an end")
+    return HeadResult(
+        corpus,
+        int(pooled["models"]),
+        int(pooled["speakers"]),
+        *triples,
+        len(heads),
+        sum(head["ua_change"]["value"] < 0 for head in heads),
+        sum(head["importance"]["value"] < 0 for head in heads),
+    )
+
+
+def _layer_result(study: Any) -> LayerResult:
+    layers: dict[str, dict[str, Triple]] = {}
+    for entry in study["layers"]:
+        triple = tuple(float(entry[name]) for name in ("estimate", "low", "high"))
+        layers.setdefault(entry["layer"], {})[entry["quantity"]] = triple
+    layers = {name: {what: found[what] for what in SHOWN} for name, found in layers.items()}
+    best, apart = (max(layers, key=lambda name: layers[name][what][0]) for what in (PROBE, SHOWN[2]))
+    numbered = [name for name in layers if name.isdecimal()]
+    least = sorted(numbered, key=lambda name: layers[name][APART][0])[:3]
+    facts = {
+        **{name: study[name] for name in ("encoder", "hidden_size", "speakers")},
+        **{name: study["probe"][name] for name in ("clips", "folds")},
+        "emotions": len(study["probe"]["labels"]),
+        "correlated": study["correlated"]["clips"],
+        "intensity": study["correlated"]["intensity"],
+        "correlated_emotions": len(study["correlated"]["labels"]),
+    }
+    return LayerResult(facts, layers, best, apart, least, set(least) == SLIDES)

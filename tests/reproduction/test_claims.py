@@ -1,0 +1,172 @@
+"""Claims carried out: the rule, the correction, the soundness of what is planned, and what came of it."""
+
+from functools import cache
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reproduction.claim_plan import Comparison, read_claims
+from reproduction.claims import Finding, claim_outcome, evaluate, judge
+from reproduction.conditions import read_conditions
+from reproduction.plan import read_plan
+from reproduction.report import PaperReport
+from reproduction.systems import system_title
+from speech_emotion.cross_validation.registry import get_system
+from speech_emotion.cross_validation.system_scores import gather_systems
+from speech_emotion.evaluation.intervals import Estimate
+from tests.speech_emotion.simulated_scores import all_folds
+from tests.subprocess_tools import PROJECT_ROOT
+
+
+@pytest.mark.parametrize(
+    ("expected", "low", "high", "outcome"),
+    [
+        ("higher", 0.001, 0.05, "supported"),
+        ("higher", -0.05, -0.001, "contradicted"),
+        ("higher", 0.0, 0.05, "not decided"),
+        ("lower", -0.05, -0.001, "supported"),
+        ("lower", 0.001, 0.05, "contradicted"),
+        ("lower", -0.01, 0.01, "not decided"),
+        ("little", -0.02, 0.02, "supported"),
+        ("little", 0.005, 0.015, "supported"),
+        ("little", 0.021, 0.05, "contradicted"),
+        ("little", -0.05, -0.021, "contradicted"),
+        ("little", -0.03, 0.01, "not decided"),
+    ],
+)
+def test_outcomes_follow_the_stated_rule(expected: Any, low: float, high: float, outcome: str) -> None:
+    assert judge(expected, Estimate((low + high) / 2, low, high)) == outcome
+
+
+def planned(name: str, first: str, second: str, metric: Any, expected: Any, **more: Any) -> Comparison:
+    return Comparison("toy", first, second, metric, expected, name, "2", **({"family": "one"} | more))
+
+
+def test_a_clear_difference_is_found_and_corrected_within_its_family() -> None:
+    comparisons = [
+        planned("a", "good", "bad", "ua", "higher"),
+        planned("b", "bad", "good", "ua", "higher"),
+        planned("c", "good", "absent", "ua", "higher"),
+        planned("d", "good", "bad", "ua", "little"),
+        planned("e", "good", "bad", "wa", "lower", family="another"),
+    ]
+    systems = gather_systems(all_folds("good", quality=5.0, speakers=9) + all_folds("bad", quality=0.0, speakers=9))
+    first, second, absent, equal, other = findings = evaluate({"toy": systems}, comparisons)
+    outcomes = ["supported", "contradicted", "not run", "contradicted", "contradicted"]
+    assert [finding.outcome for finding in findings] == outcomes and "absent" in absent.reason
+    assert first.wilcoxon == pytest.approx(2 / 2**9) and first.seeds == (2, 2) and first.speakers == 9
+    # Three planned differences in the family, of which one was not run; equality has no part in the correction.
+    assert first.holm == pytest.approx(3 * first.wilcoxon) == second.holm
+    assert equal.holm is None and other.holm == other.wilcoxon
+    assert first.difference.value == -second.difference.value
+    assert first.clips.only_first > first.clips.only_second == second.clips.only_first
+    assert claim_outcome([first]) == "supported"
+    assert claim_outcome([second, absent]) == "contradicted" and claim_outcome([first, absent]) == "not run"
+
+
+def test_one_speaker_decides_nothing() -> None:
+    systems = gather_systems(all_folds("good", speakers=1) + all_folds("bad", speakers=1))
+    (finding,) = evaluate({"toy": systems}, [planned("a", "good", "bad", "ua", "higher")])
+    assert finding.outcome == "not run" and "2 known speakers" in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "recipes", "outcome"),
+    [({}, False, None), ({"hidden_size": 64}, False, "not run"), ({"hidden_size": 64}, True, None)],
+)
+def test_models_that_were_trained_otherwise_test_no_claim_of_the_paper(
+    changes: dict[str, int], recipes: bool, outcome: str | None
+) -> None:
+    systems = []
+    for name, changed in (("model-1-ensemble", {}), ("model-1", changes)):
+        about = {"settings": {"system": get_system(name, changed).settings()}}
+        systems += gather_systems(all_folds(name, corpus="toy", about=about))
+    comparison = planned("a", "model-1-ensemble", "model-1", "ua", "higher", recipes=recipes)
+    (finding,) = evaluate({"toy": systems}, [comparison])
+    assert (finding.difference is None) == (outcome == "not run") == ("hidden_size" in finding.reason)
+
+
+def test_the_plan_is_sound() -> None:
+    plan, conditions = read_claims(), read_conditions()
+    assert len({(one.family, one.name) for one in plan.planned}) == len(plan.planned) == 23
+    assert list(plan.claims) == list(dict.fromkeys(one.claim for one in plan.planned))
+    computed = {(name, system) for run in read_plan().runs for name in run.conditions for system in run.systems}
+    assert len(computed) == sum(len(run.conditions) * len(run.systems) for run in read_plan().runs), "planned twice"
+    for comparison in chain(plan.planned, *plan.beside.values()):
+        assert comparison.condition in conditions and comparison.expected in ("higher", "lower", "little")
+        for system in (comparison.first, comparison.second):
+            assert system_title(system) != system, f"{system} has no title"
+            if comparison.family != "IEMOCAP":
+                assert (comparison.condition, system) in computed, f"{comparison} is not computed"
+    for aim in plan.aims:
+        assert (aim.condition, aim.systems[0]) in computed
+    for condition, table in plan.published.items():
+        assert condition in conditions and all(system_title(system) != system for system in table)
+        assert all(0 < figure < 1 for figures in table.values() for figure in figures)
+
+
+def test_the_paper_shows_what_it_claims() -> None:
+    for comparison in read_claims().planned:
+        assert (comparison.published is None) == comparison.recipes
+        if comparison.expected == "little":
+            assert abs(comparison.published) <= read_claims().little
+        elif comparison.published is not None:
+            assert np.sign(comparison.published) == {"higher": 1, "lower": -1}[comparison.expected]
+    by_name = {comparison.name: comparison.published for comparison in read_claims().planned}
+    assert by_name["3, over acoustic"] == pytest.approx(0.0286)
+    assert by_name["4, WA"] == pytest.approx(-0.0203)
+
+
+@cache
+def findings_of_today() -> dict[str, Finding]:
+    report = PaperReport()
+    report.read(PROJECT_ROOT / "results")
+    return {one.comparison.name: one for one in report.findings if one.comparison.family == "acted corpora"}
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "difference", "interval", "wilcoxon", "holm", "mcnemar"),
+    [
+        ("1, leads", "supported", 0.0764741, (0.030495, 0.125668), 0.000153232, 0.00168555, 3.47553e-06),
+        ("1, adds little", "not decided", -0.0119757, (-0.0529563, 0.0281328), 0.126938, None, 0.324772),
+        ("2", "supported", 0.0333333, (0.00504505, 0.0632432), 0.0463136, 0.231568, 0.000119792),
+        ("2b", "supported", 0.0738739, (0.0533333, 0.0954955), 1.21098e-06, 1.55795e-05, 1.28445e-24),
+        ("3, over acoustic", "supported", 0.0632793, (0.0462172, 0.0798482), 0.000565279, 0.00565279, 3.30563e-21),
+        ("3, over linguistic", "supported", 0.0232497, (0.00824942, 0.0384695), 0.00749663, 0.0524764, 0.000147775),
+        ("4, UA", "supported", 0.0687249, (0.0433722, 0.0940272), 0.0017926, 0.0161334, 0.611023),
+        ("4, WA", "not decided", -0.00492459, (-0.0300129, 0.0188216), 0.965285, 1, 0.611023),
+        ("best on emodb", "contradicted", -0.0876758, (-0.133345, -0.0362568), 0.193359, 0.580078, 5.05358e-05),
+        ("best on ravdess", "supported", 0.0490451, (0.0104112, 0.0894097), 0.0319929, 0.191958, 5.30504e-06),
+        ("best on ased", "contradicted", -0.11369, (-0.142534, -0.0851802), 6.47397e-09, 9.06355e-08, 8.09823e-42),
+        ("second on emodb", "contradicted", -0.10208, (-0.156347, -0.0497625), 0.0839844, 0.335938, 2.57358e-05),
+        ("second on ravdess", "not decided", 0.00108507, (-0.0364638, 0.04037), 0.977192, 1, 0.0438536),
+        (
+            "second on ased",
+            "contradicted",
+            -0.0486783,
+            (-0.0763548, -0.0228075),
+            1.19842e-06,
+            1.55795e-05,
+            8.49492e-11,
+        ),
+        ("third", "supported", 0.0735677, (0.0355903, 0.111768), 0.00212367, 0.0169893, 3.94203e-10),
+    ],
+)
+def test_what_came_of_it_stays(
+    name: str,
+    outcome: str,
+    difference: float,
+    interval: tuple[float, float],
+    wilcoxon: float,
+    holm: float | None,
+    mcnemar: float,
+) -> None:
+    finding = findings_of_today()[name]
+    assert finding.outcome == outcome and finding.seeds == (3, 3)
+    found = [finding.difference.value, finding.difference.low, finding.difference.high]
+    assert found == pytest.approx([difference, *interval], rel=2e-5)
+    assert finding.wilcoxon == pytest.approx(wilcoxon, rel=2e-5)
+    assert finding.holm == (None if holm is None else pytest.approx(holm, rel=2e-5))
+    assert finding.clips.p == pytest.approx(mcnemar, rel=2e-5)
