@@ -13,10 +13,11 @@ from reproduction.conditions import read_conditions
 from reproduction.plan import read_plan
 from reproduction.report import PaperReport
 from reproduction.systems import system_title
+from speech_emotion.cross_validation.neural_arguments import check_overrides
 from speech_emotion.cross_validation.registry import get_system
 from speech_emotion.cross_validation.system_scores import gather_systems
 from speech_emotion.evaluation.intervals import Estimate
-from tests.speech_emotion.simulated_scores import all_folds
+from tests.speech_emotion.cross_validation.simulated_scores import all_folds
 from tests.subprocess_tools import PROJECT_ROOT
 
 
@@ -100,6 +101,8 @@ def test_the_plan_is_sound() -> None:
             assert system_title(system) != system, f"{system} has no title"
             if comparison.family != "IEMOCAP":
                 assert (comparison.condition, system) in computed, f"{comparison} is not computed"
+    for run in read_plan().runs:
+        check_overrides(run.settings)  # fields of train.py that no system's name decides
     for aim in plan.aims:
         assert (aim.condition, aim.systems[0]) in computed
     for condition, table in plan.published.items():

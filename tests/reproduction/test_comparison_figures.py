@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reproduction.report import write_report
+from reproduction.report import PaperReport
 from tests.speech_emotion.cross_validation.recomputed import SEEDS, pooled, quick, read_figures, write_scores
 
 
@@ -18,7 +18,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def figures(results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], str]:
-    written = write_report(results, tmp_path_factory.mktemp("tables"))
+    written = PaperReport().write(results, tmp_path_factory.mktemp("tables"))
     return read_figures(next(path for path in written if path.name == "claims.csv"))
 
 

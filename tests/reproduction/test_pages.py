@@ -1,5 +1,6 @@
 """Pages and the README's table: their numbers are those of the scores, and what lacks folds never passes for whole."""
 
+import csv
 import json
 import re
 import shutil
@@ -18,7 +19,7 @@ from reproduction.systems import system_title
 from speech_emotion.cross_validation.seed_metrics import pooled_metrics
 from speech_emotion.cross_validation.system_scores import find_system
 from speech_emotion.marked_region import read_region, replace_region
-from tests.speech_emotion.simulated_scores import all_folds, save_all
+from tests.speech_emotion.cross_validation.simulated_scores import all_folds, save_all
 from tests.subprocess_tools import PROJECT_ROOT
 
 MARKS = "# Title\n\n<!-- results:start -->\n<!-- results:end -->\n\nThe rest.\n"
@@ -148,6 +149,26 @@ def test_what_stands_beside_the_claims_is_told_where_it_was_computed(tmp_path: P
     report.read(save_all(entries, tmp_path))
     beside = report._claim_facts(tmp_path)["beside"]
     assert {name: len(findings) for name, findings in beside.items() if findings} == {"learned": 1, "equal-classes": 2}
+
+
+def test_the_papers_figures_stand_beside_ours_for_iemocap_only(tmp_path: Path) -> None:
+    entries = [entry for name in ("ased-own", "iemocap-scripted") for entry in all_folds("model-2", corpus=name)]
+    report = PaperReport()
+    report.write(save_all(entries, tmp_path / "results"), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "iemocap-scripted.csv").open()))
+    published = {row["row"]: float(row["value"]) for row in rows if row["column"] == "paper_ua"}
+    assert published == {"model-1": 0.5273, "model-2": 0.6037, "model-3": 0.5902}  # computed by us or not
+    assert "paper_ua" not in (tmp_path / "ased-own.csv").read_text()
+
+
+def test_pages_name_the_networks_of_the_linguistic_stream(tmp_path: Path) -> None:
+    entries = []
+    for corpus, encoder in (("emodb", "you/words"), ("ravdess", "deepspeech-0.4.1"), ("ased", None)):
+        about = {"encoders": {"deepspeech": encoder} if encoder else {}}
+        entries += all_folds("model-2", (0,), corpus=corpus, about=about)
+    report = PaperReport()
+    report.read(save_all(entries, tmp_path))
+    assert report._encoder_names() == ["deepspeech-0.4.1", "you/words"]
 
 
 def head_study(corpus: str, folder: Path, lead: list[float], correlation: list[float]) -> Path:
