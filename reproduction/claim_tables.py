@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from speech_emotion.cross_validation.report_table import Cell, Column, ReportTable
-from speech_emotion.cross_validation.seed_metrics import Interval
+from speech_emotion.cross_validation.report_table import Cell, Column, Interval, ReportTable
 
 from .claim_plan import read_claims
 from .claims import Finding, by_claim, claim_outcome

@@ -8,7 +8,6 @@ import numpy as np
 
 from speech_emotion.cross_validation.named_settings import NAMED
 from speech_emotion.cross_validation.score_table import SystemScores, check_same_clips, find_system
-from speech_emotion.cross_validation.titles import system_title
 from speech_emotion.evaluation.intervals import Estimate, speaker_bootstrap_difference
 from speech_emotion.evaluation.metrics import COUNT_METRICS
 from speech_emotion.evaluation.significance import (
@@ -21,6 +20,7 @@ from speech_emotion.evaluation.significance import (
 from speech_emotion.training.run_record import differences
 
 from .claim_plan import Comparison, Expected, read_claims
+from .systems import system_title
 
 Outcome = Literal["supported", "contradicted", "not decided", "not run"]
 

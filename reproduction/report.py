@@ -10,10 +10,9 @@ from typing import Any
 
 from dataset_scripts.registry import CORPORA
 from speech_emotion.cross_validation.report import Report, Section, page_facts
-from speech_emotion.cross_validation.report_table import ReportTable, format_cell
+from speech_emotion.cross_validation.report_table import MeanSD, ReportTable, format_cell, mean_sd
 from speech_emotion.cross_validation.score_store import pack
-from speech_emotion.cross_validation.seed_metrics import MeanSD, mean_sd, pooled_metrics
-from speech_emotion.cross_validation.system_scores import SystemScores, find_system
+from speech_emotion.cross_validation.score_table import SystemScores, find_system, pooled_metrics
 from speech_emotion.evaluation.tables import markdown_table
 from speech_emotion.files import write_text
 from speech_emotion.marked_region import read_region, write_region

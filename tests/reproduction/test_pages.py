@@ -16,8 +16,7 @@ from reproduction.plan import read_plan
 from reproduction.report import REGION, PaperReport
 from reproduction.study_results import judge_heads, read_heads, read_layers
 from reproduction.systems import system_title
-from speech_emotion.cross_validation.seed_metrics import pooled_metrics
-from speech_emotion.cross_validation.system_scores import find_system
+from speech_emotion.cross_validation.score_table import find_system, pooled_metrics
 from speech_emotion.marked_region import read_region, replace_region
 from tests.speech_emotion.cross_validation.simulated_scores import all_folds, save_all
 from tests.subprocess_tools import PROJECT_ROOT
