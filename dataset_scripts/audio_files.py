@@ -5,8 +5,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import soundfile
-
 from .names import first_few
 
 AUDIO_SUFFIXES = (".flac", ".ogg", ".wav")  # as corpora are published
@@ -54,6 +52,8 @@ def folder_fingerprint(root: Path, files: Iterable[Path]) -> str:
 
 def clip_durations(paths: Iterable[Path], skip_bad: bool = False) -> list[float | None]:
     """Read the durations of audio files in s from their headers; ``None`` for bad ones where these may be skipped."""
+    import soundfile  # with numpy; files are searched without
+
     durations: list[float | None] = []
     broken: list[str] = []
     for path in paths:
