@@ -12,7 +12,7 @@ from speech_emotion.progress import plain_warnings
 # What a user can mend: a command answers it by its message. Anything else is a mistake of ours and shows its trace.
 MENDABLE = (ValueError, OSError, RuntimeError, ImportError, FloatingPointError)
 # Packages whose errors are mendable too: a lost connection, a refusal by the Hub, damaged weights.
-MENDABLE_PACKAGES = ("httpx", "huggingface_hub", "safetensors", "safetensors_rust")
+MENDABLE_PACKAGES = ("httpx", "httpx2", "huggingface_hub", "safetensors", "safetensors_rust")
 
 Run = Callable[[argparse.Namespace], Iterable[object] | int]
 
