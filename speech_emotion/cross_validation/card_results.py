@@ -16,7 +16,7 @@ from speech_emotion.training.run_record import differences, switched_on
 
 from .neural_system import TOLD_ELSEWHERE
 from .registry import get_system
-from .report import Report
+from .report import Folders, Report, told
 from .report_table import format_cell, mean_sd
 from .score_table import SystemScores, find_system, pooled_metrics
 from .tables import speaker_interval
@@ -27,7 +27,7 @@ USUAL_LAYER = 5  # of a DeepSpeech, where nothing else is asked for
 
 
 def fill_card(
-    run: Path, results: Path, system: str, condition: str | None = None, report: Report | None = None
+    run: Path, results: Folders, system: str, condition: str | None = None, report: Report | None = None
 ) -> Path:
     """Show on the card of a trained model how its recipe did in a cross-validation."""
     report = report or Report()
@@ -37,7 +37,9 @@ def fill_card(
     found = find_system(systems, system)
     if found is None:
         complete = ", ".join(one.system for one in systems if one.seeds) or "none"
-        raise ValueError(f"{results} has no complete seed of {system} on {condition}; complete there: {complete}.")
+        raise ValueError(
+            f"{told(results)} has no complete seed of {system} on {condition}; complete there: {complete}."
+        )
     if found.labels != trained.labels:
         raise ValueError(
             f"{run} tells {', '.join(trained.labels)} apart, but {condition} {', '.join(found.labels)}: these figures "

@@ -1,6 +1,6 @@
 """Each clip's scores as JSON lines, for tools that do not read Parquet."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speech_emotion.cross_validation.score_store import FoldScores, read_fold_scores
@@ -10,10 +10,11 @@ from speech_emotion.files import write_jsonl
 NAME = "results.jsonl"
 
 
-def write_clip_lines(results: str | Path, path: str | Path | None = None) -> Path:
-    """Write every clip's scores of every finished fold, one clip per line."""
-    lines = (line for fold in read_fold_scores(results) for line in clip_lines(fold))
-    return write_jsonl(Path(results) / NAME if path is None else path, lines)
+def write_clip_lines(results: str | Path | Sequence[str | Path], path: str | Path | None = None) -> Path:
+    """Write every clip's scores of every finished fold of one folder or several, one clip per line."""
+    folders = [results] if isinstance(results, str | Path) else results
+    lines = (line for fold in read_fold_scores(*folders) for line in clip_lines(fold))
+    return write_jsonl(Path(folders[0]) / NAME if path is None else path, lines)
 
 
 def clip_lines(fold: FoldScores) -> Iterator[dict[str, object]]:

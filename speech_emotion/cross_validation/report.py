@@ -32,6 +32,7 @@ from .tables import (
 )
 from .titles import system_title
 
+Folders = str | Path | Sequence[str | Path]  # one folder of scores, or several
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -93,24 +94,28 @@ class Report:
         """Write pages that are not of one condition."""
         return []
 
-    def read(self, results: str | Path, condition: str | None = None) -> dict[str, list[SystemScores]]:
-        """Read the scores of all finished folds, of one condition or all: the systems of each."""
+    def read(self, results: Folders, condition: str | None = None) -> dict[str, list[SystemScores]]:
+        """Read the scores of all finished folds, of one condition or all: the systems of each.
+
+        Of several folders the first that has a fold counts.
+        """
+        folders = [results] if isinstance(results, str | Path) else results
         by_condition: dict[str, list[FoldScores]] = {}
-        for entry in read_fold_scores(results, condition=condition):
+        for entry in read_fold_scores(*folders, condition=condition):
             by_condition.setdefault(entry.corpus, []).append(entry)
         return {
             name: self.system_order(gather_systems(by_condition[name], self.system_title))
             for name in self.condition_order(by_condition)
         }
 
-    def write(self, results: str | Path, output: Path, conditions: Sequence[str] | None = None) -> list[Path]:
+    def write(self, results: Folders, output: Path, conditions: Sequence[str] | None = None) -> list[Path]:
         """Write the tables of finished runs, of some conditions or all."""
         gathered = self.read(results)
         if not gathered:
-            raise ValueError(f"{results} holds no score files; cross_validate.py writes them.")
+            raise ValueError(f"{told(results)} holds no score files; cross_validate.py writes them.")
         absent = [name for name in conditions or () if name not in gathered]
         if absent:
-            raise ValueError(f"{results} has no scores of {', '.join(absent)}, only of {', '.join(gathered)}.")
+            raise ValueError(f"{told(results)} has no scores of {', '.join(absent)}, only of {', '.join(gathered)}.")
         output.mkdir(parents=True, exist_ok=True)
         written = []
         for name in self.condition_order(conditions or gathered):
@@ -160,14 +165,19 @@ class Report:
         return found
 
 
-def read_results(results: str | Path, condition: str | None = None) -> dict[str, list[SystemScores]]:
+def read_results(results: Folders, condition: str | None = None) -> dict[str, list[SystemScores]]:
     """Read the scores of all finished folds; see `Report.read`."""
     return Report().read(results, condition)
 
 
-def write_report(results: str | Path, output: Path, conditions: Sequence[str] | None = None) -> list[Path]:
+def write_report(results: Folders, output: Path, conditions: Sequence[str] | None = None) -> list[Path]:
     """Write the tables of finished runs; see `Report`."""
     return Report().write(results, output, conditions)
+
+
+def told(results: Folders) -> str:
+    """Name one folder or several, for an error."""
+    return str(results) if isinstance(results, str | Path) else " or ".join(map(str, results))
 
 
 def system_sections(systems: Sequence[SystemScores]) -> list[Section]:

@@ -17,7 +17,7 @@ from speech_emotion.evaluation.figures_runs import (
 from speech_emotion.evaluation.intervals import speaker_bootstrap
 from speech_emotion.files import write_csv
 
-from .report import Report
+from .report import Folders, Report, told
 from .score_store import FoldScores
 from .score_table import SystemScores, truth_and_scores
 
@@ -33,7 +33,7 @@ CURVES = (
 
 
 def draw_results(
-    results: str | Path,
+    results: Folders,
     output_dir: str | Path,
     condition: str | None = None,
     formats: Sequence[str] = (".png",),
@@ -48,7 +48,9 @@ def draw_results(
     report = report or Report()
     gathered = report.read(results, condition)
     if not gathered:
-        raise FileNotFoundError(f"There are no results in {results}" + (f" for {condition}." if condition else "."))
+        raise FileNotFoundError(
+            f"There are no results in {told(results)}" + (f" for {condition}." if condition else ".")
+        )
     written: list[Path] = []
     for name, systems in gathered.items():
         complete = [system for system in systems if system.seeds]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from speech_emotion.cli.main import main as ser
 from speech_emotion.cross_validation.report import Report, Section, page_facts, write_report
 from speech_emotion.cross_validation.report_table import Column, Interval, MeanSD, ReportTable, Share, format_cell
 from speech_emotion.cross_validation.score_table import SystemScores, gather_systems, pooled_metrics
@@ -160,6 +161,26 @@ def test_what_is_not_there_is_an_error(results: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no scores of ravdess, only of emodb, my-corpus"):
         write_report(results, tmp_path / "out", ["ravdess"])
     assert not (tmp_path / "out").exists()
+
+
+def test_folds_of_several_folders_are_told_together_and_packed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folders = [tmp_path / "running", tmp_path / "finished"]
+    folds = all_folds("model-1")
+    save_all(folds[:4], folders[0])
+    save_all(folds[2:], folders[1])
+    words = ["report", "--results", *map(str, folders), "--tables", str(tmp_path / "tables")]
+    assert ser(words) == 0
+    figures = (tmp_path / "tables" / "toy.csv").read_bytes()
+    assert b"summary,model-1,folds,6 of 6" in figures
+    packed = tmp_path / "packed"
+    assert ser([*words, "--pack", str(packed), "--scores-jsonl", str(tmp_path / "scores.jsonl")]) == 0
+    assert (tmp_path / "tables" / "toy.csv").read_bytes() == figures
+    assert sorted(path.name for path in packed.iterdir()) == ["runs.parquet", "toy.parquet"]
+    assert not list(tmp_path.rglob("seed-*.parquet"))
+    assert len((tmp_path / "scores.jsonl").read_text().splitlines()) == sum(len(fold.scores) for fold in folds)
+    capsys.readouterr()
+    assert ser(["report", "--results", str(tmp_path / "gone")]) == 1
+    assert "gone" in capsys.readouterr().err
 
 
 EXTRA = ReportTable("extra", "Mine", [Column("a", "a"), Column("b", "b")], [["x", 0.5]])

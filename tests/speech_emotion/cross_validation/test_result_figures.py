@@ -89,7 +89,7 @@ def test_of_one_speaker_there_is_no_interval_and_no_figure_of_it(tmp_path: Path)
 
 def test_no_results_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ser(["figures", "results", "--results", str(tmp_path), "--corpus", "emodb"]) == 1
-    assert "no results in" in capsys.readouterr().err
+    assert "no results of emodb" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
