@@ -48,9 +48,8 @@ def draw_results(
     report = report or Report()
     gathered = report.read(results, condition)
     if not gathered:
-        raise FileNotFoundError(
-            f"There are no results in {told(results)}" + (f" for {condition}." if condition else ".")
-        )
+        what = f" of {condition}" if condition else ""
+        raise FileNotFoundError(f"There are no results{what} in {told(results)}.")
     written: list[Path] = []
     for name, systems in gathered.items():
         complete = [system for system in systems if system.seeds]
