@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from modeling_ser import SERConfig, SERModel, SERPreTrainedModel
+from modeling_ser import SERConfig, SERForAudioClassification, SERModel, SERPreTrainedModel
 from modeling_ser.frame_layers import MaskedBatchNorm
 
 SMALL: dict[str, Any] = {
@@ -16,10 +16,30 @@ SMALL: dict[str, Any] = {
     "dense_size": 5,
     "num_labels": 3,
 }
+# Variants, and clips that are scored with them.
+LATE: dict[str, Any] = {"fusion": "late", "stream_sizes": [2, 4]}
+STATISTICS: dict[str, Any] = {"pooling": "attention_statistics"}
+FUNCTIONALS: dict[str, Any] = {"pooling": "functionals"}
+STEM: dict[str, Any] = {"input_size": 24, "stem_channels": (3, 4, 2)}
+STEM_AND_ANOTHER: dict[str, Any] = STEM | {"input_size": 29, "stream_sizes": [24, 5]}
+LENGTHS = [5, 1, 12, 8]
+EMOTIONS = torch.tensor([0, 1, 2, 1])  # their labels
 
 
 def small_config(**fields: Any) -> SERConfig:
     return SERConfig(**(SMALL | fields))
+
+
+def small_model(seed: int = 0, **fields: Any) -> SERForAudioClassification:
+    """Make a classifier in evaluation mode whose every weight has a value of its own."""
+    return enlivened(SERForAudioClassification(small_config(**fields)), seed)
+
+
+def clips_for(
+    model: SERPreTrainedModel, lengths: Sequence[int] = LENGTHS, frames: int | None = None, padding: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Make a batch for a model: features (batch, frames, size) and mask (batch, frames)."""
+    return padded(random_clips(lengths, model.config.input_size), frames, padding)
 
 
 def enlivened(model: SERPreTrainedModel, seed: int = 0) -> SERPreTrainedModel:

@@ -6,7 +6,16 @@ import torch
 
 from modeling_ser import SERModel
 from modeling_ser.pooling import AttentionStatisticsPooling, FunctionalsPooling, MeanPooling, functionals
-from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
+from tests.modeling_ser.small_models import (
+    FUNCTIONALS,
+    LATE,
+    STATISTICS,
+    clips_for,
+    enlivened,
+    padded,
+    random_clips,
+    small_config,
+)
 
 
 def test_a_mean_over_real_frames() -> None:
@@ -93,41 +102,23 @@ def test_functionals_are_normalized_over_the_batch() -> None:
     assert still.abs().max() == 0
 
 
-def test_the_size_doubles_with_a_second_stream() -> None:
-    late = {"fusion": "late", "stream_sizes": [2, 4]}
-    sizes = [
-        SERModel(small_config(pooling=pooling, **fusion)).pooled_size
-        for pooling in ("mean", "attention_statistics", "functionals")
-        for fusion in ({}, late)
+def test_the_size_doubles_with_a_second_stream_and_the_mean_adds_no_weights() -> None:
+    models = [
+        SERModel(small_config(**kind, **fusion)) for kind in ({}, STATISTICS, FUNCTIONALS) for fusion in ({}, LATE)
     ]
-    assert sizes == [8, 16, 16, 32, 64, 128]
+    assert [model.pooled_size for model in models] == [8, 16, 16, 32, 64, 128]
+    assert not [name for name in models[0].state_dict() if "pooling" in name]
 
 
 def test_each_stream_is_pooled_by_itself() -> None:
-    model = enlivened(SERModel(small_config(pooling="attention_statistics", fusion="late", stream_sizes=[2, 4])))
-    features, mask = padded(random_clips([5, 1, 12]))
+    model = enlivened(SERModel(small_config(**STATISTICS, **LATE)))
+    features, mask = clips_for(model, [5, 1, 12])
     output = model(features, mask)
     assert output.pooler_output.shape == (3, 32)
     for stream, pooling in enumerate(model.poolings):
         part = output.last_hidden_state[..., 8 * stream : 8 * stream + 8]
         pooled = pooling(part, mask.float().unsqueeze(-1))
         torch.testing.assert_close(output.pooler_output[:, 16 * stream : 16 * stream + 16], pooled)
-
-
-def test_mean_pooling_adds_no_weights_to_the_papers() -> None:
-    assert not [name for name in SERModel(small_config()).state_dict() if "pooling" in name]
-
-
-def test_dropout_of_the_encoder_is_what_the_attention_and_its_residual_read() -> None:
-    model = SERModel(small_config(encoder_dropout=0.5, attention_dropout=0.0)).train()
-    with torch.no_grad():
-        model.streams[0].attention.output.weight.zero_()  # C = E
-        model.streams[0].conv2.norm.bias.fill_(5.0)  # no value of E is 0 of itself
-    torch.manual_seed(0)
-    encoded, context = model(torch.randn(4, 50, 6), output_hidden_states=True).hidden_states
-    assert torch.equal(encoded, context)
-    assert (encoded == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
-    assert encoded[encoded != 0].mean().item() == pytest.approx(10.0, abs=0.5)  # the kept ones are doubled
 
 
 def test_the_mean_of_a_long_clip_does_not_overflow_in_half_precision() -> None:

@@ -8,20 +8,10 @@ import torch
 
 from modeling_ser import SERForAudioClassification, SERModel
 from modeling_ser.spectrogram_stem import SpectrogramStem, average_frames
-from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
+from tests.modeling_ser.small_models import LENGTHS, STEM, clips_for, padded, random_clips, small_config, small_model
 
-BANDS, CHANNELS = 8, (3, 4, 2)
+BANDS = 8
 SIZE = 3 * BANDS
-LENGTHS = [5, 1, 12, 8, 9]
-
-
-OTHERS = {"input_size": SIZE + 5, "stream_sizes": [SIZE, 5]}  # another stream beside the spectrogram
-STREAMS = [{}, OTHERS, OTHERS | {"fusion": "late"}]
-
-
-def small_model(**fields: object) -> SERForAudioClassification:
-    config = small_config(**{"input_size": SIZE, "stem_channels": CHANNELS} | fields)
-    return enlivened(SERForAudioClassification(config))
 
 
 def convolve(image: np.ndarray, kernel: np.ndarray, strides: tuple[int, int]) -> np.ndarray:
@@ -49,7 +39,7 @@ def stem_of_one(stem: SpectrogramStem, clip: np.ndarray) -> np.ndarray:
 
 
 def test_it_is_three_strided_convolutions_of_frames_and_bands() -> None:
-    stem = small_model().ser.stem
+    stem = small_model(**STEM).ser.stem
     clips = random_clips(LENGTHS, SIZE)
     features, mask = padded(clips)
     output, shorter = stem(features, mask.float().unsqueeze(-1))
@@ -71,30 +61,6 @@ def test_one_or_two_layers_halve_frames_once_or_twice(channels: tuple[int, ...])
     assert mask.shape == (*output.shape[:2], 1)
 
 
-@pytest.mark.parametrize("garbage", [0.0, torch.nan])
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize(
-    "fields", [*STREAMS, {"pooling": "attention_statistics"}, {"pooling": "functionals"}], ids=str
-)
-def test_a_clip_scores_alone_as_in_any_batch(fields: dict, attention: str, garbage: float) -> None:
-    model = small_model(**fields)
-    model.set_attn_implementation(attention)
-    clips = random_clips([*LENGTHS, 2, 40], model.config.input_size)
-    alone = torch.cat([model(clip.unsqueeze(0)).logits for clip in clips])
-    for frames in (40, 97):
-        torch.testing.assert_close(model(*padded(clips, frames, garbage)).logits, alone, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("fields", STREAMS, ids=str)
-def test_training_statistics_do_not_see_padding(fields: dict) -> None:
-    states = []
-    for frames in (12, 50):
-        model = small_model(dropout=0, attention_dropout=0, **fields).train()
-        logits = model(*padded(random_clips(LENGTHS, model.config.input_size), frames, torch.nan)).logits
-        states.append({"logits": logits, **model.state_dict()})
-    torch.testing.assert_close(*states)
-
-
 def test_other_streams_are_averaged_around_the_frames_of_the_stem() -> None:
     frames = torch.arange(1.0, 11.0).view(1, 10, 1)
     mask = torch.ones(1, 10, 1)
@@ -104,30 +70,19 @@ def test_other_streams_are_averaged_around_the_frames_of_the_stem() -> None:
     assert average_frames(frames * mask, mask, 4).flatten().tolist() == pytest.approx([2.0, 5.0, 0.0])
 
 
-@pytest.mark.parametrize("fields", STREAMS, ids=str)
-def test_every_parameter_is_trained_and_no_gradient_flows_into_padding(fields: dict) -> None:
-    model = small_model(dense_size=20, **fields).train()
-    features, mask = padded(random_clips(LENGTHS, model.config.input_size), padding=torch.nan)
-    features.requires_grad_()
-    model(features, mask, labels=torch.tensor([0, 1, 2, 1, 0])).loss.backward()
-    assert (features.grad[~mask.bool()] == 0).all()
-    assert all(parameter.grad.abs().max() > 0 for parameter in model.parameters())
-
-
 def test_contexts_and_attentions_have_a_quarter_of_the_frames() -> None:
-    model = small_model()
-    output = model.ser(*padded(random_clips(LENGTHS, SIZE)), output_attentions=True, output_hidden_states=True)
+    model = small_model(**STEM)
+    output = model.ser(*clips_for(model), output_attentions=True, output_hidden_states=True)
     assert model.ser.frame_stride == 4
-    assert [tensor.shape for tensor in (output.last_hidden_state, *output.hidden_states)] == 3 * [(5, 3, 8)]
-    assert [weights.shape for weights in output.attentions] == [(5, 2, 3, 3)]
-    padding = output.last_hidden_state[1, 1:]
-    assert (padding == 0).all()
+    assert [tensor.shape for tensor in (output.last_hidden_state, *output.hidden_states)] == 3 * [(4, 3, 8)]
+    assert [weights.shape for weights in output.attentions] == [(4, 2, 3, 3)]
+    assert (output.last_hidden_state[1, 1:] == 0).all()  # padding
     assert SERModel(small_config()).frame_stride == 1
 
 
 def test_saved_and_loaded_it_scores_the_same(tmp_path: Path) -> None:
-    model = small_model()
+    model = small_model(**STEM)
     model.save_pretrained(tmp_path)
     loaded = SERForAudioClassification.from_pretrained(tmp_path)
-    batch = padded(random_clips(LENGTHS, SIZE))
+    batch = clips_for(model)
     torch.testing.assert_close(loaded(*batch).logits, model(*batch).logits, rtol=0, atol=0)
