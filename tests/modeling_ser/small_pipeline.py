@@ -1,6 +1,7 @@
 """A small classifier of mel features whose scores depend on the clip, and clips for it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -31,6 +32,28 @@ def small_classifier() -> tuple[SERForAudioClassification, SERFeatureExtractor]:
     std = torch.tensor([15.0, 2.0, 1.0]).repeat_interleave(16)
     model.ser.set_normalization(mean, std)
     return model, SERFeatureExtractor(num_mel_bins=16)
+
+
+def three_classifiers() -> tuple[list[SERForAudioClassification], SERFeatureExtractor]:
+    """Make three classifiers of mel features and one extractor for them."""
+    first, extractor = small_classifier()
+    others = [SERForAudioClassification(first.config) for _ in range(2)]
+    for factor, other in enumerate(others, 2):
+        other.ser.set_normalization(first.ser.feature_mean * factor, first.ser.feature_std * factor)
+    return [first, *others], extractor
+
+
+def by_label(scores: list[dict[str, Any]]) -> dict[str, float]:
+    """Check that the best comes first, and give each label's score."""
+    assert [item["score"] for item in scores] == sorted((item["score"] for item in scores), reverse=True)
+    return {item["label"]: item["score"] for item in scores}
+
+
+def expected_scores(
+    model: SERForAudioClassification, extractor: SERFeatureExtractor, waveform: np.ndarray
+) -> dict[str, float]:
+    """Score one waveform (samples,) at 16 kHz without the pipeline."""
+    return dict(zip(LABELS, logits_of(model, extractor, waveform).softmax(-1).tolist(), strict=True))
 
 
 def logits_of(model: SERForAudioClassification, extractor: SERFeatureExtractor, waveform: np.ndarray) -> torch.Tensor:

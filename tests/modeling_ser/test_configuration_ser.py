@@ -32,38 +32,41 @@ DEFAULTS = {
     "focal_gamma": 2.0,
     "num_members": 1,
 }
+SIZES = ("input_size", "hidden_size", "dense_size", "conv_kernel_size", "head_size", "num_members")
+NAN, INFINITY = float("nan"), float("inf")
 
+# Fields and what the error names, beside the first of them.
 OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
-    *(({name: 0}, f"{name} must be at least 1, not 0") for name in ("input_size", "hidden_size", "dense_size")),
-    *(({name: 0}, f"{name} must be at least 1, not 0") for name in ("conv_kernel_size", "head_size", "num_members")),
-    ({"num_attention_heads": 0}, "num_attention_heads must be at least 1, not 0"),
-    ({"num_attention_heads": -2}, "num_attention_heads must be at least 1, not -2"),
-    *(({name: 1.0}, rf"{name} must lie in \[0, 1\), not 1.0") for name in ("dropout", "attention_dropout")),
-    *(({name: -0.1}, rf"{name} must lie in \[0, 1\), not -0.1") for name in ("dropout", "label_smoothing")),
-    ({"attention_dropout": float("nan")}, "attention_dropout must lie"),
-    ({"label_smoothing": 1}, "label_smoothing must lie"),
-    ({"hidden_size": 130}, "hidden_size 130 cannot be divided among 4 heads"),
-    ({"encoder_dropout": 1.0}, r"encoder_dropout must lie in \[0, 1\), not 1.0"),
-    ({"loss": "hinge"}, "loss must be 'cross_entropy' or 'focal', not 'hinge'"),
-    ({"loss": "focal", "label_smoothing": 0.1}, "focal loss knows one true class.*label_smoothing to 0, not 0.1"),
-    ({"focal_gamma": -0.5}, "focal_gamma must be finite and at least 0, not -0.5"),
-    ({"focal_gamma": float("inf")}, "focal_gamma must be finite"),
-    ({"focal_gamma": float("nan")}, "focal_gamma must be finite"),
-    ({"problem_type": "regression", "loss": "focal"}, "problem_type 'regression' has a loss of its own"),
-    ({"pooling": "max"}, "pooling must be 'mean' or 'attention_statistics' or 'functionals', not 'max'"),
-    ({"stem_channels": [8, 0]}, r"stem_channels must be positive, not \[8, 0\]"),
-    ({"stem_channels": [8], "stream_sizes": [184, 200]}, "for each of at least 2 bands; it has 184 features"),
-    ({"stem_channels": [8], "input_size": 385}, "for each of at least 2 bands; it has 385 features"),
-    ({"stem_channels": [4] * 8}, "for each of at least 256 bands; it has 384 features"),
-    ({"fusion": "early"}, "fusion must be 'frame' or 'late', not 'early'"),
-    ({"fusion": "late"}, "fusion='late' needs stream_sizes"),
-    ({"fusion": "late", "stream_sizes": []}, "fusion='late' needs stream_sizes"),
-    ({"stream_sizes": [300, 83]}, r"stream_sizes \[300, 83\] must be positive and sum to input_size 384"),
-    ({"stream_sizes": [385, -1]}, "must be positive and sum to input_size 384"),
-    ({"class_weights": [1.0, 0.0]}, "class_weights must be positive and finite"),
-    ({"class_weights": [1.0, float("inf")]}, "class_weights must be positive and finite"),
-    ({"class_weights": [1.0, float("nan")]}, "class_weights must be positive and finite"),
+    *(({name: 0}, "not 0") for name in (*SIZES, "num_attention_heads")),
+    *(({name: 1.0}, "not 1.0") for name in ("dropout", "attention_dropout", "encoder_dropout")),
+    *(({name: -0.1}, "not -0.1") for name in ("dropout", "label_smoothing")),
+    *(({"focal_gamma": value}, "finite and at least 0") for value in (-0.5, INFINITY, NAN)),
+    *(({"class_weights": [1.0, value]}, "positive and finite") for value in (0.0, INFINITY, NAN)),
+    ({"num_attention_heads": -2}, "not -2"),
+    ({"attention_dropout": NAN}, "must lie"),
+    ({"label_smoothing": 1}, "must lie"),
+    ({"hidden_size": 130}, "130 cannot be divided among 4 heads"),
+    ({"loss": "hinge"}, "'cross_entropy' or 'focal', not 'hinge'"),
+    ({"label_smoothing": 0.1, "loss": "focal"}, "0, not 0.1"),
+    ({"problem_type": "regression", "loss": "focal"}, "'regression'"),
+    ({"pooling": "max"}, "'mean' or 'attention_statistics' or 'functionals', not 'max'"),
+    ({"stem_channels": [8, 0]}, r"positive, not \[8, 0\]"),
+    ({"stem_channels": [8], "stream_sizes": [184, 200]}, "at least 2 bands; it has 184 features"),
+    ({"stem_channels": [8], "input_size": 385}, "at least 2 bands; it has 385 features"),
+    ({"stem_channels": [4] * 8}, "at least 256 bands; it has 384 features"),
+    ({"fusion": "early"}, "'frame' or 'late', not 'early'"),
+    ({"fusion": "late"}, "stream_sizes"),
+    ({"fusion": "late", "stream_sizes": []}, "stream_sizes"),
+    ({"stream_sizes": [300, 83]}, r"\[300, 83\] .*input_size 384"),
+    ({"stream_sizes": [385, -1]}, "must be positive"),
 ]
+
+WRONG_TYPES = [{"hidden_size": "128"}, {"hidden_size": 12.5}, {"fusion": 1}, {"class_weights": 2.0}]
+
+
+def saved(config: SERConfig, folder: Path) -> dict[str, Any]:
+    config.save_pretrained(folder)
+    return json.loads((folder / "config.json").read_text())
 
 
 def test_defaults() -> None:
@@ -72,29 +75,23 @@ def test_defaults() -> None:
     assert SERConfig.own_fields() == list(DEFAULTS)
 
 
-@pytest.mark.parametrize(("fields", "message"), OUT_OF_RANGE, ids=str)
-def test_a_value_out_of_range_is_named(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(("fields", "named"), OUT_OF_RANGE, ids=str)
+def test_a_value_out_of_range_is_named(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(fields))}.*{named}"):
         SERConfig(**fields)
 
 
-@pytest.mark.parametrize(
-    "fields", [{"hidden_size": "128"}, {"hidden_size": 12.5}, {"fusion": 1}, {"class_weights": 2.0}], ids=str
-)
+@pytest.mark.parametrize("fields", WRONG_TYPES, ids=str)
 def test_a_value_of_the_wrong_type_is_named(fields: dict[str, Any]) -> None:
-    with pytest.raises(StrictDataclassFieldValidationError, match=f"'{next(iter(fields))}' expected"):
+    with pytest.raises(StrictDataclassFieldValidationError, match=f"'{next(iter(fields))}'"):
         SERConfig(**fields)
 
 
-def test_unknown_fields_are_all_named() -> None:
-    with pytest.raises(ValueError, match=r"knows no 'hiden_size', 'num_heads'.* hidden_size"):
+def test_unknown_fields_are_all_named_also_when_loading(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'hiden_size', 'num_heads'.* hidden_size"):
         SERConfig(num_heads=8, hiden_size=64)
-
-
-def test_unknown_fields_are_refused_when_loading_too(tmp_path: Path) -> None:
-    SERConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="knows no 'kernel'"):
-        SERConfig.from_dict(json.loads((tmp_path / "config.json").read_text()) | {"kernel": 5})
+    with pytest.raises(ValueError, match="'kernel'"):
+        SERConfig.from_dict(saved(SERConfig(), tmp_path) | {"kernel": 5})
 
 
 @pytest.mark.parametrize(
@@ -135,51 +132,37 @@ def test_every_field_survives_saving(tmp_path: Path) -> None:
         "num_members": 4,
     }
     assert fields.keys() == DEFAULTS.keys()
-    config = SERConfig(**fields, id2label={0: "anger", 1: "sadness", 2: "neutral"})
-    config.save_pretrained(tmp_path)
+    text = saved(SERConfig(**fields, id2label={0: "anger", 1: "sadness", 2: "neutral"}), tmp_path)
     loaded = SERConfig.from_pretrained(tmp_path)
     assert {name: getattr(loaded, name) for name in fields} == fields
-    assert loaded.id2label == {0: "anger", 1: "sadness", 2: "neutral"}
-    assert loaded.num_labels == 3
-    loaded.save_pretrained(tmp_path / "again")
-    assert (tmp_path / "again" / "config.json").read_bytes() == (tmp_path / "config.json").read_bytes()
+    assert (loaded.id2label, loaded.num_labels) == ({0: "anger", 1: "sadness", 2: "neutral"}, 3)
+    assert saved(loaded, tmp_path / "again") == text
 
 
 def test_config_json_points_to_the_code_beside_it(tmp_path: Path) -> None:
-    SERConfig().save_pretrained(tmp_path)
-    saved = json.loads((tmp_path / "config.json").read_text())
-    assert saved["model_type"] == "ser"
-    assert saved["auto_map"] == {
+    single, ensemble = saved(SERConfig(), tmp_path / "one"), saved(SERConfig(num_members=3), tmp_path / "many")
+    assert single["model_type"] == ensemble["model_type"] == "ser"
+    assert single["auto_map"] == {
         "AutoConfig": "configuration_ser.SERConfig",
         "AutoModel": "modeling_ser.SERModel",
         "AutoModelForAudioClassification": "modeling_ser.SERForAudioClassification",
     }
-    assert saved["custom_pipelines"] == {
-        "audio-classification": {
-            "impl": "pipeline_ser.SERPipeline",
-            "pt": ["AutoModelForAudioClassification"],
-            "type": "audio",
-        }
-    }
-
-
-def test_an_ensembles_config_json_points_to_the_ensemble(tmp_path: Path) -> None:
-    SERConfig(num_members=3).save_pretrained(tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["auto_map"] == {
+    assert ensemble["auto_map"] == {
         "AutoConfig": "configuration_ser.SERConfig",
         "AutoModelForAudioClassification": "modeling_ser_ensemble.SEREnsembleForAudioClassification",
     }
+    pipeline = {"impl": "pipeline_ser.SERPipeline", "pt": ["AutoModelForAudioClassification"], "type": "audio"}
+    assert single["custom_pipelines"] == ensemble["custom_pipelines"] == {"audio-classification": pipeline}
 
 
 def test_with_members_changes_the_class_and_nothing_else() -> None:
     config = SERConfig(label_smoothing=0.1, id2label={0: "anger", 1: "fear"})
     ensemble = config.with_members(3)
-    assert ensemble.to_dict() == SERConfig(**(config.to_dict() | {"num_members": 3, "auto_map": None})).to_dict() | {
-        "auto_map": SERConfig(num_members=3).auto_map
-    }
+    of_three = {"num_members": 3, "auto_map": SERConfig(num_members=3).auto_map}
+    assert ensemble.to_dict() == config.to_dict() | of_three
     assert ensemble.with_members(1).to_dict() == config.to_dict()
     assert config.num_members == 1
-    with pytest.raises(ValueError, match="num_members must be at least 1, not 0"):
+    with pytest.raises(ValueError, match=r"num_members .*not 0"):
         config.with_members(0)
 
 
@@ -192,8 +175,7 @@ def test_a_configuration_saved_before_a_field_existed_loads_with_its_default(tmp
 
 
 def test_code_references_to_another_repository_are_dropped_when_saved_again(tmp_path: Path) -> None:
-    own = SERConfig().to_dict()
-    foreign = SERConfig().to_dict()
+    own, foreign = SERConfig().to_dict(), SERConfig().to_dict()
     foreign["auto_map"] = {key: f"alice/emotions--{value}" for key, value in own["auto_map"].items()}
     foreign["custom_pipelines"]["audio-classification"]["impl"] = "alice/emotions--pipeline_ser.SERPipeline"
     config = SERConfig.from_dict(foreign)
@@ -201,9 +183,8 @@ def test_code_references_to_another_repository_are_dropped_when_saved_again(tmp_
     # While it is loaded, transformers still has to know where its code came from.
     assert config.auto_map["AutoConfig"] == "alice/emotions--configuration_ser.SERConfig"
     assert config.custom_pipelines["audio-classification"]["impl"].startswith("alice/emotions--")
-    config.save_pretrained(tmp_path)
-    saved = json.loads((tmp_path / "config.json").read_text())
-    assert (saved["auto_map"], saved["custom_pipelines"]) == (own["auto_map"], own["custom_pipelines"])
+    text = saved(config, tmp_path)
+    assert (text["auto_map"], text["custom_pipelines"]) == (own["auto_map"], own["custom_pipelines"])
 
 
 def test_configurations_share_no_state() -> None:
@@ -214,15 +195,6 @@ def test_configurations_share_no_state() -> None:
     assert SERConfig().auto_map["AutoConfig"] == "configuration_ser.SERConfig"
 
 
-def test_names_of_labels_agree_whichever_is_given(tmp_path: Path) -> None:
-    config = SERConfig(id2label={0: "anger", 1: "fear"})
-    assert config.label2id == {"anger": 0, "fear": 1}
-    assert SERConfig(label2id={"anger": 0, "fear": 1, "joy": 2}).id2label == {0: "anger", 1: "fear", 2: "joy"}
-    config.save_pretrained(tmp_path)
-    renamed = SERConfig.from_pretrained(tmp_path, id2label={0: "A", 1: "F"})
-    assert (renamed.id2label, renamed.label2id) == ({0: "A", 1: "F"}, {"A": 0, "F": 1})
-
-
 @pytest.mark.parametrize("kind", [SERConfig, DeepSpeechConfig])
 def test_how_weights_were_quantized_is_kept(kind: type, tmp_path: Path) -> None:
     config = kind()
@@ -231,17 +203,23 @@ def test_how_weights_were_quantized_is_kept(kind: type, tmp_path: Path) -> None:
     assert kind.from_pretrained(tmp_path).quantization_config == config.quantization_config
 
 
-def test_names_of_labels_may_come_from_json_and_either_way_round(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"id2label": {0: "ira", 1: "paura"}},
+        {"id2label": {"1": "paura", "0": "ira"}},
+        {"label2id": {"paura": 1, "ira": 0}},
+    ],
+)
+def test_names_of_labels_agree_whichever_is_given(given: dict[str, Any], tmp_path: Path) -> None:
     SERConfig(id2label={0: "anger", 1: "fear"}).save_pretrained(tmp_path)
-    config = SERConfig.from_pretrained(tmp_path, id2label={"1": "paura", "0": "ira"})
-    assert (config.id2label, config.label2id) == ({0: "ira", 1: "paura"}, {"ira": 0, "paura": 1})
-    config = SERConfig.from_pretrained(tmp_path, label2id={"paura": 1, "ira": 0})
-    assert (config.id2label, config.label2id) == ({0: "ira", 1: "paura"}, {"ira": 0, "paura": 1})
+    for config in (SERConfig(**given), SERConfig.from_pretrained(tmp_path, **given)):
+        assert (config.id2label, config.label2id) == ({0: "ira", 1: "paura"}, {"ira": 0, "paura": 1})
 
 
 @pytest.mark.parametrize("labels", [{1: "a", 2: "b"}, {0: "a", 2: "b"}, {0: "a", 1: "a"}])
 def test_labels_without_a_number_from_0_or_there_twice_are_refused(labels: dict[int, str], tmp_path: Path) -> None:
     SERConfig(id2label={0: "anger", 1: "fear"}).save_pretrained(tmp_path)
     for make in (SERConfig, partial(SERConfig.from_pretrained, tmp_path)):
-        with pytest.raises(ValueError, match="must number different labels from 0, without a gap"):
+        with pytest.raises(ValueError, match="from 0, without a gap"):
             make(id2label=labels)
