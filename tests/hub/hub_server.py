@@ -13,14 +13,10 @@ from tests.hub.hub_store import HubStore
 
 
 class HubServer:
-    """A running local Hub; a token `hf_<user>` logs in as that user.
+    """A running local Hub; a token `hf_<user>` logs in as that user. Tests may look into its store while it runs."""
 
-    Args:
-        store: What the Hub holds; tests may look into it while the server runs.
-    """
-
-    def __init__(self, store: HubStore | None = None) -> None:
-        self.store = store or HubStore()
+    def __init__(self) -> None:
+        self.store = HubStore()
         self.requests: list[str] = []
         api, lock, requests = HubApi(self.store), threading.Lock(), self.requests
 

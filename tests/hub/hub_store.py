@@ -1,4 +1,4 @@
-"""What the local Hub remembers: repositories, their commits, branches and tags, and the files of each commit."""
+"""What the local Hub remembers: repositories, their commits and branches, and the files of each commit."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -11,14 +11,7 @@ LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\n
 
 
 class HubError(Exception):
-    """An answer other than success, in the form that huggingface_hub turns into its own exceptions.
-
-    Args:
-        status: HTTP status code.
-        code: Value of the header `X-Error-Code`, such as "RepoNotFound"; the client tells its errors apart by it.
-        message: What the client shows.
-        headers: Further headers of the answer.
-    """
+    """An answer other than success; the client tells its errors apart by the code, a header such as "RepoNotFound"."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -70,17 +63,16 @@ class Commit:
 
 @dataclass
 class Repository:
-    """One repository with its history; branches and tags name commits."""
+    """One repository with its history; branches name commits."""
 
     owner: str
     private: bool
     commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
 
     def find(self, revision: str) -> Commit:
-        """Return the commit that a branch, a tag or a commit's own name stands for."""
-        oid = self.branches.get(revision) or self.tags.get(revision) or revision
+        """Return the commit that a branch or a commit's own name stands for."""
+        oid = self.branches.get(revision, revision)
         if oid not in self.commits:
             raise HubError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return self.commits[oid]
@@ -129,17 +121,15 @@ class HubStore:
         self.large_files: dict[str, bytes] = {}
 
     def create(self, kind: str, repo_id: str, user: str, private: bool) -> Repository:
-        """Create a repository of a kind ("model", "dataset" or "space") with one empty commit on `main`."""
+        """Create a repository of a kind ("model" or "dataset") with one empty commit on `main`."""
         repository = self.repositories[kind, repo_id] = Repository(owner=user, private=private)
         repository.commit("main", {}, title="initial commit", author=user)
         return repository
 
     def get(self, kind: str, repo_id: str, user: str | None = None, write: bool = False) -> Repository:
-        """Return a repository to a user who may read it or, with `write`, change it.
+        """Return a repository to a user who may read it or, with `write`, change it; 401, 403 or 404 to others.
 
-        Raises:
-            HubError: As the Hub does, a private repository of somebody else's looks as if it did not exist;
-                401 where nobody is logged in, 403 where the user may read but not write.
+        As on the Hub, a private repository of somebody else's looks as if it did not exist.
         """
         repository = self.repositories.get((kind, repo_id))
         if repository is None or (repository.private and user != repository.owner):
@@ -147,11 +137,6 @@ class HubStore:
         if write and user != repository.owner:
             raise HubError(403, "Forbidden", f"Forbidden: only {repository.owner} may write to {repo_id}")
         return repository
-
-    def delete(self, kind: str, repo_id: str, user: str | None) -> None:
-        """Delete a repository of the user's own."""
-        self.get(kind, repo_id, user, write=True)
-        del self.repositories[kind, repo_id]
 
     def add_large_file(self, content: bytes, sha256: str) -> None:
         """Keep an uploaded large file until a commit names it."""

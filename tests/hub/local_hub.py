@@ -42,20 +42,12 @@ class LocalHub:
         return self._server.requests
 
     def env(self, home: str | os.PathLike[str], user: str | None = "alice") -> dict[str, str]:
-        """Make the environment of a subprocess that talks to this Hub.
-
-        Args:
-            home: A fresh folder for everything that the client caches; it becomes `HF_HOME`.
-            user: Who is logged in; None for nobody.
-
-        Returns:
-            A whole environment: this process's, without its own settings of the Hugging Face libraries.
-        """
+        """Make the whole environment of a subprocess that talks to this Hub and caches in a fresh folder, `home`."""
         token = {"HF_TOKEN": f"hf_{user}"} if user else {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
         return clean_environment(home) | token | {"HF_ENDPOINT": self.url, "HF_HUB_DISABLE_XET": "1"}
 
     def files(self, repo_id: str, revision: str = "main", kind: str = "model") -> dict[str, bytes]:
-        """Return the whole content of a repository at a branch, a tag or a commit: bytes by path."""
+        """Return the whole content of a repository at a branch or a commit: bytes by path."""
         return _contents(self._server.store.repositories[kind, repo_id].find(revision)).files
 
     def commits(self, repo_id: str, branch: str = "main", kind: str = "model") -> list[HubCommit]:
