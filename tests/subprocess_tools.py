@@ -45,14 +45,7 @@ SETTINGS_OF_LIBRARIES = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "PYTORCH_TRANSF
 
 
 def clean_environment(home: str | os.PathLike[str]) -> dict[str, str]:
-    """Make the environment of a subprocess that knows no settings of the Hugging Face libraries but these.
-
-    Args:
-        home: A folder for everything that they cache; it becomes `HF_HOME`.
-
-    Returns:
-        This process's environment without its `HF_*` and the like, quiet, and talking to no telemetry.
-    """
+    """Make this process's environment without its `HF_*` and the like: quiet, and with a folder for all caches."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS_OF_LIBRARIES)}
     return inherited | {
         "HF_HOME": str(home),
@@ -77,21 +70,7 @@ def run_command(
     check: bool = True,
     timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what it printed.
-
-    Args:
-        command: The program and its arguments.
-        env: Its whole environment.
-        cwd: The folder it runs in.
-        check: Whether the test fails when the command does.
-        timeout: Seconds until the command counts as hanging.
-
-    Returns:
-        The finished process, with `stdout`, `stderr` and `returncode`.
-
-    Raises:
-        AssertionError: With both of the command's outputs, where `check` is set and it failed.
-    """
+    """Run a command and return what it printed; where `check` is set and it failed, the test shows both its outputs."""
     __tracebackhide__ = True
     done = subprocess.run(
         [os.fspath(part) for part in command], env=dict(env), cwd=cwd, capture_output=True, text=True, timeout=timeout
@@ -112,19 +91,10 @@ def run_python(
     check: bool = True,
     timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a piece of Python in a fresh process.
+    """Run a piece of Python, which may be indented as a whole, in a fresh process.
 
-    Args:
-        code: The program's text; it may be indented as a whole.
-        env: Its whole environment.
-        cwd: The folder it runs in.
-        with_project: Whether the project can be imported. Where not, it is hidden even if it is installed, and the
-            interpreter ignores the environment's Python settings and the current folder.
-        check: Whether the test fails when the program does.
-        timeout: Seconds until the program counts as hanging.
-
-    Returns:
-        The finished process, with `stdout`, `stderr` and `returncode`.
+    Without `with_project` the project is hidden even if it is installed, and the interpreter ignores the environment's
+    Python settings and the current folder.
     """
     __tracebackhide__ = True
     code = textwrap.dedent(code)

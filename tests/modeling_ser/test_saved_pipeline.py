@@ -1,4 +1,4 @@
-"""A saved folder in a process that cannot import the project: `transformers.pipeline` and every kind of input."""
+"""Saved folders in processes that cannot import the project: `transformers.pipeline` and every kind of input."""
 
 import functools
 import json
@@ -6,25 +6,32 @@ import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 
+from feature_extraction import SERFeatureExtractor
+from modeling_ser import SEREnsembleForAudioClassification, SERPreTrainedModel
 from tests.hub.local_hub import LocalHub
-from tests.modeling_ser.small_pipeline import CLIPS, LABELS, logits_of, small_classifier, write_clips
+from tests.modeling_ser.small_pipeline import (
+    CLIPS,
+    LABELS,
+    by_label,
+    expected_scores,
+    logits_of,
+    small_classifier,
+    three_classifiers,
+    write_clips,
+)
 from tests.subprocess_tools import run_python_json
-
-REPOSITORY = "alice/small-classifier"
-Scores = list[dict[str, Any]]
 
 PROGRAM = """
 import io, json, pathlib, sys, warnings
 import datasets, numpy, soundfile, torch
 from huggingface_hub import HfApi
-from transformers import AutoModel, AutoModelForAudioClassification, pipeline
+from transformers import AutoModelForAudioClassification, pipeline
 
 url, repository = {url!r}, {repository!r}
 warnings.simplefilter("ignore")
@@ -65,6 +72,7 @@ many = {{
 best_two = make("saved", top_k=2)
 
 whole = {{
+    "kind": [type(classify).__name__, type(classify.model).__name__],
     "single": single,
     "many": many,
     "8 kHz": [classify({{"raw": low, "sampling_rate": low_rate}}), classify("low.wav")],
@@ -87,12 +95,19 @@ api.create_repo(repository)
 api.upload_folder(repo_id=repository, folder_path="again")
 shared = make(repository)
 shared.save_pretrained("from-hub")
-AutoModelForAudioClassification.from_pretrained(repository, trust_remote_code=True).save_pretrained("model-only")
-AutoModel.from_pretrained(repository, trust_remote_code=True).save_pretrained("body-only")
+model = AutoModelForAudioClassification.from_pretrained(repository, trust_remote_code=True)
+model.save_pretrained("model-only")
 whole["copies"] = {{name: model(paths) for name, model in (("again", make("again")), ("Hub", shared))}}
 whole["copies"]["from the Hub"] = make("from-hub")(paths)
 whole["copies"]["model only"] = make("model-only", feature_extractor=classify.feature_extractor)(paths)
-whole["body"] = type(AutoModel.from_pretrained("body-only", trust_remote_code=True)).__name__
+if hasattr(model, "members"):
+    joined = type(model).from_members(list(model.members))
+    whole["copies"]["joined again"] = joined.as_pipeline(classify.feature_extractor)(paths)
+else:
+    from transformers import AutoModel
+
+    AutoModel.from_pretrained(repository, trust_remote_code=True).save_pretrained("body-only")
+    assert type(AutoModel.from_pretrained("body-only", trust_remote_code=True)).__name__ == "SERModel"
 whole["modules"] = sorted({{"librosa", "matplotlib", "torchcodec", "torchaudio"}} & set(sys.modules))
 print(json.dumps(whole))
 """
@@ -101,6 +116,19 @@ print(json.dumps(whole))
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+class Saved(NamedTuple):
+    """A model, where it was saved and shared, and what the fresh process said about it."""
+
+    model: SERPreTrainedModel
+    extractor: SERFeatureExtractor
+    folder: Path
+    repository: str
+    answers: dict[str, Any]
+
+    def scores_of(self, waveform: np.ndarray) -> Any:
+        return pytest.approx(expected_scores(self.model, self.extractor, waveform), abs=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -116,16 +144,11 @@ def web_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path,
     thread.join()
 
 
-@pytest.fixture(scope="module")
-def folder(web_folder: tuple[Path, str]) -> Path:
-    return web_folder[0]
-
-
-@pytest.fixture(scope="module")
-def answers(web_folder: tuple[Path, str], local_hub: LocalHub) -> dict[str, Any]:
-    """What the fresh process said."""
-    folder, url = web_folder
-    (folder / "clips").mkdir()
+@pytest.fixture(scope="module", params=["classifier", "ensemble"])
+def saved(request: pytest.FixtureRequest, web_folder: tuple[Path, str], local_hub: LocalHub) -> Saved:
+    kind, (base, url) = request.param, web_folder
+    folder, repository = base / kind, f"alice/small-{kind}"
+    (folder / "clips").mkdir(parents=True)
     write_clips(folder / "clips")
     (folder / "names.json").write_text(json.dumps(list(CLIPS)))
     half_second = np.arange(4000) / 8000
@@ -134,96 +157,77 @@ def answers(web_folder: tuple[Path, str], local_hub: LocalHub) -> dict[str, Any]
     channels = np.stack([0.3 * np.sin(2 * np.pi * (200 + 100 * channel) * time) for channel in range(8)], axis=1)
     soundfile.write(folder / "many.wav", channels, 192_000, subtype="FLOAT")
     model, extractor = small_classifier()
+    if kind == "ensemble":
+        model = SEREnsembleForAudioClassification.from_members(three_classifiers()[0])
     model.save_pretrained(folder / "saved")
     extractor.save_pretrained(folder / "saved")
-    program = PROGRAM.format(url=url, repository=REPOSITORY)
-    return run_python_json(program, env=local_hub.env(folder / "home"), cwd=folder)
+    program = PROGRAM.format(url=f"{url}/{kind}", repository=repository)
+    answers = run_python_json(program, env=local_hub.env(folder / "home"), cwd=folder)
+    return Saved(model, extractor, folder, repository, answers)
 
 
-@pytest.fixture(scope="module")
-def expected() -> list[dict[str, float]]:
-    """Each clip's scores, without the pipeline."""
-    model, extractor = small_classifier()
-    logits = [logits_of(model, extractor, waveform) for waveform in CLIPS.values()]
-    return [dict(zip(LABELS, row.softmax(-1).tolist(), strict=True)) for row in logits]
+def test_the_classes_are_those_that_were_saved(saved: Saved) -> None:
+    assert saved.answers["kind"] == ["SERPipeline", type(saved.model).__name__]
 
 
-def by_label(scores: Scores) -> dict[str, float]:
-    assert [item["score"] for item in scores] == sorted((item["score"] for item in scores), reverse=True)
-    return {item["label"]: item["score"] for item in scores}
+def test_every_kind_of_single_source(saved: Saved) -> None:
+    assert len(saved.answers["single"]) == 13
+    for kind, scores in saved.answers["single"].items():
+        assert by_label(scores) == saved.scores_of(CLIPS["angry"]), kind
 
 
-def test_every_kind_of_single_source(answers: dict[str, Any], expected: list[dict[str, float]]) -> None:
-    assert len(answers["single"]) == 13
-    for kind, scores in answers["single"].items():
-        assert by_label(scores) == pytest.approx(expected[0], abs=1e-5), kind
-
-
-def test_every_kind_of_many_sources(answers: dict[str, Any], expected: list[dict[str, float]]) -> None:
-    assert len(answers["many"]) == 9
-    assert max(abs(one["anger"] - other["anger"]) for one in expected for other in expected) > 0.02
-    for kind, rows in answers["many"].items():
-        assert len(rows) == len(expected), kind
-        for scores, row in zip(rows, expected, strict=True):
-            assert by_label(scores) == pytest.approx(row, abs=1e-5), kind
+@pytest.mark.parametrize(("part", "ways"), [("many", 9), ("copies", 4)])
+def test_every_kind_of_many_sources_and_copies_of_copies(saved: Saved, part: str, ways: int) -> None:
+    expected = [saved.scores_of(waveform) for waveform in CLIPS.values()]
+    answers = saved.answers[part]
+    assert len(answers) >= ways
+    for kind, rows in answers.items():
+        assert [by_label(scores) for scores in rows] == expected, kind
+        angers = [by_label(scores)["anger"] for scores in rows]
+        assert max(angers) - min(angers) > 0.01  # the clips are told apart
+    assert saved.answers["nothing"] == []
 
 
 @pytest.mark.parametrize("name", ["low.wav", "many.wav"])
-def test_other_rates_and_channels(answers: dict[str, Any], folder: Path, name: str) -> None:
-    model, extractor = small_classifier()
-    waveform = extractor.load_audio(folder / name)
+def test_other_rates_and_channels(saved: Saved, name: str) -> None:
+    waveform = saved.extractor.load_audio(saved.folder / name)
     assert waveform.shape == (8000,)
-    scores = dict(zip(LABELS, logits_of(model, extractor, waveform).softmax(-1).tolist(), strict=True))
-    for answer in answers["8 kHz"] if name == "low.wav" else [answers["8 channels at 192 kHz"]]:
-        assert by_label(answer) == pytest.approx(scores, abs=1e-5)
+    for answer in saved.answers["8 kHz"] if name == "low.wav" else [saved.answers["8 channels at 192 kHz"]]:
+        assert by_label(answer) == saved.scores_of(waveform)
 
 
-def test_top_k(answers: dict[str, Any]) -> None:
-    given = answers["top_k"]
+def test_top_k(saved: Saved) -> None:
+    given = saved.answers["top_k"]
     assert {item["label"] for item in given["none"]} == set(LABELS)
     assert given["call"] == given["both"] == given["none"][:1]
     assert given["construction"] == given["none"][:2]
     assert [len(scores) for scores in given["construction, in batches"]] == [2] * len(CLIPS)
 
 
-def test_function_to_apply(answers: dict[str, Any]) -> None:
-    logits = logits_of(*small_classifier(), CLIPS["angry"])
+def test_function_to_apply(saved: Saved) -> None:
+    logits = logits_of(saved.model, saved.extractor, CLIPS["angry"])
     functions = {"softmax": logits.softmax(-1), "sigmoid": logits.sigmoid(), "none": logits}
-    assert answers["functions"].keys() == functions.keys()
+    assert saved.answers["functions"].keys() == functions.keys()
     for name, scores in functions.items():
-        row = dict(zip(LABELS, torch.as_tensor(scores).tolist(), strict=True))
-        assert by_label(answers["functions"][name]) == pytest.approx(row, abs=1e-5), name
+        row = dict(zip(LABELS, scores.tolist(), strict=True))
+        assert by_label(saved.answers["functions"][name]) == pytest.approx(row, abs=1e-5), name
 
 
-def test_an_empty_list(answers: dict[str, Any]) -> None:
-    assert answers["nothing"] == []
-
-
-def test_copies_of_copies_score_the_same(answers: dict[str, Any], expected: list[dict[str, float]]) -> None:
-    assert len(answers["copies"]) == 4
-    for copy, rows in answers["copies"].items():
-        for scores, row in zip(rows, expected, strict=True):
-            assert by_label(scores) == pytest.approx(row, abs=1e-5), copy
-    assert answers["body"] == "SERModel"
-
-
-@pytest.mark.parametrize("copy", ["saved", "again", "from-hub"])
-def test_a_copy_holds_the_code_and_points_to_it(answers: dict[str, Any], folder: Path, copy: str) -> None:
-    # What a process needs that cannot import the project has been seen above; here, that nothing is lost on the way.
-    files = {path.name for path in (folder / copy).iterdir()}
-    assert files == {path.name for path in (folder / "saved").iterdir()} >= {"modeling_ser.py", "pipeline_ser.py"}
-    assert {name.partition(".")[2] for name in files} == {"json", "py", "safetensors"}
+@pytest.mark.parametrize("copy", ["again", "from-hub"])
+def test_a_copy_holds_the_code_and_points_to_it(saved: Saved, copy: str) -> None:
+    # What a process needs that cannot import the project has been seen above; here, that nothing changes on the way.
+    first, second = (
+        {path.name: path.read_bytes() for path in (saved.folder / name).iterdir()} for name in ("saved", copy)
+    )
+    assert first == second
+    assert {name.partition(".")[2] for name in first} == {"json", "py", "safetensors"}
     for name in ("config.json", "preprocessor_config.json"):
-        text = (folder / copy / name).read_text()
-        assert "--" not in text, f"{copy}/{name} points to another repository"
-        assert text == (folder / "saved" / name).read_text()
-    for path in (folder / copy).glob("*.py"):
-        assert path.read_bytes() == (folder / "saved" / path.name).read_bytes()
+        assert b"--" not in first[name], f"{name} points to another repository"
+    for code in json.loads(first["config.json"])["auto_map"].values():
+        assert f"{code.partition('.')[0]}.py" in first
 
 
-def test_only_what_is_needed_was_imported_and_nothing_pickled_was_shared(
-    answers: dict[str, Any], local_hub: LocalHub
-) -> None:
-    assert answers["modules"] == []
-    files = local_hub.files(REPOSITORY)
+def test_only_what_is_needed_was_imported_and_nothing_pickled_was_shared(saved: Saved, local_hub: LocalHub) -> None:
+    assert saved.answers["modules"] == []
+    files = local_hub.files(saved.repository)
     assert {Path(name).suffix for name in files} <= {".json", ".py", ".safetensors", ".gitattributes", ""}
