@@ -4,22 +4,23 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
 from .simulated_scores import FOLDS, LABELS, all_folds, save_all
 
+SCORES = [f"score_{label}" for label in LABELS]
 SEEDS = {"model-1": (0, 1, 2), "model-2": (0, 1, 2), "model-3": (0, 2)}
 QUALITY = {"model-1": 0.9, "model-2": 1.6, "model-3": 1.0}
 
 
 def write_scores(folder: Path) -> Path:
     """Three systems of unlike quality on twelve speakers; one has two of three seeds and a piece of the third."""
+    options = {"corpus": "ased", "speakers": 12, "clips": 30}
     entries = [
-        entry
-        for name, seeds in SEEDS.items()
-        for entry in all_folds(name, seeds, corpus="ased", quality=QUALITY[name], speakers=12, clips=30)
+        entry for name, seeds in SEEDS.items() for entry in all_folds(name, seeds, quality=QUALITY[name], **options)
     ]
-    entries += all_folds("model-3", (1,), corpus="ased", quality=9.0, speakers=12, clips=30)[:2]  # must not count
+    entries += all_folds("model-3", (1,), quality=9.0, **options)[:2]  # must not count
     return save_all(entries, folder)
 
 
@@ -29,28 +30,37 @@ def read_figures(path: Path) -> dict[tuple[str, str, str], str]:
         return {(row["table"], row["row"], row["column"]): row["value"] for row in csv.DictReader(file)}
 
 
-def clips_of(results: Path, system: str, seed: int, split: str = "test") -> list[dict[str, np.ndarray]]:
-    """Columns of the clips of each fold."""
-    folds = []
-    for fold in range(FOLDS):
-        table = pq.read_table(results / "ased" / system / f"seed-{seed}_fold-{fold}.parquet")
-        rows = [row for row in table.to_pylist() if row["split"] == split]
-        scores = np.array([[row[f"score_{label}"] for label in LABELS] for row in rows], dtype=float)
-        columns = {name: np.array([row[name] for row in rows]) for name in ("id", "speaker", "sex")}
-        truth = np.array([LABELS.index(row["label"]) for row in rows])
-        folds.append(columns | {"truth": truth, "scores": scores, "guess": scores.argmax(axis=1)})
-    return folds
+def clips_of(results: Path, system: str, split: str = "test") -> list[pd.DataFrame]:
+    """The clips of all folds of each seed, in the order of their ids."""
+    found = []
+    for seed in SEEDS[system]:
+        files = [results / "ased" / system / f"seed-{seed}_fold-{fold}.parquet" for fold in range(FOLDS)]
+        folds = [pd.DataFrame(pq.read_table(file).to_pydict()).assign(fold=fold) for fold, file in enumerate(files)]
+        clips = pd.concat(folds).query("split == @split").sort_values("id", ignore_index=True)
+        scores = clips[SCORES].to_numpy(float)
+        truth = clips["label"].map(LABELS.index).to_numpy()
+        found.append(clips.assign(truth=truth, guess=scores.argmax(axis=1), confidence=scores.max(axis=1)))
+    return found
 
 
-def pooled(results: Path, system: str, seed: int) -> dict[str, np.ndarray]:
-    """Test clips of all folds, in the order of their ids."""
-    folds = clips_of(results, system, seed)
-    joined = {name: np.concatenate([fold[name] for fold in folds]) for name in folds[0]}
-    order = joined["id"].argsort()
-    return {name: values[order] for name, values in joined.items()}
+def wa(clips: pd.DataFrame) -> float:
+    """Accuracy."""
+    return (clips["truth"] == clips["guess"]).mean()
 
 
-def quick(metric: str, truth: np.ndarray, guess: np.ndarray) -> float:
-    """WA or UA of some clips."""
-    right = truth == guess
-    return right.mean() if metric == "wa" else np.mean([right[truth == label].mean() for label in np.unique(truth)])
+def ua(clips: pd.DataFrame) -> float:
+    """Mean recall of the classes that are there."""
+    return quick_ua(clips["truth"].to_numpy(), clips["guess"].to_numpy())
+
+
+def quick_ua(truth: np.ndarray, guess: np.ndarray) -> float:
+    """The same of arrays, for many resamples."""
+    return float(np.mean([(guess[truth == label] == label).mean() for label in np.unique(truth)]))
+
+
+def resamples(clips: pd.DataFrame, number: int, seed: int) -> list[np.ndarray]:
+    """Rows of as many speakers as there are, drawn one by one, with all their clips."""
+    random = np.random.default_rng(seed)
+    of_speaker = [np.flatnonzero(clips["speaker"] == speaker) for speaker in sorted(set(clips["speaker"]))]
+    drawn = random.integers(len(of_speaker), size=(number, len(of_speaker)))
+    return [np.concatenate([of_speaker[speaker] for speaker in row]) for row in drawn]

@@ -2,24 +2,19 @@
 
 import itertools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from scipy import optimize
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    confusion_matrix,
-    f1_score,
-    log_loss,
-    recall_score,
-)
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
 
 from speech_emotion.cross_validation.report import write_report
 
-from .recomputed import SEEDS, clips_of, pooled, quick, read_figures, write_scores
+from .recomputed import SCORES, SEEDS, clips_of, quick_ua, read_figures, resamples, ua, wa, write_scores
 from .simulated_scores import FOLDS, LABELS
 
 METRICS = {
@@ -28,6 +23,7 @@ METRICS = {
     "macro_f1": lambda truth, guesses: f1_score(truth, guesses, average="macro"),
     "weighted_f1": lambda truth, guesses: f1_score(truth, guesses, average="weighted"),
 }
+Figures = dict[tuple[str, str, str], str]
 
 
 @pytest.fixture(scope="module")
@@ -36,62 +32,54 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def figures(results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], str]:
+def figures(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Figures:
     return read_figures(write_report(results, tmp_path_factory.mktemp("tables"))[1])
 
 
-def assert_mean_sd(figures: dict, place: tuple[str, str, str], values: list[float]) -> None:
-    table, row, column = place
+def assert_mean_sd(figures: Figures, table: str, row: str, column: str, values: Iterable[float]) -> None:
+    values = list(values)
     assert float(figures[table, row, f"{column}_mean"]) == pytest.approx(np.mean(values), rel=1e-5)
     assert float(figures[table, row, f"{column}_sd"]) == pytest.approx(np.std(values, ddof=1), rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("system", list(SEEDS))
-def test_wa_ua_and_f1(results: Path, figures: dict, system: str) -> None:
-    for name, metric in METRICS.items():
-        of_seed = [metric(one["truth"], one["guess"]) for one in (pooled(results, system, s) for s in SEEDS[system])]
-        by_fold = [[metric(one["truth"], one["guess"]) for one in clips_of(results, system, s)] for s in SEEDS[system]]
-        table = "summary" if name in ("wa", "ua") else "averages"
-        assert_mean_sd(figures, (table, system, name), of_seed)
-        assert_mean_sd(figures, ("averages", system, f"{name}_folds"), np.mean(by_fold, axis=1))
-        for fold in range(FOLDS):
-            assert_mean_sd(
-                figures, (f"folds-{name.replace('_', '-')}", str(fold), system), [one[fold] for one in by_fold]
-            )
-    seeds, planned = len(SEEDS[system]), 3
-    assert figures["summary", system, "seeds"] == f"{seeds} of {planned}"
-    assert figures["summary", system, "folds"] == ("9 of 9" if seeds == planned else "8 of 9")
+@pytest.mark.parametrize("name", list(METRICS))
+def test_wa_ua_and_f1(results: Path, figures: Figures, system: str, name: str) -> None:
+    def metric(clips: pd.DataFrame) -> float:
+        return METRICS[name](clips["truth"], clips["guess"])
+
+    seeds = clips_of(results, system)
+    by_fold = np.array([[metric(clips[clips["fold"] == fold]) for fold in range(FOLDS)] for clips in seeds])
+    assert_mean_sd(figures, "summary" if name in ("wa", "ua") else "averages", system, name, map(metric, seeds))
+    assert_mean_sd(figures, "averages", system, f"{name}_folds", by_fold.mean(axis=1))
+    for fold in range(FOLDS):
+        assert_mean_sd(figures, f"folds-{name.replace('_', '-')}", str(fold), system, by_fold[:, fold])
+    whole = len(seeds) == 3
+    assert figures["summary", system, "seeds"] == ("3 of 3" if whole else "2 of 3")
+    assert figures["summary", system, "folds"] == ("9 of 9" if whole else "8 of 9")
 
 
-@pytest.mark.parametrize("metric", ["wa", "ua"])
-def test_intervals_over_speakers(results: Path, figures: dict, metric: str) -> None:
-    # Speakers are drawn one by one and their clips joined, for each seed; so far from the code's way of one product.
-    random = np.random.default_rng(123)
-    seeds = [pooled(results, "model-1", seed) for seed in SEEDS["model-1"]]
-    speakers = np.unique(seeds[0]["speaker"])
-    of_speaker = {speaker: np.flatnonzero(seeds[0]["speaker"] == speaker) for speaker in speakers}
-    drawn = []
-    for _ in range(3000):
-        clips = np.concatenate([of_speaker[speaker] for speaker in random.choice(speakers, len(speakers))])
-        drawn.append(np.mean([quick(metric, one["truth"][clips], one["guess"][clips]) for one in seeds]))
-    ends = [float(figures["summary", "model-1", f"{metric}_ci_{end}"]) for end in ("low", "high")]
-    assert ends == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.006)
+def test_intervals_over_speakers(results: Path, figures: Figures) -> None:
+    # So far from the code's way of one product: the clips of the speakers drawn are joined, for each seed.
+    seeds = [clips[["truth", "guess"]].to_numpy() for clips in clips_of(results, "model-1")]
+    rows = resamples(clips_of(results, "model-1")[0], 3000, seed=123)
+    for name, metric in (("wa", lambda truth, guess: (truth == guess).mean()), ("ua", quick_ua)):
+        drawn = [np.mean([metric(*clips[chosen].T) for clips in seeds]) for chosen in rows]
+        ends = [float(figures["summary", "model-1", f"{name}_ci_{end}"]) for end in ("low", "high")]
+        assert ends == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.006)
 
 
-def test_recall_speakers_and_sexes(results: Path, figures: dict) -> None:
-    seeds = [pooled(results, "model-2", seed) for seed in SEEDS["model-2"]]
-    recalls = np.array([recall_score(one["truth"], one["guess"], average=None) for one in seeds])
+def test_recall_speakers_and_sexes(results: Path, figures: Figures) -> None:
+    seeds = clips_of(results, "model-2")
+    recalls = np.array([recall_score(clips["truth"], clips["guess"], average=None) for clips in seeds])
     for number, label in enumerate(LABELS):
-        assert_mean_sd(figures, ("recall", "model-2", label), recalls[:, number])
+        assert_mean_sd(figures, "recall", "model-2", label, recalls[:, number])
     for sex in ("f", "m"):
-        chosen = seeds[0]["sex"] == sex
-        values = [balanced_accuracy_score(one["truth"][chosen], one["guess"][chosen]) for one in seeds]
-        assert_mean_sd(figures, ("sexes", "model-2", sex), values)
-    for speaker in np.unique(seeds[0]["speaker"]):
-        chosen = seeds[0]["speaker"] == speaker
-        mean = np.mean([balanced_accuracy_score(one["truth"][chosen], one["guess"][chosen]) for one in seeds])
+        assert_mean_sd(figures, "sexes", "model-2", sex, [ua(clips[clips["sex"] == sex]) for clips in seeds])
+    for speaker in set(seeds[0]["speaker"]):
+        mean = np.mean([ua(clips[clips["speaker"] == speaker]) for clips in seeds])
         assert float(figures["speakers", speaker, "model-2"]) == pytest.approx(mean, rel=1e-5)
-        assert figures["speakers", speaker, "clips"] == str(chosen.sum())
+        assert figures["speakers", speaker, "clips"] == str((seeds[0]["speaker"] == speaker).sum())
 
 
 def calibration_error(truth: np.ndarray, scores: np.ndarray) -> float:
@@ -102,42 +90,38 @@ def calibration_error(truth: np.ndarray, scores: np.ndarray) -> float:
     )
 
 
-def test_calibration_with_each_folds_own_temperature(results: Path, figures: dict) -> None:
-    before, after, nll, temperatures = [], [], [], []
-    for seed in SEEDS["model-1"]:
-        test, scaled, of_fold = clips_of(results, "model-1", seed), [], []
-        for fold, validation in zip(test, clips_of(results, "model-1", seed, "validation"), strict=True):
-            assert not set(fold["speaker"]) & set(validation["speaker"])
-
-            def sharpened(scores: np.ndarray, temperature: float) -> np.ndarray:
-                powers = scores ** (1 / temperature)
-                return powers / powers.sum(axis=1, keepdims=True)
-
-            def loss(temperature: float, clips: dict = validation) -> float:
-                return log_loss(clips["truth"], sharpened(clips["scores"], temperature), labels=range(len(LABELS)))
-
-            best = optimize.brute(lambda t, loss=loss: loss(float(t[0])), [slice(0.1, 5, 0.05)], finish=optimize.fmin)
-            of_fold.append(float(best[0]))
-            scaled.append(sharpened(fold["scores"], of_fold[-1]))
-        truth, raw = (np.concatenate([fold[name] for fold in test]) for name in ("truth", "scores"))
-        before.append(calibration_error(truth, raw / raw.sum(axis=1, keepdims=True)))
-        after.append(calibration_error(truth, np.concatenate(scaled)))
-        nll.append(log_loss(truth, np.concatenate(scaled), labels=range(len(LABELS))))
-        temperatures.append(np.mean(of_fold))
-    for name, values, tolerance in (
-        ("ece_before", before, 1e-5),
-        ("ece_after", after, 2e-3),  # a clip may fall into another bin
-        ("nll_after", nll, 1e-5),
-        ("temperature", temperatures, 1e-3),
-    ):
-        assert float(figures["calibration", "model-1", f"{name}_mean"]) == pytest.approx(
-            np.mean(values), abs=tolerance
-        )
+def sharpened(clips: pd.DataFrame, temperature: float) -> np.ndarray:
+    powers = clips[SCORES].to_numpy(float) ** (1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
-def test_confusions(results: Path, figures: dict) -> None:
-    seeds = [pooled(results, "model-2", seed) for seed in SEEDS["model-2"]]
-    counts = sum(confusion_matrix(one["truth"], one["guess"]) for one in seeds)
+def best_temperature(clips: pd.DataFrame) -> float:
+    def loss(temperature: np.ndarray) -> float:
+        return log_loss(clips["truth"], sharpened(clips, float(temperature[0])), labels=range(len(LABELS)))
+
+    return float(optimize.brute(loss, [slice(0.1, 5, 0.05)], finish=optimize.fmin)[0])
+
+
+def test_calibration_with_each_folds_own_temperature(results: Path, figures: Figures) -> None:
+    found: dict[str, list[float]] = {name: [] for name in ("ece_before", "ece_after", "nll_after", "temperature")}
+    splits = [clips_of(results, "model-1", split) for split in ("test", "validation")]
+    for tests, validations in zip(*splits, strict=True):
+        fitted = [best_temperature(validations[validations["fold"] == fold]) for fold in range(FOLDS)]
+        tests = tests.sort_values("fold", kind="stable")
+        after = np.concatenate([sharpened(tests[tests["fold"] == fold], fitted[fold]) for fold in range(FOLDS)])
+        truth = tests["truth"].to_numpy()
+        found["ece_before"].append(calibration_error(truth, sharpened(tests, 1)))
+        found["ece_after"].append(calibration_error(truth, after))
+        found["nll_after"].append(log_loss(truth, after, labels=range(len(LABELS))))
+        found["temperature"].append(np.mean(fitted))
+    tolerances = {"ece_after": 2e-3, "temperature": 1e-3}  # a clip may fall into another bin
+    for name, values in found.items():
+        value = float(figures["calibration", "model-1", f"{name}_mean"])
+        assert value == pytest.approx(np.mean(values), abs=tolerances.get(name, 1e-5))
+
+
+def test_confusions(results: Path, figures: Figures) -> None:
+    counts = sum(confusion_matrix(clips["truth"], clips["guess"]) for clips in clips_of(results, "model-2"))
     assert (counts != counts.T).any()  # else rows and columns could be confused
     for true, predicted in itertools.product(range(len(LABELS)), repeat=2):
         key = "confusion-model-2", LABELS[true]
@@ -146,45 +130,37 @@ def test_confusions(results: Path, figures: dict) -> None:
         assert float(figures[*key, f"{LABELS[predicted]}_share"]) == pytest.approx(share, rel=1e-5)
 
 
-def test_abstention(results: Path, figures: dict) -> None:
-    found: dict[str, list[float]] = {"wa": [], "ua": []}
-    for seed in SEEDS["model-1"]:
-        clips = pooled(results, "model-1", seed)
-        confidence = clips["scores"].max(axis=1)
-        least = np.sort(confidence)[::-1][int(np.ceil(0.7 * len(confidence))) - 1]
-        answered = confidence >= least
-        for metric, values in found.items():
-            values.append(quick(metric, clips["truth"][answered], clips["guess"][answered]))
-    for metric, values in found.items():
-        assert_mean_sd(figures, ("abstention", "model-1", f"{metric}_70"), values)
+def test_abstention(results: Path, figures: Figures) -> None:
+    seeds = clips_of(results, "model-1")
+    least = [clips["confidence"].nlargest(int(np.ceil(0.7 * len(clips)))).min() for clips in seeds]
+    answered = [clips[clips["confidence"] >= one] for clips, one in zip(seeds, least, strict=True)]
+    for name, metric in (("wa", wa), ("ua", ua)):
+        assert_mean_sd(figures, "abstention", "model-1", f"{name}_70", map(metric, answered))
 
 
-def test_reliability(results: Path, figures: dict) -> None:
-    seeds = [pooled(results, "model-1", seed) for seed in SEEDS["model-1"]]
-    confidence = np.concatenate([one["scores"].max(axis=1) for one in seeds])
-    right = np.concatenate([one["truth"] == one["guess"] for one in seeds])
-    edges = np.linspace(0, 1, 16)
+def test_reliability(results: Path, figures: Figures) -> None:
+    clips = pd.concat(clips_of(results, "model-1"))
     told = 0
-    for low, high in itertools.pairwise(edges):
-        inside = (confidence > low) & (confidence <= (np.inf if high == 1 else high))
-        if inside.any():
+    for low, high in itertools.pairwise(np.linspace(0, 1, 16)):
+        inside = clips[(clips["confidence"] > low) & (clips["confidence"] <= (np.inf if high == 1 else high))]
+        if len(inside):
             key = "reliability", f"{100 * low:.1f} to {100 * high:.1f}"
-            assert figures[*key, "model-1_count"] == str(inside.sum())
-            assert float(figures[*key, "model-1_share"]) == pytest.approx(right[inside].mean(), rel=1e-5, abs=1e-9)
-            told += inside.sum()
-    assert told == len(right)
+            assert figures[*key, "model-1_count"] == str(len(inside))
+            assert float(figures[*key, "model-1_share"]) == pytest.approx(wa(inside), rel=1e-5, abs=1e-9)
+            told += len(inside)
+    assert told == len(clips)
 
 
-def test_chance_is_that_of_labels_permuted_within_speakers(results: Path, figures: dict) -> None:
+def test_chance_is_that_of_labels_permuted_within_speakers(results: Path, figures: Figures) -> None:
     random, by_chance = np.random.default_rng(5), []
-    seeds = [pooled(results, "model-1", seed) for seed in SEEDS["model-1"]]
-    for _ in range(300):
-        for one in seeds:
-            truth = one["truth"].copy()
-            for speaker in np.unique(one["speaker"]):
-                chosen = one["speaker"] == speaker
-                truth[chosen] = random.permutation(truth[chosen])
-            by_chance.append(quick("ua", truth, one["guess"]))
+    for clips in clips_of(results, "model-1"):
+        guess, truth = clips["guess"].to_numpy(), clips["truth"].to_numpy()
+        of_speaker = [np.flatnonzero(clips["speaker"] == speaker) for speaker in set(clips["speaker"])]
+        for _ in range(300):
+            permuted = truth.copy()
+            for chosen in of_speaker:
+                permuted[chosen] = random.permutation(truth[chosen])
+            by_chance.append(quick_ua(permuted, guess))
     assert float(figures["chance", "model-1", "ua_chance_mean"]) == pytest.approx(np.mean(by_chance), abs=0.005)
     assert float(figures["chance", "model-1", "p"]) <= 0.001
 
