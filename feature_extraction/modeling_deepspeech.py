@@ -4,18 +4,21 @@ Dense layers see all frames of a batch as the rows of one matrix; only the recur
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import FeatureExtractionMixin, Pipeline, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_deepspeech import DeepSpeechConfig
 from .frontend_deepspeech import context_windows
 from .lstm_deepspeech import DeepSpeechLSTM
+
+if TYPE_CHECKING:
+    from transformers import FeatureExtractionMixin, Pipeline, PreTrainedTokenizerBase
 
 NUM_LAYERS = 6
 
@@ -419,8 +422,8 @@ class DeepSpeechForCTC(DeepSpeechPreTrainedModel):
         return (losses / (labels >= 0).sum(dim=1).clamp(min=1)).mean()
 
     def as_pipeline(
-        self, feature_extractor: FeatureExtractionMixin, tokenizer: PreTrainedTokenizerBase, **kwargs: Any
-    ) -> Pipeline:
+        self, feature_extractor: "FeatureExtractionMixin", tokenizer: "PreTrainedTokenizerBase", **kwargs: Any
+    ) -> "Pipeline":
         """Return the pipeline around this model.
 
         Args:
