@@ -14,7 +14,6 @@ from speech_emotion.evaluation.significance import (
     McNemarResult,
     holm,
     mcnemar,
-    speaker_figures,
     wilcoxon_over_speakers,
 )
 from speech_emotion.training.run_record import differences
@@ -120,7 +119,7 @@ def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding
     speakers, of_first = first.test.speaker_seed_counts()  # (seeds, speakers, classes, classes)
     _, of_second = second.test.speaker_seed_counts()
     difference = speaker_bootstrap_difference(of_first.sum(axis=0), of_second.sum(axis=0), metric)
-    by_speaker = [speaker_figures(counts, metric) for counts in (of_first, of_second)]
+    by_speaker = [metric(counts).mean(axis=0) for counts in (of_first, of_second)]  # of all seeds
     return Finding(
         comparison,
         judge(comparison.expected, difference),

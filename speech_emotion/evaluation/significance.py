@@ -90,11 +90,6 @@ def wilcoxon_over_speakers(first: np.ndarray, second: np.ndarray) -> float:
     return float(stats.wilcoxon(differences, zero_method="pratt", method=method).pvalue)
 
 
-def speaker_figures(seed_counts: np.ndarray, metric: CountMetric = ua) -> np.ndarray:
-    """Compute a figure of each speaker, averaged over seeds."""
-    return metric(seed_counts).mean(axis=0)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust the p values of a family of planned tests, so that the chance of any false positive stays below α.
 

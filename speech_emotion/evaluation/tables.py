@@ -17,7 +17,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     right = [
-        bool(rows) and all(isinstance(cell, int | float) or is_number(str(cell)) for cell in column)
+        bool(rows) and all(isinstance(cell, int | float) or _is_number(str(cell)) for cell in column)
         for column in (zip(*rows, strict=True) if rows else [[] for _ in header])
     ]
 
@@ -31,7 +31,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, cells)])
 
 
-def is_number(text: str) -> bool:
+def _is_number(text: str) -> bool:
     """Tell whether a cell reads as a number, a percent sign allowed."""
     try:
         float(text.removesuffix("%").strip())
