@@ -47,13 +47,7 @@ class FrameExtractor(ABC):
 
 
 class SpectrogramExtractor(FrameExtractor):
-    """Extractor of log power spectrograms, linear or mel, with a Hamming window and without padding at the ends.
-
-    >>> import numpy as np
-    >>> extractor = SpectrogramExtractor(win_length=640, hop_length=160, max_frequency=4000.0)
-    >>> extractor.extract([np.zeros(16000, np.float32)])["input_features"].shape, extractor.feature_size
-    (torch.Size([1, 97, 160]), 160)
-    """
+    """Extractor of log power spectrograms, linear or mel, with a Hamming window and without padding at the ends."""
 
     def __init__(
         self,

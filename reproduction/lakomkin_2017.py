@@ -176,11 +176,7 @@ class Lakomkin(ComparedSystem):
 
 
 def encode_letters(transcript: str | None) -> list[int]:
-    """Write a transcript in DeepSpeech's alphabet and number its letters.
-
-    >>> "".join(ALPHABET[letter] for letter in encode_letters("Für Zoë, täglich!"))
-    'fuer zoe taeglich'
-    """
+    """Write a transcript in DeepSpeech's alphabet and number its letters."""
     text = unicodedata.normalize("NFC", transcript or "").lower().translate(SPELLED)
     text = unicodedata.normalize("NFD", text)
     words = "".join(letter for letter in text if letter in ALPHABET or letter.isspace()).split()

@@ -40,11 +40,7 @@ THRESHOLD = 0.2
 
 
 class LeeFeatureExtractor(FrameExtractor):
-    """Extractor of F0, voicing, zero crossings, 12 MFCC and log energy, and of the Δ of these 16.
-
-    >>> LeeFeatureExtractor().extract([np.zeros(1600, np.float32)])["input_features"].shape
-    torch.Size([1, 11, 32])
-    """
+    """Extractor of F0, voicing, zero crossings, 12 MFCC and log energy, and of the Δ of these 16."""
 
     win_length = 640
     hop_length = 160
@@ -89,13 +85,7 @@ class LeeFeatureExtractor(FrameExtractor):
 
 
 def pitch_and_voicing(frames: np.ndarray, sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the pitch of frames by their normalized autocorrelation.
-
-    >>> time = np.arange(640) / 16000
-    >>> pitch, voicing = pitch_and_voicing(np.sin(2 * np.pi * 123.4 * time)[None], 16000)
-    >>> pitch.round(1).tolist(), voicing.round(2).tolist()
-    ([123.4], [1.0])
-    """
+    """Find the pitch of frames by their normalized autocorrelation."""
     x = frames - frames.mean(axis=1, keepdims=True)
     length = x.shape[1]
     spectrum = np.fft.rfft(x, 2 * length)
@@ -142,10 +132,6 @@ class LeeNetwork(nn.Module):
     the first product counting every sequence over {e, NULL}, the second taking off the one of NULL alone. Its
     logarithm is made large by gradients, which weigh the labels e and NULL of a frame just as expectation maximization
     would; hence the original's alternation of two steps is not needed.
-
-    >>> network = LeeNetwork(LeeConfig()).eval()
-    >>> network(torch.randn(2, 50, 32), torch.ones(2, 50)).shape
-    torch.Size([2, 4])
     """
 
     def __init__(self, config: LeeConfig) -> None:
@@ -185,12 +171,7 @@ def utterance_log_likelihood(frame_log_probabilities: torch.Tensor, attention_ma
 def posterior_statistics(
     frame_log_probabilities: torch.Tensor, attention_mask: torch.Tensor, threshold: float = 0.2
 ) -> torch.Tensor:
-    """Describe utterances by their frames' posteriors: (batch, 4 * num_labels).
-
-    >>> frames = torch.tensor([[[0.25, 0.75], [0.5, 0.5]]])
-    >>> posterior_statistics(frames.log(), torch.ones(1, 2))
-    tensor([[0.5000, 0.2500, 0.3750, 1.0000]])
-    """
+    """Describe utterances by their frames' posteriors: (batch, 4 * num_labels)."""
     real = attention_mask.bool().unsqueeze(-1)  # (batch, frames, 1)
     posteriors = frame_log_probabilities[..., :-1].exp()  # (batch, frames, num_labels)
     count = real.sum(dim=1)  # (batch, 1)
@@ -213,11 +194,6 @@ class ExtremeLearningMachine:
 
     Source: Huang, Zhu and Siew, "Extreme learning machine: theory and applications", Neurocomputing 70, 2006; the
         ridge is ours.
-
-    >>> machine = ExtremeLearningMachine(hidden_size=20, seed=0)
-    >>> x = np.array([[-1.0], [-0.5], [0.5], [1.0]])
-    >>> machine.fit(x, np.array([0, 1, 1, 0]), num_labels=2, ridge=1e-3).decide(x).argmax(axis=1).tolist()
-    [0, 1, 1, 0]
     """
 
     def __init__(self, hidden_size: int, seed: int) -> None:

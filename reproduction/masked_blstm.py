@@ -13,10 +13,6 @@ class MaskedBLSTM(nn.Module):
 
     Source: Schuster and Paliwal, "Bidirectional recurrent neural networks", IEEE Transactions on Signal Processing 45,
         1997; the reversal within a clip's length is ours.
-
-    >>> blstm = MaskedBLSTM(32, 64)
-    >>> blstm(torch.randn(2, 9, 32), torch.ones(2, 9)).shape
-    torch.Size([2, 9, 128])
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, dropout: float = 0.0) -> None:

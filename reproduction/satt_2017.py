@@ -46,10 +46,6 @@ class SattNetwork(nn.Module):
 
     Padding changes no score: before every convolution padded frames are zero, as beyond a clip's end; a pooled frame
     is real if either of its two is; the BLSTM and the mean stop at the clip's end.
-
-    >>> network = SattNetwork(SattConfig(num_bins=40)).eval()
-    >>> network(torch.randn(2, 90, 40), torch.ones(2, 90, dtype=torch.int64)).shape
-    torch.Size([2, 4])
     """
 
     def __init__(self, config: SattConfig) -> None:

@@ -63,10 +63,6 @@ class SpectrogramChannel(nn.Module):
     """Four parallel 2-D convolutions over a mel spectrogram, each max-pooled by half its map, then dense layers.
 
     What is padded holds zeros, which for normalized features is the mean of the training clips.
-
-    >>> channel = SpectrogramChannel(YenigallaConfig(num_filters=2)).eval()
-    >>> channel(torch.randn(2, 90, 128), torch.ones(2, 90)).shape
-    torch.Size([2, 200])
     """
 
     def __init__(self, config: YenigallaConfig) -> None:
@@ -97,10 +93,6 @@ class PhonemeChannel(nn.Module):
 
     A transcript shorter than a filter is padded with zero vectors to its width, and of any other only the places are
     taken at which the filter lies within it: so what pads a batch has no effect.
-
-    >>> channel = PhonemeChannel(YenigallaConfig()).eval()
-    >>> channel(torch.tensor([[3, 4, 5, 6, 7], [3, 4, -100, -100, -100]])).shape
-    torch.Size([2, 200])
     """
 
     def __init__(self, config: YenigallaConfig) -> None:
@@ -151,12 +143,7 @@ class DenseLayers(nn.Module):
 
 
 class YenigallaNetwork(nn.Module):
-    """One channel and a classifier, or both: concatenated, normalized and classified by one dense layer.
-
-    >>> network = YenigallaNetwork(YenigallaConfig(num_filters=2)).eval()
-    >>> network(torch.randn(1, 90, 128), torch.ones(1, 90), torch.tensor([[3, 4, 5]])).shape
-    torch.Size([1, 4])
-    """
+    """One channel and a classifier, or both: concatenated, normalized and classified by one dense layer."""
 
     def __init__(self, config: YenigallaConfig, spectrogram: bool = True, phonemes: bool = True) -> None:
         super().__init__()
@@ -189,9 +176,6 @@ class BlockConv2d(nn.Conv2d):
     Image and kernel are cut into blocks of s × s places, a channel for each place within a block; a step of s places
     is then one of a block. On a CPU libraries compute with many channels far better than with one. Weights and result
     are those of `torch.nn.Conv2d`. Source: ours; blocks as channels are known as space-to-depth.
-
-    >>> BlockConv2d(8, (12, 16), stride=4)(torch.randn(2, 1, 128, 256)).shape
-    torch.Size([2, 8, 30, 61])
     """
 
     def __init__(self, out_channels: int, kernel_size: tuple[int, int], stride: int) -> None:

@@ -71,12 +71,7 @@ class LayerCorrelation:
 
 
 def ravdess_takes(rows: Iterable[Mapping[str, Any]]) -> list[Take]:
-    """Read from the names of RAVDESS's files what each clip is of.
-
-    >>> row = {"file": "Actor_12/03-01-05-02-01-01-12.wav", "speaker": "Actor_12", "sentence": "01"}
-    >>> ravdess_takes([row | {"label": "anger"}])[0].intensity
-    '02'
-    """
+    """Read from the names of RAVDESS's files what each clip is of."""
     takes = []
     for row in rows:
         name = SPEECH.fullmatch(Path(row["file"]).stem)
@@ -88,11 +83,7 @@ def ravdess_takes(rows: Iterable[Mapping[str, Any]]) -> list[Take]:
 
 
 def pearson_matrix(activations: np.ndarray) -> np.ndarray:
-    """Correlate every two clips.
-
-    >>> pearson_matrix(np.array([[0.0, 1.0, 2.0], [0.0, 2.0, 4.0], [3.0, 2.0, 1.0]])).round(6).tolist()
-    [[1.0, 1.0, -1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
-    """
+    """Correlate every two clips: (clips, values) → (clips, clips); NaN for a clip that does not vary."""
     centered = activations - activations.mean(axis=1, keepdims=True, dtype=np.float64)
     norm = np.linalg.norm(centered, axis=1, keepdims=True)
     unit = centered / np.where(norm > 0, norm, np.nan)
@@ -100,12 +91,7 @@ def pearson_matrix(activations: np.ndarray) -> np.ndarray:
 
 
 def pair_masks(takes: Sequence[Take]) -> dict[str, np.ndarray]:
-    """Find the pairs of each kind.
-
-    >>> take = Take("a", "01", "fear", "01", "01")
-    >>> pair_masks([take, take._replace(emotion="calm")])["two emotions"].tolist()
-    [[False, True], [True, False]]
-    """
+    """Find the pairs of each kind: for each of `CONDITIONS` a mask, (clips, clips)."""
     columns = np.array(takes)  # (clips, fields)
     same = {name: columns[:, None, n] == columns[None, :, n] for n, name in enumerate(Take._fields)}
 
@@ -150,11 +136,7 @@ def summarize_correlations(correlations: np.ndarray, takes: Sequence[Take], seed
 
 
 def resample_frames(frames: np.ndarray, count: int = FRAMES) -> np.ndarray:
-    """Bring a clip to a number of frames: linear between neighbors, first on first and last on last.
-
-    >>> resample_frames(np.array([[0.0], [1.0], [4.0]]), 5).ravel().tolist()
-    [0.0, 0.5, 1.0, 2.5, 4.0]
-    """
+    """Bring a clip to a number of frames: linear between neighbors, first on first and last on last."""
     places = np.linspace(0, len(frames) - 1, count)  # (count,), in frames
     left = np.minimum(places.astype(int), max(0, len(frames) - 2))
     right = np.minimum(left + 1, len(frames) - 1)
@@ -178,12 +160,7 @@ def logistic_probe(
     validation_labels: np.ndarray,
     test: np.ndarray,
 ) -> np.ndarray:
-    """Predict test clips by a logistic regression, its penalty chosen by the UA of the validation speakers.
-
-    >>> features, labels = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
-    >>> logistic_probe(features, labels, features, labels, np.array([[-3.0], [3.0]]))
-    array([0, 1])
-    """
+    """Predict test clips by a logistic regression, its penalty chosen by the UA of the validation speakers."""
     scaler = StandardScaler().fit(train)
     train, validation, test = scaler.transform(train), scaler.transform(validation), scaler.transform(test)
     best, model = -1.0, None

@@ -44,9 +44,6 @@ def rank_agreement(values: np.ndarray, permutations: int = PERMUTATIONS, seed: i
     """Test whether raters agree on the order of items: Kendall's W, corrected for ties, and Friedman's test.
 
     Source: Friedman, 1937; Kendall and Babington Smith, "The problem of m rankings", 1939.
-
-    >>> rank_agreement(np.array([[1.0, 2.0, 3.0], [0.1, 0.2, 0.9]])).kendall_w
-    1.0
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
@@ -73,11 +70,7 @@ def rank_agreement(values: np.ndarray, permutations: int = PERMUTATIONS, seed: i
 
 
 def sorted_profile(values: np.ndarray) -> np.ndarray:
-    """Average each item over the raters, and sort the averages, falling.
-
-    >>> sorted_profile(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
-    [5.0, 2.0]
-    """
+    """Average each item over the raters, and sort the averages, falling."""
     return np.sort(np.asarray(values).mean(axis=0))[::-1]
 
 

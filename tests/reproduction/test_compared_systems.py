@@ -141,8 +141,6 @@ def test_the_extractors_serve_the_networks(name: str) -> None:
 
 
 def test_clips_are_cut_into_equal_stretches_and_scored_by_their_mean(tmp_path: Path) -> None:
-    assert stretches(301, 300) == [(0, 150), (150, 301)]
-    assert stretches(300, 300) == [(0, 300)] and stretches(300, None) == [(0, 300)]
     clips = make_task(tmp_path, feature_size=4, frames=(5, 25)).splits.validation
     items = Items(clips, (torch.zeros(4), torch.ones(4)), longest=10)
     assert max(items.num_frames) <= 10

@@ -13,7 +13,6 @@ from scipy import stats
 
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig, SERForAudioClassification
-from reproduction.studies.head_figures import head_figure, head_profile_figure
 from reproduction.studies.head_study import (
     HeadScores,
     HeadStudy,
@@ -24,7 +23,6 @@ from reproduction.studies.head_study import (
 )
 from reproduction.studies.rank_agreement import (
     rank_agreement,
-    rank_shares,
     shuffled_profile,
     sorted_profile,
 )
@@ -150,7 +148,6 @@ def test_profiles_forget_the_names_of_the_heads() -> None:
     assert (np.diff(chance) <= 0).all()
     assert chance[0] < sorted_profile(values)[0]
     assert chance.mean() == pytest.approx(values.mean())
-    np.testing.assert_allclose(rank_shares(values).sum(axis=0), 1)
 
 
 def hand_made_scores(speakers: int) -> tuple[HeadScores, list[str]]:
@@ -259,14 +256,6 @@ def test_one_head_cannot_be_unequal() -> None:
     scores = HeadScores(["1"], np.array([0, 1]), np.zeros((2, 2)), np.zeros((1, 2, 2)))
     with pytest.raises(ValueError, match="one head"):
         summarize_heads(scores, "run", ["a", "b"], ["s", "t"], ["calm", "fear"])
-
-
-def test_figures_refuse_what_does_not_fit() -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figures")
-    with pytest.raises(ValueError, match="rank_shares"):
-        head_figure(["1"], np.zeros((3, 1)), np.zeros((2, 2)), np.zeros((3, 1)))
-    with pytest.raises(ValueError, match=r"\(1, 2\) and \(1, 3\)"):
-        head_profile_figure(["a"], np.zeros((1, 2)), np.zeros((1, 3)))
 
 
 def test_resampled_means_equal_those_of_drawn_speakers() -> None:

@@ -17,11 +17,9 @@ from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, Dee
 from feature_extraction.audio_decoding import load_audio
 from feature_extraction.speech_encoders import DeepSpeechEncoder, load_encoder
 from reproduction.studies.command import add_studies
-from reproduction.studies.layer_figures import activations_figure, layer_figure
 from reproduction.studies.layer_measures import (
     CONDITIONS,
     Take,
-    clip_statistics,
     logistic_probe,
     pair_masks,
     pearson_matrix,
@@ -196,7 +194,6 @@ def test_the_probe_chooses_by_validation_and_scales_by_training() -> None:
     features = np.eye(3)[labels] * [1.0, 1000.0, 1e-3] + random.standard_normal((60, 3)) * [0.2, 200, 2e-4]
     predicted = logistic_probe(features[:30], labels[:30], features[30:45], labels[30:45], features[45:])
     assert classification_metrics(labels[45:], predicted, 3)["ua"] > 0.9
-    assert clip_statistics(np.array([[1.0], [3.0]])).tolist() == [2.0, 1.0]
 
 
 def test_the_layer_study_from_corpus_to_files(
@@ -276,14 +273,6 @@ def test_what_the_layer_study_cannot_do_is_named(
     assert run_study("layers", *places, *shlex.split(more)) == 1
     assert named in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
-
-
-def test_figures_refuse_what_does_not_fit() -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figures")
-    with pytest.raises(ValueError, match=r"\(3, 1\)"):
-        layer_figure(["1"], {"r": {"a": np.zeros((3, 2))}})
-    with pytest.raises(ValueError, match="2 layers"):
-        activations_figure([[np.eye(2)]], ["anger"], ["1", "2"])
 
 
 @pytest.mark.skipif("SER_DATA_DIR" not in os.environ, reason="SER_DATA_DIR is not set: no real corpora")
