@@ -17,13 +17,7 @@ ENSEMBLE_AUTO_MAP = {
     "AutoConfig": "configuration_ser.SERConfig",
     "AutoModelForAudioClassification": "modeling_ser_ensemble.SEREnsembleForAudioClassification",
 }
-CUSTOM_PIPELINES = {
-    "audio-classification": {
-        "impl": "pipeline_ser.SERPipeline",
-        "pt": ["AutoModelForAudioClassification"],
-        "type": "audio",
-    }
-}
+PIPELINE = {"impl": "pipeline_ser.SERPipeline", "pt": ["AutoModelForAudioClassification"], "type": "audio"}
 
 # Fields whose values are names, the default first.
 CHOICES = {
@@ -32,22 +26,13 @@ CHOICES = {
     "pooling": ("mean", "attention_statistics", "functionals"),
 }
 
+SIZES = ("input_size", "hidden_size", "conv_kernel_size", "num_attention_heads", "head_size", "dense_size")
+SHARES = ("dropout", "attention_dropout", "encoder_dropout", "label_smoothing")
+
 # Keys that transformers itself passes or writes beyond its declared fields; everything else unknown is a mistake.
-TRANSFORMERS_KEYS = frozenset(
-    {
-        "attn_implementation",
-        "auto_map",
-        "experts_implementation",
-        "model_type",
-        "name_or_path",
-        "num_labels",
-        "output_attentions",
-        "quantization_config",
-        "torch_dtype",
-        "transformers_weights",
-        "use_return_dict",
-    }
-)
+TRANSFORMERS_KEYS = {"attn_implementation", "auto_map", "experts_implementation", "model_type", "name_or_path"}
+TRANSFORMERS_KEYS |= {"num_labels", "output_attentions", "quantization_config", "torch_dtype", "transformers_weights"}
+TRANSFORMERS_KEYS |= {"use_return_dict"}
 
 
 @strict
@@ -138,7 +123,7 @@ class SERConfig(PreTrainedConfig):
                 )
             self.head_size = self.hidden_size // self.num_attention_heads
         if self.custom_pipelines is None:
-            self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)
+            self.custom_pipelines = {"audio-classification": copy.deepcopy(PIPELINE)}
         kwargs.setdefault("auto_map", code_references(self.num_members))
         if self.id2label is None and self.label2id:
             self.id2label = {index: label for label, index in self.label2id.items()}
@@ -153,18 +138,7 @@ class SERConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
-        """Make a configuration of a dictionary.
-
-        Args:
-            config_dict: What a `config.json` holds.
-            kwargs: As of transformers: fields to change, and `return_unused_kwargs`.
-
-        Returns:
-            The configuration.
-
-        Raises:
-            ValueError: If it is that of another kind of model, naming both.
-        """
+        """Make a configuration of what a `config.json` holds; that of another kind of model is a ValueError."""
         kind = config_dict.get("model_type", cls.model_type)
         if kind != cls.model_type:
             raise ValueError(
@@ -190,18 +164,8 @@ class SERConfig(PreTrainedConfig):
     def with_members(self, num_members: int) -> Self:
         """Return a copy for so many models, whose code references name the class that holds them.
 
-        Args:
-            num_members: 1 for a single model, more for an ensemble.
-
-        Returns:
-            The copy; all other fields are the same.
-
-        Raises:
-            ValueError: If there would be no model.
-
-        Example:
-            >>> SERConfig().with_members(5).auto_map["AutoModelForAudioClassification"]
-            'modeling_ser_ensemble.SEREnsembleForAudioClassification'
+        >>> SERConfig().with_members(5).auto_map["AutoModelForAudioClassification"]
+        'modeling_ser_ensemble.SEREnsembleForAudioClassification'
         """
         config = copy.deepcopy(self)
         config.num_members = num_members
@@ -210,23 +174,11 @@ class SERConfig(PreTrainedConfig):
         return config
 
     def check_ranges(self) -> None:
-        """Check every field against its range.
-
-        Raises:
-            ValueError: Naming the field, its value and what it may be.
-        """
-        for name in (
-            "input_size",
-            "hidden_size",
-            "conv_kernel_size",
-            "num_attention_heads",
-            "head_size",
-            "dense_size",
-            "num_members",
-        ):
+        """Check every field against its range; a ValueError names the field, its value and what it may be."""
+        for name in (*SIZES, "num_members"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("dropout", "attention_dropout", "encoder_dropout", "label_smoothing"):
+        for name in SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}.")
         for name, choices in CHOICES.items():

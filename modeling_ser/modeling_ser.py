@@ -75,9 +75,9 @@ class SelfAttention(GradientCheckpointingLayer):
         """Give each frame its context."""
         batch, frames, _ = encoded.shape
         split = (batch, frames, self.config.num_attention_heads, self.config.head_size)
-        query = self.query(encoded).view(split).transpose(1, 2)  # (batch, heads, frames, head_size)
-        key = self.key(encoded).view(split).transpose(1, 2)  # (batch, heads, frames, head_size)
-        value = self.value(encoded).view(split).transpose(1, 2)  # (batch, heads, frames, head_size)
+        projections = (self.query, self.key, self.value)
+        # Each (batch, heads, frames, head_size).
+        query, key, value = (project(encoded).view(split).transpose(1, 2) for project in projections)
         if attention_mask is not None:
             # The same keys for every query: written out, (frames × frames) of them would be most of the memory.
             attention_mask = attention_mask[:, None, None, :]  # (batch, 1, 1, frames)
@@ -161,12 +161,29 @@ class SERPreTrainedModel(PreTrainedModel):
     ) -> Self:
         """Load a checkpoint, and refuse one that does not fit.
 
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     SERForAudioClassification(SERConfig(num_labels=3)).save_pretrained(folder)
-        ...     model = SERForAudioClassification.from_pretrained(folder)
-        >>> model.config.num_labels
-        3
+        Args:
+            pretrained_model_name_or_path: A folder, or the id of a repository on the Hub.
+            model_args: Passed on to transformers.
+            strict: Whether weights that are missing or unexpected, buffers included, are an error; else a warning.
+            output_loading_info: Whether to return also transformers' account of the loading.
+            ignore_mismatched_sizes: Allow the last layer to have another size than the checkpoint's (another set of
+                labels); it is then new. No other weight may differ.
+            kwargs: Passed on to transformers (`revision`, `dtype`, `cache_dir`, fields of the configuration, …).
+
+        Returns:
+            The model in evaluation mode; with `output_loading_info`, the pair of it and a dictionary.
+
+        Raises:
+            RuntimeError: If weights are missing, unexpected or of another size, all of them listed.
+            OSError: If there is no checkpoint, or none in safetensors, or a damaged one.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     SERForAudioClassification(SERConfig(num_labels=3)).save_pretrained(folder)
+            ...     model = SERForAudioClassification.from_pretrained(folder)
+            >>> model.config.num_labels
+            3
         """
         try:
             model, info = super().from_pretrained(

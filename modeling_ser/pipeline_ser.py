@@ -83,24 +83,16 @@ class SERPipeline(AudioClassificationPipeline):
                 f"SERPipeline takes no {', '.join(map(repr, unknown))}; it takes top_k, function_to_apply, batch_size "
                 "and num_workers."
             )
-        # Only what was passed is returned, so that what was set at construction holds for calls that do not say.
-        postprocess = dict(kwargs)
         top_k, function = kwargs.get("top_k"), kwargs.get("function_to_apply")
         if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, or None for all labels, not {top_k!r}.")
         if function is not None and function not in FUNCTIONS:
             raise ValueError(f"function_to_apply must be one of {', '.join(FUNCTIONS)}, not {function!r}.")
-        return {}, {}, postprocess
+        # Only what was passed is returned, so that what was set at construction holds for calls that do not say.
+        return {}, {}, kwargs
 
     def preprocess(self, inputs: Any) -> dict[str, torch.Tensor]:
-        """Decode one clip.
-
-        Args:
-            inputs: A source as `__call__` takes it.
-
-        Returns:
-            `input_values`, (1, samples) float32 at the extractor's rate, and `attention_mask`, (1, samples) of ones.
-        """
+        """Decode one clip: `input_values`, (1, samples) at the extractor's rate, and `attention_mask`, all ones."""
         samples = torch.from_numpy(self.feature_extractor.load_audio(inputs)).unsqueeze(0)  # (1, samples)
         return {"input_values": samples, "attention_mask": torch.ones_like(samples, dtype=torch.int64)}
 
@@ -114,16 +106,7 @@ class SERPipeline(AudioClassificationPipeline):
     def postprocess(
         self, model_outputs: Mapping[str, torch.Tensor], top_k: int | None = None, function_to_apply: str | None = None
     ) -> list[dict[str, Any]]:
-        """Turn one clip's logits into labels and scores.
-
-        Args:
-            model_outputs: `logits`, (1, num_labels).
-            top_k: How many of the best labels to return; `None`, or more than there are, for all.
-            function_to_apply: See the class.
-
-        Returns:
-            `{"score": float, "label": str}` for each label, best first.
-        """
+        """Turn one clip's logits, (1, num_labels), into `{"score": …, "label": …}` for each label, best first."""
         if function_to_apply is None:
             by_problem = {"regression": "none", "multi_label_classification": "sigmoid"}
             function_to_apply = by_problem.get(self.model.config.problem_type, "softmax")

@@ -70,7 +70,7 @@ def run_command(
     check: bool = True,
     timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what it printed; where `check` is set and it failed, the test shows both its outputs."""
+    """Run a command and return what it printed; where `check` is set and it failed, the test shows both outputs."""
     __tracebackhide__ = True
     done = subprocess.run(
         [os.fspath(part) for part in command], env=dict(env), cwd=cwd, capture_output=True, text=True, timeout=timeout
