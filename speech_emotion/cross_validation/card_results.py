@@ -88,21 +88,19 @@ def recipe_differences(arguments: Mapping[str, Any], about: Mapping[str, Any]) -
     for name, value in settings.items():
         if name not in ("kind", "model", "training", "starts_from") and value not in ONE_NETWORK:
             yield f"{name} is {json.dumps(value)} there, which train.py does not have"
-    names = {field.name for field in fields(ModelArguments)} - set(TOLD_ELSEWHERE)
-    model = switched_on({name: value for name, value in arguments.items() if name in names})
-    yield from differences(settings["model"], model)
-    run = dict(arguments)
+    run, training = dict(arguments), settings["training"]
     if "world_size" in run:
         run["per_device_train_batch_size"] *= run["world_size"]
-    shared = {name: run[name] for name in settings["training"] if name in run and name != "load_best_model_at_end"}
-    yield from differences({name: settings["training"][name] for name in shared}, shared)
-    # The best epoch is kept by default, in both.
-    kept = [record.get("load_best_model_at_end", True) for record in (settings["training"], run)]
-    yield from differences(*kept, "load_best_model_at_end")
-    starts = about.get("starts_from"), run.get("model_name_or_path")
-    yield from differences(*starts, "model_name_or_path")
-    if starts == (None, None):  # else the features are those of the model that both began with
-        yield from _feature_differences(run, about)
+    names = {field.name for field in fields(ModelArguments)} - set(TOLD_ELSEWHERE)
+    here = switched_on({name: value for name, value in run.items() if name in names})
+    here |= {name: run[name] for name in training if name in run}
+    there = settings["model"] | {name: value for name, value in training.items() if name in run}
+    for side, record in ((here, run), (there, training)):
+        side["load_best_model_at_end"] = record.get("load_best_model_at_end", True)  # as it is where nothing is said
+    here["model_name_or_path"], there["model_name_or_path"] = run.get("model_name_or_path"), about.get("starts_from")
+    yield from differences(there, here)
+    if there["model_name_or_path"] is here["model_name_or_path"] is None:
+        yield from _feature_differences(run, about)  # else they are those of the model that both began with
 
 
 def _feature_differences(run: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
