@@ -82,16 +82,17 @@ def read_plan(path: Path = PLAN_FILE) -> PaperPlan:
 
 def run_plan(args: argparse.Namespace) -> Iterator[str]:
     """Compute the folds of the plan that no folder has; those that are finished cost nothing."""
+    plan = read_plan()
+    runs = list(plan.chosen(args.conditions, args.systems))
+    if not runs:
+        raise ValueError("plan.toml has none of these systems on any of these conditions.")
+
     from speech_emotion.cross_validation.fold_plan import Plan
     from speech_emotion.cross_validation.folds_run import cross_validate
 
     from .conditions import get_condition
     from .systems import get_system
 
-    plan = read_plan()
-    runs = list(plan.chosen(args.conditions, args.systems))
-    if not runs:
-        raise ValueError("plan.toml has none of these systems on any of these conditions.")
     for run in runs:
         result = cross_validate(
             Plan(
@@ -116,8 +117,6 @@ def run_plan(args: argparse.Namespace) -> Iterator[str]:
 
 def run_heads(args: argparse.Namespace) -> Iterator[str]:
     """Drop each attention head of some models in turn, by default of the plan's, trained where they are not there."""
-    from speech_emotion.training import parse_arguments, run_training
-
     from .studies.command import run_heads as study
 
     if (args.model is None) != (args.corpus is None):
@@ -125,6 +124,9 @@ def run_heads(args: argparse.Namespace) -> Iterator[str]:
     if args.model is not None:
         yield from study(args)
         return
+
+    from speech_emotion.training import parse_arguments, run_training
+
     plan = read_plan()
     for corpus, folds in plan.head_folds.items():
         models = []

@@ -124,8 +124,8 @@ class PaperReport(Report):
         """Write the page of the claims and the overview."""
         tables = [claims_table(self._at_hand()), comparison_table(self._at_hand())]
         section = Section("All figures", tables)
-        written = self.write_page(output, "claims", "Claims", [section], "claims", **self._claim_facts(output))
-        return [*written, write_text(output / "README.md", self.render("overview.md.j2", **self._overview_facts()))]
+        written = self.write_page(output, "claims", "Claims", [section], "claims", **self.claim_facts(output))
+        return [*written, write_text(output / "README.md", self.render("overview.md.j2", **self.overview_facts()))]
 
     def readme_region(self, folder: str) -> str:
         """Write what the README says of the results, which lie in a folder beside it."""
@@ -149,18 +149,20 @@ class PaperReport(Report):
         ]
         return markdown_table(header, [chance, *rows])
 
-    def _overview_facts(self) -> dict[str, Any]:
+    def overview_facts(self) -> dict[str, Any]:
+        """Return what the overview says."""
         everything = [system for systems in self.gathered.values() for system in systems]
         names = [system.system for system in system_order({one.system: one for one in everything}.values())]
         return page_facts(everything) | {
             "table": self.table(self.gathered, names),
             "iemocap": self._has_iemocap(),
             "systems": names,
-            "encoder_names": self._encoder_names(),
+            "encoder_names": self.encoder_names(),
             "layers": read_layers(self.results),
         }
 
-    def _claim_facts(self, output: Path) -> dict[str, Any]:
+    def claim_facts(self, output: Path) -> dict[str, Any]:
+        """Return what the page of the claims says, which lies in a folder."""
         at_hand, heads = self._at_hand(), read_heads(self.results)
         beside = {name: evaluate(self.gathered, planned) for name, planned in read_claims().beside.items()}
         everything = [system for systems in self.gathered.values() for system in systems]
@@ -176,7 +178,7 @@ class PaperReport(Report):
             "heads_missing": [corpus for corpus in HEAD_CORPORA if corpus not in heads],
             "aims": list(self._aims()),
             "beside": {name: [one for one in found if one.difference] for name, found in beside.items()},
-            "encoder_names": self._encoder_names(),
+            "encoder_names": self.encoder_names(),
             "references": references(self.gathered),
         }
 
@@ -220,7 +222,8 @@ class PaperReport(Report):
     def _has_iemocap(self) -> bool:
         return any(name.startswith("iemocap") for name in self.gathered)
 
-    def _encoder_names(self) -> list[str]:
+    def encoder_names(self) -> list[str]:
+        """Return the networks of the linguistic stream."""
         parts = [part for systems in self.gathered.values() for one in systems for part in one.parts.values()]
         return sorted({name for part in parts for name in (part.about.get("encoders") or {}).values()})
 

@@ -122,7 +122,7 @@ def test_numbers_are_compared_but_for_rounding() -> None:
 
 
 def test_claims_and_aims_tell_what_was_not_run(report: PaperReport, results: Path, tmp_path: Path) -> None:
-    facts = report._claim_facts(results)
+    facts = report.claim_facts(results)
     assert (facts["carried_out"], facts["planned"], facts["left_out"]) == (1, 15, ["IEMOCAP"])
     (best,) = facts["ours"]["run"]
     assert best["claim"].name == "best" and best["outcome"] == "not run"
@@ -135,7 +135,7 @@ def test_claims_and_aims_tell_what_was_not_run(report: PaperReport, results: Pat
     # What a later try missed is told even if the first was not computed.
     later = PaperReport()
     later.read(save_all(all_folds("model-3-functionals", (0, 1, 2), corpus="emodb"), tmp_path))
-    first, second, _ = later._claim_facts(tmp_path)["aims"]
+    first, second, _ = later.claim_facts(tmp_path)["aims"]
     assert first["reached"] is None and second["system"] == "model-3-functionals" and second["seeds"] == 3
 
 
@@ -146,7 +146,7 @@ def test_what_stands_beside_the_claims_is_told_where_it_was_computed(tmp_path: P
     ]
     report = PaperReport()
     report.read(save_all(entries, tmp_path))
-    beside = report._claim_facts(tmp_path)["beside"]
+    beside = report.claim_facts(tmp_path)["beside"]
     assert {name: len(findings) for name, findings in beside.items() if findings} == {"learned": 1, "equal-classes": 2}
 
 
@@ -167,7 +167,7 @@ def test_pages_name_the_networks_of_the_linguistic_stream(tmp_path: Path) -> Non
         entries += all_folds("model-2", (0,), corpus=corpus, about=about)
     report = PaperReport()
     report.read(save_all(entries, tmp_path))
-    assert report._encoder_names() == ["deepspeech-0.4.1", "you/words"]
+    assert report.encoder_names() == ["deepspeech-0.4.1", "you/words"]
 
 
 def head_study(corpus: str, folder: Path, lead: list[float], correlation: list[float]) -> Path:
