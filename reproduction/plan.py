@@ -129,17 +129,18 @@ def run_heads(args: argparse.Namespace) -> Iterator[str]:
 
     plan = read_plan()
     for corpus, folds in plan.head_folds.items():
+        places = {"data_dir": args.data_dir and str(Path(args.data_dir, corpus)), "cache_dir": args.cache_dir}
+        places = {name: folder for name, folder in places.items() if folder}
         models = []
         for seed, fold in itertools.product(plan.seeds, range(folds)):
             folder = HEAD_MODELS.format(corpus=corpus, seed=seed, fold=fold)
             options = {"corpus": corpus, "scheme": "k-fold", "num_folds": folds, "fold": fold, "seed": seed}
             options |= {"output_dir": folder, "overwrite_output_dir": "true", "use_cpu": "true"}
-            options |= plan.head_settings
-            options |= {name: value for name in ("data_dir", "cache_dir") if (value := getattr(args, name))}
+            options |= plan.head_settings | places
             if not Path(folder, "results.json").is_file():
                 words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
                 if run_training(*parse_arguments(words)).stopped:
                     raise KeyboardInterrupt(f"{folder} is not finished")
             models.append(folder)
         of_corpus = {"model": models, "corpus": corpus, "output_dir": str(Path(args.output_dir, corpus))}
-        yield from study(argparse.Namespace(**vars(args) | of_corpus))
+        yield from study(argparse.Namespace(**vars(args) | places | of_corpus))

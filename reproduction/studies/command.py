@@ -25,7 +25,9 @@ def add_studies(parts: "argparse._SubParsersAction[Any]") -> None:
     heads = parts.add_parser("heads", help="drop each attention head of trained models in turn")
     heads.add_argument("--model", nargs="+", help="folders of runs (default: those of plan.toml, trained if need be)")
     heads.add_argument("--corpus", help="the corpus that they were trained on")
-    heads.add_argument("--data_dir", help="folder of the corpus (default: its usual place)")
+    heads.add_argument(
+        "--data_dir", help="folder of the corpus, without --corpus of folders of corpora (default: usual places)"
+    )
     heads.add_argument("--config", help="configuration of the corpus")
     heads.add_argument("--cache_dir", help="folder for what is built")
     heads.add_argument("--output_dir", default="outputs/heads", help="where to (default: outputs/heads)")
