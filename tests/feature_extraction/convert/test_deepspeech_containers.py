@@ -102,54 +102,50 @@ def test_hostile_constants(tensor: bytes, error: str) -> None:
 
 
 def test_constants_in_all_their_spellings() -> None:
-    found = FrozenGraph(
-        graph(
-            constant("bytes", message((1, 1), (2, shape(2)), (4, struct.pack("<2f", 1, 2)))),
-            constant("list", message((1, 1), (2, shape(2)), (5, struct.pack("<2f", 1, 2)))),
-            constant("repeated", message((1, 1), (2, shape(2, 2)), (5, struct.pack("<f", 3)))),
-            constant("scalar", message((1, 3), (7, 16000))),
-            constant("negative", message((1, 3), (2, shape(1)), (7, write_varint(2**64 - 5)))),
-            constant("text", message((1, 7), (8, b"abc"))),
-        )
-    )
-    assert found.constant("bytes").tolist() == found.constant("list:0").tolist() == [1, 2]
-    assert found.constant("repeated").tolist() == [[3, 3], [3, 3]]
-    assert found.constant("scalar").item() == 16000
-    assert found.constant("negative").tolist() == [-5]
-    assert found.constant("text") == [b"abc"]
-    assert found.constant("missing") is None
+    pair, three = struct.pack("<2f", 1, 2), struct.pack("<f", 3)
+    spellings = {
+        "bytes": (message((1, 1), (2, shape(2)), (4, pair)), [1, 2]),
+        "list": (message((1, 1), (2, shape(2)), (5, pair)), [1, 2]),
+        "repeated": (message((1, 1), (2, shape(2, 2)), (5, three)), [[3, 3], [3, 3]]),
+        "scalar": (message((1, 3), (7, 16000)), 16000),
+        "negative": (message((1, 3), (2, shape(1)), (7, write_varint(2**64 - 5))), [-5]),
+    }
+    text = constant("text", message((1, 7), (8, b"abc")))
+    found = FrozenGraph(graph(*(constant(name, tensor) for name, (tensor, _) in spellings.items()), text))
+    for name, (_, value) in spellings.items():
+        assert found.constant(f"{name}:0").tolist() == found.constant(name).tolist() == value
+    assert (found.constant("text"), found.constant("missing")) == ([b"abc"], None)
+
+
+def mapped(*entries: tuple[tuple[int, int | bytes], ...], before: bytes) -> memoryview:
+    directory = b"".join(message((1, message(*entry))) for entry in entries)
+    return memoryview(before + directory + struct.pack("<Q", len(before)))
 
 
 @pytest.mark.parametrize("lengths", [True, False], ids=["with lengths", "without"])
 def test_both_kinds_of_memory_mapped_graphs(lengths: bool) -> None:
     """TensorFlow writes the lengths of regions since 1.14 only; the fixtures have one of each kind."""
-    node = message(
-        (1, b"h1"),
-        (2, b"ImmutableConst"),
-        (5, message((1, b"dtype"), (2, message((6, 1))))),
-        (5, message((1, b"shape"), (2, message((7, shape(2)))))),
-        (5, message((1, b"memory_region_name"), (2, message((2, f"{PACKAGE}h1".encode()))))),
-    )
-    nodes = message((1, node))
+    attributes = {b"dtype": (6, 1), b"shape": (7, shape(2))}
+    attributes[b"memory_region_name"] = (2, f"{PACKAGE}h1".encode())
+    values = (message((1, name), (2, message(value))) for name, value in attributes.items())
+    nodes = message((1, message((1, b"h1"), (2, b"ImmutableConst"), *((5, value) for value in values))))
     region = struct.pack("<2f", 1, 2) + bytes(56)
     entries = [(1, 0), (2, f"{PACKAGE}h1".encode())], [(1, len(region)), (2, f"{PACKAGE}.".encode())]
     if lengths:
         entries[0].append((3, 8))
         entries[1].append((3, len(nodes)))
-    directory = b"".join(message((1, message(*entry))) for entry in entries)
-    content = region + nodes + directory + struct.pack("<Q", len(region) + len(nodes))
-    assert FrozenGraph(memoryview(content)).constant("h1").tolist() == [1, 2]
-    for wrong, error in ((2**63 - 1, "number"), (3, None)):
-        with pytest.raises(ModelFileError, match=error):
-            FrozenGraph(memoryview(content[:-8] + struct.pack("<Q", wrong))).constant("h1")
+    content = mapped(*entries, before=region + nodes)
+    assert FrozenGraph(content).constant("h1").tolist() == [1, 2]
+    for wrong in (2**63 - 1, 3):
+        with pytest.raises(ModelFileError):
+            FrozenGraph(memoryview(bytes(content[:-8]) + struct.pack("<Q", wrong))).constant("h1")
 
 
 def test_regions_beyond_the_file_are_refused() -> None:
     for offset, length in ((2**40, 8), (0, 2**40), (-8, 16)):
-        entries = message((1, offset), (2, f"{PACKAGE}h1".encode()), (3, length)), message((2, f"{PACKAGE}.".encode()))
-        directory = b"".join(message((1, entry)) for entry in entries)
+        entries = ((1, offset), (2, f"{PACKAGE}h1".encode()), (3, length)), ((2, f"{PACKAGE}.".encode()),)
         with pytest.raises(ModelFileError, match=r"region .*truncated or damaged"):
-            FrozenGraph(memoryview(bytes(64) + directory + struct.pack("<Q", 64)))
+            FrozenGraph(mapped(*entries, before=bytes(64)))
 
 
 @pytest.mark.parametrize(

@@ -306,21 +306,16 @@ def test_alphabets(tmp_path: Path) -> None:
     for packed in (*cut, gaps, b"\0\0", b"\1\0\0\0\1\0\xff"):
         with pytest.raises(ModelFileError, match=r"cut off|gaps|no labels|bytes output mode"):
             unpack_alphabet([packed])
-    for content, message in (
-        (b"", "no labels"),
-        (b"a\n\nb\n", "empty label"),
-        (b"\xff\n", "UTF-8"),
-        (b"a\na", "twice"),
-    ):
+    wrong = {b"": "no labels", b"a\n\nb\n": "empty label", b"\xff\n": "UTF-8", b"a\na": "twice"}
+    for content, message in wrong.items():
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
             read_alphabet(path)
 
 
 def test_versions() -> None:
-    names = {"0.4": "0.4", "v0.5.1": "0.5", "0.9.3-alpha.1": "0.9"} | dict.fromkeys(
-        ("coqui", "1.3.0", "0.10.0"), "coqui"
-    )
+    names = {"0.4": "0.4", "v0.5.1": "0.5", "0.9.3-alpha.1": "0.9"}
+    names |= dict.fromkeys(("coqui", "1.3.0", "0.10.0"), "coqui")
     assert {version: find_release(version).name for version in names} == names
     for version in ("0.1.1", "1.5", "2", "0.4.", ""):
         with pytest.raises(ValueError, match="version="):
