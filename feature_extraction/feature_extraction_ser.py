@@ -272,13 +272,13 @@ class SERFeatureExtractor(WaveformExtractor):
         if push_to_hub:  # not left to transformers, which would take the encoders for files that were there before
             name = kwargs.pop("repo_id", folder.resolve().name)
             repository = HfApi().create_repo(name, exist_ok=True, **kwargs).repo_id
-            before = self._get_files_timestamps(folder)
-        kept = copy.deepcopy(self.encoders)
+        kept, bundled = copy.deepcopy(self.encoders), []
         try:
             for stream, entry in self.encoders.items():
                 referable = entry.get("revision") is not None and not Path(entry.get("name_or_path", "")).exists()
                 entry["bundled"] = bundle_encoders or not referable
                 if entry["bundled"]:
+                    bundled.append(stream)
                     self._save_network(stream, folder / stream)
                     if not referable:  # a folder of this machine is nobody's business
                         entry.pop("name_or_path", None)
@@ -286,7 +286,16 @@ class SERFeatureExtractor(WaveformExtractor):
         finally:
             self.encoders = kept
         if push_to_hub:
-            self._upload_modified_files(folder, repository, before, commit_message=message, token=kwargs.get("token"))
+            HfApi(token=kwargs.get("token")).upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                commit_message=message or "Upload feature extractor",
+                allow_patterns=[
+                    "preprocessor_config.json",
+                    *(file.name for file in folder.glob("*.py")),
+                    *(f"{stream}/*" for stream in bundled),
+                ],
+            )
         return saved
 
     def _save_network(self, stream: str, folder: Path) -> None:
