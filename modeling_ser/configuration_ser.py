@@ -30,6 +30,8 @@ SIZES = ("input_size", "hidden_size", "conv_kernel_size", "num_attention_heads",
 SHARES = ("dropout", "attention_dropout", "encoder_dropout", "label_smoothing")
 
 # Keys that transformers itself passes or writes beyond its declared fields; everything else unknown is a mistake.
+# Shared with feature_extraction/configuration_deepspeech.py, which the Hub holds without this folder: a test compares
+# them, and `to_dict`.
 TRANSFORMERS_KEYS = {"attn_implementation", "auto_map", "experts_implementation", "model_type", "name_or_path"}
 TRANSFORMERS_KEYS |= {"num_labels", "output_attentions", "quantization_config", "torch_dtype", "transformers_weights"}
 TRANSFORMERS_KEYS |= {"use_return_dict"}

@@ -50,12 +50,11 @@ def no_network() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def same_manners() -> Iterator[None]:
     """Give back to each test the progress bars and warnings that commands, run in this process, have changed."""
-    import datasets  # only now: it reads its settings when it is imported
-
-    bars, show = datasets.are_progress_bars_disabled(), warnings.showwarning
+    show = warnings.showwarning
     yield
-    (datasets.disable_progress_bars if bars else datasets.enable_progress_bars)()
     warnings.showwarning = show
+    if "datasets" in sys.modules:  # what needs it imports it: that takes a second
+        sys.modules["datasets"].enable_progress_bars()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What the wheel holds: the library with its data, and nothing that serves only this checkout."""
 
+import importlib
 import subprocess
 import sys
 from importlib import metadata
@@ -29,6 +30,16 @@ def test_the_wheel_holds_the_library_and_nothing_else(tmp_path: Path) -> None:
     library = {f"{room}/{file}" for room in LIBRARY for file in files_below(PROJECT_ROOT / room)}
     expected = {file for file in library if file.endswith((".py", *DATA))} | {"speech_emotion/training/model_card.md"}
     assert files_below(tmp_path / "wheel") == expected
+
+
+@pytest.mark.parametrize("room", LIBRARY)
+def test_a_room_gives_all_that_it_names(room: str) -> None:
+    module = importlib.import_module(room)
+    names = getattr(module, "__all__", [])
+    assert set(names) <= set(dir(module))
+    assert all(getattr(module, name).__name__ == name for name in names)  # loaded when it is asked for
+    with pytest.raises(AttributeError, match="unheard_of"):
+        module.unheard_of  # noqa: B018
 
 
 def test_the_version_is_told_by_the_installed_package() -> None:
