@@ -2,7 +2,7 @@
 
 import sys
 
-from speech_emotion.cross_validation.main import main
+from speech_emotion.cli.cross_validate import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.measuring import audio_seconds, load_clips, one_thread, seconds_of, section, table, take_turns
 from feature_extraction import SERFeatureExtractor
-from speech_emotion.cross_validation.registry import get_system
+from speech_emotion.cross_validation.systems import get_system
 
 CLIPS, BATCH = 32, 16
 ROUNDS = 3

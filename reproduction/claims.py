@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from speech_emotion.cross_validation.named_settings import NAMED
 from speech_emotion.cross_validation.score_table import SystemScores, check_same_clips, find_system
+from speech_emotion.cross_validation.system_names import SAID_BY_NAME
 from speech_emotion.evaluation.intervals import Estimate, speaker_bootstrap_difference
 from speech_emotion.evaluation.metrics import COUNT_METRICS
 from speech_emotion.evaluation.significance import (
@@ -98,7 +98,7 @@ def recipe_difference(first: SystemScores, second: SystemScores) -> str:
         settings = next(iter(system.parts.values())).about.get("settings", {}).get("system")
         if not isinstance(settings, Mapping) or settings.get("kind") != "neural":
             return ""
-        model = {name: value for name, value in settings["model"].items() if name not in NAMED}
+        model = {name: value for name, value in settings["model"].items() if name not in SAID_BY_NAME}
         records.append({"model": model, "training": settings["training"]})
     return "; ".join(differences(*records))
 

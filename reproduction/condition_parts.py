@@ -7,14 +7,13 @@ import numpy as np
 
 from dataset_scripts import Fold
 from dataset_scripts.ased import COMMON_SENTENCES
-from speech_emotion.cross_validation.conditions import Part
 
 # IEMOCAP's improvised utterances, the proportions in which the paper trains and tests.
 IMPROVISED = {"anger": 289, "happiness": 284, "neutral": 1099, "sadness": 608}
 DRAW_SEED = 0
 
 
-def part_of_corpus(rows: datasets.Dataset, folds: Sequence[Fold], part: Part) -> set[str]:
+def part_of_corpus(rows: datasets.Dataset, folds: Sequence[Fold], part: str) -> set[str]:
     """Select the clips of a part of ASED."""
     ids, sentences = rows["id"][:], rows["sentence"][:]
     if part == "common":
@@ -46,13 +45,3 @@ def draw_in_proportion(
             size = max(1, round(scale * share))
             drawn.update(np.random.default_rng([seed, number, index]).choice(clips_of[label], size, replace=False))
     return set(map(str, drawn))
-
-
-def restrict_fold(fold: Fold, kept: Iterable[str]) -> Fold:
-    """Leave some clips of a fold."""
-    kept = set(kept)
-    splits = {name: tuple(clip for clip in ids if clip in kept) for name, ids in fold.splits.items()}
-    return Fold(**splits, name=fold.name)
-
-
-__all__ = ["draw_in_proportion", "part_of_corpus", "restrict_fold"]

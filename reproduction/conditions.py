@@ -3,8 +3,12 @@
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
+
+from speech_emotion.cross_validation import corpus_conditions
+from speech_emotion.cross_validation.corpus_conditions import CorpusCondition
 
 CONDITIONS_FILE = Path(__file__).with_name("conditions.toml")
 
@@ -13,6 +17,7 @@ CONDITIONS_FILE = Path(__file__).with_name("conditions.toml")
 class PaperCondition:
     """A condition, and what pages say of it."""
 
+    clips: CorpusCondition
     title: str
     note: str
     holds_words: bool  # whether pages say that the words are in Model-1's input too
@@ -23,8 +28,38 @@ def read_conditions() -> dict[str, PaperCondition]:
     """Read all conditions, in reading order."""
     found = {}
     for name, entry in tomllib.loads(CONDITIONS_FILE.read_text(encoding="utf-8")).items():
-        found[name] = PaperCondition(entry["title"], entry["note"], entry.get("holds_words", False))
+        found[name] = PaperCondition(
+            _clips(name, entry), entry["title"], entry["note"], entry.get("holds_words", False)
+        )
     return found
+
+
+def _clips(name: str, entry: dict[str, Any]) -> CorpusCondition:
+    from .condition_parts import part_of_corpus
+
+    corpus = entry.get("corpus", name)
+    usual = corpus_conditions.make_condition(corpus)
+    part = entry.get("part")
+    return CorpusCondition(
+        name,
+        corpus,
+        entry.get("config"),
+        tuple(entry["labels"]) if "labels" in entry else None,
+        usual.scheme,
+        usual.num_folds,
+        part,
+        None if part is None else partial(part_of_corpus, part=part),
+    )
+
+
+def get_condition(name: str) -> CorpusCondition:
+    """Find a condition of the paper, or one of any corpus.
+
+    >>> get_condition("ased-common-7-fold").num_folds, get_condition("iemocap-both").scheme
+    (7, 'leave-one-session-out')
+    """
+    known = {name: condition.clips for name, condition in read_conditions().items()}
+    return corpus_conditions.get_condition(name, known=known)
 
 
 def condition_title(name: str) -> str:

@@ -97,6 +97,7 @@ class Lakomkin(ComparedSystem):
     """A DeepSpeech and, on the activations of its fifth layer, a recognizer of emotions, trained together."""
 
     config: LakomkinConfig
+    heeds = ("--encoder",)
 
     def __init__(
         self,

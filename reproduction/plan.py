@@ -87,8 +87,8 @@ def run_plan(args: argparse.Namespace) -> Iterator[str]:
     if not runs:
         raise ValueError("plan.toml has none of these systems on any of these conditions.")
 
-    from speech_emotion.cross_validation.fold_plan import Plan
     from speech_emotion.cross_validation.folds_run import cross_validate
+    from speech_emotion.cross_validation.plan import Plan
 
     from .conditions import get_condition
     from .systems import get_system

@@ -10,7 +10,7 @@ import torch
 
 from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
 from speech_emotion.cross_validation.neural_system import NeuralSystem
-from speech_emotion.cross_validation.registry import MODELS
+from speech_emotion.cross_validation.system_names import ModelName
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
 from speech_emotion.training.building import make_extractor
 
@@ -38,7 +38,8 @@ class ShuffledEncoderSystem(NeuralSystem):
         overrides: Mapping[str, Any] | None = None,
         encoder: str | None = None,
     ) -> None:
-        super().__init__(name, title, *MODELS[model], "none", overrides, encoder)
+        super().__init__(ModelName(model), overrides, encoder)
+        self.name, self.title = name, title
         if self.model.encoder is not None or self.model.model_name_or_path is not None:
             raise ValueError(f"{name} shuffles the DeepSpeech that comes with the library, and takes no other model.")
 

@@ -4,10 +4,10 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from speech_emotion.cross_validation import registry
+from speech_emotion.cross_validation import systems
 from speech_emotion.cross_validation.system import System
-from speech_emotion.cross_validation.titles import CONTROL, SHUFFLED, VARIANTS
-from speech_emotion.cross_validation.titles import system_title as library_title
+from speech_emotion.cross_validation.system_names import CONTROL, SYSTEM_TITLES
+from speech_emotion.cross_validation.system_names import system_title as library_title
 
 # Name → the file that makes it, and its title. Reduced: with fewer filters, cells or steps than the original. Our
 # reading: of the paper only an outline was at hand.
@@ -20,7 +20,7 @@ PAPERS: dict[str, tuple[str, str]] = {
     "lakomkin-2017": ("lakomkin_2017", "Lakomkin et al. 2017 (our reading)"),
 }
 # Models whose DeepSpeech may be shuffled.
-SHUFFLED_MODELS = {f"{model}-{SHUFFLED}": model for model in ("model-2", "model-3")}
+SHUFFLED_MODELS = {f"{model}-shuffled": model for model in ("model-2", "model-3")}
 
 
 def list_systems() -> list[str]:
@@ -29,7 +29,7 @@ def list_systems() -> list[str]:
     >>> [name for name in list_systems() if name.startswith("yenigalla")][0]
     'yenigalla-2018-spectrogram'
     """
-    return list(dict.fromkeys([*registry.list_systems(), *SHUFFLED_MODELS, *PAPERS]))
+    return list(dict.fromkeys([*SYSTEM_TITLES, *SHUFFLED_MODELS, *PAPERS]))
 
 
 def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: str | None = None) -> System:
@@ -38,13 +38,11 @@ def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: s
     >>> get_system("satt-2017-permuted").title
     'Satt et al. 2017 (reduced), labels permuted (control)'
     """
-    base = name.removesuffix(f"-{CONTROL}")
+    base = name.removesuffix(CONTROL)
     if base not in SHUFFLED_MODELS and base not in PAPERS:
-        return registry.get_system(name, overrides, encoder)
+        return systems.get_system(name, overrides, encoder)
     if base != name:
-        from speech_emotion.cross_validation.permuted_system import PermutedSystem
-
-        return PermutedSystem(get_system(base, overrides, encoder))
+        return systems.PermutedSystem(get_system(base, overrides, encoder))
     if name in SHUFFLED_MODELS:
         from .shuffled_encoder import ShuffledEncoderSystem
 
@@ -60,9 +58,8 @@ def system_title(name: str) -> str:
     >>> system_title("model-2-shuffled"), system_title("lee-2015")
     ("Model-2 (linguistic), DeepSpeech's weights shuffled (control)", 'Lee and Tashev 2015 (our reading)')
     """
-    if name in PAPERS:
-        return PAPERS[name][1]
-    if name in SHUFFLED_MODELS:
-        return f"{library_title(SHUFFLED_MODELS[name])}, DeepSpeech's weights shuffled (control)"
-    base = name.removesuffix(f"-{CONTROL}")
-    return f"{system_title(base)}, {VARIANTS[CONTROL]}" if base != name else library_title(name)
+    shuffled = {
+        name: f"{library_title(model)}, DeepSpeech's weights shuffled (control)"
+        for name, model in SHUFFLED_MODELS.items()
+    }
+    return library_title(name, SYSTEM_TITLES | {paper: title for paper, (_, title) in PAPERS.items()} | shuffled)

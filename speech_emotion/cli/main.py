@@ -12,10 +12,7 @@ from .command import run_command
 # Name of a part → what makes its parser (which knows what to run), or runs it from its words; and what it does.
 PARTS: dict[str, tuple[str, str]] = {
     "train": ("speech_emotion.cli.train:main", "train a model on a corpus"),
-    "cross-validate": (
-        "speech_emotion.cross_validation.main:main",
-        "compare systems on all folds of corpora",
-    ),
+    "cross-validate": ("speech_emotion.cli.cross_validate:get_parser", "compare systems on all folds of corpora"),
     "report": ("speech_emotion.cli.report:get_parser", "write tables of finished runs; fill model cards with them"),
     "predict": ("speech_emotion.cli.predict:get_parser", "print emotions and scores of audio files"),
     "corpus": ("dataset_scripts.command:get_parser", "list, describe, check, fold, export and share corpora"),

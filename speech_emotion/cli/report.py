@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> Iterator[Path]:
 
         yield fill_card(args.card, args.results, args.system, args.corpus)
         return
-    from speech_emotion.cross_validation.clip_lines import write_clip_lines
     from speech_emotion.cross_validation.report import write_report
+    from speech_emotion.cross_validation.score_store import write_clip_lines
 
     tables = args.tables or args.results[0]
     if args.pack is not None:

@@ -15,10 +15,10 @@ from speech_emotion.training.card import RunReport
 from speech_emotion.training.run_record import differences, switched_on
 
 from .neural_system import TOLD_ELSEWHERE
-from .registry import get_system
 from .report import Folders, Report, told
 from .report_table import format_cell, mean_sd
 from .score_table import SystemScores, find_system, pooled_metrics
+from .systems import get_system
 from .tables import speaker_interval
 
 REGION = "cross-validation"

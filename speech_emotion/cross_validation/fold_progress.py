@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from speech_emotion.progress import is_terminal
 
-from .fold_plan import FoldReport
+from .plan import FoldReport
 
 
 class FoldProgress:
@@ -66,6 +66,3 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-__all__ = ["FoldProgress", "duration"]

@@ -12,18 +12,14 @@ import numpy as np
 import torch
 import torch.distributed
 
-from speech_emotion.cross_validation.score_store import FoldKey, FoldScores
 from speech_emotion.evaluation import classification_metrics
 from speech_emotion.training.feature_cache import cache_features
-from speech_emotion.training.run_record import corpus_title, library_versions
+from speech_emotion.training.run_record import corpus_title, library_versions, switched_on
 from speech_emotion.training.splits import ClipSplit, Splits, make_splits
 
-from .audio_digest import audio_digest, recordings_of
-from .condition_data import ConditionData, fold_digest, read_condition
-from .fold_plan import FoldReport, Plan
-from .fold_results import find_finished, sole_computation, switched_on
-from .mapped_features import MappedFeatures
-from .registry import get_system
+from .condition_data import ConditionData, MappedFeatures, audio_digest, fold_digest, read_condition, recordings_of
+from .plan import FoldReport, Plan, find_finished, sole_computation
+from .score_store import FoldKey, FoldScores
 from .system import ClipFeatures, FoldOutcome, FoldTask, System
 
 # Of a condition; the name is that of the folder, and of its corpus the clips of the fold tell.
@@ -61,7 +57,7 @@ class FoldRunner:
     def system(self, name: str) -> System:
         """Return a system of the plan, made once."""
         if name not in self._systems:
-            self._systems[name] = get_system(name, self.plan.overrides, self.plan.encoder)
+            self._systems[name] = self.plan.make_system(name, self.plan.overrides, self.plan.encoder)
         return self._systems[name]
 
     def features(self, condition: str, system: str) -> MappedFeatures:
@@ -112,7 +108,7 @@ class FoldRunner:
 
     def finished(self, key: FoldKey) -> FoldScores | None:
         """Return the scores of a fold that need not be computed; see `find_finished`."""
-        return find_finished(key, self.plan.results, self.settings(key))
+        return find_finished(key, self.plan, self.settings(key))
 
     def run(self, key: FoldKey, overwrite: bool = False) -> FoldReport:
         """Fit a system on a fold and save the scores, unless that is done or being done."""
@@ -200,6 +196,3 @@ def _distributed() -> bool:
         and torch.distributed.is_initialized()
         and torch.distributed.get_world_size() > 1
     )
-
-
-__all__ = ["FoldRunner"]

@@ -1,9 +1,16 @@
 """Systems × corpora × seeds × folds: computed once each, in any order, by any number of processes."""
 
+import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -12,23 +19,42 @@ import datasets
 import torch
 from accelerate.utils import broadcast_object_list
 
-from speech_emotion.progress import quiet_unless_terminal
+from speech_emotion.progress import plain_warnings, quiet_unless_terminal
 from speech_emotion.training.launch import check_launch
 
-from .fold_plan import Plan
 from .fold_progress import FoldProgress
 from .fold_runner import FoldRunner
 from .neural_arguments import training_arguments
+from .plan import FoldReport, Plan, check_heeded
 from .score_store import FoldKey
-from .worker_pool import run_here, run_workers
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+SECONDS_TO_STOP = 30.0
+SECONDS_BETWEEN_LOOKS = 0.5  # at folds that another command is computing
+TERMINATED = 128 + signal.SIGTERM
+
+Answer = Callable[[FoldReport], None]
 
 
 class Stopped(KeyboardInterrupt):
     """SIGTERM or SIGINT asked the command to stop."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+        name = signal.Signals(number).name
+        super().__init__(f"by {name}; the same command goes on with the folds that are not finished")
         self.exit_code = 128 + number
+
+
+class FoldError(RuntimeError):
+    """A fold that failed; `trace` says where, if it did so in Python."""
+
+    def __init__(self, key: FoldKey, reason: str, trace: str = "") -> None:
+        super().__init__(key, reason, trace)  # as it is made again when a worker sends it
+        self.trace = trace
+
+    def __str__(self) -> str:
+        key, reason, _ = self.args
+        return f"{key}: {reason}"
 
 
 @dataclass(frozen=True)
@@ -59,6 +85,7 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
         datasets.disable_progress_bars()
     with _signals():
         runner = FoldRunner(plan, quiet=not first)
+        check_heeded(plan, {name: runner.system(name) for name in plan.systems})
         with launch.main_process_first(local=False, desc="corpora and features"):
             keys = runner.keys()
             # Refuses results of other settings before anything is computed.
@@ -70,8 +97,9 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
         # wait for the others in a fold of its own.
         (pending,) = broadcast_object_list([pending])
         if first and len(pending) < len(keys):
-            print(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {plan.results}.", flush=True)
-        with FoldProgress(len(pending), quiet=not first) as progress:
+            folders = " and ".join(str(folder) for folder in plan.folders if folder.is_dir())
+            print(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {folders}.", flush=True)
+        with _traces(), FoldProgress(len(pending), quiet=not first) as progress:
             if workers > 1 and len(pending) > 1:
                 del runner  # its features are mapped by the workers anew
                 run_workers(plan, pending, workers, threads, progress)
@@ -79,6 +107,151 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
                 torch.set_num_threads(threads)
                 run_here(runner, pending, progress)
     return CrossValidation(keys, pending, first)
+
+
+def run_here(runner: FoldRunner, keys: Sequence[FoldKey], on_report: Answer) -> None:
+    """Compute folds in this process."""
+    pending = deque(keys)
+    while pending:
+        report = _compute(runner, pending.popleft())
+        if report.busy:
+            pending.append(report.key)
+        else:
+            on_report(report)
+
+
+def run_workers(plan: Plan, keys: Sequence[FoldKey], workers: int, threads: int, on_report: Answer) -> None:
+    """Compute folds in several processes; after one that failed, only those that are being computed are finished."""
+    pending = deque(keys)
+    at_work: dict[Future[FoldReport], tuple[Worker, FoldKey]] = {}
+    failure: FoldError | None = None
+    with _team(plan, min(workers, len(keys)), threads) as team:
+        resting = list(team)
+        while at_work or (pending and failure is None):
+            while pending and resting and failure is None:
+                worker, key = resting.pop(), pending.popleft()
+                at_work[worker.pool.submit(_compute_in_worker, key)] = worker, key
+            for future in wait(at_work, return_when=FIRST_COMPLETED).done:
+                worker, key = at_work.pop(future)
+                try:
+                    report = worker.answer(future, key)
+                except FoldError as error:
+                    failure = failure or error
+                    continue
+                resting.append(worker)
+                if report.busy:
+                    pending.append(key)
+                else:
+                    on_report(report)
+    if failure is not None:
+        raise failure
+
+
+class Worker:
+    """A process that computes one fold after another.
+
+    A pool of its own: one of several processes does not say which of them died, on which fold, or of what.
+    """
+
+    def __init__(self, plan: Plan, threads: int) -> None:
+        spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        self.pool = ProcessPoolExecutor(1, spawn, initializer=_start_worker, initargs=(plan, threads))
+        others = set(multiprocessing.active_children())
+        self.pool.submit(os.getpid)  # starts the process
+        (self.process,) = set(multiprocessing.active_children()) - others
+
+    def answer(self, future: Future[FoldReport], key: FoldKey) -> FoldReport:
+        """Return what came of a fold."""
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            self.pool.shutdown()  # which waits for the end of the process
+            raise FoldError(
+                key,
+                f"the worker died (exit code {self.process.exitcode}); of a lack of memory, perhaps: take fewer "
+                "--workers.",
+            ) from None
+
+
+@contextmanager
+def _team(plan: Plan, workers: int, threads: int) -> Iterator[list[Worker]]:
+    team: list[Worker] = []
+    try:
+        with _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
+            for _ in range(workers):
+                team.append(Worker(plan, threads))
+        yield team
+    finally:  # whether all is done, a fold failed or the command is to stop
+        for worker in team:
+            worker.process.terminate()
+        until = time.monotonic() + SECONDS_TO_STOP
+        for worker in team:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            worker.process.kill()
+            worker.pool.shutdown()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that a new process is to find; its libraries read them when they are loaded."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _start_worker(plan: Plan, threads: int) -> None:
+    """What a worker does before its first fold."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says what follows
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that temporary folders are removed
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    plain_warnings()
+    quiet_unless_terminal()
+    global _runner
+    _runner = FoldRunner(plan, quiet=True)
+
+
+_runner: FoldRunner  # of a worker
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends without a word, as by SIGKILL."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _compute_in_worker(key: FoldKey) -> FoldReport:
+    try:
+        return _compute(_runner, key)
+    except SystemExit:  # the pool would take it for an answer and wait for the next fold
+        os._exit(TERMINATED)
+
+
+def _compute(runner: FoldRunner, key: FoldKey) -> FoldReport:
+    try:
+        report = runner.run(key, runner.plan.overwrite)
+    except Exception as error:
+        raise FoldError(key, f"{type(error).__name__}: {error}", traceback.format_exc()) from error
+    if report.busy:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return report
+
+
+@contextmanager
+def _traces() -> Iterator[None]:
+    """Show where a fold failed: whatever ended it, it may be a mistake of ours."""
+    try:
+        yield
+    except FoldError as error:
+        print(error.trace, file=sys.stderr)
+        raise
 
 
 @contextmanager
@@ -97,6 +270,3 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-__all__ = ["CrossValidation", "Stopped", "cross_validate"]

@@ -1,6 +1,8 @@
 """What a neural system is trained with inside a cross-validation: the arguments of `train.py`, but for its files."""
 
+import io
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from speech_emotion.training.command_line import given_options
 from speech_emotion.training.run_record import FURTHER_SETTINGS, training_settings
 from speech_emotion.training.training_arguments import SERTrainingArguments
 
-from .named_settings import NAMED
+from .system_names import SAID_BY_NAME
 
 # What the cross-validation itself decides.
 DECIDED = (
@@ -34,7 +36,12 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
         given[name] = value
     check_overrides(given)
     line = [part for name, value in given.items() for part in (f"--{name}", value)]
-    return given_options(line, (ModelArguments, TrainingDefaults), f"--set {' '.join(words)}:")
+    told = io.StringIO()  # a parser tells of a fault there, and wants to end the program
+    try:
+        with redirect_stderr(told):
+            return given_options(line, (ModelArguments, TrainingDefaults))
+    except SystemExit:
+        raise ValueError(f"--set {' '.join(words)}: {told.getvalue().rpartition('error: ')[2].strip()}") from None
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
@@ -43,8 +50,8 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
     for name in overrides:
         if name in DECIDED:
             raise ValueError(f"{name} is decided by the cross-validation and cannot be set.")
-        if name in NAMED:
-            raise ValueError(f"{name} belongs to the name of a system and cannot be set; choose {NAMED[name]}.")
+        if name in SAID_BY_NAME:
+            raise ValueError(f"{name} belongs to the name of a system and cannot be set; choose {SAID_BY_NAME[name]}.")
         if name not in known:
             raise ValueError(
                 f"There is no setting {name!r}; `train.py --help` lists the settings of model and training."
@@ -60,20 +67,14 @@ def model_arguments(overrides: Mapping[str, Any], **own: Any) -> ModelArguments:
 def training_arguments(
     overrides: Mapping[str, Any], seed: int = 0, folder: str | Path = "unused", device: str = "cpu"
 ) -> SERTrainingArguments:
-    """Return the arguments of a training: `train.py`'s defaults, evaluated after every epoch, nothing saved."""
+    """Return the arguments of a training, by default `train.py`'s."""
     names = {item.name for item in fields(SERTrainingArguments)} - {item.name for item in fields(ModelArguments)}
     arguments = SERTrainingArguments(
         **{
-            "disable_tqdm": True,
-            "report_to": "none",
             **{name: value for name, value in overrides.items() if name in names},
             "output_dir": str(folder),
             "seed": seed,
             "use_cpu": device == "cpu",
-            "eval_strategy": "epoch",
-            "logging_strategy": "epoch",
-            "save_strategy": "no",
-            "load_best_model_at_end": False,  # which would read files; `train_fold` keeps weights in memory
         }
     )
     batch, rest = divmod(arguments.per_device_train_batch_size, arguments.world_size)
@@ -97,12 +98,3 @@ def training_record(overrides: Mapping[str, Any]) -> dict[str, Any]:
     record.pop("seed")
     others = {name: value for name, value in overrides.items() if hasattr(arguments, name) and name not in record}
     return record | others
-
-
-__all__ = [
-    "check_overrides",
-    "model_arguments",
-    "parse_overrides",
-    "training_arguments",
-    "training_record",
-]

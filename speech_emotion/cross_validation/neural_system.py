@@ -1,57 +1,89 @@
 """The paper's models as compared systems, with every way of meeting imbalance."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from transformers import set_seed
+from scipy.special import softmax
+from transformers.utils import cached_file
 
 from feature_extraction import SERFeatureExtractor
-from speech_emotion.training.augmentation import make_augmentations
-from speech_emotion.training.building import loaded_arguments, make_extractor, make_model
-from speech_emotion.training.splits import ClipSplit
+from modeling_ser import SERConfig
+from speech_emotion.training import run_training
+from speech_emotion.training.arguments import preset_settings
+from speech_emotion.training.building import make_extractor
+from speech_emotion.training.emotion_task import EmotionTask
+from speech_emotion.training.run_record import Heard, check_unheard, heard_speakers, public_name, switched_on
+from speech_emotion.training.splits import ClipSplit, Splits
+from speech_emotion.training.task import TrainingResult
 
-from .fold_results import switched_on
-from .fold_training import TrainedFold, subset, train_fold
-from .imbalance import oversample, undersample
 from .neural_arguments import check_overrides, model_arguments, training_arguments, training_record
-from .starting_model import StartingModel
 from .system import FoldOutcome, FoldTask, System
+from .system_names import MODELS, ModelName
 
-Imbalance = Literal["none", "class-weights", "oversampling", "focal", "ensemble", "averaging"]
-IMBALANCE = get_args(Imbalance)
 OF_SEVERAL = ("ensemble", "averaging")  # ways by several networks
 NUM_MEMBERS = 3
 # By the features' own settings; what a preset says, field by field; a model to start from, by its weights.
 TOLD_ELSEWHERE = (
     "encoder", "encoder_revision", "encoder_layer", "win_length", "preset", "model_name_or_path", "model_revision",
 )  # fmt: skip
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class StartingModel:
+    """A saved model."""
+
+    public_name: str  # its id on the Hub, or its folder's name without what lies above it
+    weights: str  # hash of its weights, 16 hexadecimal digits: another model under the same name is another start
+    heard: Heard  # whom it has heard, as `heard_speakers` tells
+    streams: tuple[str, ...]  # feature streams that it reads
+    fusion: str  # how it fuses them
+
+    @classmethod
+    def read(cls, name_or_path: str, revision: str | None = None) -> "StartingModel":
+        """Find a model's weights, and whom they have heard."""
+        path = cached_file(name_or_path, WEIGHTS, revision=revision)
+        heard = heard_speakers(name_or_path, revision)
+        if heard is None:
+            raise ValueError(
+                f"Nobody knows whom {name_or_path} has heard: no results.json of this library lies beside its "
+                "weights. A cross-validation needs a model that was trained by train.py, or none to start from."
+            )
+        with open(path, "rb") as weights:
+            digest = hashlib.file_digest(weights, "sha256").hexdigest()[:16]
+        config = SERConfig.from_pretrained(name_or_path, revision=revision)
+        settings, _ = SERFeatureExtractor.get_feature_extractor_dict(name_or_path, revision=revision)
+        return cls(public_name(name_or_path), digest, heard, tuple(settings["streams"]), config.fusion)
+
+    def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
+        """Refuse a fold that would validate or test this model on speakers it has heard; see `check_unheard`."""
+        check_unheard(self.heard, title, validation, test, self.public_name)
 
 
 class NeuralSystem(System):
     """Model-1, Model-2 or Model-3."""
 
+    heeds = ("--set", "--encoder")
+
     def __init__(
-        self,
-        name: str,
-        title: str,
-        streams: Sequence[str],
-        fusion: str = "frame",
-        imbalance: Imbalance = "none",
-        overrides: Mapping[str, Any] | None = None,
-        encoder: str | None = None,
+        self, parts: ModelName, overrides: Mapping[str, Any] | None = None, encoder: str | None = None
     ) -> None:
-        super().__init__(name, title)
-        if imbalance not in IMBALANCE:
-            raise ValueError(f"imbalance must be one of {', '.join(IMBALANCE)}, not {imbalance!r}.")
-        own = {"streams": list(streams), "fusion": fusion}
+        super().__init__(str(parts), parts.title)
+        self.imbalance = imbalance = parts.imbalance
+        streams, fusion, _ = MODELS[parts.model]
+        own: dict[str, Any] = {"streams": list(streams), "fusion": fusion}
         if imbalance == "class-weights":
             own["class_weights"] = "balanced"
-        if encoder is not None and tuple(streams) != ("mel",):
+        if encoder is not None and streams != ("mel",):
             own["encoder"] = encoder
-        self.overrides = dict(overrides or {})
+        preset = preset_settings(parts.preset, streams) if parts.preset else {}
+        if imbalance == "focal":  # which knows no smoothed target
+            preset.pop("label_smoothing", None)
+        self.overrides = preset | dict(overrides or {})
         check_overrides(self.overrides)
-        self.imbalance = imbalance
         self.model = model_arguments(self.overrides, **own)
         self._extractor: SERFeatureExtractor | None = None
         self._start: StartingModel | None = None
@@ -97,7 +129,7 @@ class NeuralSystem(System):
     def fit(self, task: FoldTask) -> FoldOutcome:
         """Train, choose the epoch by UA on the validation clips unless the last is to be kept, and score."""
         trained = [self._train(task, *chances) for chances in self._chances(task)]
-        validation, test = (np.mean([one.scores[part] for one in trained], axis=0) for part in (0, 1))
+        scores = [np.mean([_scores(one, part) for one in trained], axis=0) for part in ("validation", "test")]
         about: dict[str, Any] = {"parameters": sum(one.parameters for one in trained)}
         if (start := self.start()) is not None:
             about["starts_from"] = start.public_name
@@ -110,7 +142,7 @@ class NeuralSystem(System):
                 "best_epoch": [one.best_epoch for one in trained],
                 "curve": [{"member": member, **point} for member, one in enumerate(trained) for point in one.curve],
             }
-        return FoldOutcome(validation, test, about)
+        return FoldOutcome(*scores, about)
 
     def _chances(self, task: FoldTask) -> list[tuple[int, ClipSplit, ClipSplit]]:
         """For each network its seed, the clips it is normalized by and the clips it learns from."""
@@ -124,28 +156,26 @@ class NeuralSystem(System):
             return [(task.seed, train, subset(train, oversample(train.labels, task.seed)))]
         return [(task.seed, train, train)]
 
-    def _train(self, task: FoldTask, seed: int, normalized_by: ClipSplit, learned: ClipSplit) -> TrainedFold:
-        extractor = self.make_extractor()
-        arguments = training_arguments(self.overrides, seed, task.folder, task.device)
-        set_seed(seed)
-        network = make_model(self.model, task.labels, normalized_by, extractor)
-        model = self.model
-        if model.model_name_or_path is not None:
-            model = loaded_arguments(model, network.config, extractor)
-        if self.imbalance == "focal":
-            network.config.loss = "focal"  # read whenever a loss is computed
-        splits = task.splits
-        scored = [splits.validation, splits.test]
-        return train_fold(
-            network,
-            arguments,
-            learned,
-            splits.validation,
-            scored,
-            extractor.feature_size,
-            keep_best=self.overrides.get("load_best_model_at_end", True),
-            augmentations=make_augmentations(model, extractor, network),
+    def _train(self, task: FoldTask, seed: int, normalized_by: ClipSplit, learned: ClipSplit) -> TrainingResult:
+        splits = Splits(learned, task.splits.validation, task.splits.test)
+        loss = "focal" if self.imbalance == "focal" else "cross_entropy"
+        emotions = EmotionTask.of_splits(
+            self.model, task.labels, splits, self.make_extractor(), normalized_by=normalized_by, loss=loss
         )
+        return run_training(emotions, training_arguments(self.overrides, seed, task.folder, task.device), save=False)
+
+
+def _scores(result: TrainingResult, part: str) -> np.ndarray:
+    """Probabilities of a part's clips, (clips, classes), in float64."""
+    return softmax(result.outputs[part].predictions.astype(np.float64), axis=1)
+
+
+def subset(clips: ClipSplit, indices: Sequence[int]) -> ClipSplit:
+    """Take clips of a split, some perhaps several times."""
+    ids, speakers, labels = (
+        [values[index] for index in indices] for values in (clips.ids, clips.speakers, clips.labels)
+    )
+    return ClipSplit(clips.features, clips.positions[np.asarray(indices)], ids, speakers, labels)
 
 
 def member_seed(seed: int, member: int) -> int:
@@ -157,4 +187,40 @@ def member_seed(seed: int, member: int) -> int:
     return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
 
 
-__all__ = ["IMBALANCE", "NUM_MEMBERS", "Imbalance", "NeuralSystem", "member_seed"]
+def undersample(labels: Sequence[int], seed: int | Sequence[int]) -> np.ndarray:
+    """Draw from every class, without replacement, as many clips as the rarest has.
+
+    Source: slides of Bhosale et al., ICASSP 2020, "downsampling + ensembling"; that the rarest class sets the number
+        is our reading.
+
+    >>> undersample([0, 0, 0, 1], seed=0).tolist()
+    [2, 3]
+    """
+    clips_of = _clips_of_classes(labels)
+    size = min(map(len, clips_of))
+    random = np.random.default_rng(seed)
+    return np.sort(np.concatenate([random.choice(clips, size, replace=False) for clips in clips_of]))
+
+
+def oversample(labels: Sequence[int], seed: int | Sequence[int]) -> np.ndarray:
+    """Repeat the clips of every class until it has as many as the largest.
+
+    >>> oversample([0, 0, 0, 1], seed=0).tolist()
+    [0, 1, 2, 3, 3, 3]
+    """
+    clips_of = _clips_of_classes(labels)
+    size = max(map(len, clips_of))
+    random = np.random.default_rng(seed)
+    drawn = []
+    for clips in clips_of:
+        times, rest = divmod(size, len(clips))
+        drawn += [np.repeat(clips, times), random.choice(clips, rest, replace=False)]
+    return np.sort(np.concatenate(drawn))
+
+
+def _clips_of_classes(labels: Sequence[int]) -> list[np.ndarray]:
+    """Indices of the clips of each class that occurs."""
+    classes = np.asarray(labels)
+    if classes.ndim != 1 or not len(classes):
+        raise ValueError(f"There must be a class for each clip, and at least one clip; the shape is {classes.shape}.")
+    return [np.flatnonzero(classes == label) for label in np.unique(classes)]

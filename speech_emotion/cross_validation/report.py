@@ -17,6 +17,7 @@ from speech_emotion.files import write_csv, write_text
 from .report_table import ReportTable
 from .score_store import FoldScores, read_fold_scores
 from .score_table import SystemScores, condition_settings, gather_systems
+from .system_names import system_title
 from .tables import (
     abstention_table,
     averages_table,
@@ -30,7 +31,6 @@ from .tables import (
     speaker_table,
     summary_table,
 )
-from .titles import system_title
 
 Folders = str | Path | Sequence[str | Path]  # one folder of scores, or several
 TEMPLATES = Path(__file__).parent / "templates"

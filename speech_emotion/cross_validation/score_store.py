@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from speech_emotion.files import write_jsonl
 
 CLIP_COLUMNS = ("id", "split", "speaker", "sex", "sentence", "label")
 SCORE_PREFIX = "score_"
@@ -193,6 +195,28 @@ def pack(source: str | Path, target: str | Path, remove: bool = False) -> list[P
             if not any(folder.iterdir()):
                 folder.rmdir()
     return paths
+
+
+def write_clip_lines(folders: Sequence[str | Path], path: str | Path, conditions: Sequence[str] | None = None) -> Path:
+    """Write every clip's scores, one clip per line of JSON, for tools that do not read Parquet."""
+    folds = read_fold_scores(*folders)
+    lines = (line for fold in folds if conditions is None or fold.corpus in conditions for line in clip_lines(fold))
+    return write_jsonl(path, lines)
+
+
+def clip_lines(fold: FoldScores) -> Iterator[dict[str, object]]:
+    """Give a line for each clip of a fold.
+
+    >>> clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
+    >>> line = next(clip_lines(FoldScores("c", "s", 0, 2, ["a", "b"], clips, [[0.75, 0.25]])))
+    >>> line["fold"], line["prediction"], line["scores"]
+    (2, 'a', {'a': 0.75, 'b': 0.25})
+    """
+    place = {"corpus": fold.corpus, "system": fold.system, "seed": fold.seed, "fold": fold.fold}
+    for index, guess in enumerate(fold.predictions):
+        known = {name: values[index] for name, values in fold.clips.items()}
+        scores = dict(zip(fold.labels, map(float, fold.scores[index]), strict=True))
+        yield place | known | {"prediction": fold.labels[guess], "scores": scores}
 
 
 def packed_conditions(folder: str | Path) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 from speech_emotion.evaluation.metrics import COUNT_METRICS
 
 from .score_store import CLIP_COLUMNS, SCORE_PREFIX, FoldScores
-from .titles import system_title
+from .system_names import system_title
 
 UNKNOWN = "unknown"  # the group of the clips of which a speaker or sex is not known
 OUTDATED = "Remove the files of the outdated one and compute it again."

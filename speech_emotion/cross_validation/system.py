@@ -55,6 +55,8 @@ class FoldOutcome:
 class System(ABC):
     """A way from clips to scores, compared with others on the same folds."""
 
+    heeds: tuple[str, ...] = ()  # which of the options --set and --encoder it heeds
+
     def __init__(self, name: str, title: str) -> None:
         self.name, self.title = name, title
 
@@ -73,6 +75,3 @@ class System(ABC):
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return everything its results depend on, for JSON: a finished fold with other settings is not its own."""
-
-
-__all__ = ["ClipFeatures", "FoldOutcome", "FoldTask", "System"]

@@ -14,8 +14,8 @@ from reproduction.plan import read_plan
 from reproduction.report import PaperReport
 from reproduction.systems import system_title
 from speech_emotion.cross_validation.neural_arguments import check_overrides
-from speech_emotion.cross_validation.registry import get_system
 from speech_emotion.cross_validation.score_table import gather_systems
+from speech_emotion.cross_validation.systems import get_system
 from speech_emotion.evaluation.intervals import Estimate
 from tests.speech_emotion.cross_validation.simulated_scores import all_folds
 from tests.subprocess_tools import PROJECT_ROOT

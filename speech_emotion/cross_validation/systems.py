@@ -1,28 +1,43 @@
-"""The control of a system: the same training, on labels that have nothing to do with the sound."""
+"""Systems by name, and the control of each: the same training on labels that have nothing to do with the sound."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from speech_emotion.cross_validation.titles import CONTROL, VARIANTS
 from speech_emotion.evaluation.significance import permute_labels
 from speech_emotion.training.splits import ClipSplit
 
 from .system import ClipFeatures, FoldOutcome, FoldTask, System
+from .system_names import CONTROL, CONTROL_TITLE, FUNCTIONALS_SVM, GRAMMAR, MODEL_NAMES
+
+
+def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: str | None = None) -> System:
+    """Make a system of the library, or its control; `overrides` and `encoder` are those of a `Plan`."""
+    base = name.removesuffix(CONTROL)
+    if base in FUNCTIONALS_SVM:
+        from .functionals_svm import SYSTEMS, FunctionalsSVM
+
+        system: System = FunctionalsSVM(base, *SYSTEMS[base])
+    elif base in MODEL_NAMES:
+        from .neural_system import NeuralSystem
+
+        system = NeuralSystem(MODEL_NAMES[base], overrides, encoder)
+    else:
+        raise ValueError(f"There is no system {name!r}. Known ones: {GRAMMAR}.")
+    return system if base == name else PermutedSystem(system)
 
 
 class PermutedSystem(System):
     """A system that learns and chooses by permuted labels, and so must fall to chance on the true ones of the test.
 
-    >>> from speech_emotion.cross_validation.registry import get_system
     >>> PermutedSystem(get_system("model-1")).name
     'model-1-permuted'
     """
 
     def __init__(self, system: System) -> None:
-        super().__init__(f"{system.name}-{CONTROL}", f"{system.title}, {VARIANTS[CONTROL]}")
-        self.system = system
+        super().__init__(system.name + CONTROL, system.title + CONTROL_TITLE)
+        self.system, self.heeds = system, system.heeds
 
     def make_extractor(self) -> ClipFeatures:
         """Make the system's own extractor."""
@@ -48,6 +63,3 @@ class PermutedSystem(System):
 def _permuted(clips: ClipSplit, seed: Sequence[int]) -> ClipSplit:
     labels = permute_labels(clips.labels, clips.speakers, seed)
     return ClipSplit(clips.features, clips.positions, clips.ids, clips.speakers, labels)
-
-
-__all__ = ["PermutedSystem"]

@@ -1,21 +1,102 @@
-"""The classical systems: openSMILE functionals into a support vector machine."""
+"""openSMILE functionals of a whole clip, and the support vector machine that reads them."""
 
+import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from scipy.special import softmax
 from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from feature_extraction.audio_decoding import load_audio
 from speech_emotion.evaluation import classification_metrics
 from speech_emotion.evaluation.calibration import apply_temperature, fit_temperature
 from speech_emotion.training.splits import ClipSplit
 
-from .functionals_extractor import FeatureSet, FunctionalsExtractor
 from .system import FoldOutcome, FoldTask, System
+from .system_names import system_title
+
+# To be raised whenever the same settings and version of openSMILE give other features.
+FUNCTIONALS_VERSION = 1
+SAMPLING_RATE = 16_000
+FUNCTIONALS = {"ComParE_2016": 6373, "eGeMAPSv02": 88}
+# The longest frame of both sets is 60 ms, that of the pitch: of less, openSMILE gives NaN.
+FEWEST_SAMPLES = 960
+
+FeatureSet = Literal["ComParE_2016", "eGeMAPSv02"]
+
+
+class FunctionalsExtractor:
+    """Extractor of openSMILE functionals: statistics of frame features over the whole clip.
+
+    Source: Eyben et al., "Recent developments in openSMILE", ACM Multimedia 2013; Schuller et al., "The INTERSPEECH
+        2016 Computational Paralinguistics Challenge"; Eyben et al., "The Geneva Minimalistic Acoustic Parameter Set",
+        IEEE Transactions on Affective Computing 7, 2016.
+
+    >>> FunctionalsExtractor("eGeMAPSv02").feature_size
+    88
+    """
+
+    sampling_rate = SAMPLING_RATE
+    # One vector, however long the clip: the cache, which plans its memory by frames, finds one in every clip.
+    hop_length = 24 * 3600 * SAMPLING_RATE
+    feature_extraction_version = FUNCTIONALS_VERSION
+
+    def __init__(self, feature_set: FeatureSet = "ComParE_2016") -> None:
+        if feature_set not in FUNCTIONALS:
+            raise ValueError(f"There is no feature set {feature_set!r}; choose from {', '.join(FUNCTIONALS)}.")
+        self.feature_set = feature_set
+        self.feature_size = FUNCTIONALS[feature_set]
+
+    def load_audio(self, source: Any) -> np.ndarray:
+        """Decode a clip."""
+        samples = load_audio(source, self.sampling_rate)
+        if len(samples) < FEWEST_SAMPLES:
+            raise ValueError(
+                f"has {len(samples)} samples at 16 kHz, and openSMILE's functionals need {FEWEST_SAMPLES}, one frame "
+                "of 60 ms; leave the clip out."
+            )
+        return samples
+
+    def extract(self, waveforms: Sequence[np.ndarray], device: str | None = None) -> dict[str, torch.Tensor]:
+        """Compute the functionals of clips, one after another."""
+        rows = [self._smile(waveform, self.sampling_rate).reshape(1, -1) for waveform in waveforms]
+        features = torch.from_numpy(np.stack(rows).astype(np.float32)).to(device or "cpu")  # (clips, 1, feature_size)
+        return {"input_features": features, "attention_mask": torch.ones(features.shape[:2], dtype=torch.int64)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every setting that the features depend on, the version of openSMILE among them."""
+        return {
+            "feature_extractor_type": type(self).__name__,
+            "feature_set": self.feature_set,
+            "feature_level": "functionals",
+            "sampling_rate": self.sampling_rate,
+            "opensmile": opensmile_version(),
+        }
+
+    @cached_property
+    def _smile(self) -> Any:
+        opensmile_version()  # explains itself where the package is missing
+        import opensmile
+
+        return opensmile.Smile(opensmile.FeatureSet[self.feature_set], opensmile.FeatureLevel.Functionals)
+
+
+def opensmile_version() -> str:
+    """Return the version of the installed openSMILE."""
+    try:
+        return importlib.metadata.version("opensmile")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ModuleNotFoundError(
+            "openSMILE's functionals need the package opensmile, whose license allows research and private use only: "
+            "pip install 'modeling-ser[bench]'.",
+            name="opensmile",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -33,14 +114,18 @@ EGEMAPS_GRIDS = (
     KernelGrid("linear", (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)),
     KernelGrid("rbf", (1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0)),
 )
+SYSTEMS: dict[str, tuple[FeatureSet, tuple[KernelGrid, ...]]] = {
+    "opensmile-compare-svm": ("ComParE_2016", COMPARE_GRIDS),  # the baseline of the challenges
+    "opensmile-egemaps-svm": ("eGeMAPSv02", EGEMAPS_GRIDS),
+}
 CLASS_WEIGHT = "balanced"
 
 
 class FunctionalsSVM(System):
     """openSMILE functionals, standardized, into a support vector machine."""
 
-    def __init__(self, name: str, title: str, feature_set: FeatureSet, grids: Sequence[KernelGrid]) -> None:
-        super().__init__(name, title)
+    def __init__(self, name: str, feature_set: FeatureSet, grids: Sequence[KernelGrid]) -> None:
+        super().__init__(name, system_title(name))
         self.feature_set, self.grids = feature_set, tuple(grids)
 
     def make_extractor(self) -> FunctionalsExtractor:
@@ -130,23 +215,6 @@ def decision_values(machine: SVC, kernel_values: np.ndarray, num_labels: int) ->
     return result
 
 
-def opensmile_compare_svm() -> System:
-    """Make the machine on ComParE 2016, the baseline of the challenges."""
-    title = "ComParE 2016 functionals (6373) + linear SVM"
-    return FunctionalsSVM("opensmile-compare-svm", title, "ComParE_2016", COMPARE_GRIDS)
-
-
-def opensmile_egemaps_svm() -> System:
-    """Make the machine on eGeMAPS, linear or RBF as the validation clips say."""
-    title = "eGeMAPS functionals (88) + SVM"
-    return FunctionalsSVM("opensmile-egemaps-svm", title, "eGeMAPSv02", EGEMAPS_GRIDS)
-
-
-def make_system(name: str) -> System:
-    """Make the system of a name, as the registry asks."""
-    return {"opensmile-compare-svm": opensmile_compare_svm, "opensmile-egemaps-svm": opensmile_egemaps_svm}[name]()
-
-
 def _machine(strength: float) -> SVC:
     return SVC(
         C=strength,
@@ -156,15 +224,3 @@ def _machine(strength: float) -> SVC:
         break_ties=True,
         cache_size=500,
     )
-
-
-__all__ = [
-    "FunctionalsSVM",
-    "KernelGrid",
-    "decision_values",
-    "functionals_of",
-    "kernel_function",
-    "make_system",
-    "opensmile_compare_svm",
-    "opensmile_egemaps_svm",
-]

@@ -1,4 +1,4 @@
-"""Whole cross-validations: one worker and two, killed and resumed, stopped, refused."""
+"""Whole cross-validations: one worker and two, packed, killed and resumed, stopped, refused."""
 
 import contextlib
 import json
@@ -8,28 +8,35 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from reproduction.recomputing import commands
+from dataset_scripts import load_corpus
+from speech_emotion.cli.cross_validate import get_parser, main
 from speech_emotion.cli.main import main as ser
 from speech_emotion.cli.train import main as train
-from speech_emotion.cross_validation.fold_results import differences, sole_computation
-from speech_emotion.cross_validation.main import main
-from speech_emotion.cross_validation.score_store import FoldKey, FoldScores, read_fold_scores
-from speech_emotion.cross_validation.score_table import gather_systems
+from speech_emotion.cross_validation.corpus_conditions import get_condition
+from speech_emotion.cross_validation.folds_run import FoldError, cross_validate
+from speech_emotion.cross_validation.plan import Plan, sole_computation
+from speech_emotion.cross_validation.score_store import FoldKey, FoldScores, pack, read_fold_scores
+from speech_emotion.cross_validation.system import ClipFeatures, FoldOutcome, FoldTask, System
+from speech_emotion.cross_validation.systems import get_system
+from speech_emotion.training.run_record import differences
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_command
 from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
 SMALL = "hidden_size=8 dense_size=8 num_train_epochs=3 learning_rate=0.003"
-FOLDS = 2
+FIRST = FoldKey("polish", "model-1", 0, 0)
+FOLDS = 4  # of `words`
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +54,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def words(places: str, results: Path, more: str = "") -> list[str]:
     what = f"--corpus polish --systems model-1 --seeds 0 1 --folds 0 1 --set {SMALL} --device cpu --threads 1"
-    return shlex.split(f"{what} {places} --results {results} {more}")
+    return shlex.split(f"{what} {places} --results {results} --finished {more}")
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +64,12 @@ def whole(places: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-def assert_equal_results(one: Path, other: Path) -> None:
+def assert_equal_results(*folders: Path) -> None:
     """Compare scores and all that is told of the training, bit for bit; times differ."""
-    ours, theirs = read_fold_scores(one), read_fold_scores(other)
-    assert len(ours) == len(theirs) == 2 * FOLDS
+    ours, theirs = map(read_fold_scores, folders)
+    assert len(ours) == len(theirs) == FOLDS
     for fold, twin in zip(ours, theirs, strict=True):
-        assert (fold.seed, fold.fold, fold.clips) == (twin.seed, twin.fold, twin.clips)
+        assert (fold.key, fold.clips) == (twin.key, twin.clips)
         assert np.array_equal(fold.scores, twin.scores)
         assert {**fold.about, "seconds": 0} == {**twin.about, "seconds": 0}
 
@@ -96,21 +103,18 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def wait_for_results(results: Path, process: subprocess.Popen[str], count: int = 1) -> None:
+def wait_for_results(results: Path, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 300
-    while len(list(results.glob("*/*/*.parquet"))) < count:
+    while not list(results.glob("*/*/*.parquet")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "no fold was finished in 5 minutes"
         time.sleep(0.05)
 
 
 def test_what_is_kept_of_a_fold(whole: Path) -> None:
-    fold = FoldScores.load(whole / "polish" / "model-1" / "seed-1_fold-0.parquet")
+    fold = FoldScores.load(FoldKey("polish", "model-1", 1, 0).path(whole))
     assert fold.labels == ["anger", "fear", "neutral"]
-    assert {split: len(fold.select(split).scores) for split in ("validation", "test")} == {
-        "validation": 18,
-        "test": 18,
-    }
+    assert [len(fold.select(split).scores) for split in ("validation", "test")] == [18, 18]
     assert set(fold.select("test").clips["speaker"]) == {"m1"}
     assert fold.about["fold_name"] == "leave-one-speaker-out-m1"
     assert (fold.about["train_speakers"], fold.about["train_clips"], fold.about["folds"]) == (3, 54, 5)
@@ -128,22 +132,44 @@ def test_a_fold_is_trained_as_train_py_trains_it(whole: Path, places: str, tmp_p
     torch.set_num_threads(1)
     assert train(shlex.split(run)) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
-    fold = FoldScores.load(whole / "polish" / "model-1" / "seed-1_fold-0.parquet")
+    fold = FoldScores.load(FoldKey("polish", "model-1", 1, 0).path(whole))
     assert [line["id"] for line in lines] == fold.clips["id"]
     scores = np.array([[line["scores"][label] for label in fold.labels] for line in lines])
     assert np.array_equal(scores.astype(np.float16), fold.scores)
 
 
 def test_two_workers_give_what_one_gives(
-    whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words(places, tmp_path, f"--workers 2 --scores-jsonl {tmp_path / 'scores.jsonl'}")) == 0
     output = capsys.readouterr()
     assert_equal_results(tmp_path, whole)
-    assert output.out.count("validation UA") == 4 and "all 4 done" in output.out
+    assert output.out.count("validation UA") == FOLDS and "all 4 done" in output.out
     lines = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
-    assert len(lines) == 4 * 36
+    assert len(lines) == FOLDS * 36
     assert {line["prediction"] == max(line["scores"], key=line["scores"].get) for line in lines} == {True}
+
+
+def test_packed_folds_are_finished_and_others_are_written_beside_them(
+    whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "results").mkdir()  # where a checkout has the scores that come along
+    for scores in read_fold_scores(whole)[1:]:
+        scores.save(tmp_path / "some")
+    pack(tmp_path / "some", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    command = words(places, Path("outputs/folds"))
+    command.remove("--finished")
+    assert main(command) == 0
+    assert "3 of 4 folds are finished in results." in capsys.readouterr().out
+    assert [scores.key for scores in read_fold_scores("outputs/folds")] == [FIRST]
+    (tmp_path / "outputs" / "all").mkdir()
+    for scores in read_fold_scores("outputs/folds", "results"):
+        scores.save("outputs/all")
+    assert_equal_results(Path("outputs/all"), whole)
+    assert main([*command, "--set", "hidden_size=9"]) == 1
+    assert "outputs/folds and results" in capsys.readouterr().err
+    assert len((tmp_path / "outputs/folds/results.jsonl").read_text().splitlines()) == FOLDS * 36
 
 
 def test_processes_launched_together_train_each_fold_together(places: str, tmp_path: Path) -> None:
@@ -171,8 +197,8 @@ def test_processes_launched_together_train_each_fold_together(places: str, tmp_p
 # On all processes but the first every fold is finished, as if another command had been quicker.
 LATER_LOOK = """
 import os, sys
+from speech_emotion.cli.cross_validate import main
 from speech_emotion.cross_validation.fold_runner import FoldRunner
-from speech_emotion.cross_validation.main import main
 
 if os.environ["RANK"] != "0":
     FoldRunner.finished = lambda self, key: "finished meanwhile"
@@ -180,7 +206,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_processes_launched_together_agree_on_what_is_to_do(whole: Path, places: str, tmp_path: Path) -> None:
+def test_processes_launched_together_agree_on_what_is_to_do(places: str, tmp_path: Path) -> None:
     (tmp_path / "later_look.py").write_text(LATER_LOOK)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [*launcher, tmp_path / "later_look.py", *words(places, tmp_path, "--seeds 1 --folds 0")]
@@ -188,46 +214,90 @@ def test_processes_launched_together_agree_on_what_is_to_do(whole: Path, places:
     assert [(fold.seed, fold.fold) for fold in read_fold_scores(tmp_path)] == [(1, 0)]
 
 
-def test_a_killed_run_goes_on_to_the_same_results(whole: Path, places: str, tmp_path: Path, start: Start) -> None:
+def test_a_killed_run_leaves_no_worker_and_goes_on_to_the_same_results(
+    whole: Path, places: str, tmp_path: Path, start: Start
+) -> None:
     results = tmp_path / "results"
     process = start(words(places, results, "--workers 2"))
     wait_for_results(results, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in "".join(child.cmdline())]
+    assert len(workers) == 2
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 60
+    while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
+        assert time.monotonic() < end, "a worker outlived its parent by a minute"
+        time.sleep(0.1)
     early = {path: path.stat().st_mtime_ns for path in results.glob("*/*/*.parquet")}
     assert main(words(places, results)) == 0
     assert_equal_results(results, whole)
     assert {path: path.stat().st_mtime_ns for path in early} == early
 
 
-def test_sigterm_ends_the_run_and_leaves_nothing_behind(places: str, tmp_path: Path, start: Start) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_and_leaves_nothing_behind(
+    places: str, tmp_path: Path, start: Start, number: signal.Signals
+) -> None:
     results = tmp_path / "results"
-    more = "--workers 2 --seeds 0 1 2 3 4 5 6 7"
-    process = start(words(places, results, more))
+    process = start(words(places, results, "--workers 2 --seeds 0 1 2 3 4 5 6 7"))
     wait_for_results(results, process)
-    process.terminate()
+    process.send_signal(number)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 143 and "stopped by SIGTERM" in errors and "Traceback" not in errors
+    assert process.returncode == 128 + number and number.name in errors and "Traceback" not in errors
+    assert "the same command goes on" in errors
     assert list(tmp_path.glob("ser-fold-*")) == []
     assert all(fold.about["epochs"] == 3 for fold in read_fold_scores(results))
 
 
+class Doomed(System):
+    """A system whose process dies on the fold with four speakers of which one is `m1`."""
+
+    def make_extractor(self) -> ClipFeatures:
+        return get_system("model-1").make_extractor()
+
+    def settings(self) -> dict[str, Any]:
+        return {"kind": "doomed"}
+
+    def fit(self, task: FoldTask) -> FoldOutcome:
+        if "m1" in task.splits.test.speakers:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(2)
+        sizes = len(task.splits.validation), len(task.splits.test)
+        return FoldOutcome(*(np.full((size, len(task.labels)), 1 / len(task.labels)) for size in sizes))
+
+
+def make_doomed(name: str, overrides: Mapping[str, Any], encoder: str | None) -> System:
+    return Doomed(name, "Doomed")
+
+
+def test_a_worker_that_dies_is_told_with_its_fold_and_exit_code(places: str, tmp_path: Path) -> None:
+    _, data, _, cache = places.split()
+    plan = Plan(
+        (get_condition("polish"),), ("doomed",), (0,), None, tmp_path, data_dir=data, cache_dir=cache,
+        make_system=make_doomed,
+    )  # fmt: skip
+    with pytest.raises(FoldError, match=r"^polish doomed seed 0 fold 0: .*exit code -9"):
+        cross_validate(plan, workers=2, threads=1)
+    # The other worker finished the fold that it was at, and began no other.
+    assert [scores.fold for scores in read_fold_scores(tmp_path)] == [1]
+
+
 def test_a_damaged_file_is_computed_again(
-    whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for fold in read_fold_scores(whole):
         fold.save(tmp_path)
-    damaged = tmp_path / "polish" / "model-1" / "seed-0_fold-1.parquet"
+    damaged = FoldKey("polish", "model-1", 0, 1).path(tmp_path)
     damaged.write_bytes(damaged.read_bytes()[:-200])
     assert main(words(places, tmp_path)) == 0
     output = capsys.readouterr()
-    assert output.err.count("seed-0_fold-1.parquet is damaged and is computed again") == 1
+    assert output.err.count(f"{damaged.name} is damaged") == 1
     assert "3 of 4 folds are finished" in output.out and "all 1 done" in output.out
     assert_equal_results(tmp_path, whole)
 
 
 def test_every_fold_fine_tunes_a_model_that_has_heard_nobody_it_is_tested_on(
-    whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = "--hidden_size 8 --dense_size 8 --num_train_epochs 1 --use_cpu true"
     run = tmp_path / "run"
@@ -240,7 +310,7 @@ def test_every_fold_fine_tunes_a_model_that_has_heard_nobody_it_is_tested_on(
     assert main(command) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: run was trained with speaker(s) ") and "Traceback" not in error
-    assert "who are to " in error and list(results.glob("*/*/*.parquet")) == []
+    assert list(results.glob("*/*/*.parquet")) == []
 
     report = json.loads((run / "results.json").read_text())
     (run / "results.json").unlink()
@@ -249,18 +319,14 @@ def test_every_fold_fine_tunes_a_model_that_has_heard_nobody_it_is_tested_on(
     report["title"] = "Another corpus"  # whose speakers only have the same names
     (run / "results.json").write_text(json.dumps(report))
     assert main(command) == 0
-    fold = FoldScores.load(results / "polish" / "model-1" / "seed-0_fold-1.parquet")
-    anew = FoldScores.load(whole / "polish" / "model-1" / "seed-0_fold-1.parquet")
+    fold, anew = (FoldScores.load(FoldKey("polish", "model-1", 0, 1).path(folder)) for folder in (results, whole))
     assert not np.array_equal(fold.scores, anew.scores)
     assert fold.about["starts_from"] == "run" and str(tmp_path) not in json.dumps(fold.about)
-    (line,) = commands(gather_systems(read_fold_scores(results)))
-    assert "--set num_train_epochs=1 model_name_or_path=run" in line
 
     other = [word if word != "model-1" else "model-3" for word in command]
     capsys.readouterr()
     assert main(other) == 1
-    told = capsys.readouterr().err
-    assert "model-3 reads mel + deepspeech with the fusion 'frame', but run, the model to start from, mel with" in told
+    assert "model-3 reads mel + deepspeech" in capsys.readouterr().err
     assert not (results / "polish" / "model-3").exists()
 
     weights = load_file(run / "model.safetensors")
@@ -270,24 +336,29 @@ def test_every_fold_fine_tunes_a_model_that_has_heard_nobody_it_is_tested_on(
     assert "system.starts_from is" in capsys.readouterr().err
 
 
-def test_figures_are_drawn_of_whole_seeds(places: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    small = "--set hidden_size=8 dense_size=8 num_train_epochs=1 --device cpu --threads 1"
+def test_tables_and_figures_are_made_of_whole_seeds(
+    places: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "--set hidden_size=8 dense_size=8 num_train_epochs=1 --device cpu --threads 1 --finished"
     command = f"--corpus polish --scheme k-fold --num_folds 3 --systems model-1 {small} {places} --results {tmp_path}"
     assert main([*shlex.split(command), "--no-figures"]) == 0
     assert "Drew" not in capsys.readouterr().out and not (tmp_path / "figures").exists()
     tables = tmp_path / "tables"
     assert main([*shlex.split(command), "--tables", str(tables)]) == 0
     assert f"Drew 4 figures into {tables / 'figures'}" in capsys.readouterr().out
-    drawn = {path.relative_to(tables / "figures").as_posix() for path in tables.rglob("*.png")}
-    (corpus,) = {path.split("/")[0] for path in drawn}
-    assert drawn == {
-        f"{corpus}/ua.png",
-        *(f"{corpus}/model-1/{n}.png" for n in ("confusion", "curves", "reliability")),
+    assert {path.name for path in tables.iterdir()} == {
+        "figures", "polish-3-fold.csv", "polish-3-fold.md", "polish-3-fold.tex",
+    }  # fmt: skip
+    assert {path.relative_to(tables / "figures").as_posix() for path in tables.rglob("*.png")} == {
+        "polish-3-fold/ua.png",
+        *(f"polish-3-fold/model-1/{name}.png" for name in ("confusion", "curves", "reliability")),
     }
 
 
-def test_results_of_other_recordings_are_refused(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    scores = FoldScores.load(whole / "polish" / "model-1" / "seed-0_fold-0.parquet")
+def test_results_of_other_recordings_are_refused(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = FoldScores.load(FIRST.path(whole))
     scores.save(tmp_path / "results")
     corpus = write_polish(tmp_path / "polish")
     places = f"--data_dir {corpus} --cache_dir {tmp_path / 'cache'}"
@@ -300,7 +371,7 @@ def test_results_of_other_recordings_are_refused(whole: Path, tmp_path: Path, ca
     soundfile.write(path, samples, rate)
     assert main(command) == 1
     message = capsys.readouterr().err
-    assert "seed-0_fold-0.parquet was made with something else than is asked for: its clips are other recor" in message
+    assert str(FIRST) in message and "its clips are other recordings" in message
     del scores.about["settings"]["audio"]  # as files of before tell nothing of it
     scores.save(tmp_path / "results")
     assert main(command) == 0
@@ -308,48 +379,70 @@ def test_results_of_other_recordings_are_refused(whole: Path, tmp_path: Path, ca
 
 
 def test_results_of_other_settings_are_refused(
-    whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    FoldScores.load(whole / "polish" / "model-1" / "seed-0_fold-0.parquet").save(tmp_path)
+    FoldScores.load(FIRST.path(whole)).save(tmp_path)
     command = words(places, tmp_path, "--seeds 0 --folds 0")
     command[command.index("hidden_size=8")] = "hidden_size=16"
     assert main(command) == 1
     message = capsys.readouterr().err
-    assert "seed-0_fold-0.parquet was made with something else" in message and "--overwrite" in message
+    assert str(FIRST) in message and "--overwrite" in message
     assert "system.model.hidden_size is 8 there and 16 here" in message
     assert main([*command, "--overwrite"]) == 0
-    assert FoldScores.load(tmp_path / "polish/model-1/seed-0_fold-0.parquet").about["parameters"] > 2000
+    assert FoldScores.load(FIRST.path(tmp_path)).about["parameters"] > 2000
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_failing_fold_is_named(places: str, tmp_path: Path, capsys: pytest.CaptureFixture, workers: int) -> None:
+def test_a_failing_fold_is_named(
+    places: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+) -> None:
     command = words(places, tmp_path, f"--seeds 0 --workers {workers}")
     command[command.index("learning_rate=0.003")] = "learning_rate=1e30"
     assert main(command) == 1
     error = capsys.readouterr().err
     assert "error: polish model-1 seed 0 fold" in error and "FloatingPointError" in error
-    assert "Traceback" in error and "in train_fold" in error  # in a worker, too
+    assert "Traceback" in error and "in run_training" in error  # in a worker, too
     assert list(tmp_path.glob("*/*/*.parquet")) == []
 
 
 def test_a_fold_that_another_command_computes_is_awaited(
     whole: Path, places: str, tmp_path: Path, start: Start
 ) -> None:
-    mine = FoldKey("polish", "model-1", 0, 0)
-    for fold in read_fold_scores(whole):
-        if (fold.seed, fold.fold) != (0, 0):
-            fold.save(tmp_path)
-    with sole_computation(mine, tmp_path) as held:
+    first, *others = read_fold_scores(whole)
+    for fold in others:
+        fold.save(tmp_path)
+    with sole_computation(FIRST, tmp_path) as held:
         assert held
         process = start(words(places, tmp_path))
         assert process.stdout.readline().startswith("3 of 4 folds are finished")
         time.sleep(1)
         assert process.poll() is None
-        FoldScores.load(whole / "polish" / "model-1" / mine.path(whole).name).save(tmp_path)
+        first.save(tmp_path)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "computed by another command" in output
     assert_equal_results(tmp_path, whole)
+
+
+def test_a_fold_is_held_once(tmp_path: Path) -> None:
+    other = FoldKey("polish", "model-1", 0, 4)
+    with sole_computation(FIRST, tmp_path) as mine, sole_computation(other, tmp_path) as another:
+        assert mine and another
+        with sole_computation(FIRST, tmp_path) as twice:
+            assert not twice
+    with sole_computation(FIRST, tmp_path) as again:
+        assert again
+    assert (tmp_path / ".locks" / ".gitignore").read_text() == "*\n"
+
+
+def test_the_command_runs_a_control_and_keeps_true_labels(places: str, tmp_path: Path) -> None:
+    small = "--set hidden_size=8 dense_size=8 num_train_epochs=1"
+    assert main(words(places, tmp_path, f"--systems model-1-permuted --seeds 0 --folds 0 {small}")) == 0
+    (scores,) = read_fold_scores(tmp_path, system="model-1-permuted")
+    _, corpus, _, cache = places.split()
+    rows = load_corpus("polish", data_dir=corpus, cache_dir=cache)
+    truth = dict(zip(rows["id"], rows["label"], strict=True))
+    assert scores.clips["label"] == [truth[clip] for clip in scores.clips["id"]]
 
 
 @pytest.mark.parametrize(
@@ -358,16 +451,23 @@ def test_a_fold_that_another_command_computes_is_awaited(
         ("--folds 0 7", "polish has the folds 0 to 4, and no fold 7"),
         ("--systems model-9", "There is no system 'model-9'"),
         ("--set epochs=3", "There is no setting 'epochs'"),
-        ("--set seed=3", "seed is decided by the cross-validation"),
-        ("--set hidden_size=big", "hidden_size"),
         ("--workers 0", "--workers must be at least 1"),
         ("--seeds 1 1", "--seeds names something twice"),
         ("--scheme k-fold", "--num_folds"),
+        ("--systems opensmile-egemaps-svm", "--set is for the paper's models"),
+        ("--data_dir /nowhere", "/nowhere"),
     ],
 )
 def test_what_cannot_be_is_said(
-    places: str, tmp_path: Path, capsys: pytest.CaptureFixture, change: str, message: str
+    places: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, message: str
 ) -> None:
     assert ser(["cross-validate", *words(places, tmp_path, change)]) == 1
     assert message in capsys.readouterr().err
     assert list(tmp_path.glob("*/*/*.parquet")) == []
+
+
+@pytest.mark.parametrize("word", ["-1", "x", "1.5"])
+def test_seeds_are_whole_numbers(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        get_parser().parse_args(["--corpus", "polish", "--systems", "model-1", "--seeds", word])
+    assert f"--seeds: must be a whole number of at least 0, not {word}" in capsys.readouterr().err
