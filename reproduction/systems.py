@@ -21,6 +21,15 @@ PAPERS: dict[str, tuple[str, str]] = {
 }
 # Models whose DeepSpeech may be shuffled.
 SHUFFLED_MODELS = {f"{model}-shuffled": model for model in ("model-2", "model-3")}
+# All systems but their controls with permuted labels.
+TITLES: dict[str, str] = {
+    **SYSTEM_TITLES,
+    **{
+        name: f"{SYSTEM_TITLES[model]}, DeepSpeech's weights shuffled (control)"
+        for name, model in SHUFFLED_MODELS.items()
+    },
+    **{name: title for name, (_, title) in PAPERS.items()},
+}
 
 
 def list_systems() -> list[str]:
@@ -29,7 +38,7 @@ def list_systems() -> list[str]:
     >>> [name for name in list_systems() if name.startswith("yenigalla")][0]
     'yenigalla-2018-spectrogram'
     """
-    return list(dict.fromkeys([*SYSTEM_TITLES, *SHUFFLED_MODELS, *PAPERS]))
+    return list(TITLES)
 
 
 def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: str | None = None) -> System:
@@ -46,7 +55,7 @@ def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: s
     if name in SHUFFLED_MODELS:
         from .shuffled_encoder import ShuffledEncoderSystem
 
-        return ShuffledEncoderSystem(name, system_title(name), SHUFFLED_MODELS[name], overrides, encoder)
+        return ShuffledEncoderSystem(name, TITLES[name], SHUFFLED_MODELS[name], overrides, encoder)
     module, title = PAPERS[name]
     made = importlib.import_module(f"{__package__}.{module}")
     return made.make_system(name, title, encoder) if name == "lakomkin-2017" else made.make_system(name, title)
@@ -58,8 +67,4 @@ def system_title(name: str) -> str:
     >>> system_title("model-2-shuffled"), system_title("lee-2015")
     ("Model-2 (linguistic), DeepSpeech's weights shuffled (control)", 'Lee and Tashev 2015 (our reading)')
     """
-    shuffled = {
-        name: f"{library_title(model)}, DeepSpeech's weights shuffled (control)"
-        for name, model in SHUFFLED_MODELS.items()
-    }
-    return library_title(name, SYSTEM_TITLES | {paper: title for paper, (_, title) in PAPERS.items()} | shuffled)
+    return library_title(name, TITLES)

@@ -32,7 +32,7 @@ from reproduction.systems import PAPERS, SHUFFLED_MODELS, get_system, list_syste
 from reproduction.yenigalla_2018 import Yenigalla, YenigallaConfig, phonemes_of
 from speech_emotion.cross_validation.system import FoldTask
 from speech_emotion.training.batches import LengthGroupedSampler, NoLoneItem
-from tests.speech_emotion.compared_problems import LABELS, WORDS, make_task
+from tests.speech_emotion.cross_validation.compared_problems import LABELS, WORDS, make_task
 from tests.synthetic import speech_like, tone
 
 YENIGALLA = YenigallaConfig(

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from speech_emotion.training.reproducible_trainer import check_order
-from speech_emotion.training.stop_signal import StopSignalCallback
 
 from dataset_scripts import Fold, load_corpus, speaker_folds
 from feature_extraction import SERFeatureExtractor
@@ -23,7 +21,9 @@ from speech_emotion.training.arguments import DataArguments, SERTrainingArgument
 from speech_emotion.training.batches import FeatureCollator, LengthGroupedSampler
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.launch import LOCK_NAME, check_launch, find_checkpoint, prepare_folder, sole_training
+from speech_emotion.training.reproducible_trainer import check_order
 from speech_emotion.training.splits import balanced_weights, choose_fold, feature_statistics, keep_labels, make_splits
+from speech_emotion.training.stop_signal import StopSignalCallback
 from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning")

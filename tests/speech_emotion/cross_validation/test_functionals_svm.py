@@ -23,7 +23,7 @@ from speech_emotion.cross_validation.system import FoldTask
 from speech_emotion.cross_validation.systems import get_system
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.splits import make_splits
-from tests.speech_emotion.compared_problems import make_task
+from tests.speech_emotion.cross_validation.compared_problems import make_task
 from tests.synthetic import speech_like, write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning")

@@ -13,7 +13,7 @@ from speech_emotion.cross_validation.system import ClipFeatures, FoldOutcome, Fo
 from speech_emotion.cross_validation.system_names import GRAMMAR, SYSTEM_TITLES, system_title
 from speech_emotion.cross_validation.systems import PermutedSystem, get_system
 from speech_emotion.training.splits import ClipSplit
-from tests.speech_emotion.compared_problems import make_task
+from tests.speech_emotion.cross_validation.compared_problems import make_task
 
 
 class NearestMean(System):
