@@ -1,16 +1,28 @@
 """What the paper's systems are compared on: corpora, parts of ASED that stand for IEMOCAP's, and IEMOCAP itself."""
 
+from __future__ import annotations
+
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from speech_emotion.cross_validation import corpus_conditions
 from speech_emotion.cross_validation.corpus_conditions import CorpusCondition
 
+if TYPE_CHECKING:
+    import datasets
+
+    from dataset_scripts import Fold
+
 CONDITIONS_FILE = Path(__file__).with_name("conditions.toml")
+# IEMOCAP's improvised utterances, the proportions in which the paper trains and tests.
+IMPROVISED = {"anger": 289, "happiness": 284, "neutral": 1099, "sadness": 608}
+DRAW_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -25,40 +37,25 @@ class PaperCondition:
 
 @cache
 def read_conditions() -> dict[str, PaperCondition]:
-    """Read all conditions, in reading order."""
+    """Read all conditions, in reading order.
+
+    >>> read_conditions()["ased-imbalanced"].clips.num_folds, read_conditions()["iemocap-both"].clips.config
+    (5, 'all')
+    """
     found = {}
     for name, entry in tomllib.loads(CONDITIONS_FILE.read_text(encoding="utf-8")).items():
-        found[name] = PaperCondition(
-            _clips(name, entry), entry["title"], entry["note"], entry.get("holds_words", False)
-        )
+        labels = tuple(entry["labels"]) if "labels" in entry else None
+        made = corpus_conditions.make_condition(entry.get("corpus", name), entry.get("config"), labels)
+        part = entry.get("part")
+        select = partial(select_part, part=part) if part else None
+        condition = replace(made, name=name, part=part, select=select)
+        found[name] = PaperCondition(condition, entry["title"], entry["note"], entry.get("holds_words", False))
     return found
 
 
-def _clips(name: str, entry: dict[str, Any]) -> CorpusCondition:
-    from .condition_parts import part_of_corpus
-
-    corpus = entry.get("corpus", name)
-    usual = corpus_conditions.make_condition(corpus)
-    part = entry.get("part")
-    return CorpusCondition(
-        name,
-        corpus,
-        entry.get("config"),
-        tuple(entry["labels"]) if "labels" in entry else None,
-        usual.scheme,
-        usual.num_folds,
-        part,
-        None if part is None else partial(part_of_corpus, part=part),
-    )
-
-
 def get_condition(name: str) -> CorpusCondition:
-    """Find a condition of the paper, or one of any corpus.
-
-    >>> get_condition("ased-common-7-fold").num_folds, get_condition("iemocap-both").scheme
-    (7, 'leave-one-session-out')
-    """
-    known = {name: condition.clips for name, condition in read_conditions().items()}
+    """Find a condition of the paper, or any that the library knows by its name."""
+    known = {known: one.clips for known, one in read_conditions().items()}
     return corpus_conditions.get_condition(name, known=known)
 
 
@@ -79,3 +76,36 @@ def condition_order(names: Iterable[str]) -> list[str]:
     """
     known = list(read_conditions())
     return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
+
+
+def select_part(rows: datasets.Dataset, folds: Sequence[Fold], part: str) -> set[str]:
+    """Select the clips of a part of ASED: `common`, `own` or `imbalanced`."""
+    from dataset_scripts.ased import COMMON_SENTENCES
+
+    if part == "imbalanced":
+        label_of = dict(zip(rows["id"][:], rows["label"][:], strict=True))
+        return draw_in_proportion([fold.test for fold in folds], label_of, IMPROVISED, DRAW_SEED)
+    common = part == "common"
+    clips = zip(rows["id"][:], rows["sentence"][:], strict=True)
+    return {clip for clip, sentence in clips if (sentence in COMMON_SENTENCES) == common}
+
+
+def draw_in_proportion(
+    groups: Iterable[Sequence[str]], label_of: Mapping[str, str], proportions: Mapping[str, int], seed: int
+) -> set[str]:
+    """Draw clips of each class, group by group, as many as the proportions allow.
+
+    >>> labels = {"a": "anger", "b": "anger", "c": "fear", "d": "fear"}
+    >>> sorted(draw_in_proportion([list(labels)], labels, {"anger": 1, "fear": 2}, seed=0))
+    ['b', 'c', 'd']
+    """
+    drawn: set[str] = set()
+    for number, group in enumerate(groups):
+        clips_of = {label: sorted(clip for clip in group if label_of[clip] == label) for label in proportions}
+        scale = min(len(clips_of[label]) / share for label, share in proportions.items())
+        for index, (label, share) in enumerate(proportions.items()):
+            if not clips_of[label]:
+                raise ValueError(f"Group {number} of the speakers has no clip of {label} to draw.")
+            size = max(1, round(scale * share))
+            drawn.update(np.random.default_rng([seed, number, index]).choice(clips_of[label], size, replace=False))
+    return set(map(str, drawn))

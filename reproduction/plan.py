@@ -87,32 +87,28 @@ def run_plan(args: argparse.Namespace) -> Iterator[str]:
     if not runs:
         raise ValueError("plan.toml has none of these systems on any of these conditions.")
 
-    from speech_emotion.cross_validation.folds_run import cross_validate
+    from speech_emotion.cli.cross_validate import run_cross_validation
     from speech_emotion.cross_validation.plan import Plan
 
+    from .claim_plan import read_claims
     from .conditions import get_condition
     from .systems import get_system
 
     for run in runs:
-        result = cross_validate(
-            Plan(
-                conditions=tuple(map(get_condition, run.conditions)),
-                systems=run.systems,
-                seeds=plan.seeds,
-                results=args.folds,
-                finished=(args.results,),
-                data_dir=args.data_dir,
-                cache_dir=args.cache_dir,
-                device=args.device,
-                overrides=run.settings,
-                make_system=get_system,
-            ),
-            args.workers,
-            plan.threads,
+        part = Plan(
+            conditions=tuple(map(get_condition, run.conditions)),
+            systems=run.systems,
+            seeds=plan.seeds,
+            results=args.folds,
+            finished=(args.results,),
+            data_dir=args.data_dir,
+            cache_dir=args.cache_dir,
+            device=args.device,
+            overrides=run.settings,
+            make_system=get_system,
         )
-        what = f"{', '.join(run.systems)} on {', '.join(run.conditions)}"
-        yield f"{what}: {len(result.computed)} of {len(result.keys)} folds computed"
-    yield f"New folds are in {args.folds}; `python -m reproduction report` packs them and writes the pages."
+        run_cross_validation(part, args.workers, plan.threads, lambda name: read_claims().published.get(name, {}))
+    yield f"New folds are in {args.folds}; `python -m reproduction report --pack` joins them to the others."
 
 
 def run_heads(args: argparse.Namespace) -> Iterator[str]:

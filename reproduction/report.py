@@ -13,6 +13,7 @@ from speech_emotion.cross_validation.report import Report, Section, page_facts
 from speech_emotion.cross_validation.report_table import MeanSD, ReportTable, format_cell, mean_sd
 from speech_emotion.cross_validation.score_store import pack
 from speech_emotion.cross_validation.score_table import SystemScores, find_system, pooled_metrics
+from speech_emotion.cross_validation.system_names import CONTROL
 from speech_emotion.evaluation.tables import markdown_table
 from speech_emotion.files import write_text
 from speech_emotion.marked_region import read_region, write_region
@@ -37,7 +38,7 @@ def system_order(systems: Iterable[SystemScores]) -> list[SystemScores]:
     names = list_systems()
 
     def place(system: SystemScores) -> tuple[int, int, int, str]:
-        base = system.system.removesuffix("-permuted")
+        base = system.system.removesuffix(CONTROL)
         plain = base.removesuffix("-shuffled")
         model = min((name for name in names if plain == name or plain.startswith(f"{name}-")), key=len, default="")
         places = [names.index(name) if name in names else len(names) for name in (model, base)]
