@@ -108,7 +108,8 @@ def run_plan(args: argparse.Namespace) -> Iterator[str]:
             make_system=get_system,
         )
         run_cross_validation(part, args.workers, plan.threads, lambda name: read_claims().published.get(name, {}))
-    yield f"New folds are in {args.folds}; `python -m reproduction report --pack` joins them to the others."
+    if any(args.folds.glob("*/*/*.parquet")):
+        yield f"New folds are in {args.folds}; `python -m reproduction report --pack` joins them to the others."
 
 
 def run_heads(args: argparse.Namespace) -> Iterator[str]:
