@@ -1,24 +1,22 @@
-"""What chance does to training batches of log-mel energies, and that it is the same chance each time."""
+"""What chance does to training batches: log-mel energies, coefficients, and which bands of them."""
 
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 
-from dataset_scripts import load_corpus, speaker_folds
-from feature_extraction import SERFeatureExtractor
+from feature_extraction import DeepSpeechFeatureExtractor, SERFeatureExtractor
 from modeling_ser import SERConfig, SERForAudioClassification
-from speech_emotion.training import ModelArguments, SERTrainer, SERTrainingArguments
-from speech_emotion.training.augmentation import make_augmentations, mel_bands
-from speech_emotion.training.augmentation_masking import SpecAugment
-from speech_emotion.training.augmentation_stretching import Stretching, stretch_frames
-from speech_emotion.training.building import make_extractor, make_model
-from speech_emotion.training.feature_cache import cache_features
-from speech_emotion.training.splits import Splits, make_splits
-from tests.speech_emotion.interrupted_runs import SignalAt, assert_equal_checkpoints, last_checkpoint
-from tests.synthetic import write_polish
+from speech_emotion.training import ModelArguments
+from speech_emotion.training.augmentation import (
+    Perturbation,
+    SpecAugment,
+    Stretching,
+    make_augmentations,
+    mel_bands,
+    stretch_frames,
+)
 
 BANDS = 16
 
@@ -150,6 +148,121 @@ def test_bands_must_be_named_for_every_feature() -> None:
         SpecAugment(torch.zeros(12), feature_mask_size=4, bands=torch.arange(4).repeat(3))
 
 
+# SpecAugment ---------------------------------------------------------------------------------------------------------
+
+
+def test_masks_are_within_their_limits() -> None:
+    fill = torch.arange(26.0)
+    augment = SpecAugment(fill, time_masks=1, time_mask_frames=15, time_mask_share=0.2, feature_masks=1)
+    features = torch.full((400, 100, 26), -1.0)
+    lengths = torch.tensor([100, 30] * 200)
+    mask = (torch.arange(100) < lengths[:, None]).long()
+    torch.manual_seed(0)
+    batch = {"input_features": features, "attention_mask": mask}
+    masked = augment(batch)["input_features"] != features  # (batch, frames, features)
+    assert features.eq(-1).all()  # the batch itself is left alone
+    runs, stretches = masked.all(dim=1).sum(dim=1), masked.all(dim=2).sum(dim=1)
+    assert set(runs.tolist()) == set(range(6))
+    assert set(stretches[0::2].tolist()) == set(range(16))  # at most 15 frames,
+    assert set(stretches[1::2].tolist()) == set(range(7))  # and at most a fifth of the clip,
+    assert not masked[1::2, 30:].all(dim=2).any()  # within the clip
+    starts = masked[0::2].all(dim=2).float().argmax(dim=1)
+    assert starts.max() > 70
+
+
+def test_masked_places_hold_the_mean() -> None:
+    fill = torch.arange(26.0)
+    augment = SpecAugment(fill, time_masks=2, feature_masks=2)
+    torch.manual_seed(1)
+    features = torch.full((50, 80, 26), -1.0)
+    changed = augment({"input_features": features, "attention_mask": torch.ones(50, 80)})["input_features"]
+    assert (changed != features).any()
+    assert ((changed == features) | (changed == fill)).all()
+
+
+def test_masks_depend_on_the_seed_only() -> None:
+    augment = SpecAugment(torch.zeros(26))
+    batch = {"input_features": torch.ones(4, 60, 26), "attention_mask": torch.ones(4, 60)}
+    results = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        results.append(augment(batch)["input_features"])
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"time_masks": -1}, "time_masks"),
+        ({"time_mask_share": 2.0}, "time_mask_share"),
+        ({"feature_mask_size": 26}, "26"),
+    ],
+)
+def test_impossible_masks_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SpecAugment(torch.zeros(26), **settings)
+
+
+# Perturbation --------------------------------------------------------------------------------------------------------
+
+
+def ramps(lengths: list[int], letters: int = 3) -> dict[str, torch.Tensor]:
+    """Ramps: coefficient k of frame t is t + 100 k."""
+    frames = max(lengths)
+    mask = (torch.arange(frames) < torch.tensor(lengths)[:, None]).long()
+    features = torch.arange(frames)[:, None] + 100.0 * torch.arange(26)  # (frames, features)
+    features = features.expand(len(lengths), -1, -1) * mask[..., None]
+    return {"input_features": features, "attention_mask": mask, "labels": torch.ones(len(lengths), letters).long()}
+
+
+def test_tempo_stretches_within_its_limits_and_keeps_both_ends() -> None:
+    torch.manual_seed(0)
+    lengths = [200, 120] * 100
+    changed = Perturbation(tempo=0.1, gain=0)(ramps(lengths))
+    ratios = changed["attention_mask"].sum(dim=1) / torch.tensor(lengths)
+    assert 0.895 <= ratios.min() < 0.91
+    assert 1.09 < ratios.max() <= 1.105
+    for index in (0, 1, 57):
+        clip = changed["input_features"][index][changed["attention_mask"][index] == 1]
+        line = torch.linspace(0, lengths[index] - 1, len(clip))
+        torch.testing.assert_close(clip[:, 4], line + 400, atol=1e-3, rtol=0)
+        assert not changed["input_features"][index, len(clip) :].any()
+
+
+def test_gain_is_that_of_a_louder_waveform() -> None:
+    extractor, random = DeepSpeechFeatureExtractor(), np.random.default_rng(0)
+    wave = (0.01 * random.standard_normal(8000)).astype(np.float32)
+    torch.manual_seed(5)
+    features = extractor.extract([wave])
+    batch = {**features, "labels": torch.ones(1, 2).long()}
+    changed = Perturbation(tempo=0, gain=6)(batch)["input_features"]
+    decibels = (changed - features["input_features"])[0, 0, 0].item() * 10 / np.log(10)
+    assert 0.1 < abs(decibels) <= 6
+    louder = extractor.extract([wave * np.float32(10 ** (decibels / 20))])["input_features"]
+    torch.testing.assert_close(changed, louder, atol=1e-3, rtol=0)
+
+
+def test_no_clip_becomes_too_short_for_its_transcript() -> None:
+    torch.manual_seed(0)
+    changed = Perturbation(tempo=0.5, gain=0)(ramps([21] * 200, letters=10))
+    lengths = changed["attention_mask"].sum(dim=1)
+    assert lengths.min() == 21
+    assert lengths.max() > 25
+
+
+def test_no_perturbation_changes_nothing() -> None:
+    batch = ramps([30, 1, 17], letters=1)
+    changed = Perturbation(tempo=0, gain=0)(batch)
+    assert all(torch.equal(changed[name], value) for name, value in batch.items())
+
+
+@pytest.mark.parametrize("settings", [{"tempo": 1.0}, {"tempo": -0.1}, {"gain": -1.0}, {"gain": float("inf")}])
+def test_impossible_perturbations_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        Perturbation(**settings)
+
+
 # From arguments ------------------------------------------------------------------------------------------------------
 
 
@@ -206,74 +319,3 @@ def test_features_without_mel_are_masked_in_time_only() -> None:
 def test_impossible_arguments_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         made(**settings)
-
-
-# In training ---------------------------------------------------------------------------------------------------------
-
-LABELS = ["anger", "fear", "neutral"]
-CHANCES = {"tempo": 0.1, "band_warp": 0.1, "time_masks": 2, "band_masks": 2}
-
-
-@pytest.fixture(scope="module")
-def splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
-    folder = write_polish(tmp_path_factory.mktemp("polish"))
-    rows = load_corpus("polish", data_dir=folder, cache_dir=tmp_path_factory.mktemp("cache"))
-    features = cache_features(rows, make_extractor(ModelArguments(dynamic_range=60.0)))
-    return make_splits(rows, features, speaker_folds(rows)[0], LABELS)
-
-
-def trainer(folder: Path, splits: Splits, *callbacks: TrainerCallback, **settings: Any) -> SERTrainer:
-    model_args = ModelArguments(hidden_size=8, dense_size=8, dynamic_range=60.0, **settings)
-    args = SERTrainingArguments(output_dir=str(folder), num_train_epochs=2, use_cpu=True, report_to="none")
-    set_seed(args.seed)
-    extractor = make_extractor(model_args)
-    network = make_model(model_args, LABELS, splits.train, extractor)
-    return SERTrainer(
-        network,
-        args,
-        splits.train,
-        splits.validation,
-        feature_size=extractor.feature_size,
-        processing_class=extractor,
-        augmentations=make_augmentations(model_args, extractor, network),
-        callbacks=[EarlyStoppingCallback(20), *callbacks],
-    )
-
-
-POLISH = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
-
-
-@POLISH
-def test_an_augmented_training_resumes_exactly(splits: Splits, tmp_path: Path) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    trainer(whole, splits, **CHANCES).train()
-    stopped = trainer(parts, splits, SignalAt("on_step_begin", 5), **CHANCES)
-    stopped.train()
-    assert stopped.stop.stopped
-    trainer(parts, splits, **CHANCES).train(resume_from_checkpoint=str(last_checkpoint(parts)))
-    assert_equal_checkpoints(last_checkpoint(whole), last_checkpoint(parts), "eval_ua")
-
-
-@POLISH
-def test_only_training_batches_are_augmented(splits: Splits, tmp_path: Path) -> None:
-    seen: list[bool] = []
-    training = trainer(tmp_path, splits)
-
-    def spy(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        seen.append(training.model.training)
-        return batch
-
-    training.augmentations = [spy]
-    training.train()
-    training.predict(splits.test)
-    assert seen == [True] * training.state.global_step
-
-
-@POLISH
-def test_augmentation_changes_what_is_learned(splits: Splits, tmp_path: Path) -> None:
-    trained = []
-    for settings in ({}, CHANCES):
-        training = trainer(tmp_path / str(len(settings)), splits, **settings)
-        training.train()
-        trained.append(training.model.classifier.dense.weight.detach().clone())
-    assert not torch.equal(*trained)

@@ -13,17 +13,11 @@ from modeling_ser import SERForAudioClassification
 from speech_emotion.cli.predict import load_classifier
 from speech_emotion.cli.train import main as train
 from tests.hub.local_hub import LocalHub
+from tests.speech_emotion.training.trainings import read_rows, words
 from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
-from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
-SMALL = "--corpus polish --hidden_size 8 --dense_size 8 --use_cpu true --num_train_epochs 2"
 REPO = "alice/model-3"
-
-
-@pytest.fixture(scope="module")
-def corpus_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_polish(tmp_path_factory.mktemp("polish"))
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +30,20 @@ def deepspeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model_3(local_hub: LocalHub, corpus_dir: Path, deepspeech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_3(
+    local_hub: LocalHub, polish_dir: Path, cache_dir: Path, deepspeech: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Train a Model-3 and push every checkpoint; the run's folder."""
     folder = tmp_path_factory.mktemp("model-3")
-    words = shlex.split(f"{SMALL} --streams mel deepspeech --push_to_hub true --hub_model_id {REPO}")
-    places = ["--data_dir", corpus_dir, "--encoder", deepspeech, "--output_dir", folder / "model"]
+    more = f"--num_train_epochs 2 --streams mel deepspeech --encoder {shlex.quote(str(deepspeech))}"
+    line = words(polish_dir, cache_dir, folder / "model", f"{more} --push_to_hub true --hub_model_id {REPO}")
     env = local_hub.env(folder / "home") | {"PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
-    run_command([sys.executable, PROJECT_ROOT / "train.py", *words, *places], env=env, cwd=folder)
+    run_command([sys.executable, PROJECT_ROOT / "train.py", *line], env=env, cwd=folder)
     return folder / "model"
 
 
 def scores_of(folder: Path) -> dict[str, dict[str, float]]:
-    rows = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
-    return {row["id"]: row["scores"] for row in rows}
+    return {row["id"]: row["scores"] for row in read_rows(folder / "scores.jsonl")}
 
 
 def test_every_commit_brings_the_encoder_once(model_3: Path, local_hub: LocalHub) -> None:
@@ -65,7 +60,7 @@ def test_every_commit_brings_the_encoder_once(model_3: Path, local_hub: LocalHub
 
 
 def test_a_stranger_scores_with_the_bundled_encoder_once_per_batch(
-    model_3: Path, local_hub: LocalHub, corpus_dir: Path, tmp_path: Path
+    model_3: Path, local_hub: LocalHub, polish_dir: Path, tmp_path: Path
 ) -> None:
     expected = scores_of(model_3)
     clips = list(expected)[:16]
@@ -77,7 +72,7 @@ def test_a_stranger_scores_with_the_bundled_encoder_once_per_batch(
         network = classifier.feature_extractor._networks["deepspeech"].model
         calls, forward = [], network.forward
         network.forward = lambda *args, **kwargs: (calls.append(1), forward(*args, **kwargs))[1]
-        results = classifier({[str(corpus_dir / f"{clip}.wav") for clip in clips]!r}, batch_size=8)
+        results = classifier({[str(polish_dir / f"{clip}.wav") for clip in clips]!r}, batch_size=8)
         print(json.dumps([len(calls), [{{e["label"]: e["score"] for e in result}} for result in results]]))
         """,
         env=local_hub.env(tmp_path / "home"),
@@ -133,17 +128,17 @@ def test_an_encoder_can_be_referred_to_by_id_and_revision(
     ids=["Model-2", "Model-3 late"],
 )
 def test_other_models_train_and_load(
-    more: str, sizes: list[int], deepspeech: Path, corpus_dir: Path, tmp_path: Path
+    more: str, sizes: list[int], deepspeech: Path, polish_dir: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "model"
-    places = ["--data_dir", str(corpus_dir), "--encoder", str(deepspeech), "--output_dir", str(folder)]
-    assert train([*shlex.split(f"{SMALL} {more}"), *places, "--cache_dir", str(tmp_path / "cache")]) == 0
+    more += f" --num_train_epochs 2 --encoder {shlex.quote(str(deepspeech))}"
+    assert train(words(polish_dir, cache_dir, folder, more)) == 0
     model = SERForAudioClassification.from_pretrained(folder)
     assert (model.config.input_size, list(model.config.stream_sizes)) == (sum(sizes), sizes)
     assert SERFeatureExtractor.from_pretrained(folder).stream_sizes == sizes
     expected = scores_of(folder)
     clips = list(expected)[:4]
-    results = load_classifier(str(folder))([str(corpus_dir / f"{clip}.wav") for clip in clips], batch_size=4)
+    results = load_classifier(str(folder))([str(polish_dir / f"{clip}.wav") for clip in clips], batch_size=4)
     for clip, result in zip(clips, results, strict=True):
         assert {e["label"]: e["score"] for e in result} == pytest.approx(expected[clip], abs=1e-5)
 
@@ -159,9 +154,8 @@ def test_other_models_train_and_load(
     ],
 )
 def test_encoders_that_are_not_there_are_named(
-    more: str, message: str, corpus_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: str, message: str, polish_dir: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = ["--data_dir", str(corpus_dir), "--output_dir", str(tmp_path / "model")]
-    assert train([*shlex.split(f"{SMALL} {more}"), *places]) == 1
+    assert train(words(polish_dir, cache_dir, tmp_path / "model", more)) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "model" / "config.json").exists()

@@ -15,9 +15,9 @@ from dataset_scripts import load_corpus
 from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC
 from modeling_ser import SERForAudioClassification
 from speech_emotion.cli.train import main as train
-from speech_emotion.evaluation import error_rates
+from speech_emotion.evaluation.error_rates import error_rates
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
-from tests.synthetic import write_polish
+from tests.speech_emotion.training.trainings import words
 
 DATA = os.environ.get("SER_DATA_DIR")
 
@@ -104,17 +104,11 @@ def test_it_transcribes_held_out_clips_as_its_card_says(
 
 
 @pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
-def test_models_2_and_3_take_it_where_no_encoder_is_named(tmp_path: Path) -> None:
-    corpus = write_polish(tmp_path / "polish")
-    for streams, sizes in (
-        ("deepspeech", [RESULTS["hidden_size"]]),
-        ("mel deepspeech", [384, RESULTS["hidden_size"]]),
-    ):
-        folder = tmp_path / streams.replace(" ", "-")
-        words = (
-            f"--corpus polish --hidden_size 8 --dense_size 8 --use_cpu true --num_train_epochs 1 --streams {streams}"
-        )
-        places = ["--data_dir", str(corpus), "--cache_dir", str(tmp_path / "cache"), "--output_dir", str(folder)]
-        assert train([*words.split(), *places]) == 0
-        assert list(SERForAudioClassification.from_pretrained(folder).config.stream_sizes) == sizes
-        assert "layer 5 of deepspeech-small, frozen" in (folder / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("streams", "before"), [("deepspeech", []), ("mel deepspeech", [384])])
+def test_models_2_and_3_take_it_where_no_encoder_is_named(
+    streams: str, before: list[int], polish_dir: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    assert train(words(polish_dir, cache_dir, tmp_path, f"--num_train_epochs 1 --streams {streams}")) == 0
+    config = SERForAudioClassification.from_pretrained(tmp_path).config
+    assert list(config.stream_sizes) == [*before, RESULTS["hidden_size"]]
+    assert "layer 5 of deepspeech-small, frozen" in (tmp_path / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,166 @@
+"""What a command line gives: fields, presets that it overrides, and transformers' own; and help without waiting."""
+
+import os
+import re
+import shlex
+import sys
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+from transformers import TrainingArguments
+
+from speech_emotion.cli.train import main, main_deepspeech
+from speech_emotion.training import ModelArguments, SERTrainingArguments, parse_arguments
+from speech_emotion.training.arguments import PRESETS, TrainingDefaults
+from speech_emotion.training.building import make_extractor
+from speech_emotion.training.command_line import CTC_GROUPS, GROUPS, get_parser, given_options
+from tests.subprocess_tools import PROJECT_ROOT, run_command
+
+START = ["--corpus", "polish", "--use_cpu", "true", "--report_to", "none"]
+
+
+def values(words: str) -> dict[str, object]:
+    task, training = parse_arguments([*START, *shlex.split(words)])
+    return {item.name: getattr(part, item.name) for part in (training, task.model) for item in fields(part)}
+
+
+def test_fields_are_found_by_either_spelling_and_in_any_form() -> None:
+    words = "--scheme k-fold --num-folds 6 --labels anger calm --class-weights=balanced --adam_beta1 0.8 --bf16"
+    task, training = parse_arguments([*START, *shlex.split(words), "--no_load_best_model_at_end"])
+    assert (task.data.scheme, task.data.num_folds, task.data.labels) == ("k-fold", 6, ["anger", "calm"])
+    assert task.model.class_weights == "balanced"
+    assert (training.adam_beta1, training.bf16, training.load_best_model_at_end) == (0.8, True, False)
+    assert training.metric_for_best_model == "ua"
+    for said, meant in (("true", True), ("False", False), ("outputs/run/checkpoint-4", "outputs/run/checkpoint-4")):
+        assert values(f"--resume_from_checkpoint {said}")["resume_from_checkpoint"] == meant
+    assert task.model.given == {"class_weights"}
+    assert values("--stem_channels 0")["stem_channels"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "the following arguments are required: --corpus"),
+        ("--corpus polish --no_such 1", "no_such"),
+        ("--corpus polish --scheme x", "invalid choice: 'x'"),
+        ("--corpus polish --preset better", "invalid choice: 'better'"),
+        ("--corpus polish --use_cpu perhaps", "'perhaps'"),
+        ("--corpus polish --adam_beta1 high", "adam_beta1"),
+    ],
+)
+def test_wrong_words_end_the_program_in_few_lines(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse_arguments(words.split())
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) < 4
+
+
+def test_negative_patience_is_refused() -> None:
+    with pytest.raises(ValueError, match="early_stopping_patience"):
+        SERTrainingArguments(early_stopping_patience=-1, use_cpu=True)
+
+
+@pytest.mark.parametrize(("groups", "option"), [(GROUPS, "--band_warp"), (CTC_GROUPS, "--evaluate_test")])
+def test_help_names_every_field_once_and_explains_it(groups: tuple[type, ...], option: str) -> None:
+    listed = re.findall(r"^  --(\w+)", get_parser("train.py", groups).format_help(), re.MULTILINE)
+    assert option.removeprefix("--") in listed
+    items = [item for kind in groups for item in fields(kind)]
+    assert sorted(listed) == sorted(item.name for item in items)
+    for item in items:
+        assert item.metadata["help"] and item.metadata["changes"] in ("weights", "features", "clips", "looks")
+
+
+def test_help_waits_for_nothing_heavy_and_all_of_transformers_is_listed_on_request(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = (
+        "import sys; sys.argv[1:] = ['--help']\n"
+        "try: import runpy; runpy.run_path('train.py', run_name='__main__')\n"
+        "finally: assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
+    )
+    done = run_command([sys.executable, "-c", code], env=os.environ, cwd=PROJECT_ROOT, timeout=60)
+    assert "--corpus" in done.stdout and "--adam_beta1" not in done.stdout
+    for command in (main, main_deepspeech):
+        with pytest.raises(SystemExit) as stopped:
+            command(["--help_all"])
+        printed = capsys.readouterr().out
+        assert stopped.value.code == 0
+        assert all(f"--{item.name}" in printed for item in fields(TrainingArguments))
+
+
+def test_a_missing_file_of_folds_is_told_of_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*START, "--folds_file", str(tmp_path / "gone.jsonl")]) == 1
+    assert "gone.jsonl" in capsys.readouterr().err
+
+
+def test_settings_shown_with_transformers_own_defaults_have_them() -> None:
+    own = {item.name: item.default for item in fields(TrainingArguments)}
+    for name in (
+        "max_steps",
+        "gradient_accumulation_steps",
+        "max_grad_norm",
+        "seed",
+        "bf16",
+        "use_cpu",
+        "push_to_hub",
+    ):
+        assert TrainingDefaults.__dataclass_fields__[name].default == own[name], name
+
+
+def test_given_options_are_those_that_were_said() -> None:
+    given = given_options(["--learning_rate", "3e-4", "--optim", "sgd"], [ModelArguments, TrainingDefaults])
+    assert given == {"learning_rate": 3e-4, "optim": "sgd"}
+
+
+# Presets -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_name_fields_and_change_them(name: str) -> None:
+    known = {item.name: item for kind in (SERTrainingArguments, ModelArguments) for item in fields(kind)}
+    assert set(PRESETS[name]) <= set(known) - {"preset"}
+    changed = [field for field, value in PRESETS[name].items() if known[field].default != value]
+    assert changed == list(PRESETS[name])  # a preset names nothing that is a default anyway
+    plain = values("")  # after which, as before, no preset is left behind
+    assert values(f"--preset {name}") == plain | dict(PRESETS[name]) | {"preset": name}
+    assert values("") == plain
+
+
+def test_the_paper_is_the_default() -> None:
+    plain = values("")
+    assert plain["preset"] == "paper"
+    for item in fields(ModelArguments):
+        assert plain[item.name] == (item.default if item.default_factory is MISSING else item.default_factory())
+
+
+@pytest.mark.parametrize("order", ["{preset} {given}", "{given} {preset}"])
+def test_what_is_given_wins_over_the_preset(order: str) -> None:
+    given = "--dynamic_range 0 --pooling mean --learning_rate 0.5 --num_train_epochs 3"
+    mixed = values(order.format(preset="--preset best", given=given))
+    said = {"dynamic_range": 0.0, "pooling": "mean", "learning_rate": 0.5, "num_train_epochs": 3}
+    expected = values("") | dict(PRESETS["best"]) | said | {"preset": "best"}
+    assert mixed == expected
+
+
+def test_a_default_that_is_given_explicitly_wins_too() -> None:
+    plain = values("")
+    for field in PRESETS["best"]:
+        given = "0" if plain[field] == [] else str(plain[field])
+        assert values(f"--preset best --{field} {given}")[field] == plain[field]
+
+
+def test_features_that_are_no_image_have_no_stem() -> None:
+    for streams, stem in (("mel", [8, 16, 32]), ("mel deepspeech", [8, 16, 32]), ("deepspeech", [])):
+        assert values(f"--preset best --streams {streams}")["stem_channels"] == stem
+
+
+def test_settings_of_the_features_reach_the_extractor() -> None:
+    task, _ = parse_arguments([*START, "--win_length", "1024", "--dynamic_range", "60"])
+    made = [make_extractor(model) for model in (task.model, ModelArguments())]
+    assert [(one.win_length, one.dynamic_range, one.n_fft) for one in made] == [(1024, 60.0, 2048), (400, None, 2048)]

@@ -1,0 +1,207 @@
+"""Whole DeepSpeech trainings from the command line: figures, card, half precision, strangers' transcripts."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from feature_extraction import DeepSpeechFeatureExtractor
+from speech_emotion.cli.train import main_deepspeech as train
+from speech_emotion.evaluation.error_rates import error_rates
+from speech_emotion.training import run_training
+from speech_emotion.training.command_line import parse_ctc_arguments
+from speech_emotion.training.hub_push import shared_files
+from tests.speech_emotion.training.spelled_speech import SPEAKERS, write_spelled
+from tests.speech_emotion.training.trainings import SignalAt, read_json, read_rows, words
+from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
+from tests.synthetic import write_polish
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
+
+SMALL = (
+    "--hidden_size 64 --dropout 0 --tempo 0 --gain 0 --time_masks 0 --feature_masks 0 --validation_speakers 2 "
+    "--per_device_train_batch_size 4 --learning_rate 3e-3 --warmup_steps 0.3 --use_cpu true"
+)
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def run(spelled_dir: Path, cache_dir: Path) -> Run:
+    """Train in this process as a command line says; the exit code."""
+    return lambda folder, more="", corpus=spelled_dir, cache=cache_dir: train(
+        words(corpus, cache, folder, more, SMALL)
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "model"
+    torch.set_num_threads(1)
+    assert run(folder, "--num_train_epochs 30 --half true --evaluate_test true") == 0
+    return folder
+
+
+def test_it_learns_and_the_figures_are_those_of_the_transcripts(finished: Path) -> None:
+    results, rows = read_json(finished / "results.json"), read_rows(finished / "transcripts.jsonl")
+    assert results["curve"][0]["eval_cer"] > 0.9
+    assert results["test"]["errors"]["all"]["cer"] < 0.25
+    for split in ("validation", "test"):
+        for group, errors in results[split]["errors"].items():
+            members = [row for row in rows if row["split"] == split and group in (row["group"], "all")]
+            rates = error_rates([row["reference"] for row in members], [row["hypothesis"] for row in members])
+            assert (errors["clips"], errors["cer"], errors["wer"]) == (len(members), rates.cer, rates.wer)
+            assert errors["speakers"] == len({row["speaker"] for row in members})
+        assert set(results[split]["errors"]) == {"adults", "children", "all"}
+    assert results["best_epoch"] == min(results["curve"], key=lambda entry: entry["eval_cer"])["epoch"]
+
+
+def test_no_speaker_is_in_two_splits_and_the_test_is_the_official_half(finished: Path) -> None:
+    members: dict[str, set[str]] = {}
+    for row in read_rows(finished / "fold.jsonl"):
+        members.setdefault(row["split"], set()).add(row["speaker"])
+    assert members["test"] == {name for name, (half, *_) in SPEAKERS.items() if half == "test"}
+    assert not members["train"] & members["validation"]
+    assert len(members["train"] | members["validation"]) == 8
+
+
+def test_the_card_is_filled_and_names_no_folder_of_this_machine(finished: Path) -> None:
+    card, results = (finished / "README.md").read_text(), (finished / "results.json").read_text()
+    errors = read_json(finished / "results.json")["test"]["errors"]["children"]
+    assert f"| test | children | 1 | 6 | {errors['cer']:.1%} | {errors['wer']:.1%} |" in card
+    for fact in ("float16", "pipeline_tag: automatic-speech-recognition", "config: children", "(kept)"):
+        assert fact in card
+    assert "{{" not in card and "{%" not in card
+    assert str(finished.parent) not in card + results
+
+
+def test_weights_are_half_and_the_figures_theirs_for_a_stranger(
+    finished: Path, spelled_dir: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert {tensor.dtype for tensor in load_file(finished / "model.safetensors").values()} == {torch.float16}
+    rows = [row for row in read_rows(finished / "transcripts.jsonl") if row["split"] == "test"]
+    files = [str(spelled_dir / "WAVE" / f"SPEAKER{row['speaker']}" / f"{row['id']}.WAV") for row in rows]
+    given = run_python_json(
+        f"""
+        import json
+        from transformers import pipeline
+        recognizer = pipeline("automatic-speech-recognition", model={str(finished)!r}, trust_remote_code=True)
+        files = {files!r}
+        print(json.dumps({{
+            "dtype": str(recognizer.model.dtype),
+            "layer": type(recognizer.model.deepspeech.layer_1).__name__,
+            "texts": [result["text"] for result in recognizer(files)],
+            "batch": [result["text"] for result in recognizer(files, batch_size=5)],
+        }}))
+        """,
+        env={name: value for name, value in environment.items() if name != "PYTHONPATH"},
+        cwd=tmp_path,
+    )
+    assert (given["dtype"], given["layer"]) == ("torch.float32", "Linear")
+    assert given["texts"] == given["batch"] == [row["hypothesis"] for row in rows]
+
+
+def test_what_is_shared_loads_and_holds_no_training_state(finished: Path) -> None:
+    needed = {"model.safetensors", "config.json", "preprocessor_config.json", "vocab.json"}
+    needed |= {"modeling_deepspeech.py", "pipeline_deepspeech.py", "frontend_deepspeech.py"}
+    for folder in (finished, next(finished.glob("checkpoint-*"))):
+        names = set(shared_files(folder))
+        assert needed <= names
+        assert not {name for name in names if name.endswith((".pt", ".bin", ".jsonl"))}
+
+
+def test_the_test_half_is_not_decoded_unless_asked_for(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, sources = DeepSpeechFeatureExtractor.load_audio, []
+
+    def note(self: DeepSpeechFeatureExtractor, source: Any) -> Any:
+        sources.append(str(source["path"]))
+        return load(self, source)
+
+    monkeypatch.setattr(DeepSpeechFeatureExtractor, "load_audio", note)
+    assert run(tmp_path / "run", "--num_train_epochs 1", cache=tmp_path / "cache") == 0
+    assert len(sources) == 48
+    assert not [source for source in sources if "SPEAKER0009" in source or "SPEAKER0010" in source]
+    assert read_json(tmp_path / "run" / "results.json")["test"] is None
+    assert {tensor.dtype for tensor in load_file(tmp_path / "run" / "model.safetensors").values()} == {torch.float32}
+
+
+def test_a_file_that_is_no_audio_is_skipped_only_if_asked(
+    run: Run, spelled_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = shutil.copytree(spelled_dir, tmp_path / "speechocean762")
+    bad = min(corpus.rglob("*.WAV"))
+    bad.write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert run(tmp_path / "run", "--num_train_epochs 1", corpus) == 1
+    assert bad.name in capsys.readouterr().err
+    assert run(tmp_path / "run", "--num_train_epochs 1 --skip_bad true", corpus) == 0
+
+
+def test_a_stopped_run_exits_with_143_and_goes_on_to_the_same(
+    run: Run, spelled_dir: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, whole, more = tmp_path / "parts", tmp_path / "whole", "--num_train_epochs 2 --half true"
+    task, training = parse_ctc_arguments(words(spelled_dir, cache_dir, parts, more, SMALL))
+    with monkeypatch.context() as patch:
+        stopped = run_training(task, training, callbacks=[SignalAt("on_step_begin", 3)])
+        patch.setattr("speech_emotion.training.run.run_training", lambda *asked: stopped)
+        assert run(parts, more) == 143
+    assert not (parts / "results.json").exists()
+    assert run(parts, more) == 1  # neither resumed nor overwritten by mistake
+    assert run(parts, f"{more} --resume_from_checkpoint true") == run(whole, more) == 0
+    assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
+
+
+def test_two_processes_train_as_one(
+    run: Run, spelled_dir: Path, cache_dir: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    more = (
+        "--max_steps 4 --logging_strategy steps --logging_steps 1 --evaluate_test true --per_device_eval_batch_size 5"
+    )
+    # Four full batches: the fifth, of 4 clips, would be filled up among two processes.
+    one, two = (tmp_path / name for name in ("one", "two"))
+    assert run(one, f"{more} --per_device_train_batch_size 8") == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    line = words(spelled_dir, cache_dir, two, more, SMALL)
+    run_command([*torchrun, PROJECT_ROOT / "train_deepspeech.py", *line], env=environment, cwd=tmp_path)
+    states = [read_json(folder / "checkpoint-4" / "trainer_state.json")["log_history"] for folder in (one, two)]
+    losses = [[entry["loss"] for entry in state if "loss" in entry] for state in states]
+    assert len(losses[0]) == 4
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    results = [read_json(folder / "results.json") for folder in (one, two)]
+    for split in ("validation", "test"):
+        # Adam divides a gradient by its own size: where one nearly vanishes, rounding alone moves the weight.
+        assert results[1][split]["loss"] == pytest.approx(results[0][split]["loss"], rel=1e-2)
+        assert results[1][split]["errors"]["all"]["clips"] == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--corpus polish", "folds_file"),
+        ("--validation_speakers 8", "Cannot take 8 of 8"),
+        ("--time_mask_frames -1", "time_mask_frames"),
+        ("--tempo 1.5", "tempo must lie"),
+        ("--label_smoothing_factor 0.1", "label_smoothing"),
+        ("--folds_file missing.jsonl", "missing.jsonl"),
+        ("--corpus speechocean762", "'000020002', 'b-a', has '-'"),  # outside the alphabet
+    ],
+)
+def test_settings_and_clips_that_do_not_fit_end_the_run(
+    change: str, message: str, run: Run, spelled_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = spelled_dir
+    if "polish" in change:
+        corpus = write_polish(tmp_path / "polish", repetitions=(1,))
+    elif "b-a" in message:
+        corpus = write_spelled(tmp_path / "corpus", texts=("AB", "BA"))
+        table = corpus / "train" / "text"
+        table.write_text(table.read_text().replace("000020002\tBA", "000020002\tB-A"))
+    assert run(tmp_path / "run", change, corpus) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "config.json").exists()

@@ -1,0 +1,111 @@
+"""Launches, folders, checkpoints and signals: what a training does before it trains, and when it is told to stop."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import filelock
+import pytest
+
+from speech_emotion.training.callbacks import StopSignalCallback
+from speech_emotion.training.launch import LOCK_NAME, check_launch, find_checkpoint, prepare_folder, sole_training
+from speech_emotion.training.training_arguments import SERTrainingArguments
+
+
+def launched(world_size: int = 1, n_gpu: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(world_size=world_size, n_gpu=n_gpu, save_total_limit=2)
+
+
+def test_launches_that_train_together_pass() -> None:
+    check_launch(launched(), {})
+    check_launch(launched(2), {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"})
+    check_launch(launched(2), {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "message"),
+    [
+        (launched(), {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1"}, r"single process(.|\n)*torchrun"),
+        (launched(), {"WORLD_SIZE": "2"}, r"each of them would train alone(.|\n)*--use_cpu true"),
+        (launched(n_gpu=4), {}, r"DataParallel(.|\n)*--nproc_per_node 4"),
+    ],
+)
+def test_silent_failures_stop_with_the_command_that_works(
+    arguments: SimpleNamespace, environ: dict[str, str], message: str
+) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        check_launch(arguments, environ)
+
+
+def test_two_trainings_cannot_share_a_folder(tmp_path: Path) -> None:
+    args = SimpleNamespace(process_index=0, output_dir=str(tmp_path))
+    other = filelock.FileLock(tmp_path / LOCK_NAME)
+    with other, pytest.raises(RuntimeError, match="Another training is writing"), sole_training(args):
+        pass
+    with sole_training(args), pytest.raises(filelock.Timeout):
+        other.acquire(timeout=0)
+
+
+def write_checkpoints(run: Path, *names: int | str) -> Path:
+    for name in names:
+        folder = run / f"checkpoint-{name}"
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").write_text(json.dumps({"global_step": name}))
+    return run
+
+
+def test_only_whole_checkpoints_are_resumed(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path, None) is None
+    with pytest.raises(FileNotFoundError, match="no whole checkpoint"):
+        find_checkpoint(tmp_path, True)
+    write_checkpoints(tmp_path, 9, 10, "best")  # the last a copy kept by hand
+    (tmp_path / "checkpoint-11").mkdir()  # cut short before its last file
+    assert find_checkpoint(tmp_path, True) == tmp_path / "checkpoint-10"
+    with pytest.raises(FileNotFoundError, match="not a whole checkpoint"):
+        find_checkpoint(tmp_path, str(tmp_path / "checkpoint-11"))
+    with pytest.raises(FileExistsError, match="--resume_from_checkpoint true"):
+        find_checkpoint(tmp_path, None)
+
+
+def test_a_run_goes_on_among_its_own_checkpoints_only(tmp_path: Path) -> None:
+    one, other = write_checkpoints(tmp_path / "one", 9, 12), write_checkpoints(tmp_path / "other", 3)
+    assert find_checkpoint(one, str(one / "checkpoint-12")) == one / "checkpoint-12"
+    assert find_checkpoint(tmp_path / "new", str(one / "checkpoint-9")) == one / "checkpoint-9"
+    for folder, later in ((one, 12), (other, 3)):
+        with pytest.raises(FileExistsError, match=rf"holds checkpoint-{later}, which .*checkpoint-9 did not come to"):
+            find_checkpoint(folder, str(one / "checkpoint-9"))
+    places = {"overwrite_output_dir": True, "resume_from_checkpoint": str(one / "checkpoint-9"), "use_cpu": True}
+    for run in (one, other):
+        assert prepare_folder(run, SERTrainingArguments(output_dir=str(run), **places)) == one / "checkpoint-9"
+    assert [path.name for path in one.iterdir()] == ["checkpoint-9"] and not list(other.iterdir())
+
+
+def test_overwriting_removes_the_runs_checkpoints_alone(tmp_path: Path) -> None:
+    write_checkpoints(tmp_path, 4, 12, "best")
+    (tmp_path / "notes").mkdir()
+    arguments = {"output_dir": str(tmp_path), "overwrite_output_dir": True, "use_cpu": True}
+    resumed = SERTrainingArguments(**arguments, resume_from_checkpoint=True)
+    assert prepare_folder(tmp_path, resumed) == tmp_path / "checkpoint-12"
+    assert len(list(tmp_path.iterdir())) == 4
+    assert prepare_folder(tmp_path, SERTrainingArguments(**arguments)) is None
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-best", "notes"}
+
+
+def test_the_second_signal_acts_as_if_nobody_listened() -> None:
+    received = []
+    previous = signal.signal(signal.SIGTERM, lambda *_: received.append("default"))
+    try:
+        callback = StopSignalCallback()
+        callback.on_train_begin(launched(), None, None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert received == []
+        control = SimpleNamespace(should_save=False, should_evaluate=True, should_training_stop=False)
+        callback.on_step_end(launched(), None, control)
+        assert callback.stopped
+        assert (control.should_save, control.should_evaluate, control.should_training_stop) == (True, False, True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert received == ["default"]
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,230 @@
+"""A training that SIGTERM stopped and that was resumed equals one that was not, bit for bit, whatever is learned."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import Trainer
+
+from feature_extraction import DeepSpeechForCTC
+from speech_emotion.evaluation.error_rates import error_rates
+from speech_emotion.training import EmotionTask, TaskTrainer, TrainingResult, TrainingTask, run_training
+from speech_emotion.training.ctc_task import INPUT_LAYER
+from speech_emotion.training.trainer import check_private_parts
+from speech_emotion.training.training_arguments import CTCTrainingArguments, SERTrainingArguments
+from tests.speech_emotion.training.trainings import (
+    EvaluationSteps,
+    SignalAt,
+    arguments,
+    assert_equal_runs,
+    emotion_task,
+    last_checkpoint,
+    recognition_task,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
+CHANCES = {"tempo": 0.1, "band_warp": 0.1, "time_masks": 2, "band_masks": 2}
+STEPS = {"emotions": 4, "letters": 5}  # an epoch: 54 clips in batches of 16, 36 clips in batches of 8
+METRIC = {"emotions": "eval_ua", "letters": "eval_cer"}
+Train = Callable[..., TrainingResult]
+
+
+@pytest.fixture(scope="module")
+def train(polish_dir: Path, spelled_dir: Path, cache_dir: Path) -> Train:
+    """Run a small training, augmented and with dropout, that keeps all checkpoints."""
+
+    def run(learned: str, folder: Path, *callbacks: Any, **changes: Any) -> TrainingResult:
+        if learned == "emotions":
+            task: TrainingTask = emotion_task(polish_dir, cache_dir, **CHANCES)
+            return run_training(task, arguments(folder, **changes), callbacks=list(callbacks))
+        task = recognition_task(spelled_dir, cache_dir)
+        return run_training(task, arguments(folder, CTCTrainingArguments, **changes), callbacks=list(callbacks))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(train: Train, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Trainings that nobody stopped."""
+    folders = {learned: tmp_path_factory.mktemp(learned) for learned in STEPS}
+    for learned, folder in folders.items():
+        assert not train(learned, folder).stopped
+    return folders
+
+
+@pytest.mark.parametrize("learned", STEPS)
+@pytest.mark.parametrize(
+    ("event", "after", "saved_after"),
+    [
+        ("on_step_begin", 1, 2),
+        ("on_step_begin", -1, 0),  # at the last step of the first epoch, before its evaluation
+        ("on_evaluate", 0, 0),  # during that evaluation, before its save
+        ("on_epoch_begin", 0, 1),
+        ("on_step_begin", None, None),
+    ],
+    ids=["inside an epoch", "at its end", "after an evaluation", "between epochs", "at the very end"],
+)
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
+    event: str,
+    after: int | None,
+    saved_after: int | None,
+    learned: str,
+    train: Train,
+    whole: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    epoch = STEPS[learned]
+    step, saved = (3 * epoch - 1, 3 * epoch) if after is None else (epoch + after, epoch + saved_after)
+    evaluations = EvaluationSteps()
+    assert train(learned, tmp_path, SignalAt(event, step), evaluations).stopped
+    assert last_checkpoint(tmp_path).name == f"checkpoint-{saved}"
+    due = [end for end in (epoch, 2 * epoch, 3 * epoch) if end < saved or (end == saved and event == "on_evaluate")]
+    assert evaluations.steps == due  # the stop itself evaluates nothing
+    assert not (tmp_path / "model.safetensors").exists()
+
+    train(learned, tmp_path, resume_from_checkpoint=True)
+    assert_equal_runs(whole[learned], tmp_path, METRIC[learned])
+
+
+def test_patience_that_runs_out_in_the_evaluation_made_up_for_ends_the_training(train: Train, tmp_path: Path) -> None:
+    # A learning rate of zero never improves: with patience 1 the second evaluation, at step 8, ends the training.
+    never = {"learning_rate": 0.0, "early_stopping_patience": 1, "num_train_epochs": 5}
+    once, parts = tmp_path / "once", tmp_path / "parts"
+    train("emotions", once, **never)
+    assert last_checkpoint(once).name == "checkpoint-8"
+    train("emotions", parts, SignalAt("on_step_begin", 7), **never)
+    assert train("emotions", parts, resume_from_checkpoint=True, **never).epochs == 2
+    assert_equal_runs(once, parts, "eval_ua")
+
+
+def test_a_stop_keeps_its_checkpoint_though_only_the_best_may_stay(train: Train, tmp_path: Path) -> None:
+    train("emotions", tmp_path, SignalAt("on_step_begin", 5), save_total_limit=1)
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-6"]
+    best = train("emotions", tmp_path, save_total_limit=1, resume_from_checkpoint=True).best_epoch
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == [f"checkpoint-{4 * best:g}"]
+
+
+def test_accumulating_gradients_resumes_exactly_too(train: Train, tmp_path: Path) -> None:
+    halves = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2, "num_train_epochs": 2}
+    once, parts = tmp_path / "once", tmp_path / "parts"
+    train("emotions", once, **halves)
+    train("emotions", parts, SignalAt("on_step_begin", 1), **halves)
+    train("emotions", parts, resume_from_checkpoint=True, **halves)
+    assert_equal_runs(once, parts, "eval_ua")
+
+
+def test_every_checkpoint_of_a_recognizer_is_a_plain_model_with_extractor_and_tokenizer(
+    whole: dict[str, Path], train: Train, tmp_path: Path
+) -> None:
+    folder = whole["letters"] / "checkpoint-5"
+    assert type(DeepSpeechForCTC.from_pretrained(folder).deepspeech.layer_1) is torch.nn.Linear
+    names = {path.name for path in folder.iterdir()}
+    assert {"preprocessor_config.json", "vocab.json", "modeling_deepspeech.py", "pipeline_deepspeech.py"} <= names
+    assert not [path for run in whole.values() for path in run.rglob("training_args.bin")]
+    # Resumed from it without the first layer as it learned, the training would go on a little otherwise.
+    train("letters", tmp_path, num_train_epochs=1)
+    (tmp_path / "checkpoint-5" / INPUT_LAYER).unlink()
+    with pytest.raises(FileNotFoundError, match=INPUT_LAYER):
+        train("letters", tmp_path, resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("strategy", ["steps", "best"])
+def test_other_save_strategies_train(strategy: str, train: Train, tmp_path: Path) -> None:
+    steps = {"save_steps": 2, "eval_strategy": "steps", "eval_steps": 2} if strategy == "steps" else {}
+    result = train("emotions", tmp_path, num_train_epochs=2, save_strategy=strategy, **steps)
+    assert result.best_epoch in (0.5, 1, 1.5, 2)
+
+
+# Trainer -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_release_of_transformers_without_what_is_used_is_told_of() -> None:
+    check_private_parts()
+
+    class Renamed(Trainer):
+        def _run_epoch(self, number: int) -> None:
+            """Knows no `epoch`."""
+
+    with pytest.raises(RuntimeError, match=r"transformers \d.* Trainer\._run_epoch\(epoch\)"):
+        check_private_parts(Renamed)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(polish_dir: Path, cache_dir: Path, tmp_path: Path) -> None:
+    class Broken(EmotionTask):
+        def make_network(self) -> torch.nn.Module:
+            network = super().make_network()
+            torch.nn.init.constant_(network.classifier.out_proj.bias, float("nan"))
+            return network
+
+    task = emotion_task(polish_dir, cache_dir)
+    steps = arguments(tmp_path, logging_strategy="steps", logging_steps=1)
+    with pytest.raises(FloatingPointError, match="training loss is nan at step 1"):
+        run_training(Broken(task.data, task.model), steps)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train_sampling_strategy": "group_by_length"}, "train_sampling_strategy"),
+        ({"dataloader_drop_last": True}, "dataloader_drop_last"),
+        ({"prediction_loss_only": True}, "prediction_loss_only"),
+        ({"label_smoothing_factor": 0.1}, "--label_smoothing"),
+        ({"push_to_hub": True, "hub_strategy": "checkpoint"}, "hub_strategy 'checkpoint'"),
+        ({"push_to_hub": True, "hub_strategy": "all_checkpoints"}, "hub_strategy 'all_checkpoints'"),
+    ],
+)
+def test_arguments_that_would_mix_up_or_share_too_much_are_refused(
+    settings: dict[str, Any], message: str, polish_dir: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        TaskTrainer(emotion_task(polish_dir, cache_dir), torch.nn.Linear(1, 1), arguments(tmp_path, **settings))
+
+
+def test_only_training_batches_are_augmented(polish_dir: Path, cache_dir: Path, tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    class Watched(EmotionTask):
+        def augmentations(self, network: torch.nn.Module) -> list[Any]:
+            return [lambda batch: seen.append(network.training) or batch]
+
+    task = emotion_task(polish_dir, cache_dir)
+    run_training(Watched(task.data, task.model), arguments(tmp_path, num_train_epochs=1), save=False)
+    assert seen == [True] * STEPS["emotions"]
+
+
+@pytest.mark.parametrize("learned", STEPS)
+def test_augmentation_changes_what_is_learned(
+    learned: str, polish_dir: Path, spelled_dir: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    weights = []
+    for kept in (True, False):
+        if learned == "emotions":
+            task: Any = emotion_task(polish_dir, cache_dir, **CHANCES)
+        else:
+            task = recognition_task(spelled_dir, cache_dir)
+        if not kept:
+            task.augmentations = lambda network: []
+        kind = SERTrainingArguments if learned == "emotions" else CTCTrainingArguments
+        result = run_training(task, arguments(tmp_path, kind, num_train_epochs=1), save=False)
+        weights.append(next(result.network.parameters()).tolist())
+    assert weights[0] != weights[1]
+
+
+def test_a_recognizers_figures_are_those_of_its_own_loss(spelled_dir: Path, cache_dir: Path, tmp_path: Path) -> None:
+    task, training = recognition_task(spelled_dir, cache_dir), arguments(tmp_path, CTCTrainingArguments)
+    task.prepare(training)
+    training.per_device_eval_batch_size = 5
+    trainer = TaskTrainer(task, task.make_network(), training)
+    metrics = trainer.evaluate()
+    batch = task.collator([task.validation[index] for index in range(len(task.validation))])
+    with torch.no_grad():
+        output = trainer.model.eval()(**batch)
+    assert metrics["eval_loss"] == pytest.approx(output.loss.item(), rel=1e-5)
+    lengths = batch["attention_mask"].sum(dim=1).tolist()
+    best = [row[:length] for row, length in zip(output.logits.argmax(dim=-1).tolist(), lengths, strict=True)]
+    spoken = [[letter for letter in row if letter >= 0] for row in batch["labels"].tolist()]
+    references = [task.tokenizer.decode(row, group_tokens=False) for row in spoken]
+    expected = error_rates(references, [task.tokenizer.decode(row) for row in best])
+    assert metrics["eval_cer"] == pytest.approx(expected.cer)

@@ -1,0 +1,437 @@
+"""Whole trainings from the command line: one process and two, stopped and resumed, saved and loaded by strangers."""
+
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from speech_emotion.cli import demo
+from speech_emotion.cli.main import main as ser
+from speech_emotion.cli.train import main as train
+from speech_emotion.inference.saved_model import load_saved
+from speech_emotion.training.run_record import heard_speakers
+from tests.speech_emotion.training.trainings import read_json, read_rows, words
+from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
+TITLE = "Emotions in Polish speech"
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def run(large_polish_dir: Path, cache_dir: Path) -> Run:
+    """Train in this process as a command line says; the exit code."""
+    return lambda folder, more="", corpus=large_polish_dir: train(words(corpus, cache_dir, folder, more))
+
+
+@pytest.fixture(scope="module")
+def finished(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "model"
+    torch.set_num_threads(1)
+    assert run(folder, "--num_train_epochs 3 --fold 1") == 0
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "model")
+
+
+def scores_of(folder: Path) -> dict[str, dict[str, float]]:
+    return {row["id"]: row["scores"] for row in read_rows(folder / "scores.jsonl")}
+
+
+def test_a_run_leaves_model_card_fold_figures_and_scores(finished: Path) -> None:
+    results = read_json(finished / "results.json")
+    assert results["fold"] == "leave-one-speaker-out-m2"
+    assert [results[part]["speakers"] for part in ("train", "validation", "test")] == [
+        ["m1", "m4", "m5"],
+        ["m3"],
+        ["m2"],
+    ]
+    scores = read_rows(finished / "scores.jsonl")
+    tested = [score for score in scores if score["split"] == "test"]
+    assert len({score["id"] for score in tested}) == results["test"]["clips"] == 48
+    assert sum(map(sum, results["test"]["confusion"])) == 48
+    hits = sum(score["prediction"] == score["label"] for score in tested)
+    assert results["test"]["metrics"]["wa"] == pytest.approx(hits / 48)
+    assert all(sum(score["scores"].values()) == pytest.approx(1) for score in scores)
+    assert {row["split"] for row in read_rows(finished / "fold.jsonl") if row["speaker"] == "m2"} == {"test"}
+    card = (finished / "README.md").read_text()
+    metrics = results["test"]["metrics"]
+    assert f"| test | {metrics['wa']:.1%} | {metrics['ua']:.1%} | 33.3% | 48 | 1 |" in card
+    assert "model-index" in card and "{{" not in card
+    assert not list(finished.rglob("*.bin"))
+    # What is shared names no folder of the machine that trained.
+    assert str(finished.parent) not in (finished / "results.json").read_text() + card
+
+
+def test_a_stranger_gets_the_trainers_scores_from_the_folder(
+    finished: Path, large_polish_dir: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    expected = scores_of(finished)
+    files = {clip: str(large_polish_dir / f"{clip}.wav") for clip in list(expected)[:20]}
+    given = run_python_json(
+        f"""
+        import json, soundfile
+        from pathlib import Path
+        from transformers import pipeline
+        classifier = pipeline("audio-classification", model={str(finished)!r}, trust_remote_code=True)
+        paths = {list(files.values())!r}
+        def named(results):
+            return [{{entry["label"]: entry["score"] for entry in result}} for result in results]
+        arrays = [dict(zip(("array", "sampling_rate"), soundfile.read(path))) for path in paths]
+        print(json.dumps({{
+            "path": named([classifier(path) for path in paths]),
+            "bytes": named(classifier([Path(path).read_bytes() for path in paths])),
+            "array": named(classifier(arrays)),
+            "batch": named(classifier(paths, batch_size=8)),
+        }}))
+        """,
+        env={name: value for name, value in environment.items() if name != "PYTHONPATH"},
+        cwd=tmp_path,
+    )
+    for way, results in given.items():
+        for clip, scores in zip(files, results, strict=True):
+            assert scores == pytest.approx(expected[clip], abs=1e-5), (way, clip)
+
+
+def test_half_precision_trains_on_a_fold_of_a_file_and_scores_in_float32(
+    run: Run, finished: Path, large_polish_dir: Path, tmp_path: Path
+) -> None:
+    folder, file = tmp_path / "half", finished / "fold.jsonl"
+    assert run(folder, f"--folds_file {shlex.quote(str(file))} --num_train_epochs 1 --bf16 true") == 0
+    assert (folder / "fold.jsonl").read_text() == file.read_text()
+    assert {row["split"] for row in read_rows(folder / "scores.jsonl")} == {"validation", "test"}
+    network, extractor = load_saved(str(folder))
+    assert {tensor.dtype for tensor in network.state_dict().values()} == {torch.float32}
+    classify = network.as_pipeline(extractor)
+    for clip, scores in list(scores_of(folder).items())[::12]:
+        answer = {entry["label"]: entry["score"] for entry in classify(str(large_polish_dir / f"{clip}.wav"))}
+        assert answer == pytest.approx(scores, abs=1e-5)
+
+
+def test_two_processes_train_as_one(
+    run: Run, large_polish_dir: Path, cache_dir: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    more = (
+        "--dropout 0 --attention_dropout 0 --max_steps 20 --logging_strategy steps --logging_steps 1 "
+        "--class_weights balanced --per_device_eval_batch_size 20 --per_device_train_batch_size"
+    )
+    one, two = (tmp_path / name for name in ("one", "two"))
+    assert run(one, f"{more} 16") == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    line = words(large_polish_dir, cache_dir, two, f"{more} 8")
+    run_command([*torchrun, PROJECT_ROOT / "train.py", *line], env=environment, cwd=tmp_path)
+    results = [read_json(folder / "results.json") for folder in (one, two)]
+    states = [read_json(folder / "checkpoint-20" / "trainer_state.json")["log_history"] for folder in (one, two)]
+    losses, evaluations = ([[e[key] for e in state if key in e] for state in states] for key in ("loss", "eval_loss"))
+    assert len(losses[0]) == 20
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert evaluations[0] == pytest.approx(evaluations[1], abs=1e-4)
+    for split in ("validation", "test"):
+        assert results[1][split]["clips"] == sum(map(sum, results[1][split]["confusion"])) == 48
+        assert results[0][split]["confusion"] == results[1][split]["confusion"]
+
+
+def test_sigterm_exits_143_and_the_resumed_run_reports_the_same(
+    run: Run, large_polish_dir: Path, cache_dir: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    # A stop comes when it comes; the epochs are many enough that the signal, sent at the first line of the table,
+    # falls into one of them.
+    more = "--num_train_epochs 6 --early_stopping_patience 0"
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(whole, more) == 0
+    process = subprocess.Popen(
+        [sys.executable, str(PROJECT_ROOT / "train.py"), *words(large_polish_dir, cache_dir, parts, more)],
+        env=environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.split()[:1] == ["1.0"]:
+            process.send_signal(signal.SIGTERM)
+            break
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, "".join(lines) + rest
+    assert "--resume_from_checkpoint true" in rest
+    assert not (parts / "results.json").exists() and not (parts / "README.md").exists()
+
+    assert run(parts, more) == 1  # neither resumed nor overwritten by mistake
+    assert run(parts, f"{more} --resume_from_checkpoint true") == 0
+    results = [read_json(folder / "results.json") for folder in (whole, parts)]
+    assert [results[0][split] for split in ("validation", "test")] == [results[1][s] for s in ("validation", "test")]
+    assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ("--fold 2", ['train.speakers is ["m1", "m4", "m5"]', 'validation.speakers is ["m3"]']),
+        ("--fold 1 --labels neutral fear anger", ['labels is ["anger", "fear", "neutral"]']),
+        ("--fold 1 --win_length 800", ["features is"]),
+        ("--fold 1 --learning_rate 0.5", ["learning_rate is 0.001"]),
+    ],
+    ids=["fold", "labels", "features", "what a checkpoint brings back"],
+)
+def test_a_run_of_something_else_is_not_resumed(
+    run: Run, copied: Path, other: str, told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (copied / "results.json").read_bytes()
+    assert run(copied, f"--num_train_epochs 4 {other} --resume_from_checkpoint true") == 1
+    error = capsys.readouterr().err
+    assert all(part in error for part in told)
+    assert (copied / "results.json").read_bytes() == before
+    assert read_json(copied / "run.json")["test"]["speakers"] == ["m2"]
+    assert len(list(copied.glob("checkpoint-*/run.json"))) == len(list(copied.glob("checkpoint-*"))) > 0
+
+
+def test_a_run_on_other_recordings_of_the_same_names_is_not_resumed(
+    run: Run, copied: Path, large_polish_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = shutil.copytree(large_polish_dir, tmp_path / "polish")
+    path = next(corpus.glob("m1*.wav"))
+    samples, rate = soundfile.read(path, dtype="int16")
+    samples[100] ^= 1
+    soundfile.write(path, samples, rate)
+    assert run(copied, "--num_train_epochs 4 --fold 1 --resume_from_checkpoint true", corpus) == 1
+    assert "train.recordings" in capsys.readouterr().err
+
+
+def test_a_resumption_with_other_settings_is_told_on_the_card(
+    run: Run, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The run was copied, and so its best checkpoint is no longer where it was noted.
+    more = "--num_train_epochs 4 --fold 1 --dropout 0.5 --resume_from_checkpoint true"
+    assert run(copied, more) == 0
+    stages = read_json(copied / "results.json")["stages"]
+    assert [stage["settings"]["dropout"] for stage in stages] == [0.3, 0.5]
+    card = " ".join((copied / "README.md").read_text().split())
+    assert "dropout 0.5 instead of 0.3, num_train_epochs 4.0 instead of 3.0." in card
+    for file in ("optimizer.pt", "run.json"):
+        for path in copied.glob(f"checkpoint-*/{file}"):
+            path.unlink()
+        assert run(copied, more) == 1
+        assert file in capsys.readouterr().err
+
+
+def test_a_checkpoint_kept_by_hand_remembers_whom_it_heard(
+    run: Run, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = (copied / "checkpoint-27").rename(copied / "checkpoint-best")
+    again = f"--num_train_epochs 4 --fold 0 --resume_from_checkpoint {shlex.quote(str(best))}"
+    assert run(tmp_path / "other", again) == 1
+    assert 'train.speakers is ["m1", "m4", "m5"] there and ["m3", "m4", "m5"] here' in capsys.readouterr().err
+
+
+def test_a_run_ended_by_early_stopping_stays_ended(run: Run, tmp_path: Path) -> None:
+    more = "--num_train_epochs 30 --early_stopping_patience 1 --learning_rate 1e-9"
+    left = []
+    for again in ("", " --resume_from_checkpoint true"):
+        assert run(tmp_path, more + again) == 0
+        left.append((read_json(tmp_path / "results.json"), (tmp_path / "model.safetensors").read_bytes()))
+    assert left[0] == left[1] and left[0][0]["epochs"] < 30
+
+
+@pytest.mark.parametrize(
+    ("launcher", "message"),
+    [
+        ("-m accelerate.commands.launch --cpu --num_processes 2", "starts a single process"),
+        ("-m torch.distributed.run --standalone --nproc_per_node 2", "--use_cpu true"),
+    ],
+    ids=["accelerate --cpu", "torchrun without --use_cpu"],
+)
+def test_launchers_that_would_train_apart_are_stopped(
+    launcher: str, message: str, large_polish_dir: Path, cache_dir: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("with GPUs torchrun needs no --use_cpu")
+    line = [
+        word for word in words(large_polish_dir, cache_dir, tmp_path / "model") if word not in ("--use_cpu", "true")
+    ]
+    command = [sys.executable, *shlex.split(launcher), str(PROJECT_ROOT / "train.py"), *line]
+    done = run_command(command, env=environment, cwd=tmp_path, check=False)
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout
+    assert not (tmp_path / "model" / "config.json").exists()
+
+
+# Fine-tuning ---------------------------------------------------------------------------------------------------------
+
+
+def test_fine_tuning_starts_from_a_saved_model_with_other_labels(run: Run, finished: Path, tmp_path: Path) -> None:
+    model = f"--model_name_or_path {shlex.quote(str(finished))}"
+    more = f"{model} --labels fear anger --fold 1 --num_train_epochs 1 --learning_rate 0 --dropout 0.5"
+    assert run(tmp_path, more) == 0
+    config, results = read_json(tmp_path / "config.json"), read_json(tmp_path / "results.json")
+    assert config["id2label"] == {"0": "fear", "1": "anger"}
+    assert (config["hidden_size"], config["dropout"]) == (8, 0.5)
+    for name in ("hidden_size", "conv_kernel_size"):
+        assert results["arguments"][name] == config[name]
+    assert results["heard_before"] == {TITLE: {"train": ["m1", "m4", "m5"], "validation": ["m3"]}}
+    # Nothing is learned: all is what was loaded, the last layer too, whose emotions stand in another order now.
+    before, after = (load_file(folder / "model.safetensors") for folder in (finished, tmp_path))
+    kept = [name for name in before if "running" not in name and not name.startswith("classifier.out_proj")]
+    assert {"ser.feature_mean", "ser.feature_std", "ser.streams.0.conv1.conv.weight"} <= set(kept) < set(before)
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
+        assert torch.equal(after[name], before[name][[1, 0]])  # of anger, fear, neutral
+
+
+def test_fine_tuning_is_not_tested_on_those_whom_the_model_has_heard(
+    run: Run, finished: Path, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = "--num_train_epochs 1 --fold 0 --model_name_or_path"
+    assert run(tmp_path / "leak", f"{more} {shlex.quote(str(finished))}") == 1
+    assert f"was trained with speaker(s) m1 of {TITLE}" in capsys.readouterr().err
+    assert not (tmp_path / "leak" / "config.json").exists()
+    (copied / "results.json").unlink()
+    assert run(tmp_path / "tuned", f"{more} {shlex.quote(str(copied))}") == 0
+    assert read_json(tmp_path / "tuned" / "results.json")["heard_before"] is None
+    # Nor does a model tuned from that one know.
+    assert heard_speakers(str(tmp_path / "tuned")) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--hidden_size 16", "hidden_size is 8 there and 16 here"),
+        ("--hidden_size 128", "hidden_size is 8 there and 128 here"),  # the default
+        ("--dynamic_range 60", "dynamic_range is 0.0 there and 60.0 here"),
+        ("--encoder you/words", 'encoder is null there and "you/words" here'),
+    ],
+)
+def test_fine_tuning_refuses_what_the_loaded_model_would_not_heed(
+    run: Run, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, message: str
+) -> None:
+    start = f"--model_name_or_path {shlex.quote(str(finished))} --num_train_epochs 1 --fold 1 {more}"
+    assert run(tmp_path / "tuned", start) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "tuned" / "config.json").exists()
+
+
+# ser -----------------------------------------------------------------------------------------------------------------
+
+
+def test_predict_prints_a_table_or_writes_every_score(
+    finished: Path, large_polish_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(large_polish_dir / name) for name in ("m1.a_nie_1.wav", "m1.n_tak_2.wav")]
+    assert ser(["predict", *files, "--model", str(finished)]) == 0
+    header, _, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["file", "prediction", "score"]
+    assert [line.split()[0] for line in lines] == files
+    output, expected = tmp_path / "scores.csv", scores_of(finished)
+    assert ser(["predict", str(large_polish_dir), "--model", str(finished), "--output", str(output)]) == 0
+    header, *lines = output.read_text().splitlines()
+    assert header == "file,prediction,anger,fear,neutral"
+    assert len(lines) == 240
+    for file, prediction, *scores in (line.split(",") for line in lines):
+        assert prediction in ("anger", "fear", "neutral")
+        if Path(file).stem in expected:
+            known = list(expected[Path(file).stem].values())
+            assert [float(score) for score in scores] == pytest.approx(known, abs=1e-5)
+
+
+def test_predict_skips_bad_files_only_if_asked(
+    finished: Path, tmp_path: Path, large_polish_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(large_polish_dir / "m1.a_nie_1.wav", tmp_path / "good.wav")
+    (tmp_path / "bad.wav").write_text("no audio at all")
+    output = tmp_path / "scores.csv"
+    call = ["predict", str(tmp_path), "--model", str(finished), "--output", str(output)]
+    for more, code, lines in (([], 1, None), (["--skip-bad"], 0, 2)):
+        assert ser([*call, *more]) == code
+        assert "bad.wav" in capsys.readouterr().err
+        assert (len(output.read_text().splitlines()) if output.exists() else None) == lines
+
+
+@pytest.mark.parametrize(
+    ("files", "model", "message"),
+    [("missing.wav", None, "missing.wav"), (".", None, "no audio file"), ("clip.wav", "no/such", "no/such")],
+)
+def test_predict_names_what_is_missing(
+    files: str,
+    model: str | None,
+    message: str,
+    finished: Path,
+    large_polish_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if files == "clip.wav":
+        shutil.copy(large_polish_dir / "m1.a_nie_1.wav", tmp_path / "clip.wav")
+    assert ser(["predict", files, "--model", model or str(finished)]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("corpus list", 0, "ravdess"),
+        ("convert gone.pbmm model", 1, "gone.pbmm"),
+        ("train --corpus ravdes --use_cpu true", 1, "Did you mean 'ravdess'?"),
+    ],
+)
+def test_other_parts_are_passed_on(
+    line: str,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ser(line.split()) == code
+    printed = capsys.readouterr()
+    assert message in printed.out + printed.err
+
+
+def test_the_demo_compares_three_models_and_classifies_an_unseen_speaker_in_a_fresh_process(
+    large_polish_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ["--num_train_epochs", "6", "--cache_dir", str(tmp_path / "cache")]
+    monkeypatch.setattr("speech_emotion.cli.train.main", lambda call: train([*call, *short]))
+    line = ["demo", "--output_dir", str(tmp_path / "demo"), "--data_dir", str(large_polish_dir)]
+    assert ser(line) == 0
+    printed = capsys.readouterr().out
+    compared = printed.split("The three models on the unseen speaker m1")[1].splitlines()
+    models = {words[0]: words[1:] for row in compared if (words := row.split()) and words[0] in demo.MODELS}
+    assert list(models) == ["Model-1", "Model-2", "Model-3"]
+    for name, (streams, _) in demo.MODELS.items():
+        report = demo.read_report(tmp_path / "demo" / name.lower())
+        assert report.arguments["streams"] == list(streams)
+        assert models[name][-1] == f"{100 * report.test.metrics['ua']:.1f}%"
+    table = printed.split("fresh process:")[1].splitlines()
+    rows = [row.split() for row in table if row.startswith("m1.")]
+    assert len(rows) == 12
+    assert {truth for _, truth, *_ in rows} == {"anger", "fear", "neutral"}
+    assert sum(truth == prediction for _, truth, prediction, _ in rows) >= 8
+
+    # A second time it does not train again, and says so; with another seed it does.
+    def trained(call: Any) -> int:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("speech_emotion.cli.train.main", trained)
+    assert ser(line) == 0
+    second = capsys.readouterr().out
+    assert "--retrain" in second
+    assert second.split("fresh process:")[1] == printed.split("fresh process:")[1]
+    for change in (["--seed", "7"], ["--retrain"]):
+        with pytest.raises(AssertionError, match="trained again"):
+            ser([*line, *change])
