@@ -13,27 +13,17 @@ from speech_emotion.cross_validation.score_store import FoldScores
 
 from .simulated_scores import all_folds, save_all
 
-LABELS = ["anger", "fear", "sadness"]
 
-
-def write_results(folder: Path, systems: tuple[str, ...] = ("model-1", "model-2")) -> Path:
-    random = np.random.default_rng(0)
-    for system in systems:
-        for seed in range(2):
-            for fold in range(3):
-                truth = np.tile(np.arange(3), 4)
-                names = {"id": [f"{fold}-{clip}" for clip in range(12)], "split": ["test"] * 12}
-                people = {"speaker": [f"m{fold}"] * 12, "sex": ["m"] * 12, "sentence": [None] * 12}
-                clips = names | people | {"label": [LABELS[label] for label in truth]}
-                scores = np.full((12, 3), 0.1)
-                scores[np.arange(12), (truth + (random.random(12) < 0.3)) % 3] = 0.8
-                curve = [
-                    {"epoch": epoch, "train_loss": 1 / epoch, "validation_loss": 1.0, "validation_ua": 0.5}
-                    for epoch in range(1, 4 + seed)
-                ]
-                about = {"curve": curve} if system == "model-1" else {}
-                FoldScores("emodb", system, seed, fold, LABELS, clips, scores, about).save(folder)
-    return folder
+def write_results(folder: Path) -> Path:
+    """Two systems with two seeds, of one of which the learning curves are known; the second seed's is longer."""
+    folds = all_folds("model-2", corpus="emodb")
+    for seed in range(2):
+        curve = [
+            {"epoch": epoch, "train_loss": 1 / epoch, "validation_loss": 1.0, "validation_ua": 0.5}
+            for epoch in range(1, 4 + seed)
+        ]
+        folds += all_folds("model-1", (seed,), corpus="emodb", about={"curve": curve})
+    return save_all(folds, folder)
 
 
 def test_results_become_figures_with_their_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +39,7 @@ def test_results_become_figures_with_their_numbers(tmp_path: Path, capsys: pytes
     second = {f"emodb/model-2/{name}" for name in [*both, "confusion.csv"]}
     assert set(found) == first | second | {"emodb/ua.png", "emodb/ua.svg", "emodb/ua.csv"}
     counts = [line.split(",")[1:] for line in (output / "emodb/model-1/confusion.csv").read_text().splitlines()[1:]]
-    assert np.array(counts, dtype=int).sum() == 72  # 36 clips, twice for the two seeds
+    assert np.array(counts, dtype=int).sum() == 2 * 54  # of two seeds
     curves = (output / "emodb/model-1/curves.csv").read_text().splitlines()
     assert curves[1] == "train_loss,1,1.000000,0.000000,6"
     assert curves[4] == "train_loss,4,0.250000,0.000000,3"
@@ -72,7 +62,7 @@ def test_seeds_that_are_not_complete_are_left_out(tmp_path: Path) -> None:
     files = draw_results(results, tmp_path / "figures")
     assert not any("model-2" in str(file) for file in files)
     counts = (tmp_path / "figures/emodb/model-1/confusion.csv").read_text().splitlines()[1:]
-    assert sum(int(number) for line in counts for number in line.split(",")[1:]) == 36
+    assert sum(int(number) for line in counts for number in line.split(",")[1:]) == 54
     drawn = draw_results(results, tmp_path / "figures", formats=(".svg",))
     assert "Model-1 (acoustic) (1 of 2 seeds)" in (tmp_path / "figures/emodb/ua.svg").read_text()
     assert (tmp_path / "figures/emodb/ua.csv").read_text().splitlines()[1].endswith(",1")
@@ -80,9 +70,7 @@ def test_seeds_that_are_not_complete_are_left_out(tmp_path: Path) -> None:
 
 
 def test_of_one_speaker_there_is_no_interval_and_no_figure_of_it(tmp_path: Path) -> None:
-    results = write_results(tmp_path / "results")
-    for path in results.rglob("*_fold-[12].parquet"):
-        path.unlink()
+    results = save_all(all_folds(speakers=1), tmp_path / "results")
     drawn = {path.name for path in draw_results(results, tmp_path / "figures")}
     assert "confusion.png" in drawn and "ua.png" not in drawn
 
