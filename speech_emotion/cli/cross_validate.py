@@ -53,13 +53,6 @@ def get_parser(prog: str = "cross_validate.py") -> CommandParser:
     what.add_argument(
         "--set", nargs="+", default=[], metavar="FIELD=VALUE", help="settings of the paper's models, as of train.py"
     )
-    add_places(parser)
-    parser.set_defaults(run=run)
-    return parser
-
-
-def add_places(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where a cross-validation reads and writes, and how it computes."""
     where = parser.add_argument_group("where")
     where.add_argument("--data_dir", help="folder of the corpus, or of folders of corpora (default: usual places)")
     where.add_argument("--cache_dir", help="folder of built corpora and features (default: that of datasets)")
@@ -71,7 +64,7 @@ def add_places(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="*",
         metavar="FOLDER",
-        help=f"further folders whose finished folds count, packed or not (default: {FINISHED}, where it is)",
+        help=f"further folders whose folds with the same settings count (default: {FINISHED}, where it is)",
     )
     where.add_argument(
         "--scores-jsonl",
@@ -86,6 +79,8 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--workers", type=int, default=1, help="processes that compute folds side by side (default: 1)")
     how.add_argument("--threads", type=int, help="threads of each (default: an even share of the cores)")
     how.add_argument("--device", help="for example cpu (default: a GPU where there is one)")
+    parser.set_defaults(run=run)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> int:
@@ -103,11 +98,11 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
     names = [condition.name for condition in plan.conditions]
     tables = args.tables or plan.results
-    yield f"Wrote {write_clip_lines(plan.folders, args.scores_jsonl or plan.results / CLIP_LINES, names)}"
-    for path in write_report(plan.folders, tables, names):
+    yield f"Wrote {write_clip_lines([plan.results], args.scores_jsonl or plan.results / CLIP_LINES, names)}"
+    for path in write_report(plan.results, tables, names):
         yield f"Wrote {path}"
     if not args.no_figures:
-        yield from _draw(plan.folders, tables / "figures", names)
+        yield from _draw(plan.results, tables / "figures", names)
 
 
 def run_cross_validation(
@@ -115,9 +110,13 @@ def run_cross_validation(
 ) -> bool:
     """Compute what is not finished, print the summary, and tell whether this process, of several, is to write."""
     from speech_emotion.cross_validation.folds_run import cross_validate
+    from speech_emotion.cross_validation.score_store import find_fold
 
     result = cross_validate(plan, workers, threads)
     if result.first:
+        for scores in result.finished:  # the folder then holds all that is compared, and nothing with other settings
+            if find_fold(scores.key, [plan.results]) is None:
+                scores.save(plan.results)
         print(f"\n{summary(plan, result, published)}\n\nThe scores are in {plan.results}", flush=True)
     return result.first
 
@@ -144,34 +143,26 @@ def make_plan(args: argparse.Namespace) -> "Plan":
     for option, values in named.items():
         if len(set(values)) < len(values):
             raise ValueError(f"{option} names something twice: {' '.join(map(str, values))}.")
+    import torch
 
-    from speech_emotion.cross_validation.neural_arguments import parse_overrides
+    from speech_emotion.cross_validation.neural_system import parse_overrides
     from speech_emotion.cross_validation.plan import Plan
 
+    finished = [FINISHED] if args.finished is None and FINISHED.is_dir() else args.finished or []
     return Plan(
         conditions=conditions,
         systems=tuple(args.systems),
         seeds=tuple(args.seeds),
         folds=None if args.folds is None else tuple(args.folds),
+        results=args.results,
+        finished=tuple(folder for folder in finished if folder.resolve() != args.results.resolve()),
+        data_dir=args.data_dir,
+        cache_dir=args.cache_dir,
+        device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        overwrite=args.overwrite,
         encoder=args.encoder,
         overrides=parse_overrides(args.set),
-        **plan_places(args),
     )
-
-
-def plan_places(args: argparse.Namespace) -> dict[str, object]:
-    """Read off the command line where a plan reads, writes and computes."""
-    import torch
-
-    finished = [FINISHED] if args.finished is None and FINISHED.is_dir() else args.finished or []
-    return {
-        "results": args.results,
-        "finished": tuple(folder for folder in finished if folder.resolve() != args.results.resolve()),
-        "data_dir": args.data_dir,
-        "cache_dir": args.cache_dir,
-        "device": args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
-        "overwrite": args.overwrite,
-    }
 
 
 def summary(plan: "Plan", result: "CrossValidation", published: Published | None = None) -> str:
@@ -189,7 +180,7 @@ def summary(plan: "Plan", result: "CrossValidation", published: Published | None
             for seed in plan.seeds:
                 whole = (condition.name, system, seed)
                 keys = [key for key in result.keys if (key.condition, key.system, key.seed) == whole]
-                folds = [find_fold(key, plan.folders).select("test") for key in keys]
+                folds = [find_fold(key, [plan.results]).select("test") for key in keys]
                 truth, guesses = (np.concatenate([getattr(one, n) for one in folds]) for n in ("truth", "predictions"))
                 figures.append(classification_metrics(truth, guesses, len(folds[0].labels)))
             means = [f"{100 * np.mean([one[name] for one in figures]):.1f}%" for name in ("wa", "ua")]
@@ -201,11 +192,11 @@ def summary(plan: "Plan", result: "CrossValidation", published: Published | None
     return text_table(header[: len(table[0])], table)
 
 
-def _draw(folders: Sequence[Path], folder: Path, conditions: Sequence[str]) -> Iterator[str]:
+def _draw(results: Path, folder: Path, conditions: Sequence[str]) -> Iterator[str]:
     from speech_emotion.cross_validation.result_figures import draw_results
 
     try:
-        drawn = [path for name in conditions for path in draw_results(folders, folder, name)]
+        drawn = [path for name in conditions for path in draw_results(results, folder, name)]
     except ModuleNotFoundError as error:  # scores and tables are whole without them
         yield f"No figures were drawn: {error}"
         return

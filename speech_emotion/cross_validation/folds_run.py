@@ -24,16 +24,16 @@ from speech_emotion.training.launch import check_launch
 
 from .fold_progress import FoldProgress
 from .fold_runner import FoldRunner
-from .neural_arguments import training_arguments
+from .neural_system import training_arguments
 from .plan import FoldReport, Plan, check_heeded
-from .score_store import FoldKey
+from .score_store import FoldKey, FoldScores
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SECONDS_TO_STOP = 30.0
 SECONDS_BETWEEN_LOOKS = 0.5  # at folds that another command is computing
 TERMINATED = 128 + signal.SIGTERM
 
-Answer = Callable[[FoldReport], None]
+OnReport = Callable[[FoldReport], None]
 
 
 class Stopped(KeyboardInterrupt):
@@ -63,6 +63,7 @@ class CrossValidation:
 
     keys: list[FoldKey]  # all folds of the plan
     computed: list[FoldKey]  # those computed by this call
+    finished: list[FoldScores]  # those that were there before
     first: bool = True  # whether this is the process that writes, among those launched together
 
 
@@ -89,7 +90,8 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
         with launch.main_process_first(local=False, desc="corpora and features"):
             keys = runner.keys()
             # Refuses results of other settings before anything is computed.
-            pending = [key for key in keys if plan.overwrite or runner.finished(key) is None]
+            finished = {} if plan.overwrite else {key: scores for key in keys if (scores := runner.finished(key))}
+            pending = [key for key in keys if key not in finished]
             for condition, system in dict.fromkeys((key.condition, key.system) for key in pending):
                 runner.features(condition, system)
                 runner.recordings(condition)  # the workers then find them hashed
@@ -106,10 +108,10 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
             elif pending:
                 torch.set_num_threads(threads)
                 run_here(runner, pending, progress)
-    return CrossValidation(keys, pending, first)
+    return CrossValidation(keys, pending, list(finished.values()), first)
 
 
-def run_here(runner: FoldRunner, keys: Sequence[FoldKey], on_report: Answer) -> None:
+def run_here(runner: FoldRunner, keys: Sequence[FoldKey], on_report: OnReport) -> None:
     """Compute folds in this process."""
     pending = deque(keys)
     while pending:
@@ -120,7 +122,7 @@ def run_here(runner: FoldRunner, keys: Sequence[FoldKey], on_report: Answer) -> 
             on_report(report)
 
 
-def run_workers(plan: Plan, keys: Sequence[FoldKey], workers: int, threads: int, on_report: Answer) -> None:
+def run_workers(plan: Plan, keys: Sequence[FoldKey], workers: int, threads: int, on_report: OnReport) -> None:
     """Compute folds in several processes; after one that failed, only those that are being computed are finished."""
     pending = deque(keys)
     at_work: dict[Future[FoldReport], tuple[Worker, FoldKey]] = {}

@@ -1,8 +1,11 @@
 """The paper's models as compared systems, with every way of meeting imbalance."""
 
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import redirect_stderr
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,22 +15,37 @@ from transformers.utils import cached_file
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig
 from speech_emotion.training import run_training
-from speech_emotion.training.arguments import preset_settings
+from speech_emotion.training.arguments import ModelArguments, TrainingDefaults, preset_settings
 from speech_emotion.training.building import make_extractor
+from speech_emotion.training.command_line import given_options
 from speech_emotion.training.emotion_task import EmotionTask
-from speech_emotion.training.run_record import Heard, check_unheard, heard_speakers, public_name, switched_on
+from speech_emotion.training.run_record import (
+    FURTHER_SETTINGS,
+    Heard,
+    check_unheard,
+    heard_speakers,
+    public_name,
+    switched_on,
+    training_settings,
+)
 from speech_emotion.training.splits import ClipSplit, Splits
 from speech_emotion.training.task import TrainingResult
+from speech_emotion.training.training_arguments import SERTrainingArguments
 
-from .neural_arguments import check_overrides, model_arguments, training_arguments, training_record
 from .system import FoldOutcome, FoldTask, System
-from .system_names import MODELS, ModelName
+from .system_names import MODELS, SAID_BY_NAME, ModelName
 
 OF_SEVERAL = ("ensemble", "averaging")  # ways by several networks
 NUM_MEMBERS = 3
 # By the features' own settings; what a preset says, field by field; a model to start from, by its weights.
 TOLD_ELSEWHERE = (
     "encoder", "encoder_revision", "encoder_layer", "win_length", "preset", "model_name_or_path", "model_revision",
+)  # fmt: skip
+# What the cross-validation itself decides.
+DECIDED = (
+    "data_seed", "ddp_backend", "eval_strategy", "hub_model_id", "logging_strategy",
+    "output_dir", "overwrite_output_dir", "preset", "push_to_hub", "report_to", "resume_from_checkpoint",
+    "save_strategy", "seed", "use_cpu",
 )  # fmt: skip
 WEIGHTS = "model.safetensors"
 
@@ -224,3 +242,73 @@ def _clips_of_classes(labels: Sequence[int]) -> list[np.ndarray]:
     if classes.ndim != 1 or not len(classes):
         raise ValueError(f"There must be a class for each clip, and at least one clip; the shape is {classes.shape}.")
     return [np.flatnonzero(classes == label) for label in np.unique(classes)]
+
+
+def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
+    """Read settings such as `hidden_size=64`, each a field of `ModelArguments` or `SERTrainingArguments`.
+
+    >>> parse_overrides(["hidden_size=64", "learning_rate=3e-4"])
+    {'hidden_size': 64, 'learning_rate': 0.0003}
+    """
+    given = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not value:
+            raise ValueError(f"{word!r} is no setting; write for example hidden_size=64.")
+        given[name] = value
+    check_overrides(given)
+    line = [part for name, value in given.items() for part in (f"--{name}", value)]
+    told = io.StringIO()  # a parser tells of a fault there, and wants to end the program
+    try:
+        with redirect_stderr(told):
+            return given_options(line, (ModelArguments, TrainingDefaults))
+    except SystemExit:
+        raise ValueError(f"--set {' '.join(words)}: {told.getvalue().rpartition('error: ')[2].strip()}") from None
+
+
+def check_overrides(overrides: Mapping[str, Any]) -> None:
+    """Assert that every name is a field that may be set."""
+    known = {item.name for kind in (ModelArguments, SERTrainingArguments) for item in fields(kind)}
+    for name in overrides:
+        if name in DECIDED:
+            raise ValueError(f"{name} is decided by the cross-validation and cannot be set.")
+        if name in SAID_BY_NAME:
+            raise ValueError(f"{name} belongs to the name of a system and cannot be set; choose {SAID_BY_NAME[name]}.")
+        if name not in known:
+            raise ValueError(f"There is no setting {name!r}; `train.py --help` lists those of model and training.")
+
+
+def model_arguments(overrides: Mapping[str, Any], **own: Any) -> ModelArguments:
+    """Return the arguments of the model."""
+    names = {item.name for item in fields(ModelArguments)}
+    return ModelArguments(**own | {name: value for name, value in overrides.items() if name in names})
+
+
+def training_arguments(
+    overrides: Mapping[str, Any], seed: int = 0, folder: str | Path = "unused", device: str = "cpu"
+) -> SERTrainingArguments:
+    """Return the arguments of a training, by default `train.py`'s."""
+    names = {item.name for item in fields(SERTrainingArguments)} - {item.name for item in fields(ModelArguments)}
+    given = {name: value for name, value in overrides.items() if name in names}
+    arguments = SERTrainingArguments(**given, output_dir=str(folder), seed=seed, use_cpu=device == "cpu")
+    batch, rest = divmod(arguments.per_device_train_batch_size, arguments.world_size)
+    if rest:
+        raise ValueError(
+            f"Batches of {arguments.per_device_train_batch_size} clips cannot be shared out among "
+            f"{arguments.world_size} processes; set per_device_train_batch_size to a multiple."
+        )
+    arguments.per_device_train_batch_size = batch
+    return arguments
+
+
+def training_record(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a training's results depend on, apart from its seed."""
+    arguments = training_arguments(overrides)
+    record = training_settings(arguments, *FURTHER_SETTINGS)
+    processes = record.pop("world_size")
+    record["per_device_train_batch_size"] *= processes
+    if processes > 1:  # which fill up an epoch's last batch
+        record["processes"] = processes
+    record.pop("seed")
+    others = {name: value for name, value in overrides.items() if hasattr(arguments, name) and name not in record}
+    return record | others

@@ -30,7 +30,7 @@ class Plan:
     seeds: tuple[int, ...]  # seeds of the trainings
     folds: tuple[int, ...] | None = None  # numbers of the folds; `None` for all
     results: Path = Path("outputs/folds")  # folder of the scores; new ones are written here
-    finished: tuple[Path, ...] = ()  # further folders in which finished folds are looked for
+    finished: tuple[Path, ...] = ()  # further folders in which folds with the same settings are looked for
     data_dir: str | None = None  # folder of the corpus, or of folders of corpora; `None` for their usual places
     cache_dir: str | None = None  # folder of built corpora and features; `None` for the cache of `datasets`
     device: str = "cpu"  # where to compute
@@ -57,20 +57,21 @@ class FoldReport:
 
 
 def find_finished(key: FoldKey, plan: Plan, settings: Mapping[str, Any]) -> FoldScores | None:
-    """Read the scores of a fold if it is finished, and refuse those of other settings than are asked for."""
-    scores = find_fold(key, plan.folders)
-    if scores is None:
-        return None
-    made_with = scores.about.get("settings")
-    if isinstance(made_with, Mapping) and "audio" not in made_with:  # of before recordings were hashed
-        settings = {name: value for name, value in settings.items() if name != "audio"}
-    if changes := list(_changes(made_with, settings)):
-        raise ValueError(
-            f"{key} was computed with something else than is asked for: {'; '.join(changes)}. Compute it anew with "
-            f"--overwrite, or leave what is in {' and '.join(map(str, plan.folders))} alone: choose another folder "
-            "with --results, and with --finished."
-        )
-    return scores
+    """Read the scores of a fold if it is finished.
+
+    In the folder of the plan itself other settings than are asked for are refused, in others they are passed over.
+    """
+    for folder in plan.folders:
+        scores = find_fold(key, [folder])
+        changes = [] if scores is None else list(_changes(scores.about.get("settings"), settings))
+        if changes and folder == plan.results:
+            raise ValueError(
+                f"{key} in {folder} was computed with something else than is asked for: {'; '.join(changes)}. Compute "
+                "it anew with --overwrite, or choose another folder with --results."
+            )
+        if scores is not None and not changes:
+            return scores
+    return None
 
 
 def _changes(found: object, asked: Mapping[str, Any]) -> Iterator[str]:
@@ -78,6 +79,8 @@ def _changes(found: object, asked: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(found, Mapping):
         yield from differences(found, asked)
         return
+    if "audio" not in found:  # of before recordings were hashed
+        asked = {name: value for name, value in asked.items() if name != "audio"}
     for name, meaning in DIGESTS.items():
         if found.get(name) != asked.get(name):
             yield meaning

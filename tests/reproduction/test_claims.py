@@ -13,7 +13,7 @@ from reproduction.conditions import read_conditions
 from reproduction.plan import read_plan
 from reproduction.report import PaperReport
 from reproduction.systems import system_title
-from speech_emotion.cross_validation.neural_arguments import check_overrides
+from speech_emotion.cross_validation.neural_system import check_overrides
 from speech_emotion.cross_validation.score_table import gather_systems
 from speech_emotion.cross_validation.systems import get_system
 from speech_emotion.evaluation.intervals import Estimate

@@ -11,7 +11,7 @@ import pytest
 
 from speech_emotion.cli.main import main as ser
 from speech_emotion.cross_validation.card_results import command, recipe_differences
-from speech_emotion.cross_validation.neural_arguments import parse_overrides
+from speech_emotion.cross_validation.neural_system import parse_overrides
 from speech_emotion.cross_validation.report import read_results
 from speech_emotion.cross_validation.report_table import mean_sd
 from speech_emotion.cross_validation.score_table import gather_systems, pooled_metrics

@@ -161,15 +161,14 @@ def test_packed_folds_are_finished_and_others_are_written_beside_them(
     command = words(places, Path("outputs/folds"))
     command.remove("--finished")
     assert main(command) == 0
-    assert "3 of 4 folds are finished in results." in capsys.readouterr().out
-    assert [scores.key for scores in read_fold_scores("outputs/folds")] == [FIRST]
-    (tmp_path / "outputs" / "all").mkdir()
-    for scores in read_fold_scores("outputs/folds", "results"):
-        scores.save("outputs/all")
-    assert_equal_results(Path("outputs/all"), whole)
-    assert main([*command, "--set", "hidden_size=9"]) == 1
-    assert "outputs/folds and results" in capsys.readouterr().err
-    assert len((tmp_path / "outputs/folds/results.jsonl").read_text().splitlines()) == FOLDS * 36
+    told = capsys.readouterr().out
+    assert "3 of 4 folds are finished in results." in told and "all 1 done" in told
+    assert_equal_results(Path("outputs/folds"), whole)  # which holds all that was compared
+    assert len(Path("outputs/folds/results.jsonl").read_text().splitlines()) == FOLDS * 36
+    # With other settings they are passed over.
+    assert main([*command, "--set", "num_train_epochs=1", "--folds", "0", "--results", "outputs/other"]) == 0
+    assert "all 2 done" in capsys.readouterr().out
+    assert [fold.about["epochs"] for fold in read_fold_scores("outputs/other")] == [1, 1]
 
 
 def test_processes_launched_together_train_each_fold_together(places: str, tmp_path: Path) -> None:

@@ -15,8 +15,16 @@ from speech_emotion.cross_validation import neural_system
 from speech_emotion.cross_validation.condition_data import ConditionData, MappedFeatures
 from speech_emotion.cross_validation.corpus_conditions import CorpusCondition
 from speech_emotion.cross_validation.fold_runner import FoldRunner
-from speech_emotion.cross_validation.neural_arguments import parse_overrides, training_arguments, training_record
-from speech_emotion.cross_validation.neural_system import NUM_MEMBERS, NeuralSystem, oversample, subset, undersample
+from speech_emotion.cross_validation.neural_system import (
+    NUM_MEMBERS,
+    NeuralSystem,
+    oversample,
+    parse_overrides,
+    subset,
+    training_arguments,
+    training_record,
+    undersample,
+)
 from speech_emotion.cross_validation.plan import FoldReport, Plan
 from speech_emotion.cross_validation.score_store import FoldKey
 from speech_emotion.cross_validation.system import FoldTask
