@@ -91,11 +91,15 @@ def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Compute, write tables and figures, and yield what is to be told."""
     plan = make_plan(args)
-    if not run_cross_validation(plan, args.workers, args.threads):
+    result = run_cross_validation(plan, args.workers, args.threads)
+    if not result.first:
         return
     from speech_emotion.cross_validation.report import write_report
-    from speech_emotion.cross_validation.score_store import write_clip_lines
+    from speech_emotion.cross_validation.score_store import find_fold, write_clip_lines
 
+    for scores in result.finished:  # the folder then holds all that is compared, and nothing with other settings
+        if find_fold(scores.key, [plan.results]) is None:
+            scores.save(plan.results)
     names = [condition.name for condition in plan.conditions]
     tables = args.tables or plan.results
     yield f"Wrote {write_clip_lines([plan.results], args.scores_jsonl or plan.results / CLIP_LINES, names)}"
@@ -107,18 +111,14 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
 def run_cross_validation(
     plan: "Plan", workers: int = 1, threads: int | None = None, published: Published | None = None
-) -> bool:
-    """Compute what is not finished, print the summary, and tell whether this process, of several, is to write."""
+) -> "CrossValidation":
+    """Compute what is not finished, and print the summary."""
     from speech_emotion.cross_validation.folds_run import cross_validate
-    from speech_emotion.cross_validation.score_store import find_fold
 
     result = cross_validate(plan, workers, threads)
     if result.first:
-        for scores in result.finished:  # the folder then holds all that is compared, and nothing with other settings
-            if find_fold(scores.key, [plan.results]) is None:
-                scores.save(plan.results)
-        print(f"\n{summary(plan, result, published)}\n\nThe scores are in {plan.results}", flush=True)
-    return result.first
+        print(f"\n{summary(plan, result, published)}\n\nThe scores are in {plan.where}", flush=True)
+    return result
 
 
 def make_plan(args: argparse.Namespace) -> "Plan":
@@ -172,6 +172,7 @@ def summary(plan: "Plan", result: "CrossValidation", published: Published | None
     from speech_emotion.cross_validation.score_store import find_fold
     from speech_emotion.evaluation import classification_metrics, text_table
 
+    finished = {scores.key: scores for scores in result.finished}
     known = {} if published is None else {one.name: published(one.name) for one in plan.conditions}
     table = []
     for condition in plan.conditions:
@@ -180,7 +181,7 @@ def summary(plan: "Plan", result: "CrossValidation", published: Published | None
             for seed in plan.seeds:
                 whole = (condition.name, system, seed)
                 keys = [key for key in result.keys if (key.condition, key.system, key.seed) == whole]
-                folds = [find_fold(key, [plan.results]).select("test") for key in keys]
+                folds = [(finished.get(key) or find_fold(key, [plan.results])).select("test") for key in keys]
                 truth, guesses = (np.concatenate([getattr(one, n) for one in folds]) for n in ("truth", "predictions"))
                 figures.append(classification_metrics(truth, guesses, len(folds[0].labels)))
             means = [f"{100 * np.mean([one[name] for one in figures]):.1f}%" for name in ("wa", "ua")]

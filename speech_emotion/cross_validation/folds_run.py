@@ -99,8 +99,7 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
         # wait for the others in a fold of its own.
         (pending,) = broadcast_object_list([pending])
         if first and len(pending) < len(keys):
-            folders = " and ".join(str(folder) for folder in plan.folders if folder.is_dir())
-            print(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {folders}.", flush=True)
+            print(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {plan.where}.", flush=True)
         with _traces(), FoldProgress(len(pending), quiet=not first) as progress:
             if workers > 1 and len(pending) > 1:
                 del runner  # its features are mapped by the workers anew

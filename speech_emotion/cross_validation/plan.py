@@ -45,6 +45,11 @@ class Plan:
         """Where scores are looked for, in this order."""
         return (self.results, *self.finished)
 
+    @property
+    def where(self) -> str:
+        """The folders that are there, in words."""
+        return " and ".join(str(folder) for folder in self.folders if folder.is_dir())
+
 
 @dataclass(frozen=True)
 class FoldReport:
