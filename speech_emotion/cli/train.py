@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speech_emotion.inference.saved_model import check_place
 from speech_emotion.training.command_line import CTC_GROUPS, GROUPS, get_parser
 
 from .command import run_guarded
@@ -30,9 +31,12 @@ def _main(argv: Sequence[str] | None, prog: str, recognition: bool) -> int:
     given, _ = get_parser(prog, CTC_GROUPS if recognition else GROUPS).parse_known_args(words)
 
     def work() -> int:
-        file = getattr(given, "folds_file", None)
-        if file is not None and not Path(file).is_file():
-            raise FileNotFoundError(f"There is no file {file} (--folds_file).")
+        for name in ("data_dir", "folds_file"):
+            place = getattr(given, name, None)
+            if place is not None and not Path(place).expanduser().exists():
+                raise FileNotFoundError(f"{place} does not exist (--{name}).")
+        for name in ("model_name_or_path", "encoder"):
+            check_place(getattr(given, name, None) or "")
         return _train(words, prog, recognition)
 
     return run_guarded(work)

@@ -51,6 +51,7 @@ sys.exit(main(sys.argv[1:]))
         ["report", "--results", "gone"],
         ["convert", "gone.pb", "out"],
         ["train", "--corpus", "polish", "--data_dir", "gone"],
+        ["train", "--corpus", "polish", "--model_name_or_path", "./gone"],
     ],
     ids=" ".join,
 )
