@@ -81,10 +81,10 @@ class PaperReport(Report):
     system_title = staticmethod(system_title)
     system_order = staticmethod(system_order)
 
-    def read(self, results: str | Path) -> dict[str, list[SystemScores]]:
+    def read(self, results: str | Path, condition: str | None = None) -> dict[str, list[SystemScores]]:
         """Read the scores, and carry out what is planned on them."""
         self.results = Path(results)
-        self.gathered = super().read(results)
+        self.gathered = super().read(results, condition)
         self.findings = evaluate(self.gathered)
         return self.gathered
 
