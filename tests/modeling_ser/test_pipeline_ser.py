@@ -126,40 +126,28 @@ def test_preprocessing_only_decodes(
     assert torch.equal(decoded["attention_mask"], torch.ones(1, len(CLIPS["angry"]), dtype=torch.int64))
 
 
-def write(content: bytes) -> Callable[[Path], Path]:
-    def write_to(folder: Path) -> Path:
-        (folder / "clip.wav").write_bytes(content)
-        return folder / "clip.wav"
-
-    return write_to
-
-
-WAV = (
-    b"RIFF" + (36 + 3200).to_bytes(4, "little") + b"WAVEfmt \x10\0\0\0\1\0\1\0\x80\x3e\0\0\0\x7d\0\0\2\0\x10\0data"
-) + (3200).to_bytes(4, "little")
-
+# The decoder's own errors, of which its tests hold more, come through and name the clip.
 BAD_SOURCES: dict[str, tuple[Callable[[Path], Any], type[Exception], str]] = {
     "missing file": (lambda folder: folder / "nowhere.wav", FileNotFoundError, r"nowhere\.wav: no such file"),
     "folder": (lambda folder: folder, IsADirectoryError, "is a folder"),
-    "empty file": (write(b""), ValueError, r"clip\.wav: is empty"),
-    "text named .wav": (write(b"once upon a time"), ValueError, r"clip\.wav: no audio file"),
-    "truncated": (write(WAV + bytes(1000)), ValueError, r"clip\.wav: truncated, 1000 of 3200 bytes"),
-    "no samples": (write(WAV[:-4] + bytes(4)), ValueError, r"clip\.wav: holds 0 samples"),
-    "NaN": (lambda _: {"array": np.full(800, np.nan), "sampling_rate": 16000}, ValueError, "array: 800 of 800"),
+    "damaged": (
+        lambda folder: write(folder / "clip.wav", b"once upon a time"),
+        ValueError,
+        r"clip\.wav: no audio file",
+    ),
     "NaN by name": (
         lambda _: {"path": "clip.wav", "array": np.full(800, np.inf), "sampling_rate": 16000},
         ValueError,
         r"clip\.wav: 800 of 800 samples are NaN or infinite",
     ),
     "empty array": (lambda _: np.zeros(0, np.float32), ValueError, "array: holds 0 samples"),
-    "2-D array": (lambda _: np.zeros((2, 800), np.float32), ValueError, r"array: an array must be 1-D.*\(2, 800\)"),
-    "no rate": (lambda _: {"array": np.ones(800)}, ValueError, '"array" but no "sampling_rate"'),
-    "rate 0": (lambda _: {"array": np.ones(800), "sampling_rate": 0}, ValueError, "sampling rate of 0 Hz"),
-    "empty dictionary": (lambda _: {}, ValueError, "the dict has the keys"),
-    "number": (lambda _: 5, TypeError, "cannot read audio from a int"),
     "None": (lambda _: None, TypeError, "cannot read audio from a NoneType"),
-    "another scheme": (lambda _: "ftp://host/clip.wav", ValueError, "http and https only"),
 }
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
 
 
 @pytest.mark.filterwarnings("ignore:A waveform came without")
@@ -272,8 +260,7 @@ def test_a_model_that_returns_tuples_is_read_too(classifier: SERPipeline, clips:
 
 
 def test_samples_beyond_full_scale_are_told_or_refused(classifier: SERPipeline) -> None:
-    waveform = CLIPS["angry"]
-    with pytest.warns(UserWarning, match="whole numbers turned into floats: divide them by their full scale"):
-        classifier({"array": waveform * 32768, "sampling_rate": 16000})
-    with pytest.raises(ValueError, match=r"array: samples reach .*e\+1\d, which is no sound"):
-        classifier({"array": waveform * np.float32(1e19), "sampling_rate": 16000})
+    with pytest.warns(UserWarning, match="divide them by their full scale"):
+        classifier({"array": CLIPS["angry"] * 32768, "sampling_rate": 16000})
+    with pytest.raises(ValueError, match=r"array: samples reach .*e\+1\d"):
+        classifier({"array": CLIPS["angry"] * np.float32(1e19), "sampling_rate": 16000})
