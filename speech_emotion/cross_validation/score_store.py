@@ -111,7 +111,8 @@ class FoldScores:
             columns[SCORE_PREFIX + label] = pa.array(self.scores[:, number], pa.float16())
         facts = self.facts()
         digest = fold_digest(facts, self.clips, self.scores)
-        return _write(path, pa.table(columns).replace_schema_metadata({FACTS: facts, DIGEST: digest}))
+        _write(path, pa.table(columns).replace_schema_metadata({FACTS: facts, DIGEST: digest})).replace(path)
+        return path
 
     @classmethod
     def load(cls, path: str | Path) -> "FoldScores":
@@ -174,8 +175,7 @@ def read_fold_scores(
 def pack(source: str | Path, target: str | Path, remove: bool = False) -> list[Path]:
     """Write the folds of `source`, and those that `target` has, into a file per condition and one of runs.
 
-    The same folds give the same bytes. With `remove` the fold files of `source` are removed at the end. A pack that
-    is cut short leaves every fold readable: each is checked by its own digest, and `runs.parquet` comes last.
+    The same folds give the same bytes. With `remove` the fold files of `source` are removed at the end.
     """
     source, target = Path(source), Path(target)
     files = list(source.glob("*/*/seed-*_fold-*.parquet"))
@@ -187,8 +187,11 @@ def pack(source: str | Path, target: str | Path, remove: bool = False) -> list[P
     if RUNS in conditions:
         raise ValueError(f"A condition that is called {RUNS!r} cannot be packed: {RUNS}.parquet tells of all of them.")
     tables = {name: _clip_table([fold for fold in folds if fold.corpus == name]) for name in conditions}
-    paths = [_write(target / f"{name}.parquet", table, level=19) for name, table in tables.items()]
-    paths.append(_write(target / f"{RUNS}.parquet", _run_table(folds), level=19))
+    tables[RUNS] = _run_table(folds)
+    paths = [target / f"{name}.parquet" for name in tables]
+    partials = [_write(path, table, level=19) for path, table in zip(paths, tables.values(), strict=True)]
+    for path, partial in zip(paths, partials, strict=True):  # at once, as they belong together
+        partial.replace(path)
     for path in files if remove else []:
         path.unlink()
         for folder in (path.parent, path.parent.parent):
@@ -343,8 +346,8 @@ def _table(content: bytes, **kwargs: Any) -> pa.Table:
 
 
 def _write(path: Path, table: pa.Table, level: int | None = None) -> Path:
+    """Write a table beside where it is to be, so that it is there whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     repeated = [name for name in table.column_names if not name.startswith(SCORE_PREFIX)]
     pq.write_table(table, partial, compression="zstd", compression_level=level, use_dictionary=repeated)
-    partial.replace(path)
-    return path
+    return partial

@@ -249,7 +249,7 @@ def test_a_signal_ends_the_run_and_leaves_nothing_behind(
 
 
 class Doomed(System):
-    """A system whose process dies on the fold with four speakers of which one is `m1`."""
+    """A system whose process dies on the fold that tests the speaker `m1`."""
 
     def make_extractor(self) -> ClipFeatures:
         return get_system("model-1").make_extractor()
