@@ -200,6 +200,13 @@ class CTCTrainingDefaults(TrainingDefaults):
     half: bool = argument(False, "save float16 weights and measure those", "weights", "training")
 
 
+def corpus_places(data: DataArguments | CTCDataArguments) -> dict[str, Any]:
+    """Return what `load_corpus` is told of where a corpus lies, and whether its bad files are left out."""
+    places: dict[str, Any] = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
+    # A copy's audio is only looked at when features are made.
+    return places | ({"skip_bad": True} if data.skip_bad and "/" not in data.corpus else {})
+
+
 # By preset, defaults of fields of `ModelArguments` and `TrainingDefaults`; what it does not name has the field's own.
 PRESETS: dict[str, Mapping[str, Any]] = {
     # The paper's model, with our choice of what it leaves open: the fields' own defaults.

@@ -10,24 +10,27 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import nn
-from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-
-from speech_emotion.progress import is_terminal
+from tqdm.auto import tqdm
+from transformers import ProgressCallback, TrainerCallback
+from transformers import TrainerControl as Control
+from transformers import TrainerState as State
+from transformers import TrainingArguments as Args
 
 from .task import TableColumn
+
+Logs = dict[str, float] | None
 
 EXIT_CODE = 128 + signal.SIGTERM  # 143, what a shell reports for a process that SIGTERM ended
 
 
-class EpochTableCallback(ProgressCallback):
-    """Prints a line per evaluation on validation speakers, and a bar where a terminal shows it.
+class EpochTableCallback(TrainerCallback):
+    """Prints a line per evaluation on validation speakers.
 
     >>> EpochTableCallback([TableColumn("epoch", "epoch", "{:6.1f}"), TableColumn("loss", "loss", "{:6.3f}")]).header()
     ' epoch    loss'
     """
 
     def __init__(self, columns: Sequence[TableColumn]) -> None:
-        super().__init__()
         self.columns = tuple(columns)
         self._loss: float | None = None
         self._started = False
@@ -36,61 +39,30 @@ class EpochTableCallback(ProgressCallback):
         """Return the titles of the columns."""
         return "  ".join(title.rjust(len(form.format(0))) for _, title, form in self.columns)
 
-    def _print(self, line: str) -> None:
-        if self.training_bar is not None:
-            self.training_bar.write(line)
-        else:
-            print(line, flush=True)
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Open the bar, at a terminal."""
-        if is_terminal() and not args.disable_tqdm:
-            super().on_train_begin(args, state, control, **kwargs)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Move the bar."""
-        if self.training_bar is not None:
-            super().on_step_end(args, state, control, **kwargs)
-
-    def on_prediction_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Show no bar for evaluations, which take a moment."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, args: Args, state: State, control: Control, logs: Logs = None, **kwargs: Any) -> None:
         """Print a line when an evaluation is logged."""
         logs = logs or {}
         self._loss = logs.get("loss", self._loss)
         if not state.is_world_process_zero or "eval_loss" not in logs:
             return
-        if not self._started:
-            self._print(self.header())
-            self._started = True
         values = {**logs, "loss": self._loss}
-        self._print(
-            "  ".join(
-                form.format(values[key]) if values.get(key) is not None else "-".rjust(len(form.format(0)))
-                for key, _, form in self.columns
-            )
+        line = "  ".join(
+            form.format(values[key]) if values.get(key) is not None else "-".rjust(len(form.format(0)))
+            for key, _, form in self.columns
         )
+        with tqdm.external_write_mode():  # a bar makes room
+            print(line if self._started else f"{self.header()}\n{line}", flush=True)
+        self._started = True
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Close the bar."""
-        if self.training_bar is not None:
-            super().on_train_end(args, state, control, **kwargs)
+
+class BarCallback(ProgressCallback):
+    """Moves a bar while training; evaluations take a moment, and the table tells what is logged."""
+
+    def on_prediction_step(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
+        """Show no bar."""
+
+    def on_log(self, args: Args, state: State, control: Control, logs: Logs = None, **kwargs: Any) -> None:
+        """Print nothing."""
 
 
 class StopSignalCallback(TrainerCallback):
@@ -106,46 +78,38 @@ class StopSignalCallback(TrainerCallback):
         self._asked = True
         signal.signal(signal.SIGTERM, self._previous)
 
-    def _agreed(self, args: TrainingArguments) -> bool:
+    def _agreed(self, args: Args) -> bool:
         if args.world_size > 1:
             flag = torch.tensor(int(self._asked), device=args.device)
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
             self._asked = bool(flag.item())
         return self._asked
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
         """Listen, if this is the main thread: Python delivers signals to no other."""
         self.stopped = self._asked = False
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._raise_flag)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
         """Save and stop after this step, without an evaluation."""
         if self._agreed(args):
             self.stopped = True
             control.should_save, control.should_evaluate, control.should_training_stop = True, False, True
 
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_epoch_end(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
         """Keep the epoch's end, which Trainer passes through after a stop too, from evaluating and saving again."""
         if self.stopped:
             control.should_save = control.should_evaluate = control.should_log = False
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_save(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
         """Stop after a save that came between the signal and the next step, and keep the checkpoint."""
         if not self.stopped and self._agreed(args):
             self.stopped = control.should_training_stop = True
         if self.stopped:  # with a limit of 1 Trainer ends by removing all checkpoints but the best
             self._limit, args.save_total_limit = args.save_total_limit, None
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
         """Listen no more."""
         if self.stopped:
             args.save_total_limit = self._limit
@@ -164,14 +128,7 @@ class BestWeights(TrainerCallback):
         self.best_epoch = self.epochs = 0
         self._weights: dict[str, torch.Tensor] = {}
 
-    def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_evaluate(self, args: Args, state: State, control: Control, metrics: Logs = None, **kwargs: Any) -> None:
         """Keep the weights if they are better, else count."""
         value = (metrics or {})[self.metric]
         self.epochs += 1

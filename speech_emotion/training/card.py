@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import datasets
 import numpy as np
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -13,8 +14,9 @@ from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig
 from speech_emotion.evaluation import classification_metrics, confusion_counts, confusion_table
 
-from .run_record import public_name, stage_changes
+from .run_record import corpus_title, library_versions, public_name, stage_changes
 from .splits import ClipSplit, Splits
+from .task import TrainingResult
 
 TEMPLATE = "model_card.md"
 TASK = "audio-classification"
@@ -47,6 +49,26 @@ class TrainingReport:
     parameters: int  # of the model
     arguments: dict[str, object]  # what was asked for
     versions: dict[str, str]  # of the libraries
+
+
+def common_fields(
+    corpus: str, rows: datasets.Dataset, fold: str, result: TrainingResult, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of a `TrainingReport`."""
+    return {
+        "corpus": corpus,
+        "title": corpus_title(rows),
+        "homepage": rows.info.homepage,
+        "corpus_license": rows.info.license,
+        "citation": rows.info.citation,
+        "language": rows[0]["language"],
+        "fold": fold,
+        "seed": settings["seed"],
+        "epochs": result.epochs,
+        "parameters": sum(parameter.numel() for parameter in result.network.parameters()),
+        "arguments": settings,
+        "versions": library_versions(),
+    }
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
 from speech_emotion.evaluation.error_rates import error_rates
 from speech_emotion.files import write_json, write_jsonl
 
-from .arguments import CTCDataArguments, CTCModelArguments, told_settings
+from .arguments import CTCDataArguments, CTCModelArguments, corpus_places, told_settings
 from .augmentation import Perturbation, SpecAugment
 from .batches import IGNORED, FeatureCollator
+from .card import common_fields
 from .ctc_card import (
     RecognitionReport,
     describe_split,
@@ -35,7 +36,7 @@ from .ctc_card import (
 from .ctc_data import TranscribedSplit, choose_transcribed_fold, decode_greedily, make_transcribed_split, speaker_rows
 from .ctc_input_scaling import scale_inputs, scaled_input_layer, unscale_inputs
 from .feature_cache import cache_features
-from .run_record import clips_identity, corpus_title, features_identity, library_versions, training_settings
+from .run_record import clips_identity, corpus_title, features_identity, training_settings
 from .splits import check_recordings, feature_statistics
 from .task import COMMON_COLUMNS, Augmentation, Inputs, TableColumn, TrainingResult, TrainingTask
 
@@ -66,12 +67,8 @@ class RecognitionTask(TrainingTask):
         with training.main_process_first(local=False, desc="corpus"), warnings.catch_warnings():
             if not training.should_log:  # what there is to say of the corpus is said once
                 warnings.simplefilter("ignore")
-            data = self.data
-            places = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
-            if data.skip_bad and "/" not in data.corpus:  # a copy's audio is only looked at when features are made
-                places["skip_bad"] = True
-            self.rows = load_corpus(data.corpus, **places)
-            self.fold = choose_transcribed_fold(self.rows, data)
+            self.rows = load_corpus(self.data.corpus, **corpus_places(self.data))
+            self.fold = choose_transcribed_fold(self.rows, self.data)
         self.train, self.validation = self._read("train"), self._read("validation")
 
     @cached_property
@@ -189,7 +186,7 @@ class RecognitionTask(TrainingTask):
         self, result: TrainingResult, settings: dict[str, Any], stages: list[dict[str, Any]]
     ) -> RecognitionReport:
         """Tell what was measured, and of what."""
-        rows, seconds, measured = self.rows, self._seconds_per_frame, {}
+        seconds, measured = self._seconds_per_frame, {}
         self.transcripts: list[dict[str, str]] = []
         for name, clips in self.scored.items():
             best, losses = result.outputs[name].predictions
@@ -199,26 +196,15 @@ class RecognitionTask(TrainingTask):
         stored = {"epoch": "epoch", "validation_loss": "eval_loss", "validation_cer": "eval_cer"}
         stored |= {"validation_wer": "eval_wer", "train_loss": "loss"}
         return RecognitionReport(
-            corpus=self.data.corpus,
-            title=corpus_title(rows),
-            homepage=rows.info.homepage,
-            corpus_license=rows.info.license,
-            citation=rows.info.citation,
-            language=rows[0]["language"],
-            fold=self.fold.name,
-            parameters=sum(parameter.numel() for parameter in result.network.parameters()),
+            **common_fields(self.data.corpus, self.rows, self.fold.name, result, settings),
             hidden_size=self.model.hidden_size,
             half=self.half,
-            seed=settings["seed"],
-            epochs=result.epochs,
             best_epoch=result.best_epoch if self.training.load_best_model_at_end else None,
             train=describe_split(self.train, seconds),
             validation=measured["validation"],
             test=measured.get("test"),
             curve=[{key: point[name] for name, key in stored.items()} for point in result.curve],
-            arguments=settings,
             stages=stages,
-            versions=library_versions(),
         )
 
     def write(self, report: RecognitionReport, result: TrainingResult, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The emotions of a corpus's speakers, or of ready splits, as a task."""
 
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,13 +18,14 @@ from modeling_ser.modeling_ser import classification_loss
 from speech_emotion.evaluation import SERMetric, classification_metrics
 from speech_emotion.files import write_json, write_jsonl
 
-from .arguments import DataArguments, ModelArguments, told_settings
+from .arguments import DataArguments, ModelArguments, corpus_places, told_settings
 from .augmentation import make_augmentations
 from .batches import FeatureCollator
 from .building import loaded_arguments, make_extractor, make_model
 from .card import (
     RunReport,
     SplitReport,
+    common_fields,
     describe_architecture,
     describe_splits,
     describe_streams,
@@ -40,7 +42,6 @@ from .run_record import (
     corpus_title,
     features_identity,
     heard_speakers,
-    library_versions,
     public_name,
     training_settings,
 )
@@ -172,7 +173,7 @@ class EmotionTask(TrainingTask):
 
     def report(self, result: TrainingResult, settings: dict[str, Any], stages: list[dict[str, Any]]) -> RunReport:
         """Tell what was measured, and of what."""
-        rows, parts = self.rows, {}
+        parts = {}
         self.scores = []
         for name, clips in (("validation", self.splits.validation), ("test", self.splits.test)):
             output = result.outputs[name]
@@ -181,23 +182,12 @@ class EmotionTask(TrainingTask):
             parts[name], scores = report_split(name, clips, torch.from_numpy(output.predictions), self.labels)
             self.scores += scores
         return RunReport(
-            corpus=public_name(self.data.corpus),
-            title=corpus_title(rows),
-            homepage=rows.info.homepage,
-            corpus_license=rows.info.license,
-            citation=rows.info.citation,
-            language=rows[0]["language"],
+            **common_fields(public_name(self.data.corpus), self.rows, self.fold.name, result, settings),
             labels=self.labels,
-            fold=self.fold.name,
-            seed=settings["seed"],
-            epochs=result.epochs,
-            parameters=sum(parameter.numel() for parameter in result.network.parameters()),
             streams=describe_streams(self.extractor),
             architecture=describe_architecture(result.network.config),
             train=SplitReport(clips=len(self.splits.train), speakers=speakers_of(self.splits.train)),
             **parts,
-            arguments=settings,
-            versions=library_versions(),
             stages=stages if len(stages) > 1 else [],  # `arguments` tell of a single one
             heard_before=None if self.heard is None else {title: dict(who) for title, who in self.heard.items()},
         )
@@ -206,7 +196,7 @@ class EmotionTask(TrainingTask):
         """Write the report, the fold, and each clip's scores."""
         save_fold(self.fold, self.rows, folder / "fold.jsonl")
         write_jsonl(folder / "scores.jsonl", self.scores)
-        write_json(folder / "results.json", _as_json(report))
+        write_json(folder / "results.json", asdict(report))
 
     def card(self, report: RunReport, repo_id: str, revision: str | None = None) -> ModelCard:
         """Fill the model card."""
@@ -217,11 +207,9 @@ def load_with_features(
     data: DataArguments, extractor: SERFeatureExtractor, device: str | None = None
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
     """Load a corpus and the features of its clips, from the cache where they are there already."""
-    places = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
+    places = corpus_places(data)
     if data.speaker_pattern is not None:
         places["speaker_pattern"] = data.speaker_pattern
-    if data.skip_bad and "/" not in data.corpus:  # a copy's audio is only looked at when features are made
-        places["skip_bad"] = True
     if not data.streaming:
         rows = load_corpus(data.corpus, **places)
         return rows, cache_features(rows, extractor, skip_bad=data.skip_bad, device=device)
@@ -234,7 +222,3 @@ def load_with_features(
     return cache_streamed(
         stream, stream_state(data.corpus), extractor, data.skip_bad, device=device, cache_dir=data.cache_dir
     )
-
-
-def _as_json(report: RunReport) -> dict[str, Any]:
-    return {name: vars(value) if isinstance(value, SplitReport) else value for name, value in vars(report).items()}

@@ -10,7 +10,10 @@ from typing import Any
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RevisionNotFoundError
 from huggingface_hub.utils import httpx  # whichever version of it its sessions are made of
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback
+from transformers import TrainerControl as Control
+from transformers import TrainerState as State
+from transformers import TrainingArguments as Args
 from transformers.trainer_utils import HubStrategy
 
 from .callbacks import StopSignalCallback
@@ -95,13 +98,11 @@ class HubPushCallback(TrainerCallback):
         if error is not None:
             logger.error("The push %r to %s failed and is left out: %s", message, self.repo_id, error)
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
         """Keep Trainer from pushing checkpoints itself: without their code, with its pickled arguments."""
         self._strategy, args.hub_strategy = args.hub_strategy, HubStrategy.END
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_save(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
         """Push the checkpoint just saved, after the one before has arrived; nothing while a signal stops training."""
         if not state.is_world_process_zero or (self.stop is not None and self.stop.stopped):
             return
@@ -123,9 +124,7 @@ class HubPushCallback(TrainerCallback):
             return []
         return [name for name in TOLD if name in present]
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
         """Wait for the last push."""
         self.wait()
         args.hub_strategy = self._strategy

@@ -11,9 +11,9 @@ from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from speech_emotion.files import write_text
-from speech_emotion.progress import quiet_unless_terminal
+from speech_emotion.progress import is_terminal, quiet_unless_terminal
 
-from .callbacks import BestWeights, EpochTableCallback, StopSignalCallback
+from .callbacks import BarCallback, BestWeights, EpochTableCallback, StopSignalCallback
 from .card import place_on_card
 from .launch import check_launch, prepare_folder, sole_training
 from .run_record import RESTORED_SETTINGS, RUN_FILE, STAGES_FILE, check_same_run, stages_so_far
@@ -108,6 +108,8 @@ def _train_and_save(
     early = [EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else []
     trainer = TaskTrainer(task, network, training, [stop, *early, *callbacks])
     trainer.add_callback(EpochTableCallback(task.columns))
+    if is_terminal() and not training.disable_tqdm:
+        trainer.add_callback(BarCallback)
     identity = task.identity() | {name: getattr(training, name) for name in RESTORED_SETTINGS}
     if checkpoint is not None:
         check_same_run(checkpoint, identity)

@@ -64,9 +64,7 @@ class TrainingTask(ABC):
     processing_class: Any = None  # saved with the network
     columns: ClassVar[tuple[TableColumn, ...]] = COMMON_COLUMNS
     followed: ClassVar[tuple[str, ...]] = ()  # metrics that the learning curve holds
-    lone_items: ClassVar[bool] = (
-        True  # whether a last batch may be of one item, of which there are no batch statistics
-    )
+    lone_items: ClassVar[bool] = True  # whether a batch of one item, without batch statistics, may be left over
     files: ClassVar[tuple[str, ...]] = ()  # that `write` writes
 
     def prepare(self, training: TrainingArguments) -> None:  # noqa: B027

@@ -22,7 +22,6 @@ from transformers import (
     ProgressCallback,
     Trainer,
     TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
@@ -116,9 +115,8 @@ class TaskTrainer(Trainer):
         """Load training batches in the sampler's order."""
         # Trainer's own batch size is smaller once `auto_find_batch_size` has found one that fits.
         size = getattr(self, "_train_batch_size", self.args.train_batch_size)
-        seeded = partial(
-            seed_worker, num_workers=self.args.dataloader_num_workers, rank=self.args.process_index
-        )  # only where there are workers
+        workers = self.args.dataloader_num_workers
+        seeded = partial(seed_worker, num_workers=workers, rank=self.args.process_index)
         if self.task.lone_items:
             order: dict[str, Any] = {"batch_size": size, "sampler": self.sampler}
         else:
@@ -189,9 +187,9 @@ class TaskTrainer(Trainer):
 
     # Resumption --------------------------------------------------------------------------------------------------
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train, from the beginning or from a checkpoint."""
-        if resume_from_checkpoint:
+        if resume_from_checkpoint is not None:
             self.add_callback(ResumptionCallback(self, Path(resume_from_checkpoint)))
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
@@ -245,26 +243,14 @@ class TaskTrainer(Trainer):
             for name, record in self.records.items():
                 write_json(folder / name, record)
 
-    def push_to_hub(
-        self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        **kwargs: Any,
-    ) -> CommitInfo | None:
-        """Push what lies saved in the output folder: weights, configuration, code and card."""
-        private = kwargs.pop("private", None)
-        if kwargs or not blocking:
-            raise TypeError(f"push_to_hub takes no {', '.join(kwargs) or 'blocking=False'}.")
+    def push_to_hub(self, commit_message: str | None = "End of training") -> CommitInfo | None:
+        """Push what lies saved in the output folder: weights, configuration, code and card, and nothing else."""
         if not self.is_world_process_zero():
             return None
-        token = token if token is not None else self.args.hub_token
         if self.hub_model_id is None:
-            self.init_hf_repo(token=token, private=private)
-        revision = revision if revision is not None else self.args.hub_revision
-        message = commit_message or "End of training"
-        return push_folder(HfApi(token=token), self.hub_model_id, self.args.output_dir, message, revision)
+            self.init_hf_repo(token=self.args.hub_token)
+        api, place = HfApi(token=self.args.hub_token), self.args.output_dir
+        return push_folder(api, self.hub_model_id, place, str(commit_message), self.args.hub_revision)
 
     def push_with_card(self, make_card: Callable[[str, str], ModelCard]) -> None:
         """Push what lies saved in the output folder, then a card that names the commit it was pushed in."""
@@ -302,9 +288,7 @@ class ResumptionCallback(TrainerCallback):
     def __init__(self, trainer: TaskTrainer, checkpoint: Path) -> None:
         self.trainer, self.checkpoint = trainer, checkpoint
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Load the task's state, evaluate where that was missed, and end what early stopping had ended."""
         self.trainer.task.load_state(self.trainer.model, self.checkpoint)
         self._find_best_checkpoint(args, state)
