@@ -20,7 +20,6 @@ HEAVY = {
     "torch",
     "transformers",
     "datasets",
-    "numpy",
     "pandas",
     "pyarrow",
     "sklearn",
