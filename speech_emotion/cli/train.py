@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataset_scripts.registry import CORPORA, make_builder
 from speech_emotion.inference.saved_model import check_place
 from speech_emotion.training.command_line import CTC_GROUPS, GROUPS, get_parser
 
@@ -31,9 +32,11 @@ def _main(argv: Sequence[str] | None, prog: str, recognition: bool) -> int:
     given, _ = get_parser(prog, CTC_GROUPS if recognition else GROUPS).parse_known_args(words)
 
     def work() -> int:
-        for name in ("data_dir", "folds_file"):
+        if "/" not in (corpus := getattr(given, "corpus", "/")) and corpus not in CORPORA:
+            make_builder(corpus)  # says which are known
+        for name in ("data_dir", "folds_file", "resume_from_checkpoint"):
             place = getattr(given, name, None)
-            if place is not None and not Path(place).expanduser().exists():
+            if place is not None and place.lower() not in ("true", "false") and not Path(place).expanduser().exists():
                 raise FileNotFoundError(f"{place} does not exist (--{name}).")
         for name in ("model_name_or_path", "encoder"):
             check_place(getattr(given, name, None) or "")
