@@ -118,7 +118,8 @@ class EmotionTask(TrainingTask):
         network = make_model(self.model, self.labels, self.normalized_by, self.extractor)
         if self.model.model_name_or_path is not None:
             self.model = loaded_arguments(self.model, network.config, self.extractor)
-        network.config.loss = self.loss if self.loss != "cross_entropy" else network.config.loss
+        if self.loss != "cross_entropy":  # else as the model to fine-tune says
+            network.config.loss = self.loss  # read whenever a loss is computed
         self._config = network.config
         return network
 

@@ -32,7 +32,6 @@ from speech_emotion.files import write_json, write_text
 from .batches import LengthGroupedSampler, NoLoneItem
 from .callbacks import StopSignalCallback
 from .hub_push import HubPushCallback, push_folder
-from .launch import check_launch
 from .task import TrainingTask
 
 logger = logging.getLogger(__name__)
@@ -82,7 +81,6 @@ class TaskTrainer(Trainer):
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         check_private_parts()
-        check_launch(args)
         check_arguments(args)
         self.task, self.augmentations = task, task.augmentations(network)
         super().__init__(
@@ -114,20 +112,19 @@ class TaskTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Load training batches in the sampler's order."""
         # Trainer's own batch size is smaller once `auto_find_batch_size` has found one that fits.
-        size = getattr(self, "_train_batch_size", self.args.train_batch_size)
-        workers = self.args.dataloader_num_workers
-        seeded = partial(seed_worker, num_workers=workers, rank=self.args.process_index)
+        args, size = self.args, getattr(self, "_train_batch_size", self.args.train_batch_size)
         if self.task.lone_items:
             order: dict[str, Any] = {"batch_size": size, "sampler": self.sampler}
         else:
             order = {"batch_sampler": NoLoneItem(self.sampler, size, drop_last=False)}
-        return self._load(self.train_dataset, **order, worker_init_fn=seeded)
+        seeded = partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index)
+        keep = args.dataloader_persistent_workers
+        return self._load(self.train_dataset, **order, worker_init_fn=seeded, persistent_workers=keep)
 
     def get_eval_dataloader(self, eval_dataset: Dataset | None = None) -> DataLoader:
         """Load the validation data, or others, in their own order, in which scores are told of them."""
-        return self._load(
-            self.eval_dataset if eval_dataset is None else eval_dataset, batch_size=self.args.eval_batch_size
-        )
+        data = self.eval_dataset if eval_dataset is None else eval_dataset
+        return self._load(data, batch_size=self.args.eval_batch_size)
 
     def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
         """Load data in their own order."""
@@ -141,7 +138,6 @@ class TaskTrainer(Trainer):
                 collate_fn=self.data_collator,
                 num_workers=args.dataloader_num_workers,
                 pin_memory=args.dataloader_pin_memory,
-                persistent_workers=args.dataloader_persistent_workers,
                 prefetch_factor=args.dataloader_prefetch_factor,
                 multiprocessing_context=args.dataloader_multiprocessing_context,
                 in_order=args.dataloader_in_order,
