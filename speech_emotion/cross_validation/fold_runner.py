@@ -4,13 +4,12 @@ import json
 import tempfile
 import time
 import warnings
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed
+from torch import distributed
 
 from speech_emotion.evaluation import classification_metrics
 from speech_emotion.training.feature_cache import cache_features
@@ -139,12 +138,12 @@ class FoldRunner:
             "train_clips": len(splits.train),
             "encoders": _encoder_names(system.make_extractor()),
             "settings": self.settings(key),
-            "versions": self._versions,
+            "versions": library_versions(),
             "threads": torch.get_num_threads(),
             **outcome.about,
         }
         scores = self._scores(key, data, splits, outcome, about)
-        if not _distributed() or torch.distributed.get_rank() == 0:
+        if not _distributed() or distributed.get_rank() == 0:
             scores.save(self.plan.results)
         validation = scores.select("validation")
         ua = classification_metrics(validation.truth, validation.predictions, len(data.labels))["ua"]
@@ -168,10 +167,6 @@ class FoldRunner:
         scores = np.concatenate([outcome.validation, outcome.test])  # (clips, classes)
         return FoldScores(key.condition, key.system, key.seed, key.fold, data.labels, clips, scores, about)
 
-    @cached_property
-    def _versions(self) -> dict[str, str]:
-        return library_versions()
-
 
 def _feature_settings(extractor: ClipFeatures) -> dict[str, Any]:
     """An extractor's settings and version; of an encoder the hash of its weights says which, wherever it lies."""
@@ -191,8 +186,4 @@ def _encoder_names(extractor: ClipFeatures) -> dict[str, str]:
 
 
 def _distributed() -> bool:
-    return (
-        torch.distributed.is_available()
-        and torch.distributed.is_initialized()
-        and torch.distributed.get_world_size() > 1
-    )
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

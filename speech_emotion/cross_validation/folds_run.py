@@ -100,13 +100,17 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
         (pending,) = broadcast_object_list([pending])
         if first and len(pending) < len(keys):
             print(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {plan.where}.", flush=True)
-        with _traces(), FoldProgress(len(pending), quiet=not first) as progress:
-            if workers > 1 and len(pending) > 1:
-                del runner  # its features are mapped by the workers anew
-                run_workers(plan, pending, workers, threads, progress)
-            elif pending:
-                torch.set_num_threads(threads)
-                run_here(runner, pending, progress)
+        try:
+            with FoldProgress(len(pending), quiet=not first) as progress:
+                if workers > 1 and len(pending) > 1:
+                    del runner  # its features are mapped by the workers anew
+                    run_workers(plan, pending, workers, threads, progress)
+                elif pending:
+                    torch.set_num_threads(threads)
+                    run_here(runner, pending, progress)
+        except FoldError as error:
+            print(error.trace, file=sys.stderr)  # whatever ended a fold, it may be a mistake of ours
+            raise
     return CrossValidation(keys, pending, list(finished.values()), first)
 
 
@@ -243,16 +247,6 @@ def _compute(runner: FoldRunner, key: FoldKey) -> FoldReport:
     if report.busy:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     return report
-
-
-@contextmanager
-def _traces() -> Iterator[None]:
-    """Show where a fold failed: whatever ended it, it may be a mistake of ours."""
-    try:
-        yield
-    except FoldError as error:
-        print(error.trace, file=sys.stderr)
-        raise
 
 
 @contextmanager

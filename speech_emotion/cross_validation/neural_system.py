@@ -52,7 +52,7 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class StartingModel:
-    """A saved model."""
+    """A saved model that every fold fine-tunes, and what has to be known of it."""
 
     public_name: str  # its id on the Hub, or its folder's name without what lies above it
     weights: str  # hash of its weights, 16 hexadecimal digits: another model under the same name is another start
@@ -75,10 +75,6 @@ class StartingModel:
         config = SERConfig.from_pretrained(name_or_path, revision=revision)
         settings, _ = SERFeatureExtractor.get_feature_extractor_dict(name_or_path, revision=revision)
         return cls(public_name(name_or_path), digest, heard, tuple(settings["streams"]), config.fusion)
-
-    def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
-        """Refuse a fold that would validate or test this model on speakers it has heard; see `check_unheard`."""
-        check_unheard(self.heard, title, validation, test, self.public_name)
 
 
 class NeuralSystem(System):
@@ -128,7 +124,7 @@ class NeuralSystem(System):
     def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
         """Refuse to fine-tune a model and then validate or test it on speakers it had heard before."""
         if (start := self.start()) is not None:
-            start.check_fold(title, validation, test)
+            check_unheard(start.heard, title, validation, test, start.public_name)
 
     def settings(self) -> dict[str, Any]:
         """Return sizes, training and the way of meeting imbalance; of an encoder the features' settings tell."""
