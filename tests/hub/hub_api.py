@@ -133,7 +133,7 @@ class HubApi:
         oldest = repository.history(revision)[-1]
         with_sizes = "blobs" in request.query
         siblings = [
-            {"rfilename": path, **({"size": file.size, "blobId": file.git_oid} if with_sizes else {})}
+            {"rfilename": path, **({"size": len(file), "blobId": file.git_oid} if with_sizes else {})}
             for path, file in sorted(commit.files.items())
         ]
         info = {"_id": commit.oid[:24], "id": repo_id, "modelId": repo_id, "author": repository.owner}
@@ -185,7 +185,7 @@ class HubApi:
     @route("POST", "/_lfs/verify")
     def verify_large_file(self, request: Request) -> Response:
         wanted = json.loads(request.body)
-        if self.store.large_file(wanted["oid"]).size != wanted["size"]:
+        if len(self.store.large_file(wanted["oid"])) != wanted["size"]:
             raise HubError(400, "BadRequest", f"The size of {wanted['oid']} is not the one that was announced")
         return json_response({})
 
@@ -204,7 +204,7 @@ class HubApi:
             if key == "header":
                 header = value
             elif key == "file":
-                uploaded[value["path"]] = StoredFile(base64.b64decode(value["content"]), lfs=False)
+                uploaded[value["path"]] = StoredFile(base64.b64decode(value["content"]))
             elif key == "lfsFile":
                 uploaded[value["path"]] = self.store.large_file(value["oid"])
             elif key == "deletedFile" and value["path"] in parent.files:
@@ -245,13 +245,13 @@ class HubApi:
             raise HubError(404, "EntryNotFound", f"{path} does not exist on {revision}", headers)
         headers |= {"ETag": f'"{file.etag}"', "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
         if file.lfs:
-            headers |= {"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": str(file.size)}
+            headers |= {"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": str(len(file))}
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if wanted is None:
-            return Response(file.content, 200, headers)
-        first, last = int(wanted[1]), min(int(wanted[2] or file.size - 1), file.size - 1)
-        headers["Content-Range"] = f"bytes {first}-{last}/{file.size}"
-        return Response(file.content[first : last + 1], 206, headers)
+            return Response(file, 200, headers)
+        first, last = int(wanted[1]), min(int(wanted[2] or len(file) - 1), len(file) - 1)
+        headers["Content-Range"] = f"bytes {first}-{last}/{len(file)}"
+        return Response(file[first : last + 1], 206, headers)
 
     # What several endpoints share
 
@@ -264,8 +264,8 @@ class HubApi:
 
 def file_info(path: str, file: StoredFile) -> dict[str, Any]:
     """Describe a file as the Hub lists it."""
-    info = {"type": "file", "path": path, "size": file.size, "oid": file.git_oid}
-    return info | ({"lfs": {"oid": file.sha256, "size": file.size, "pointerSize": 134}} if file.lfs else {})
+    info = {"type": "file", "path": path, "size": len(file), "oid": file.git_oid}
+    return info | ({"lfs": {"oid": file.sha256, "size": len(file), "pointerSize": 134}} if file.lfs else {})
 
 
 def folder_info(path: str) -> dict[str, Any]:

@@ -19,31 +19,31 @@ class HubError(Exception):
         self.headers = dict(headers or {})
 
 
-@dataclass(frozen=True)
-class StoredFile:
+class StoredFile(bytes):
     """One version of one file; `lfs` tells whether git holds the bytes or a pointer to them."""
 
-    content: bytes
-    lfs: bool
-
-    @property
-    def size(self) -> int:
-        return len(self.content)
+    lfs = False
 
     @cached_property
     def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
+        return hashlib.sha256(self).hexdigest()
 
     @cached_property
     def git_oid(self) -> str:
         """The name under which git stores the file, or the pointer to it."""
-        data = LFS_POINTER.format(sha256=self.sha256, size=self.size).encode() if self.lfs else self.content
+        data = LFS_POINTER.format(sha256=self.sha256, size=len(self)).encode() if self.lfs else self
         return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
     @property
     def etag(self) -> str:
         """The name by which downloads are cached and by which the client knows a file that has not changed."""
         return self.sha256 if self.lfs else self.git_oid
+
+
+class LargeFile(StoredFile):
+    """A file that goes through git-LFS."""
+
+    lfs = True
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class HubStore:
 
     def __init__(self) -> None:
         self.repositories: dict[tuple[str, str], Repository] = {}
-        self.large_files: dict[str, bytes] = {}
+        self.large_files: dict[str, LargeFile] = {}
 
     def create(self, kind: str, repo_id: str, user: str, private: bool) -> Repository:
         """Create a repository of a kind ("model" or "dataset") with one empty commit on `main`."""
@@ -142,13 +142,13 @@ class HubStore:
         """Keep an uploaded large file until a commit names it."""
         if hashlib.sha256(content).hexdigest() != sha256:
             raise HubError(400, "BadRequest", "The content does not have the SHA-256 that was announced")
-        self.large_files[sha256] = content
+        self.large_files[sha256] = LargeFile(content)
 
-    def large_file(self, sha256: str) -> StoredFile:
+    def large_file(self, sha256: str) -> LargeFile:
         """Return an uploaded large file as a commit stores it."""
         if sha256 not in self.large_files:
             raise HubError(400, "BadRequest", f"The large file {sha256} was committed before it was uploaded")
-        return StoredFile(self.large_files[sha256], lfs=True)
+        return self.large_files[sha256]
 
 
 def directories(paths: Iterable[str]) -> set[str]:

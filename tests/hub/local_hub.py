@@ -1,24 +1,11 @@
 """The local Hub as tests see it: an environment for clients, and what they left behind."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.hub.hub_server import HubServer
 from tests.hub.hub_store import Commit
 from tests.subprocess_tools import clean_environment
-
-
-@dataclass(frozen=True)
-class HubCommit:
-    """One commit as a test asserts it: names and bytes."""
-
-    oid: str
-    title: str
-    description: str
-    files: dict[str, bytes]
-    uploaded: dict[str, bytes]
-    deleted: tuple[str, ...]
 
 
 class LocalHub:
@@ -48,12 +35,11 @@ class LocalHub:
 
     def files(self, repo_id: str, revision: str = "main", kind: str = "model") -> dict[str, bytes]:
         """Return the whole content of a repository at a branch or a commit: bytes by path."""
-        return _contents(self._server.store.repositories[kind, repo_id].find(revision)).files
+        return dict(sorted(self._server.store.repositories[kind, repo_id].find(revision).files.items()))
 
-    def commits(self, repo_id: str, branch: str = "main", kind: str = "model") -> list[HubCommit]:
+    def commits(self, repo_id: str, branch: str = "main", kind: str = "model") -> list[Commit]:
         """Return a branch's commits, the oldest first, without the empty one that each repository is born with."""
-        history = self._server.store.repositories[kind, repo_id].history(branch)
-        return [_contents(commit) for commit in reversed(history[:-1])]
+        return self._server.store.repositories[kind, repo_id].history(branch)[-2::-1]
 
     def save(self, repo_id: str, folder: Path, revision: str = "main", kind: str = "model") -> Path:
         """Write a repository's content into a folder, as a bare copy that knows nothing of the Hub."""
@@ -61,9 +47,3 @@ class LocalHub:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
         return folder
-
-
-def _contents(commit: Commit) -> HubCommit:
-    files = {path: file.content for path, file in sorted(commit.files.items())}
-    uploaded = {path: file.content for path, file in sorted(commit.uploaded.items())}
-    return HubCommit(commit.oid, commit.title, commit.description, files, uploaded, commit.deleted)

@@ -18,7 +18,8 @@ from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, Dee
 from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
 from modeling_ser import SERConfig, SERForAudioClassification
 from speech_emotion.training.hub_push import HubPushCallback, push_folder, shared_files
-from tests.hub.local_hub import HubCommit, LocalHub
+from tests.hub.hub_store import Commit
+from tests.hub.local_hub import LocalHub
 from tests.speech_emotion.training.trainings import SMALL, read_rows, words
 from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python, run_python_json
 
@@ -65,11 +66,11 @@ def run(train: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def commits(run: Path, local_hub: LocalHub) -> list[HubCommit]:
+def commits(run: Path, local_hub: LocalHub) -> list[Commit]:
     return local_hub.commits(REPO)
 
 
-def test_each_checkpoint_is_one_whole_commit_and_nothing_else_travels(commits: list[HubCommit]) -> None:
+def test_each_checkpoint_is_one_whole_commit_and_nothing_else_travels(commits: list[Commit]) -> None:
     titles = [commit.title for commit in commits]
     progress = [f"Training in progress, step {step}" for step in (4, 8, 12)]
     assert titles == [*progress, "End of training", "Model card"]
@@ -83,14 +84,14 @@ def test_each_checkpoint_is_one_whole_commit_and_nothing_else_travels(commits: l
         assert not any(content.startswith((b"PK", b"\x80")) for content in commit.files.values())
 
 
-def test_checkpoints_on_the_hub_differ_and_the_last_is_the_one_on_disk(commits: list[HubCommit], run: Path) -> None:
+def test_checkpoints_on_the_hub_differ_and_the_last_is_the_one_on_disk(commits: list[Commit], run: Path) -> None:
     weights = [commit.files["model.safetensors"] for commit in commits]
     assert len(set(weights[:3])) == 3
     assert weights[-1] == (run / "model.safetensors").read_bytes()
     assert weights[-1] in weights[:3]
 
 
-def test_nothing_names_the_machine(commits: list[HubCommit], run: Path, polish_dir: Path) -> None:
+def test_nothing_names_the_machine(commits: list[Commit], run: Path, polish_dir: Path) -> None:
     for name, content in commits[-1].files.items():
         if not name.endswith(".safetensors"):
             assert str(run.parent).encode() not in content, name
@@ -98,7 +99,7 @@ def test_nothing_names_the_machine(commits: list[HubCommit], run: Path, polish_d
             assert b"hf_alice" not in content, name
 
 
-def test_the_card_is_filled_and_pins_the_commit_of_the_weights(commits: list[HubCommit]) -> None:
+def test_the_card_is_filled_and_pins_the_commit_of_the_weights(commits: list[Commit]) -> None:
     text = commits[-1].files["README.md"].decode()
     end_of_training = commits[-2]
     assert f'model="{REPO}"' in text
@@ -135,7 +136,7 @@ print(json.dumps(outcome))
 
 
 def test_a_stranger_gets_the_trainers_scores_from_every_commit(
-    run: Path, commits: list[HubCommit], local_hub: LocalHub, polish_dir: Path, tmp_path: Path
+    run: Path, commits: list[Commit], local_hub: LocalHub, polish_dir: Path, tmp_path: Path
 ) -> None:
     expected = {row["id"]: row["scores"] for row in read_rows(run / "scores.jsonl")}
     clips = list(expected)[::3]
