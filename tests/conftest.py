@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.hub.hub_server import HubServer
 from tests.hub.local_hub import LocalHub
 from tests.subprocess_tools import clean_environment
 
@@ -60,5 +59,5 @@ def same_manners() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def local_hub() -> Iterator[LocalHub]:
     """A Hub on this machine; repositories live as long as the session, so each test names its own."""
-    with HubServer() as server:
-        yield LocalHub(server)
+    with LocalHub() as hub:
+        yield hub

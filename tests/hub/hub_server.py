@@ -6,6 +6,7 @@ import threading
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from tests.hub.hub_api import HubApi, Request, Response
@@ -17,7 +18,7 @@ class HubServer:
 
     def __init__(self) -> None:
         self.store = HubStore()
-        self.requests: list[str] = []
+        self.requests: list[str] = []  # every one so far, such as "GET /api/models/alice/model"
         api, lock, requests = HubApi(self.store), threading.Lock(), self.requests
 
         class Handler(_Handler):
@@ -36,7 +37,7 @@ class HubServer:
         """The address that clients find in `HF_ENDPOINT`."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> "HubServer":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

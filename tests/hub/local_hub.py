@@ -8,25 +8,12 @@ from tests.hub.hub_store import Commit
 from tests.subprocess_tools import clean_environment
 
 
-class LocalHub:
+class LocalHub(HubServer):
     """What the fixture `local_hub` gives; it serves a whole test session, so each test names its own repositories.
 
     huggingface_hub reads its endpoint when it is imported: whatever talks to the Hub runs in a subprocess, with the
     environment that `env` makes.
     """
-
-    def __init__(self, server: HubServer) -> None:
-        self._server = server
-
-    @property
-    def url(self) -> str:
-        """The Hub's address."""
-        return self._server.url
-
-    @property
-    def requests(self) -> list[str]:
-        """Every request so far, such as "GET /api/models/alice/model"."""
-        return self._server.requests
 
     def env(self, home: str | os.PathLike[str], user: str | None = "alice") -> dict[str, str]:
         """Make the whole environment of a subprocess that talks to this Hub and caches in a fresh folder, `home`."""
@@ -35,11 +22,11 @@ class LocalHub:
 
     def files(self, repo_id: str, revision: str = "main", kind: str = "model") -> dict[str, bytes]:
         """Return the whole content of a repository at a branch or a commit: bytes by path."""
-        return dict(sorted(self._server.store.repositories[kind, repo_id].find(revision).files.items()))
+        return dict(sorted(self.store.repositories[kind, repo_id].find(revision).files.items()))
 
     def commits(self, repo_id: str, branch: str = "main", kind: str = "model") -> list[Commit]:
         """Return a branch's commits, the oldest first, without the empty one that each repository is born with."""
-        return self._server.store.repositories[kind, repo_id].history(branch)[-2::-1]
+        return self.store.repositories[kind, repo_id].history(branch)[-2::-1]
 
     def save(self, repo_id: str, folder: Path, revision: str = "main", kind: str = "model") -> Path:
         """Write a repository's content into a folder, as a bare copy that knows nothing of the Hub."""
