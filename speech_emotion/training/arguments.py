@@ -70,9 +70,7 @@ class ModelArguments:
     given: ClassVar[frozenset[str]] = frozenset()
 
     streams: list[str] = argument(["mel"], "feature streams: mel, deepspeech", "features", "features")  # noqa: RUF009
-    encoder: str | None = argument(
-        None, "folder or Hub id of a stream's encoder (default: a small DeepSpeech)", "features"
-    )
+    encoder: str | None = argument(None, "folder or Hub id of its network (default: a small DeepSpeech)", "features")
     encoder_revision: str | None = argument(None, "its revision on the Hub", "features")
     encoder_layer: int | None = argument(None, "which of its layers", "features")
     fusion: Literal["frame", "late"] = argument("frame", "how streams are fused", "weights", "network and loss")
@@ -96,19 +94,14 @@ class ModelArguments:
     clip_normalization: Literal["none", "level", "band"] = argument(
         "none", "mean subtracted from a clip's log-mel energies", "features"
     )
-    tempo: float = argument(
-        0.0, "largest random change of a clip's length, as a part", "weights", "random changes of training clips"
-    )
+    tempo: float = argument(0.0, "largest random change of length, as a part", "weights", "augmentation")
     band_warp: float = argument(0.0, "largest random warp of the mel bands, as a part", "weights")
     time_masks: int = argument(0, "SpecAugment: masks over time", "weights")
     time_mask_frames: int = argument(20, "SpecAugment: the most frames of one", "weights")
     band_masks: int = argument(0, "SpecAugment: masks over mel bands", "weights")
     band_mask_size: int = argument(16, "SpecAugment: the most bands of one", "weights")
     preset: Literal["paper", "best", "functionals"] = argument(
-        "paper",
-        "defaults of all arguments: the paper's model, the best recipe so far, or a second one",
-        "weights",
-        "training",
+        "paper", "defaults of all: the paper's model, the best recipe so far, or a second one", "weights", "training"
     )
 
     def __post_init__(self) -> None:
@@ -135,9 +128,7 @@ class TrainingDefaults:
     bf16: bool = argument(False, "train in bfloat16 where that is exact enough", "weights")
     load_best_model_at_end: bool = argument(True, "keep the best epoch", "weights")
     metric_for_best_model: str | None = argument("ua", "what the best epoch is best in", "weights")
-    greater_is_better: bool | None = argument(
-        None, "whether more of it is better (default: unless it is a loss)", "weights"
-    )
+    greater_is_better: bool | None = argument(None, "whether more is better (default: unless a loss)", "weights")
     early_stopping_patience: int = argument(20, "evaluations without a better UA; 0 for never", "weights")
     output_dir: str | None = argument("outputs/run", "folder of the run", "looks", "running and sharing")
     overwrite_output_dir: bool = argument(False, "remove an earlier run's checkpoints", "looks")
@@ -151,9 +142,7 @@ class TrainingDefaults:
     save_total_limit: int | None = argument(2, "checkpoints to keep", "looks")
     remove_unused_columns: bool = argument(False, "the collator takes what it needs", "looks")
     logging_nan_inf_filter: bool = argument(False, "hide losses that are not finite", "looks")
-    restore_callback_states_from_checkpoint: bool = argument(
-        True, "resume the patience of early stopping too", "looks"
-    )
+    restore_callback_states_from_checkpoint: bool = argument(True, "resume the patience, too", "looks")
     ddp_find_unused_parameters: bool | None = argument(False, "every parameter is used", "looks")
     dataloader_pin_memory: bool = argument(False, "pin batches in memory, for GPUs", "looks")
 
@@ -178,9 +167,7 @@ class CTCModelArguments:
 
     hidden_size: int = argument(512, "units of every layer but the last", "weights", "network")
     dropout: float = argument(0.1, "dropout after layers 1, 2, 3 and 5", "weights")
-    tempo: float = argument(
-        0.1, "largest random change of a clip's length, as a part", "weights", "random changes of training clips"
-    )
+    tempo: float = argument(0.1, "largest random change of length, as a part", "weights", "augmentation")
     gain: float = argument(6.0, "largest random change of its level, in dB", "weights")
     time_masks: int = argument(2, "SpecAugment: masks over time", "weights")
     time_mask_frames: int = argument(20, "SpecAugment: the most frames of one", "weights")

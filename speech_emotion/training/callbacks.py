@@ -106,13 +106,14 @@ class StopSignalCallback(TrainerCallback):
         """Stop after a save that came between the signal and the next step, and keep the checkpoint."""
         if not self.stopped and self._agreed(args):
             self.stopped = control.should_training_stop = True
-        if self.stopped:  # with a limit of 1 Trainer ends by removing all checkpoints but the best
+        # With a limit of 1 Trainer ends by removing all checkpoints but the best.
+        if self.stopped and args.save_total_limit is not None:
             self._limit, args.save_total_limit = args.save_total_limit, None
 
     def on_train_end(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
         """Listen no more."""
-        if self.stopped:
-            args.save_total_limit = self._limit
+        if self._limit is not None:
+            args.save_total_limit, self._limit = self._limit, None
         if self._previous is not None and not self._asked:
             signal.signal(signal.SIGTERM, self._previous)
         self._previous = None
