@@ -38,7 +38,7 @@ class CorpusConfig(datasets.BuilderConfig):
 
 
 class SpeechCorpus(datasets.GeneratorBasedBuilder):
-    """A corpus of speech on disk; concrete corpora fill in the class attributes and ``parse``.
+    """A corpus of speech on disk; concrete corpora fill in the class attributes, ``pattern`` above all.
 
     Every corpus has the same columns: ``id`` (unique), ``audio`` (``path`` and ``bytes``), ``label`` (one of
     ``LABELS``), ``label4`` (anger, happiness, neutral, sadness, else ``None``), ``native_label``, ``speaker``, ``sex``
@@ -69,6 +69,9 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
     may_be_shared: ClassVar[bool] = False  # whether the licence lets anyone publish a copy; silence is no permission
     citation: ClassVar[str]
     grammar: ClassVar[str]  # how clips are named, for people: it ends error messages
+    # Regular expression for the end of a clip's path, without suffix; where `read_name` is the base's, each group is
+    # called as the column that it fills.
+    pattern: ClassVar[str]
     labels: ClassVar[Mapping[str, str]]  # its own labels and what they are in `LABELS`; none without emotions
     published: ClassVar[Mapping[str, int]] = {}  # published number of clips of each own label; empty where unknown
     published_speakers: ClassVar[int] = 0
@@ -117,12 +120,14 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
 
     @classmethod
     def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read what a clip's name, and in some corpora its folder's, says; ``None`` if it is not the corpus's.
+        """Read what a clip's path says; ``None`` if it is not the corpus's."""
+        name = re.search(rf"(?<![^/])(?:{cls.pattern})\Z", path.with_suffix("").as_posix())
+        return None if name is None else cls.read_name(name)
 
-        This is ``native_label``, ``speaker``, and where known ``id`` (the name without its suffix by default),
-        ``sex``, ``sentence``, ``transcript``, ``kind``, ``language`` and the corpus's further columns.
-        """
-        raise NotImplementedError
+    @classmethod
+    def read_name(cls, name: re.Match[str]) -> dict[str, Any]:
+        """Return the columns that a clip's name tells, of those that ``_clip`` does not derive itself."""
+        return name.groupdict()
 
     @classmethod
     def default_data_dir(cls, cache_dir: str | os.PathLike[str] | None = None) -> Path:

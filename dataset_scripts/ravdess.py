@@ -1,7 +1,6 @@
 """RAVDESS: 24 North American actors, two sentences, eight emotions."""
 
 import re
-from pathlib import Path
 from typing import Any, ClassVar
 
 from .corpus_base import SpeechCorpus
@@ -11,19 +10,10 @@ EMOTIONS = {
     "07": "disgust", "08": "surprised",
 }  # fmt: skip
 TRANSCRIPTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
-SPEECH = re.compile(
-    r"03-01-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])-(?P<repetition>0[12])"
-    r"-(?P<actor>0[1-9]|1\d|2[0-4])"
-)
 
 
 class RAVDESS(SpeechCorpus):
-    """Ryerson Audio-Visual Database of Emotional Speech and Song, its speech (Livingstone and Russo, 2018).
-
-    >>> clip = RAVDESS.parse(Path("Actor_12/03-01-05-02-01-01-12.wav"))
-    >>> clip["native_label"], clip["speaker"], clip["sex"], clip["transcript"]
-    ('angry', 'Actor_12', 'f', 'Kids are talking by the door')
-    """
+    """Ryerson Audio-Visual Database of Emotional Speech and Song, its speech (Livingstone and Russo, 2018)."""
 
     title = "RAVDESS"
     homepage = "https://zenodo.org/records/1188976"
@@ -36,6 +26,7 @@ class RAVDESS(SpeechCorpus):
         "PLoS ONE, 13(5), e0196391. https://doi.org/10.1371/journal.pone.0196391"
     )
     grammar = "Actor_AA/03-01-EE-II-SS-RR-AA (emotion, intensity, statement, repetition, actor 01-24)"
+    pattern = r"03-01-(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])-0[12]-(?P<actor>0[1-9]|1\d|2[0-4])"
     labels: ClassVar[dict[str, str]] = {
         "neutral": "neutral", "calm": "calm", "happy": "happiness", "sad": "sadness", "angry": "anger",
         "fearful": "fear", "disgust": "disgust", "surprised": "surprise",
@@ -57,11 +48,8 @@ class RAVDESS(SpeechCorpus):
     }
 
     @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read a name such as ``03-01-05-02-01-01-12``; women have even numbers, men odd ones."""
-        name = SPEECH.fullmatch(path.stem)
-        if name is None:
-            return None
+    def read_name(cls, name: re.Match[str]) -> dict[str, Any]:
+        """Put words for the codes; women have even numbers, men odd ones."""
         return {
             "native_label": EMOTIONS[name["emotion"]],
             "speaker": f"Actor_{name['actor']}",

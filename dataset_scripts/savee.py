@@ -2,23 +2,13 @@
 
 import itertools
 import re
-from pathlib import Path
 from typing import Any, ClassVar
 
 from .corpus_base import SpeechCorpus
 
-CLIP = re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<emotion>sa|su|[adfhn])(?P<number>[0-2]\d|30)")
-
 
 class SAVEE(SpeechCorpus):
-    """Surrey Audio-Visual Expressed Emotion (Haq and Jackson, 2009), its audio.
-
-    >>> for name in ("DC_sa01.wav", "AudioData/DC/sa01.wav"):
-    ...     clip = SAVEE.parse(Path(name))
-    ...     print(clip["id"], clip["native_label"], clip["speaker"])
-    DC_sa01 sa DC
-    DC_sa01 sa DC
-    """
+    """Surrey Audio-Visual Expressed Emotion (Haq and Jackson, 2009), its audio."""
 
     title = "SAVEE"
     homepage = "http://kahlan.eps.surrey.ac.uk/savee/"
@@ -28,6 +18,7 @@ class SAVEE(SpeechCorpus):
         "Proceedings of the International Conference on Auditory-Visual Speech Processing (AVSP 2009), 53-58."
     )
     grammar = "DC_a01 or DC/a01 (speaker DC JE JK KL; emotion a d f h n sa su; number)"
+    pattern = r"(?P<speaker>DC|JE|JK|KL)[_/](?P<sentence>(?P<native_label>sa|su|[adfhn])(?:[0-2]\d|30))"
     labels: ClassVar[dict[str, str]] = {
         "a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness",
         "su": "surprise",
@@ -39,18 +30,9 @@ class SAVEE(SpeechCorpus):
     language = "en-GB"
 
     @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read ``DC_a01``, or ``a01`` in a folder ``DC``: speaker, emotion, number."""
-        name = CLIP.fullmatch(path.stem) or CLIP.fullmatch(f"{path.parent.name}_{path.stem}")
-        if name is None:
-            return None
-        return {
-            "id": name[0],
-            "native_label": name["emotion"],
-            "speaker": name["speaker"],
-            "sex": "m",
-            "sentence": name["emotion"] + name["number"],
-        }
+    def read_name(cls, name: re.Match[str]) -> dict[str, Any]:
+        """Make one id of both ways in which clips are named."""
+        return name.groupdict() | {"id": f"{name['speaker']}_{name['sentence']}", "sex": "m"}
 
     def expected_clips(self) -> dict[str, float | None]:
         """Return the ids of all published clips; their lengths are not known here."""

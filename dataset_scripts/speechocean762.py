@@ -1,6 +1,5 @@
 """speechocean762: English read by Mandarin speakers, with transcripts; no emotions."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,15 +10,10 @@ from .corpus_base import CorpusConfig, SpeechCorpus
 
 SPLITS = ("train", "test")
 TABLES = ("text", "utt2spk", "spk2gender", "spk2age")
-CLIP = re.compile(r"SPEAKER(?P<speaker>\d{4})/(?P<clip>\d{9})")
 
 
 class Speechocean762(SpeechCorpus):
-    """speechocean762 (Zhang et al., 2021), for training speech recognition: transcripts in upper case, no emotions.
-
-    >>> Speechocean762.parse(Path("WAVE/SPEAKER0001/000010011.WAV"))
-    {'speaker': '0001'}
-    """
+    """speechocean762 (Zhang et al., 2021), for training speech recognition: transcripts in upper case, no emotions."""
 
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [
         CorpusConfig(name=name, version="1.0.0") for name in ("all", *SPLITS)
@@ -36,6 +30,7 @@ class Speechocean762(SpeechCorpus):
         "Interspeech 2021, 3710-3714. https://doi.org/10.21437/Interspeech.2021-1259"
     )
     grammar = "WAVE/SPEAKERNNNN/NNNNNNNNN, with the Kaldi files train/text, test/text and so on beside WAVE"
+    pattern = r"SPEAKER(?P<speaker>\d{4})/\d{9}"
     labels: ClassVar[dict[str, str]] = {}
     published_rate = 16_000
     published: ClassVar[dict[str, int]] = dict.fromkeys(SPLITS, 2500)
@@ -44,12 +39,6 @@ class Speechocean762(SpeechCorpus):
     language = "en"
     levels = 2
     extra_features: ClassVar[dict[str, Any]] = {"split": datasets.Value("string"), "age": datasets.Value("int32")}
-
-    @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read the speaker from the folder."""
-        name = CLIP.fullmatch(f"{path.parent.name}/{path.stem}")
-        return None if name is None else {"speaker": name["speaker"]}
 
     @property
     def published_speakers(self) -> int:

@@ -1,22 +1,13 @@
 """TESS: two Canadian actresses, 200 words, seven emotions."""
 
 import re
-from pathlib import Path
 from typing import Any, ClassVar
 
 from .corpus_base import SpeechCorpus
 
-# OA is the published misspelling of OAF in OA_bite_neutral.
-CLIP = re.compile(r"(?P<speaker>oaf?|yaf)_(?P<word>[a-z]+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)")
-
 
 class TESS(SpeechCorpus):
-    """Toronto Emotional Speech Set (Pichora-Fuller and Dupuis, 2020).
-
-    >>> clip = TESS.parse(Path("OAF_neutral/OA_bite_neutral.wav"))
-    >>> clip["id"], clip["speaker"], clip["transcript"]
-    ('OAF_bite_neutral', 'OAF', 'Say the word bite')
-    """
+    """Toronto Emotional Speech Set (Pichora-Fuller and Dupuis, 2020)."""
 
     title = "TESS"
     homepage = "https://doi.org/10.5683/SP2/E8H2MF"
@@ -28,6 +19,8 @@ class TESS(SpeechCorpus):
         "https://doi.org/10.5683/SP2/E8H2MF"
     )
     grammar = "XAF_word_emotion (speaker OAF or YAF; angry, disgust, fear, happy, neutral, ps or sad)"
+    # OA is the published misspelling of OAF in OA_bite_neutral.
+    pattern = r"(?i:(?P<speaker>oaf?|yaf)_(?P<word>[a-z]+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad))"
     labels: ClassVar[dict[str, str]] = {
         "angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness", "neutral": "neutral",
         "ps": "surprise", "sad": "sadness",
@@ -44,17 +37,15 @@ class TESS(SpeechCorpus):
     )
 
     @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read a name such as ``OAF_back_angry``: speaker, word, emotion."""
-        name = CLIP.fullmatch(path.stem.lower())
-        if name is None:
-            return None
-        speaker = "YAF" if name["speaker"] == "yaf" else "OAF"
+    def read_name(cls, name: re.Match[str]) -> dict[str, Any]:
+        """Spell in one way what copies spell in several; all say the same words before the one that differs."""
+        speaker = "YAF" if name["speaker"].lower() == "yaf" else "OAF"
+        word, emotion = name["word"].lower(), name["emotion"].lower()
         return {
-            "id": f"{speaker}_{name['word']}_{name['emotion']}",
-            "native_label": name["emotion"],
+            "id": f"{speaker}_{word}_{emotion}",
+            "native_label": emotion,
             "speaker": speaker,
             "sex": "f",
-            "sentence": name["word"],
-            "transcript": f"Say the word {name['word']}",
+            "sentence": word,
+            "transcript": f"Say the word {word}",
         }

@@ -1,21 +1,13 @@
 """URDU: clips from Urdu talk shows in four emotions, in which speaker and emotion are confounded."""
 
 import re
-from pathlib import Path
 from typing import Any, ClassVar
 
 from .corpus_base import SpeechCorpus
 
-CLIP = re.compile(r"(?P<speaker>S(?P<sex>[MF])\d{1,2})_F\d+_(?P<emotion>[AHNS])\d+")
-
 
 class URDU(SpeechCorpus):
-    """URDU-Dataset (Latif et al., 2018).
-
-    >>> clip = URDU.parse(Path("Happy/SF1_F2_H02.wav"))
-    >>> clip["native_label"], clip["speaker"], clip["sex"]
-    ('H', 'SF1', 'f')
-    """
+    """URDU-Dataset (Latif et al., 2018)."""
 
     title = "URDU"
     homepage = "https://github.com/siddiquelatif/URDU-Dataset"
@@ -26,6 +18,7 @@ class URDU(SpeechCorpus):
         "https://doi.org/10.1109/FIT.2018.00023"
     )
     grammar = "Angry/SM1_F1_A01 (S, sex, speaker; number of the file; emotion A H N S and number)"
+    pattern = r"(?P<speaker>S(?P<sex>[MF])\d{1,2})_F\d+_(?P<native_label>[AHNS])\d+"
     labels: ClassVar[dict[str, str]] = {"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"}
     published: ClassVar[dict[str, int]] = dict.fromkeys(labels, 100)
     published_speakers = 29
@@ -38,9 +31,6 @@ class URDU(SpeechCorpus):
     )
 
     @classmethod
-    def parse(cls, path: Path) -> dict[str, Any] | None:
-        """Read a name such as ``SM1_F1_A01``: sex and speaker, number of the file, emotion and number."""
-        name = CLIP.fullmatch(path.stem)
-        if name is None:
-            return None
-        return {"native_label": name["emotion"], "speaker": name["speaker"], "sex": name["sex"].lower()}
+    def read_name(cls, name: re.Match[str]) -> dict[str, Any]:
+        """Write the sex as all corpora do."""
+        return name.groupdict() | {"sex": name["sex"].lower()}
