@@ -1,11 +1,11 @@
 """What a corpus holds, for people: classes, speakers, lengths; as text, as Markdown, and on its card on the Hub."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import pandas as pd
 
 from .names import natural_order
 
@@ -14,64 +14,52 @@ if TYPE_CHECKING:
 
     from .corpus_base import SpeechCorpus
 
+COLUMNS = ["label", "native_label", "speaker", "sex", "sentence", "duration"]
 NO_LABEL = "(none)"
 SPEAKERS_SHOWN = 30
-
-
-@dataclass(frozen=True)
-class ClassReport:
-    """One class of a corpus."""
-
-    label: str  # its name in the house vocabulary
-    native_labels: tuple[str, ...]  # what the corpus calls it
-    clips: int  # number of clips
-    women: int  # number of women who speak it
-    men: int  # number of men
-    others: int  # number of speakers of unknown sex
-    minutes: float  # sum of its clips' lengths
 
 
 @dataclass(frozen=True)
 class CorpusReport:
     """What a corpus holds."""
 
-    classes: tuple[ClassReport, ...]  # its classes, alphabetically
-    clips_of: Mapping[str, Mapping[str, int]]  # number of clips of each speaker by class
-    seconds: tuple[float, float, float, float, float]
-    total: ClassReport  # its classes taken together; its label is ``"all"``
-    unknown_speakers: int  # number of clips whose speakers are unknown
-    sentences: int  # number of different sentences, 0 where unknown
+    clips: pd.DataFrame  # ``COLUMNS`` of each clip
+
+    @property
+    def clips_of(self) -> pd.DataFrame:
+        """Number of clips of each speaker (row) by class (column)."""
+        counts = pd.crosstab(self.clips["speaker"], self.clips["label"])
+        labels = sorted(self.clips["label"].unique())
+        return counts.reindex(index=sorted(counts.index, key=natural_order), columns=labels, fill_value=0)
 
     def summary(self) -> str:
         """Say the numbers in a few sentences."""
-        shortest, median, mean, ninetieth, longest = self.seconds
-        people = f"{self.total.women} women, {self.total.men} men"
-        people += f", {self.total.others} of unknown sex" if self.total.others else ""
+        women, men, others = _people(self.clips)
+        people = f"{women} women, {men} men" + (f", {others} of unknown sex" if others else "")
+        seconds, speakers = self.clips["duration"], self.clips["speaker"]
         text = (
-            f"{self.total.clips} clips ({self.total.minutes / 60:.2f} h) of {len(self.clips_of)} speakers ({people}). "
-            f"Lengths: {shortest:.2f} to {longest:.2f} s, median {median:.2f}, mean {mean:.2f}, 90 % below "
-            f"{ninetieth:.2f}."
+            f"{len(self.clips)} clips ({seconds.sum() / 3600:.2f} h) of {speakers.nunique()} speakers ({people}). "
+            f"Lengths: {seconds.min():.2f} to {seconds.max():.2f} s, median {seconds.median():.2f}, "
+            f"mean {seconds.mean():.2f}, 90 % below {seconds.quantile(0.9):.2f}."
         )
-        if self.sentences:
-            text += f" {self.sentences} different sentences."
-        if self.unknown_speakers:
-            text += f" The speakers of {self.unknown_speakers} clips are unknown."
+        if sentences := self.clips["sentence"].nunique():
+            text += f" {sentences} different sentences."
+        if unknown := speakers.isna().sum():
+            text += f" The speakers of {unknown} clips are unknown."
         return text
 
     def tables(self) -> list[list[list[str]]]:
         """Return the table of classes, and where speakers are few that of speakers by class, each with its header."""
-        first = [["class", "own labels", "clips", "women", "men", "unknown sex", "minutes"]]
-        for report in (*self.classes, self.total):
-            numbers = (report.clips, report.women, report.men, report.others)
-            names = ", ".join(report.native_labels)
-            first.append([report.label, names, *map(str, numbers), f"{report.minutes:.1f}"])
-        names = [report.label for report in self.classes]
-        if not 0 < len(self.clips_of) <= SPEAKERS_SHOWN:
-            return [first]
-        second = [["speaker", *names]]
-        for speaker in sorted(self.clips_of, key=natural_order):
-            second.append([speaker, *(str(self.clips_of[speaker].get(name, 0)) for name in names)])
-        return [first, second]
+        classes = [["class", "own labels", "clips", "women", "men", "unknown sex", "minutes"]]
+        for label, clips in [*self.clips.groupby("label"), ("all", self.clips)]:
+            names = ", ".join(sorted(clips["native_label"].dropna().unique()))
+            numbers = map(str, (len(clips), *_people(clips)))
+            classes.append([label, names, *numbers, f"{clips['duration'].sum() / 60:.1f}"])
+        counts = self.clips_of
+        if not 0 < len(counts) <= SPEAKERS_SHOWN:
+            return [classes]
+        lines = [[speaker, *map(str, clips)] for speaker, *clips in counts.itertuples()]
+        return [classes, [["speaker", *counts.columns], *lines]]
 
     def as_text(self) -> str:
         """Return the report for a terminal."""
@@ -97,49 +85,18 @@ def describe_corpus(rows: Iterable[Mapping[str, Any]]) -> CorpusReport:
     speaker  anger  fear
     m1       1      1
     """
-    columns = ("label", "native_label", "speaker", "sex", "sentence", "duration")
     if hasattr(rows, "select_columns"):
-        rows = rows.select_columns(list(columns))  # leaves the audio where it is
-    clips = [{column: row[column] for column in columns} for row in rows]
-    if not clips:
+        rows = rows.select_columns(COLUMNS)  # leaves the audio where it is
+    clips = pd.DataFrame([{column: row[column] for column in COLUMNS} for row in rows], columns=COLUMNS)
+    if clips.empty:
         raise ValueError("There are no rows to describe")
-    for clip in clips:
-        clip["label"] = clip["label"] or NO_LABEL
-    labels = sorted({clip["label"] for clip in clips})
-    clips_of: dict[str, dict[str, int]] = {}
-    for clip in clips:
-        if clip["speaker"] is not None:
-            counts = clips_of.setdefault(clip["speaker"], {})
-            counts[clip["label"]] = counts.get(clip["label"], 0) + 1
-    seconds = np.array([clip["duration"] for clip in clips])
-    return CorpusReport(
-        classes=tuple(_class_report(label, [clip for clip in clips if clip["label"] == label]) for label in labels),
-        clips_of=clips_of,
-        seconds=(
-            float(seconds.min()),
-            float(np.median(seconds)),
-            float(seconds.mean()),
-            float(np.percentile(seconds, 90)),
-            float(seconds.max()),
-        ),
-        total=_class_report("all", clips),
-        unknown_speakers=sum(clip["speaker"] is None for clip in clips),
-        sentences=len({clip["sentence"] for clip in clips} - {None}),
-    )
+    return CorpusReport(clips.assign(label=clips["label"].fillna(NO_LABEL)))
 
 
-def _class_report(label: str, clips: Sequence[Mapping[str, Any]]) -> ClassReport:
-    sex_of = {clip["speaker"]: clip["sex"] for clip in clips if clip["speaker"] is not None}
-    sexes = list(sex_of.values())
-    return ClassReport(
-        label=label,
-        native_labels=tuple(sorted({clip["native_label"] for clip in clips} - {None})),
-        clips=len(clips),
-        women=sexes.count("f"),
-        men=sexes.count("m"),
-        others=sexes.count(None),
-        minutes=sum(clip["duration"] for clip in clips) / 60,
-    )
+def _people(clips: pd.DataFrame) -> tuple[int, int, int]:
+    """Count the speakers who are women, men, and of unknown sex."""
+    sexes = clips.dropna(subset="speaker").drop_duplicates("speaker", keep="last")["sex"]
+    return int((sexes == "f").sum()), int((sexes == "m").sum()), int(sexes.isna().sum())
 
 
 def _text_table(table: list[list[str]]) -> str:

@@ -7,7 +7,7 @@ named.
 import difflib
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections import UserDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,22 +33,12 @@ CLASSES = {
 """Names of corpora, which are those of their modules, and of their classes."""
 
 
-class _Corpora(Mapping[str, "type[SpeechCorpus]"]):
+class _Corpora(UserDict[str, "type[SpeechCorpus]"]):
     def __getitem__(self, name: str) -> "type[SpeechCorpus]":
-        class_name = CLASSES[name]
-        return getattr(importlib.import_module(f".{name}", __package__), class_name)
-
-    def __contains__(self, name: object) -> bool:
-        return name in CLASSES
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(CLASSES)
-
-    def __len__(self) -> int:
-        return len(CLASSES)
+        return getattr(importlib.import_module(f".{name}", __package__), self.data[name])
 
 
-CORPORA: Mapping[str, "type[SpeechCorpus]"] = _Corpora()
+CORPORA = _Corpora(CLASSES)
 """Classes of corpora by name, each imported when it is asked for."""
 
 

@@ -145,19 +145,16 @@ def test_a_clip_that_is_published_without_sound_is_told_and_not_serious(
 def test_description_counts_women_men_and_sentences(emodb: Path) -> None:
     rows = load_from(emodb, "emodb")
     report = describe_corpus(rows)
-    labels = ("anger", "boredom", "happiness", "neutral")
-    assert [(r.label, r.clips, r.women, r.men) for r in report.classes] == [(label, 2, 1, 1) for label in labels]
-    assert (report.total.clips, report.sentences, report.unknown_speakers) == (8, 1, 0)
-    assert report.clips_of["03"] == dict.fromkeys(labels, 1)
-    assert report.seconds == pytest.approx((0.1,) * 5)
-    assert "| anger | W | 2 | 1 | 1 | 0 | 0.0 |" in report.as_markdown()
-    assert describe_corpus(rows.to_iterable_dataset()) == report
+    assert report.clips_of.loc["03"].to_dict() == dict.fromkeys(("anger", "boredom", "happiness", "neutral"), 1)
+    text = report.as_markdown()
+    assert text.startswith("8 clips (0.00 h) of 2 speakers (1 women, 1 men). Lengths: 0.10 to 0.10 s")
+    assert " 1 different sentences." in text and "| anger | W | 2 | 1 | 1 | 0 | 0.0 |" in text
+    assert describe_corpus(rows.to_iterable_dataset()).as_markdown() == text
 
 
 def test_description_of_unknown_speakers() -> None:
-    row = {"label": None, "native_label": None, "speaker": None, "sex": None, "sentence": None, "duration": 2.0}
-    report = describe_corpus([row])
-    assert (report.unknown_speakers, report.classes[0].label) == (1, "(none)")
-    assert "1 clips are unknown" in report.as_text()
+    row = dict.fromkeys(("label", "native_label", "speaker", "sex", "sentence")) | {"duration": 2.0}
+    text = describe_corpus([row]).as_text()
+    assert "(none)" in text and "1 clips are unknown" in text
     with pytest.raises(ValueError, match="no rows to describe"):
         describe_corpus([])

