@@ -48,7 +48,7 @@ def check_streams(
 def check_numbers(*, n_fft: int, win_length: int, num_mel_bins: int, **others: int) -> None:
     """Check the numbers that spectra depend on."""
     for name, value in {"n_fft": n_fft, "win_length": win_length, "num_mel_bins": num_mel_bins, **others}.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if type(value) is not int or value < 1:
             raise ValueError(f"{name}={value!r}: must be a whole number of 1 or more.")
     if n_fft % 2:
         raise ValueError(f"n_fft={n_fft}: must be even.")

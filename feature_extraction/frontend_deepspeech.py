@@ -9,7 +9,7 @@ Everything is computed in float64: in float32 the coefficients are off by up to 
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from math import ceil
 
@@ -37,10 +37,10 @@ class FrontEnd(ABC):
     framing: str = "training"
 
     def __post_init__(self) -> None:
-        for name in ("sampling_rate", "win_length", "hop_length", "num_coefficients"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r}: must be a whole number of 1 or more.")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.type is int and (type(value) is not int or value < 1):
+                raise ValueError(f"{setting.name}={value!r}: must be a whole number of 1 or more.")
         if self.hop_length > self.win_length:
             raise ValueError(
                 f"hop_length={self.hop_length}: longer than win_length={self.win_length}, samples are lost."
@@ -62,7 +62,13 @@ class FrontEnd(ABC):
         """Turn samples into what frames are cut from."""
 
     @abstractmethod
-    def transform(self, frames: torch.Tensor) -> torch.Tensor:
+    def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Compute window (win_length,), filters (bins, channels), cosine transform (channels, num_coefficients)."""
+
+    @abstractmethod
+    def transform(
+        self, frames: torch.Tensor, window: torch.Tensor, filters: torch.Tensor, cosines: torch.Tensor
+    ) -> torch.Tensor:
         """Turn frames of the tape, (frames, win_length), into coefficients, (frames, num_coefficients)."""
 
     @torch.no_grad()
@@ -75,10 +81,11 @@ class FrontEnd(ABC):
         if missing > 0:
             tape = torch.nn.functional.pad(tape, (0, missing))
         cut = tape.unfold(0, self.win_length, self.hop_length)[:frames]  # (frames, win_length), a view
+        matrices = _matrices_on(tape.device, self)
         with torch.autocast(tape.device.type, enabled=False):
             for start in range(0, frames, FRAMES_PER_PIECE):
                 piece = slice(start, start + FRAMES_PER_PIECE)
-                output[piece] = self.transform(cut[piece])
+                output[piece] = self.transform(cut[piece], *matrices)
         return output
 
     @torch.no_grad()
@@ -132,11 +139,27 @@ class SpeechFeaturesMFCC(FrontEnd):
         before = scaled.new_zeros(1) if previous is None else previous.double() * INT16_SCALE
         return scaled - PRE_EMPHASIS * torch.cat((before, scaled[:-1]))
 
-    def transform(self, frames: torch.Tensor) -> torch.Tensor:
+    def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Compute window, filters, and the cosine transform with its liftering."""
+        num_filters = self.NUM_FILTERS
+        mels = np.linspace(0.0, 2595.0 * np.log10(1.0 + self.sampling_rate / 2 / 700.0), num_filters + 2)
+        bins = (self.fft_length + 1) * 700.0 * (10.0 ** (mels / 2595.0) - 1.0) / self.sampling_rate
+        edges = np.floor(bins).astype(int)
+        filters = np.zeros((self.fft_length // 2 + 1, num_filters))
+        for index, (low, center, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
+            rising, falling = np.arange(low, center), np.arange(center, high)
+            filters[rising, index] = (rising - low) / (center - low)
+            filters[falling, index] = (high - falling) / (high - center)
+        k, j = np.arange(self.num_coefficients), np.arange(num_filters)
+        cosines = np.sqrt(2.0 / num_filters) * np.cos(np.pi * np.outer(2 * j + 1, k) / (2 * num_filters))
+        cosines[:, 0] *= np.sqrt(0.5)
+        cosines *= 1.0 + LIFTER / 2 * np.sin(np.pi * k / LIFTER)
+        return np.hamming(self.win_length), filters, cosines
+
+    def transform(
+        self, frames: torch.Tensor, window: torch.Tensor, filters: torch.Tensor, cosines: torch.Tensor
+    ) -> torch.Tensor:
         """Turn frames of the tape, (frames, win_length), into coefficients, (frames, num_coefficients)."""
-        window, filters, cosines = _speech_features_matrices(
-            self.sampling_rate, self.win_length, self.fft_length, self.num_coefficients, frames.device
-        )
         powers = _powers(frames * window, self.fft_length) / self.fft_length  # (frames, bins)
         energy, mels = powers.sum(dim=1), powers @ filters  # (frames,), (frames, 26)
         floor = FLOORS[self.floor]
@@ -175,8 +198,6 @@ class TensorFlowMFCC(FrontEnd):
                 f"lower_frequency={self.lower_frequency} and upper_frequency={self.upper_frequency}: they must ascend "
                 f"between 0 and half the sampling rate, {nyquist:g} Hz."
             )
-        if isinstance(self.num_mel_bins, bool) or not isinstance(self.num_mel_bins, int) or self.num_mel_bins < 1:
-            raise ValueError(f"num_mel_bins={self.num_mel_bins!r}: must be a whole number of 1 or more.")
         if self.num_coefficients > self.num_mel_bins:
             raise ValueError(
                 f"num_coefficients={self.num_coefficients}: at most num_mel_bins={self.num_mel_bins} of them exist."
@@ -191,25 +212,34 @@ class TensorFlowMFCC(FrontEnd):
         """Return the samples as they are, in float64; see `FrontEnd.tape`."""
         return samples.double()
 
-    def transform(self, frames: torch.Tensor) -> torch.Tensor:
+    def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Compute window, channels and cosine transform."""
+        num_bins, channels = self.fft_length // 2 + 1, self.num_mel_bins
+        lowest, highest = _mel(self.lower_frequency), _mel(self.upper_frequency)
+        # Centers 0 .. channels - 1 are the channels'; before them comes the lower end, after them the upper.
+        centers = lowest + (highest - lowest) / (channels + 1) * np.arange(channels + 2)
+        hz_per_bin = self.sampling_rate / 2 / (num_bins - 1)
+        # The first bin is rounded to the nearest one, and never the constant part.
+        first, last = int(1.5 + self.lower_frequency / hz_per_bin), int(self.upper_frequency / hz_per_bin)
+        filters = np.zeros((num_bins, channels + 2))
+        for index in range(first, min(last, num_bins - 1) + 1):
+            mel = _mel(index * hz_per_bin)
+            # Each bin is shared, linearly in mel, by the two centers between which it lies.
+            above = min(int(np.searchsorted(centers[1:], mel, side="left")) + 1, channels + 1)
+            share = (centers[above] - mel) / (centers[above] - centers[above - 1])
+            filters[index, above - 1] += share
+            filters[index, above] += 1.0 - share
+        k, j = np.arange(self.num_coefficients), np.arange(channels)
+        cosines = np.sqrt(2.0 / channels) * np.cos(np.pi / channels * np.outer(j + 0.5, k))
+        window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(self.win_length) / self.win_length)
+        return window, filters[:, 1:-1].copy(), cosines
+
+    def transform(
+        self, frames: torch.Tensor, window: torch.Tensor, filters: torch.Tensor, cosines: torch.Tensor
+    ) -> torch.Tensor:
         """Turn frames of the tape, (frames, win_length), into coefficients, (frames, num_coefficients)."""
-        window, filters, cosines = _tensorflow_matrices(self, frames.device)
         amplitudes = _powers(frames * window, self.fft_length).sqrt_()  # (frames, bins)
         return (amplitudes @ filters).clamp_(min=self.FLOOR).log_() @ cosines  # (frames, num_coefficients)
-
-
-def context_windows(features: torch.Tensor, context_size: int = 9) -> torch.Tensor:
-    """Put every frame between its neighbors, oldest first.
-
-    Source: mozilla/DeepSpeech v0.4.1, `util/feeding.py`.
-
-    >>> import torch
-    >>> context_windows(torch.arange(8.0).view(1, 4, 2), context_size=1)
-    tensor([[[0., 1., 2., 3., 4., 5.],
-             [2., 3., 4., 5., 6., 7.]]])
-    """
-    windows = features.unfold(1, 2 * context_size + 1, 1)  # (batch, frames, size, window)
-    return windows.transpose(2, 3).flatten(2)  # (batch, frames, window * size)
 
 
 def _powers(frames: torch.Tensor, fft_length: int) -> torch.Tensor:
@@ -218,51 +248,8 @@ def _powers(frames: torch.Tensor, fft_length: int) -> torch.Tensor:
 
 
 @lru_cache(maxsize=8)
-def _speech_features_matrices(
-    sampling_rate: int, win_length: int, fft_length: int, num_coefficients: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Window (win_length,), filters (bins, 26), and cosine transform with liftering (26, num_coefficients)."""
-    num_filters = SpeechFeaturesMFCC.NUM_FILTERS
-    mels = np.linspace(0.0, 2595.0 * np.log10(1.0 + sampling_rate / 2 / 700.0), num_filters + 2)
-    edges = np.floor((fft_length + 1) * 700.0 * (10.0 ** (mels / 2595.0) - 1.0) / sampling_rate).astype(int)
-    filters = np.zeros((fft_length // 2 + 1, num_filters))
-    for index, (low, center, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
-        rising, falling = np.arange(low, center), np.arange(center, high)
-        filters[rising, index] = (rising - low) / (center - low)
-        filters[falling, index] = (high - falling) / (high - center)
-    k, j = np.arange(num_coefficients), np.arange(num_filters)
-    cosines = np.sqrt(2.0 / num_filters) * np.cos(np.pi * np.outer(2 * j + 1, k) / (2 * num_filters))
-    cosines[:, 0] *= np.sqrt(0.5)
-    cosines *= 1.0 + LIFTER / 2 * np.sin(np.pi * k / LIFTER)
-    window = np.hamming(win_length)
-    return tuple(torch.from_numpy(array).to(device) for array in (window, filters, cosines))
-
-
-@lru_cache(maxsize=8)
-def _tensorflow_matrices(
-    front_end: TensorFlowMFCC, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Window (win_length,), channels (bins, num_mel_bins) and cosine transform (num_mel_bins, num_coefficients)."""
-    num_bins, channels = front_end.fft_length // 2 + 1, front_end.num_mel_bins
-    lowest, highest = (_mel(hz) for hz in (front_end.lower_frequency, front_end.upper_frequency))
-    # Centers 0 .. channels - 1 are the channels'; before them comes the lower end, after them the upper.
-    centers = lowest + (highest - lowest) / (channels + 1) * np.arange(channels + 2)
-    hz_per_bin = front_end.sampling_rate / 2 / (num_bins - 1)
-    # The first bin is rounded to the nearest one, and never the constant part.
-    first = int(1.5 + front_end.lower_frequency / hz_per_bin)
-    last = int(front_end.upper_frequency / hz_per_bin)
-    filters = np.zeros((num_bins, channels + 2))
-    for index in range(first, min(last, num_bins - 1) + 1):
-        mel = _mel(index * hz_per_bin)
-        # Each bin is shared, linearly in mel, by the two centers between which it lies.
-        above = min(int(np.searchsorted(centers[1:], mel, side="left")) + 1, channels + 1)
-        share = (centers[above] - mel) / (centers[above] - centers[above - 1])
-        filters[index, above - 1] += share
-        filters[index, above] += 1.0 - share
-    k, j = np.arange(front_end.num_coefficients), np.arange(channels)
-    cosines = np.sqrt(2.0 / channels) * np.cos(np.pi / channels * np.outer(j + 0.5, k))
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(front_end.win_length) / front_end.win_length)
-    return tuple(torch.from_numpy(array).to(device) for array in (window, filters[:, 1:-1].copy(), cosines))
+def _matrices_on(device: torch.device, front_end: FrontEnd) -> list[torch.Tensor]:
+    return [torch.from_numpy(matrix).to(device) for matrix in front_end.matrices()]
 
 
 def _mel(hz: float) -> float:

@@ -15,10 +15,8 @@ Each clip's derivatives are taken at its own ends, so a clip has the same featur
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from math import ceil
-from typing import Any
 
 import numpy as np
 import torch
@@ -81,7 +79,7 @@ def log_mel(
     (torch.Size([41, 128]), [-100.0])
     """
     frames, starts, lengths = _frame_list(waveforms, n_fft, win_length, hop_length)
-    with _full_precision(frames.device):
+    with torch.autocast(frames.device.type, enabled=False):
         energies = _frame_energies(frames, sampling_rate, n_fft, num_mel_bins)  # (frames of all clips, mels)
     return [energies[start : start + length] for start, length in zip(starts, lengths, strict=True)]
 
@@ -129,14 +127,9 @@ def deltas(energies: torch.Tensor) -> torch.Tensor:
     after = energies[-1:].expand(spans * DELTA_SPAN - frames + DELTA_REACH, size)
     extended = torch.cat((before, energies, after))  # (spans * 16 + 8, size)
     windows = extended.unfold(0, DELTA_SPAN + 2 * DELTA_REACH, DELTA_SPAN).transpose(1, 2)  # (spans, 24, size)
-    with _full_precision(energies.device):
+    with torch.autocast(energies.device.type, enabled=False):
         derivatives = _delta_operator(energies.device) @ windows  # (spans, 16 * 2, size)
     return derivatives.view(spans * DELTA_SPAN, 2 * size)[:frames]  # (frames, 2 * size)
-
-
-def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Keep an autocast region around the call from taking products in half precision."""
-    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
 
 
 def _frame_list(
@@ -164,8 +157,7 @@ def _frame_energies(frames: torch.Tensor, sampling_rate: int, n_fft: int, num_me
     """Mel energies in dB of a list of frames: (rows, win_length) -> (rows, num_mel_bins)."""
     rows, win_length = frames.shape
     device = frames.device
-    transform, blocks = _mel_blocks(sampling_rate, n_fft, win_length, num_mel_bins, device)
-    window = _hann_window(win_length, device)
+    transform, window, blocks = _mel_blocks(sampling_rate, n_fft, win_length, num_mel_bins, device)
     # Every core has caches of its own; other devices are served best by long pieces.
     most = FRAMES_PER_PIECE * (torch.get_num_threads() if device.type == "cpu" else 32)
     piece = ceil(rows / ceil(rows / most))
@@ -182,15 +174,10 @@ def _frame_energies(frames: torch.Tensor, sampling_rate: int, n_fft: int, num_me
 
 
 @lru_cache(maxsize=16)
-def _hann_window(win_length: int, device: torch.device) -> torch.Tensor:
-    return torch.hann_window(win_length, periodic=True, dtype=torch.float64).to(device, torch.float32)
-
-
-@lru_cache(maxsize=16)
 def _mel_blocks(
     sampling_rate: int, n_fft: int, win_length: int, num_mel_bins: int, device: torch.device
-) -> tuple[int, list[tuple[slice, torch.Tensor]]]:
-    """Transform length, and for each block of filters its range of bins and its weights (bins, filters)."""
+) -> tuple[int, torch.Tensor, list[tuple[slice, torch.Tensor]]]:
+    """Transform length, window, and for each block of filters its range of bins and its weights (bins, filters)."""
     transform, weights = _mel_weights(sampling_rate, n_fft, win_length, num_mel_bins)  # (bins, mels)
     blocks = []
     for first in range(0, num_mel_bins, FILTERS_PER_BLOCK):
@@ -198,7 +185,8 @@ def _mel_blocks(
         used = np.flatnonzero(block.any(axis=1))
         low, high = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)  # too narrow filters are all zero
         blocks.append((slice(low, high), torch.tensor(block[low:high], dtype=torch.float32, device=device)))
-    return transform, blocks
+    window = torch.hann_window(win_length, periodic=True, dtype=torch.float64).to(device, torch.float32)
+    return transform, window, blocks
 
 
 def _mel_weights(sampling_rate: int, n_fft: int, win_length: int, num_mel_bins: int) -> tuple[int, np.ndarray]:

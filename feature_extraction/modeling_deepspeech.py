@@ -14,7 +14,6 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_deepspeech import DeepSpeechConfig
-from .frontend_deepspeech import context_windows
 from .lstm_deepspeech import DeepSpeechLSTM
 
 if TYPE_CHECKING:
@@ -302,7 +301,8 @@ class DeepSpeechModel(DeepSpeechPreTrainedModel):
         context = None if final else features[:, max(0, features.shape[1] - 2 * reach) :].clone()
         if features.shape[1] < 2 * reach + 1:  # no frame has its whole context yet
             return features.new_zeros(len(features), 0, self.config.window_size), context
-        return context_windows(features, reach), context
+        windows = features.unfold(1, 2 * reach + 1, 1)  # (batch, frames, input_size, window), oldest first
+        return windows.transpose(2, 3).flatten(2), context  # (batch, frames, window_size)
 
     def _recur(
         self,
@@ -312,31 +312,24 @@ class DeepSpeechModel(DeepSpeechPreTrainedModel):
         return_state: bool,
     ) -> tuple[torch.Tensor, DeepSpeechState]:
         """Run the LSTM: (batch, frames, hidden_size) -> the same, and its state after each clip's last frame."""
-        initial = None
-        if state is not None and state.hidden is not None:
-            initial = (state.hidden[None], state.cell[None])  # (1, batch, hidden_size) each
+        state = DeepSpeechState() if state is None else state
         if x.shape[1] == 0:  # torch refuses empty sequences
-            return x, DeepSpeechState() if initial is None else DeepSpeechState(state.hidden, state.cell)
-        if attention_mask is None or not return_state:
-            # What comes after a clip's end cannot change what comes before it: padding may run along.
+            return x, DeepSpeechState(state.hidden, state.cell)
+        initial = None if state.hidden is None else (state.hidden[None], state.cell[None])  # (1, batch, hidden_size)
+        if attention_mask is None:
             x, (hidden, cell) = self.lstm(x, initial)
-            if attention_mask is not None:
-                x = x.masked_fill(~attention_mask.bool().unsqueeze(-1), 0.0)
+        elif not return_state:
+            # What comes after a clip's end cannot change what comes before it: padding may run along.
+            x, (hidden, cell) = self.lstm(x)
+            x = x.masked_fill(~attention_mask.bool().unsqueeze(-1), 0.0)
         else:
-            x, (hidden, cell) = self._recur_packed(x, attention_mask)
+            lengths = attention_mask.sum(dim=1).cpu()
+            if not bool(lengths.all()):
+                raise ValueError("A clip of the batch has no real frame in its attention_mask; leave it out.")
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            packed, (hidden, cell) = self.lstm(packed)
+            x, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
         return x, DeepSpeechState(hidden[0], cell[0])
-
-    def _recur_packed(
-        self, x: torch.Tensor, attention_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """Run the LSTM over clips of unequal length such that each one's state is that of its own last frame."""
-        lengths = attention_mask.sum(dim=1).cpu()
-        if not bool(lengths.all()):
-            raise ValueError("A clip of the batch has no real frame in its attention_mask; leave it out.")
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        packed, states = self.lstm(packed)
-        x, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
-        return x, states
 
 
 class DeepSpeechForCTC(DeepSpeechPreTrainedModel):

@@ -5,6 +5,8 @@ streams can be brought to the same times.
 """
 
 import hashlib
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from transformers.feature_extraction_utils import FeatureExtractionMixin
 
 from .configuration_deepspeech import DeepSpeechConfig
 from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
-from .modeling_deepspeech import DeepSpeechModel
+from .modeling_deepspeech import NUM_LAYERS, DeepSpeechModel
 
 DEEPSPEECH_LAYER = 5  # the paper's choice
 # Kinds whose frames are those of their convolutions, and the same whatever else is in the batch.
@@ -23,41 +25,48 @@ WAVEFORM_MODELS = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 CLIPS_PER_PASS = 8  # what a pass keeps in memory is bounded by this many clips
 
 
-class SpeechEncoder:
-    """A frozen network, the extractor of its inputs, and the layer whose activations are taken."""
+class SpeechEncoder(ABC):
+    """A frozen network, the extractor of its inputs, and the layer whose activations are taken: the last if None."""
 
-    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, layer: int) -> None:
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, layer: int | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
         self.extractor = extractor
-        self.layer = layer
-        if isinstance(layer, bool) or not isinstance(layer, int) or layer not in self.layers:
+        layers = self.layers
+        self.layer = layers[-1] if layer is None else layer
+        if type(self.layer) is not int or self.layer not in layers:
             raise ValueError(
                 f"layer={layer!r}: a {model.config.model_type} model of this size has the layers "
-                f"{self.layers.start} to {self.layers.stop - 1}."
+                f"{layers[0]} to {layers[-1]}."
             )
 
     @property
     def layers(self) -> range:
-        """Numbers of the layers there are to choose from."""
-        raise NotImplementedError
+        """Numbers of the layers there are to choose from; 0 is what the first transformer layer reads."""
+        return range(self.model.config.num_hidden_layers + 1)
 
     @property
     def size(self) -> int:
         """Features per frame."""
-        raise NotImplementedError
+        return self.model.config.hidden_size
 
     @property
     def sampling_rate(self) -> int:
         """Of the waveforms, in Hz."""
         return self.extractor.sampling_rate
 
+    @property
+    @abstractmethod
+    def grid(self) -> tuple[int, float]:
+        """Samples from one frame to the next, and the sample that the first one stands at."""
+
     def centers(self, frames: int, device: torch.device) -> torch.Tensor:
         """Return the sample that each of so many frames stands at, (frames,)."""
-        raise NotImplementedError
+        step, first = self.grid
+        return torch.arange(frames, device=device) * step + first
 
+    @abstractmethod
     def encode(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Compute the frames of some clips at once, each (frames, size)."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def __call__(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -95,23 +104,20 @@ class SpeechEncoder:
 
 
 class DeepSpeechEncoder(SpeechEncoder):
-    """DeepSpeech up to one of its six layers; later layers are not computed."""
+    """DeepSpeech up to one of its six layers, of which 4 is the LSTM; later layers are not computed."""
 
-    @property
-    def layers(self) -> range:
-        """Layers 1 to 6; 4 is the LSTM and 6 the logits."""
-        return range(1, 7)
+    layers = range(1, NUM_LAYERS + 1)
 
     @property
     def size(self) -> int:
-        """Units of the layer."""
+        """Units of the layer, or labels."""
         config = self.model.config
-        return config.vocab_size if self.layer == 6 else config.hidden_size
+        return config.vocab_size if self.layer == NUM_LAYERS else config.hidden_size
 
-    def centers(self, frames: int, device: torch.device) -> torch.Tensor:
-        """Return 320 k + 256 for frame k, (frames,)."""
-        extractor = self.extractor
-        return torch.arange(frames, device=device) * extractor.hop_length + extractor.win_length / 2
+    @property
+    def grid(self) -> tuple[int, float]:
+        """Frame k is of a window around sample 320 k + 256."""
+        return self.extractor.hop_length, self.extractor.win_length / 2
 
     def encode(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Compute the frames of some clips at once, each (frames, size)."""
@@ -125,27 +131,18 @@ class WaveformEncoder(SpeechEncoder):
     """An encoder of transformers that reads waveforms through a stack of convolutions: wav2vec 2.0, HuBERT, WavLM."""
 
     @property
-    def layers(self) -> range:
-        """Layers 0 to the number of transformer layers."""
-        return range(self.model.config.num_hidden_layers + 1)
+    def grid(self) -> tuple[int, float]:
+        """A frame stands at the center of the samples that its convolutions see."""
+        config = self.model.config
+        return math.prod(config.conv_stride), (self._samples_seen - 1) / 2
 
     @property
-    def size(self) -> int:
-        """Size of the hidden states."""
-        return self.model.config.hidden_size
-
-    def _geometry(self) -> tuple[int, int]:
-        """Samples from one frame to the next, and samples that one frame sees."""
+    def _samples_seen(self) -> int:
         step, seen = 1, 1
         for kernel, stride in zip(self.model.config.conv_kernel, self.model.config.conv_stride, strict=True):
             seen += (kernel - 1) * step
             step *= stride
-        return step, seen
-
-    def centers(self, frames: int, device: torch.device) -> torch.Tensor:
-        """Return the center of each frame's samples, (frames,)."""
-        step, seen = self._geometry()
-        return torch.arange(frames, device=device) * step + (seen - 1) / 2
+        return seen
 
     def encode(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Compute the frames of some clips, each (frames, size)."""
@@ -153,8 +150,7 @@ class WaveformEncoder(SpeechEncoder):
         # The others honor a mask, but read equal lengths without one.
         if self.model.config.feat_extract_norm == "group" and len({len(clip) for clip in waveforms}) > 1:
             return [self.encode([waveform])[0] for waveform in waveforms]
-        _, seen = self._geometry()
-        device = waveforms[0].device
+        seen, device = self._samples_seen, waveforms[0].device
         inputs = self.extractor(
             [torch.nn.functional.pad(clip, (0, max(0, seen - len(clip)))).cpu().numpy() for clip in waveforms],
             sampling_rate=self.sampling_rate,
@@ -178,27 +174,14 @@ class WhisperEncoder(SpeechEncoder):
     """Whisper's encoder, cut to the clip's true frames; a longer clip than it reads at once is read in parts."""
 
     @property
-    def layers(self) -> range:
-        """Layers 0 to the number of transformer layers."""
-        return range(self.model.config.encoder_layers + 1)
-
-    @property
-    def size(self) -> int:
-        """Size of the hidden states."""
-        return self.model.config.d_model
-
-    @property
-    def step(self) -> int:
-        """Samples from one frame to the next: the second convolution takes every other spectral frame."""
-        return 2 * self.extractor.hop_length
-
-    def centers(self, frames: int, device: torch.device) -> torch.Tensor:
-        """Return the center of each frame, (frames,)."""
-        return torch.arange(frames, device=device) * float(self.step)
+    def grid(self) -> tuple[int, float]:
+        """The second convolution takes every other spectral frame."""
+        return 2 * self.extractor.hop_length, 0.0
 
     def encode(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Compute the frames of some clips at once, each (frames, size)."""
-        most = self.model.config.max_source_positions * self.step  # samples in one reading
+        step, _ = self.grid
+        most = self.model.config.max_source_positions * step  # samples in one reading
         parts = [list(clip.split(most)) for clip in waveforms]
         inputs = self.extractor(
             [part.cpu().numpy() for clip in parts for part in clip],
@@ -212,7 +195,7 @@ class WhisperEncoder(SpeechEncoder):
         passes = inputs.split(CLIPS_PER_PASS)
         states = [self.model(some, output_hidden_states=True).hidden_states[self.layer] for some in passes]
         readings = iter(torch.cat(states))  # each (frames, size)
-        return [torch.cat([next(readings)[: -(-len(part) // self.step)] for part in clip]) for clip in parts]
+        return [torch.cat([next(readings)[: -(-len(part) // step)] for part in clip]) for clip in parts]
 
 
 def load_encoder(name_or_path: str, layer: int | None = None, **hub: Any) -> SpeechEncoder:
@@ -232,8 +215,8 @@ def load_encoder(name_or_path: str, layer: int | None = None, **hub: Any) -> Spe
     extractor = AutoFeatureExtractor.from_pretrained(name_or_path, **hub)
     if kind == "whisper":
         model = model.get_encoder() if hasattr(model, "decoder") else model
-        return WhisperEncoder(model, extractor, model.config.encoder_layers if layer is None else layer)
-    return WaveformEncoder(model, extractor, model.config.num_hidden_layers if layer is None else layer)
+        return WhisperEncoder(model, extractor, layer)
+    return WaveformEncoder(model, extractor, layer)
 
 
 def _model_type(name_or_path: str, **hub: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from torch.nn import functional
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 
@@ -120,19 +121,18 @@ class WaveformExtractor(SequenceFeatureExtractor):
             first = audio[0] if isinstance(audio, list | tuple) else audio
             device = first.device if isinstance(first, torch.Tensor) else None
         batch = self.extract(waveforms, device)
-        if truncation:
-            batch = {name: value[:, :max_length] for name, value in batch.items()}
-        lengths = batch["attention_mask"].sum(dim=1).tolist()
-        missing = max_length - batch["attention_mask"].shape[1] if padding == "max_length" else 0
-        if missing < 0:
+        frames = batch["attention_mask"].shape[1]
+        if padding == "max_length" and frames > max_length and not truncation:
             raise ValueError(
-                f"A clip has {max(lengths)} frames, more than max_length={max_length}; pass truncation=True to cut it."
+                f"A clip has {frames} frames, more than max_length={max_length}; pass truncation=True to cut it."
             )
-        if missing:
-            batch = {
-                name: torch.cat((value, value.new_zeros(len(value), missing, *value.shape[2:])), dim=1)
-                for name, value in batch.items()
-            }
+        wanted = max_length if padding == "max_length" else min(frames, max_length) if truncation else frames
+        missing = wanted - frames  # below 0 where clips are cut
+        batch = {
+            "input_features": functional.pad(batch["input_features"], (0, 0, 0, missing)),
+            "attention_mask": functional.pad(batch["attention_mask"], (0, missing)),
+        }
+        lengths = batch["attention_mask"].sum(dim=1).tolist()
         if not (return_attention_mask is None or return_attention_mask):
             batch = {"input_features": batch["input_features"]}
         if return_tensors != "pt":
@@ -282,5 +282,5 @@ def _check_form(padding: bool | str, max_length: int | None, truncation: bool, r
         raise ValueError(f'return_tensors={return_tensors!r}: choose "pt", "np" or None.')
     if max_length is None and (truncation or padding == "max_length"):
         raise ValueError('truncation=True and padding="max_length" need max_length, a number of frames.')
-    if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
+    if max_length is not None and (type(max_length) is not int or max_length < 1):
         raise ValueError(f"max_length={max_length!r}: must be a number of frames, 1 or more.")

@@ -27,7 +27,7 @@ from .model_facts import (
 from .tensorflow_bytes import ModelFileError, map_file
 from .tensorflow_checkpoint import Checkpoint, find_prefix
 from .tensorflow_lite import IDENTIFIER
-from .weights import check_weights, find_variables
+from .weights import find_variables
 
 
 def convert_deepspeech(
@@ -115,7 +115,6 @@ def read_checkpoint(prefix: Path) -> ModelFacts:
     checkpoint = Checkpoint(prefix)
     style, names = find_variables(checkpoint.entries)
     weights = {key: checkpoint.read(name) for key, name in names.items()}
-    check_weights(weights)
     return ModelFacts(weights=weights, releases=releases_with("variables", style))
 
 
@@ -144,15 +143,15 @@ def complete_facts(
         raise ValueError(f"{source}: the file does not state {' and '.join(missing)}.")
 
     release = RELEASES[possible[0]]
-    window, _, outputs = check_weights(facts.weights)
     if facts.forget_bias is None:
         facts.forget_bias = release.forget_bias
         facts.relu_clip = RELU_CLIP
-        facts.input_size, facts.context_size = INPUT_SIZE, (window // INPUT_SIZE - 1) // 2
-    if facts.input_size * (2 * facts.context_size + 1) != window:
+        facts.input_size, facts.context_size = INPUT_SIZE, (facts.window_size // INPUT_SIZE - 1) // 2
+    frames = 2 * facts.context_size + 1
+    if facts.input_size * frames != facts.window_size:
         raise ModelFileError(
-            f"{source}: the first layer has {window} inputs, which are not windows of {2 * facts.context_size + 1} "
-            f"frames of {facts.input_size} coefficients."
+            f"{source}: the first layer has {facts.window_size} inputs, which are not windows of {frames} frames of "
+            f"{facts.input_size} coefficients."
         )
     if facts.front_end is None:
         facts.front_end = {
@@ -168,21 +167,19 @@ def complete_facts(
             f"{source}: the features have {facts.front_end['num_coefficients']} coefficients, but the network expects "
             f"{facts.input_size}."
         )
-    _complete_alphabet(facts, source, alphabet, outputs)
+    _complete_alphabet(facts, source, alphabet)
 
 
-def _complete_alphabet(
-    facts: ModelFacts, source: str, alphabet: str | Path | Sequence[str] | None, outputs: int
-) -> None:
+def _complete_alphabet(facts: ModelFacts, source: str, alphabet: str | Path | Sequence[str] | None) -> None:
     if alphabet is not None:
         given = read_alphabet(alphabet)
         if facts.alphabet is not None and given != facts.alphabet:
             raise ValueError(f"{source}: alphabet= contradicts the file, which states its own; leave it out.")
         facts.alphabet = given
-    if len(facts.alphabet) + 1 != outputs:
+    if len(facts.alphabet) + 1 != facts.outputs:
         raise ValueError(
-            f"{source}: the network has {outputs} outputs, so its alphabet has {outputs - 1} labels and a blank; "
-            f"the one given has {len(facts.alphabet)}."
+            f"{source}: the network has {facts.outputs} outputs, so its alphabet has {facts.outputs - 1} labels and a "
+            f"blank; the one given has {len(facts.alphabet)}."
         )
     if BLANK in facts.alphabet:
         raise ValueError(f"{source}: the alphabet has a label {BLANK!r}, which names the blank here.")

@@ -4,25 +4,20 @@ Names of tensors differ from release to release, so weights are told by the orde
 unrolled: all of its steps share one matrix.
 """
 
+from functools import partial
+
 import numpy as np
 
 from .alphabet import unpack_alphabet
 from .model_facts import SAMPLING_RATE, ModelFacts, front_end_of, input_sizes, only_value, releases_with, relu_limit
-from .tensorflow_bytes import ModelFileError
+from .tensorflow_bytes import ModelFileError, scalar
 from .tensorflow_lite import LiteModel, Operator, option
-from .weights import check_weights
 
 # The schema's numbers of the operations that matter.
 ADD, FULLY_CONNECTED, LOGISTIC, TANH, SPLIT, MINIMUM = 0, 9, 14, 28, 49, 57
 # What a model with layer normalization holds besides; DeepSpeech 0.9 and Coqui STT can be trained so.
 NORMALIZING = {40: "MEAN", 41: "SUB", 42: "DIV", 75: "SQRT", 76: "RSQRT", 99: "SQUARED_DIFFERENCE"}
 LAYERS = ("1", "2", "3", "lstm", "5", "6")
-MFCC_OPTIONS = (
-    "upper_frequency_limit",
-    "lower_frequency_limit",
-    "filterbank_channel_count",
-    "dct_coefficient_count",
-)
 
 
 def read_lite(buffer: memoryview) -> ModelFacts:
@@ -30,7 +25,6 @@ def read_lite(buffer: memoryview) -> ModelFacts:
     model = LiteModel(buffer)
     _check_plain(model)
     weights = _read_weights(model)
-    check_weights(weights)
     _check_gates(model)
     inputs = {model.name(tensor): tensor for tensor in model.inputs}
     if "input_node" not in inputs:
@@ -39,6 +33,7 @@ def read_lite(buffer: memoryview) -> ModelFacts:
     outputs = {model.name(tensor): tensor for tensor in model.outputs}
     front_end = _front_end(model, outputs)
     wanted = "python_speech_features" if front_end is None else "tensorflow"
+    packed = outputs.get("metadata_alphabet")
     return ModelFacts(
         weights=weights,
         releases=releases_with("mfcc", wanted),
@@ -47,7 +42,7 @@ def read_lite(buffer: memoryview) -> ModelFacts:
         input_size=input_size,
         context_size=context_size,
         front_end=front_end,
-        alphabet=_alphabet(model, outputs),
+        alphabet=None if packed is None else unpack_alphabet(model.value(packed)),
     )
 
 
@@ -93,34 +88,25 @@ def _check_gates(model: LiteModel) -> None:
 def _forget_bias(model: LiteModel) -> float:
     """Read what is added to the forget gate before its sigmoid; where nothing is, that is 0."""
     read_by_sigmoid = {tensor for operator in _of_code(model, LOGISTIC) for tensor in operator.inputs}
-    added = [_scalars(model, operator) for operator in _of_code(model, ADD) if operator.outputs[0] in read_by_sigmoid]
-    return only_value([value for values in added for value in values], "forget bias") if any(added) else 0.0
+    sums = [operator for operator in _of_code(model, ADD) if operator.outputs[0] in read_by_sigmoid]
+    added = [model.scalar(tensor) for operator in sums for tensor in operator.inputs]
+    found = [value for value in added if value is not None]
+    return only_value(found, "forget bias") if found else 0.0
 
 
 def _relu_clip(model: LiteModel) -> float:
-    return relu_limit([value for operator in _of_code(model, MINIMUM) for value in _scalars(model, operator)])
+    return relu_limit([model.scalar(tensor) for operator in _of_code(model, MINIMUM) for tensor in operator.inputs])
 
 
 def _front_end(model: LiteModel, outputs: dict[str, int]) -> dict[str, object] | None:
-    custom = {operator.custom: operator for operator in model.operators if operator.custom}
-    if "AudioSpectrogram" not in custom and "Mfcc" not in custom:
+    options = {operator.custom: operator.options for operator in model.operators if operator.custom}
+    kernels = [options[name] for name in ("AudioSpectrogram", "Mfcc") if name in options]
+    if not kernels:
         return None  # release 0.4, whose features its clients compute
-    if "AudioSpectrogram" not in custom or "Mfcc" not in custom:
+    if len(kernels) == 1:
         raise ModelFileError("the model computes only half of its features; the file is damaged")
-    spectrogram, mfcc = custom["AudioSpectrogram"].options, custom["Mfcc"].options
-    stated = model.value(outputs["metadata_sample_rate"]) if "metadata_sample_rate" in outputs else None
-    return front_end_of(
-        sampling_rate=float(stated.item()) if isinstance(stated, np.ndarray) and stated.size == 1 else SAMPLING_RATE,
-        window=option(spectrogram, "window_size"),
-        step=option(spectrogram, "stride"),
-        squared=option(spectrogram, "magnitude_squared"),
-        mfcc={name: option(mfcc, name) for name in MFCC_OPTIONS},
-    )
-
-
-def _alphabet(model: LiteModel, outputs: dict[str, int]) -> list[str] | None:
-    tensor = outputs.get("metadata_alphabet")
-    return None if tensor is None else unpack_alphabet(model.value(tensor))
+    rate = scalar(model.value(outputs["metadata_sample_rate"])) if "metadata_sample_rate" in outputs else None
+    return front_end_of(SAMPLING_RATE if rate is None else rate, *(partial(option, kernel) for kernel in kernels))
 
 
 def _of_code(model: LiteModel, code: int) -> list[Operator]:
@@ -128,8 +114,3 @@ def _of_code(model: LiteModel, code: int) -> list[Operator]:
     if any(not operator.inputs or not operator.outputs for operator in operators):
         raise ModelFileError("an operator of the model reads or writes nothing; the file is damaged")
     return operators
-
-
-def _scalars(model: LiteModel, operator: Operator) -> list[float]:
-    values = [model.scalar(tensor) for tensor in operator.inputs if tensor >= 0]
-    return [value for value in values if value is not None]

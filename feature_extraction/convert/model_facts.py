@@ -1,13 +1,14 @@
 """What a model file states, whatever its container, and what DeepSpeech's releases leave unsaid in theirs."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .tensorflow_bytes import ModelFileError
+from .weights import check_weights
 
 MOST_WINDOW_SAMPLES = 1 << 16
 MOST_RATE = 1 << 20
@@ -84,7 +85,7 @@ def find_release(version: str) -> Release:
 class ModelFacts:
     """Everything that was read from a file; None where the file does not say."""
 
-    weights: dict[str, np.ndarray]  # as of `weights.check_weights`
+    weights: dict[str, np.ndarray]  # by the keys of `weights.VARIABLES`; checked
     releases: tuple[str, ...] = tuple(RELEASES)  # names of the releases that the file may come from
     forget_bias: float | None = None  # what the LSTM adds to the bias of the forget gate while running
     relu_clip: float | None = None  # upper limit of the clipped ReLU
@@ -92,6 +93,9 @@ class ModelFacts:
     context_size: int | None = None  # neighbors on either side
     front_end: dict[str, Any] | None = None  # settings of `DeepSpeechFeatureExtractor`
     alphabet: list[str] | None = None  # the labels in order
+
+    def __post_init__(self) -> None:
+        self.window_size, self.hidden_size, self.outputs = check_weights(self.weights)
 
 
 def input_sizes(shape: Sequence[int]) -> tuple[int, int]:
@@ -114,9 +118,9 @@ def only_value(values: Sequence[float], what: str) -> float:
     return distinct[0]
 
 
-def relu_limit(values: Sequence[float]) -> float:
-    """Return the limit of a graph's clipped ReLUs."""
-    limit = only_value(values, "limit of the clipped ReLU")
+def relu_limit(values: Sequence[float | None]) -> float:
+    """Return the limit of a graph's clipped ReLUs, of whatever else they read."""
+    limit = only_value([value for value in values if value is not None], "limit of the clipped ReLU")
     if limit <= 0:
         raise ModelFileError(f"the ReLU is clipped at {limit:g}, which leaves nothing; the file is damaged")
     return limit
@@ -130,23 +134,23 @@ def whole(value: float, least: int, most: int, what: str) -> int:
 
 
 def front_end_of(
-    sampling_rate: float, window: float, step: float, squared: float, mfcc: dict[str, float]
+    sampling_rate: float, spectrogram: Callable[[str], float], mfcc: Callable[[str], float]
 ) -> dict[str, Any]:
-    """Turn the options of the two feature kernels into settings of the extractor."""
-    if not squared:
+    """Turn the options of the two feature kernels, looked up by name, into settings of the extractor."""
+    if not spectrogram("magnitude_squared"):
         raise ModelFileError("the graph's spectrogram is not squared, as in all releases of DeepSpeech it is")
     rate = whole(sampling_rate, 1, MOST_RATE, "the sampling rate")
-    win_length = whole(window, 1, MOST_WINDOW_SAMPLES, "the window of the features")
-    lower, upper = mfcc["lower_frequency_limit"], mfcc["upper_frequency_limit"]
+    win_length = whole(spectrogram("window_size"), 1, MOST_WINDOW_SAMPLES, "the window of the features")
+    lower, upper = mfcc("lower_frequency_limit"), mfcc("upper_frequency_limit")
     if not 0 <= lower < upper <= rate / 2:
         raise ModelFileError(f"the features lie between {lower:g} and {upper:g} Hz, which cannot be at {rate} Hz")
-    channels = whole(mfcc["filterbank_channel_count"], 1, 1024, "the number of mel channels")
+    channels = whole(mfcc("filterbank_channel_count"), 1, 1024, "the number of mel channels")
     return {
         "mfcc": "tensorflow",
         "sampling_rate": rate,
         "win_length": win_length,
-        "hop_length": whole(step, 1, win_length, "the step of the features"),
-        "num_coefficients": whole(mfcc["dct_coefficient_count"], 1, channels, "the number of coefficients"),
+        "hop_length": whole(spectrogram("stride"), 1, win_length, "the step of the features"),
+        "num_coefficients": whole(mfcc("dct_coefficient_count"), 1, channels, "the number of coefficients"),
         "lower_frequency": float(lower),
         "upper_frequency": float(upper),
         "num_mel_bins": channels,

@@ -70,11 +70,23 @@ def array(buffer: memoryview, dtype: np.dtype, shape: Sequence[int], what: str) 
     return values.reshape(tuple(shape))
 
 
+def data_type(code: int, what: str) -> np.dtype:
+    """Return the type that TensorFlow's number means."""
+    if code not in DATA_TYPES:
+        raise ModelFileError(f"{what} is of TensorFlow's type number {code}, which is not known here")
+    return DATA_TYPES[code]
+
+
 def count(shape: Sequence[int], what: str) -> int:
     """Return the number of elements of a shape."""
     if len(shape) > MOST_DIMENSIONS or any(size < 0 for size in shape):
         raise ModelFileError(f"{what} has the impossible shape {list(shape[:MOST_DIMENSIONS])}; the file is damaged")
     return math.prod(int(size) for size in shape)
+
+
+def scalar(value: object) -> float | None:
+    """Return the only element of an array; None of anything else."""
+    return float(value.item()) if isinstance(value, np.ndarray) and value.size == 1 else None
 
 
 def varint(buffer: memoryview, position: int) -> tuple[int, int]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from .tensorflow_bytes import (
-    DATA_TYPES,
     ModelFileError,
     WireReader,
     array,
@@ -18,6 +17,7 @@ from .tensorflow_bytes import (
     as_int,
     count,
     cut,
+    data_type,
     map_file,
     text,
     varint,
@@ -80,9 +80,7 @@ class Checkpoint:
         entry, what = self.entries[name], f"the variable {name!r}"
         if not entry.whole:
             raise ModelFileError(f"{what} is stored in slices, which no release of DeepSpeech does")
-        if entry.code not in DATA_TYPES:
-            raise ModelFileError(f"{what} is of TensorFlow's type number {entry.code}, which is not known here")
-        dtype = DATA_TYPES[entry.code]
+        dtype = data_type(entry.code, what)
         if count(entry.shape, what) * dtype.itemsize != entry.size:
             raise ModelFileError(f"{what} has the shape {entry.shape} but {entry.size} bytes; the index is damaged")
         content = cut(self._shard(entry.shard), entry.offset, entry.size, what)

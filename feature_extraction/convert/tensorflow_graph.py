@@ -8,7 +8,6 @@ import numpy as np
 
 from .tensorflow_bytes import (
     BYTES,
-    DATA_TYPES,
     FIXED32,
     ModelFileError,
     Value,
@@ -19,6 +18,7 @@ from .tensorflow_bytes import (
     as_int,
     count,
     cut,
+    data_type,
     text,
 )
 
@@ -50,10 +50,8 @@ class FrozenGraph:
     def __init__(self, buffer: memoryview) -> None:
         self._reader = WireReader()
         self._constants: dict[str, np.ndarray | list[bytes]] = {}
-        self._file = buffer
-        self._regions = self._read_directory()
-        graph = self._regions.get(PACKAGE + ".", buffer)
-        self.nodes = self._read_nodes(graph)
+        self._regions = self._read_directory(buffer)
+        self.nodes = self._read_nodes(self._regions.get(PACKAGE + ".", buffer))
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
@@ -155,11 +153,10 @@ class FrozenGraph:
                 values.append(np.array(self._reader.numbers(value), np.int64))
         if code == STRING:
             return strings
-        if code not in DATA_TYPES:
-            raise ModelFileError(f"{what} is of TensorFlow's type number {code}, which is not known here")
+        dtype = data_type(code, what)
         if content is not None and len(content):
-            return array(content, DATA_TYPES[code], shape, what)
-        return _spread(values, DATA_TYPES[code], shape, what)
+            return array(content, dtype, shape, what)
+        return _spread(values, dtype, shape, what)
 
     def _region_tensor(self, node: Node) -> np.ndarray:
         what = f"the constant {node.name!r}"
@@ -167,13 +164,10 @@ class FrozenGraph:
         if region not in self._regions:
             raise ModelFileError(f"{what} lies in the region {region!r}, which the file has not")
         code = as_int(self._attribute(node, "dtype").get(6), what)
-        if code not in DATA_TYPES:
-            raise ModelFileError(f"{what} is of TensorFlow's type number {code}, which is not known here")
-        return array(self._regions[region], DATA_TYPES[code], self.shape(node), what)
+        return array(self._regions[region], data_type(code, what), self.shape(node), what)
 
-    def _read_directory(self) -> dict[str, memoryview]:
+    def _read_directory(self, buffer: memoryview) -> dict[str, memoryview]:
         """Read the directory at the end of a .pbmm; empty for a .pb."""
-        buffer = self._file
         if len(buffer) < 9:
             return {}
         start = int.from_bytes(buffer[-8:], "little")

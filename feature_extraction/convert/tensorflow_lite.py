@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .tensorflow_bytes import MOST_DIMENSIONS, ModelFileError, array, count
+from .tensorflow_bytes import MOST_DIMENSIONS, ModelFileError, array, count, scalar
 
 if TYPE_CHECKING:
     import tflite
@@ -127,12 +127,11 @@ class LiteModel:
         return None
 
     def scalar(self, tensor: int) -> float | None:
-        """Return the value of a constant with one element; None if it is something else."""
+        """Return the value of a constant with one element; None if it is something else, or left out."""
         # The shape first: what is large is not even read.
-        if count(self.shape(tensor), f"the constant {tensor}") != 1:
+        if tensor < 0 or count(self.shape(tensor), f"the constant {tensor}") != 1:
             return None
-        value = self.constant(tensor)
-        return float(value.item()) if isinstance(value, np.ndarray) else None
+        return scalar(self.constant(tensor))
 
     def _read_operators(self, codes: list[tuple[int, str]]) -> list[Operator]:
         operators, left = [], MOST_ITEMS
@@ -148,18 +147,12 @@ class LiteModel:
         return self._graph.Tensors(number)
 
 
-def option(options: bytes, name: str, default: float | None = None) -> float:
+def option(options: bytes, name: str) -> float:
     """Read a number from the options of a custom operator."""
     from flatbuffers import flexbuffers
 
     with damaged_file(f"the option {name!r} of a custom operator"):
-        root = flexbuffers.GetRoot(options).AsMap
-        try:
-            value = root[name]  # nothing else of the map is read: a hostile one could be endless
-        except KeyError:
-            if default is None:
-                raise
-            return default
+        value = flexbuffers.GetRoot(options).AsMap[name]  # no more of the map is read: a hostile one could be endless
         if value.IsBool:
             return float(value.AsBool)
         return float(value.AsFloat if value.IsFloat else value.AsInt)

@@ -11,19 +11,18 @@ from ..feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from ..modeling_deepspeech import DeepSpeechForCTC
 from ..tokenizer_deepspeech import build_tokenizer
 from .model_facts import ModelFacts
-from .weights import DENSE_LAYERS, check_weights
+from .weights import DENSE_LAYERS
 
 
 def build_model(
     facts: ModelFacts,
 ) -> tuple[DeepSpeechForCTC, DeepSpeechFeatureExtractor, Wav2Vec2CTCTokenizer]:
     """Build what a converted folder holds."""
-    _, hidden, outputs = check_weights(facts.weights)
     config = DeepSpeechConfig(
         input_size=facts.input_size,
         context_size=facts.context_size,
-        hidden_size=hidden,
-        vocab_size=outputs,
+        hidden_size=facts.hidden_size,
+        vocab_size=facts.outputs,
         relu_clip=facts.relu_clip,
         forget_bias=facts.forget_bias,
     )
