@@ -29,9 +29,10 @@ class FrameExtractor(ABC):
     def frames(self, waveform: torch.Tensor) -> torch.Tensor:
         """Compute the features of one clip: (samples,) → (frames, feature_size), float32."""
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Return every setting that the features depend on."""
+        """Return every setting that the features depend on; an extractor adds those that are its own."""
+        names = ("sampling_rate", "win_length", "hop_length")
+        return {"feature_extractor_type": type(self).__name__, **{name: getattr(self, name) for name in names}}
 
     def load_audio(self, source: Any) -> np.ndarray:
         """Decode a clip: (samples,), float32, mono, at 16 kHz."""
@@ -59,16 +60,12 @@ class SpectrogramExtractor(FrameExtractor):
     ) -> None:
         self.win_length, self.hop_length, self.max_frequency = win_length, hop_length, max_frequency
         self.num_mel_bins, self.n_fft = num_mel_bins, n_fft or win_length
-        if not 0 < hop_length <= win_length <= self.n_fft:
-            raise ValueError(f"0 < hop {hop_length} <= window {win_length} <= transform {self.n_fft} does not hold.")
-        if not 0 < max_frequency <= self.sampling_rate / 2:
-            raise ValueError(f"max_frequency must be in (0, {self.sampling_rate / 2:g}] Hz, not {max_frequency}.")
         self.feature_size = num_mel_bins or int(max_frequency * self.n_fft / self.sampling_rate)
 
     def to_dict(self) -> dict[str, Any]:
         """Return every setting that the features depend on."""
-        names = ("sampling_rate", "win_length", "hop_length", "n_fft", "max_frequency", "num_mel_bins")
-        return {"feature_extractor_type": type(self).__name__, **{name: getattr(self, name) for name in names}}
+        own = {"n_fft": self.n_fft, "max_frequency": self.max_frequency, "num_mel_bins": self.num_mel_bins}
+        return super().to_dict() | own
 
     def frames(self, waveform: torch.Tensor) -> torch.Tensor:
         """Compute the spectrogram of one clip; one shorter than a window is padded with zeros to it."""
@@ -83,12 +80,8 @@ class SpectrogramExtractor(FrameExtractor):
     @cached_property
     def filters(self) -> torch.Tensor:
         """Triangular mel filters of peak 1, (bins, num_mel_bins)."""
+        bins = self.n_fft // 2 + 1
         filters = mel_filter_bank(
-            num_frequency_bins=self.n_fft // 2 + 1,
-            num_mel_filters=self.num_mel_bins,
-            min_frequency=0.0,
-            max_frequency=self.max_frequency,
-            sampling_rate=self.sampling_rate,
-            mel_scale="slaney",
+            bins, self.num_mel_bins, 0.0, self.max_frequency, self.sampling_rate, mel_scale="slaney"
         )
         return torch.from_numpy(filters).float()

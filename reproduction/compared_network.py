@@ -38,22 +38,13 @@ class Recipe:
     weight_decay: float = 1e-4
     gradient_norm: float = 1.0  # longer gradients are shortened to this length; 0 leaves them
 
-    def __post_init__(self) -> None:
-        if self.optimizer not in ("adamw", "adadelta"):
-            raise ValueError(f"There is no optimizer {self.optimizer!r}; choose 'adamw' or 'adadelta'.")
-        for name in ("epochs", "patience", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}.")
-
     def make_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """Make the optimizer of a network's parameters."""
-        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        rates = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         if self.optimizer == "adamw":
-            return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+            return torch.optim.AdamW(network.parameters(), **rates)
         # As in the paper that describes it: its steps need no rate, 1 leaves them; torch's own decay is 0.9.
-        return torch.optim.Adadelta(
-            parameters, lr=self.learning_rate, rho=0.95, eps=1e-6, weight_decay=self.weight_decay
-        )
+        return torch.optim.Adadelta(network.parameters(), rho=0.95, eps=1e-6, **rates)
 
     def arguments(self, fold: FoldTask) -> SERTrainingArguments:
         """Say so in the words of `run_training`."""
@@ -85,8 +76,6 @@ class Items(Dataset):
         symbols: Sequence[Sequence[int]] | None = None,
         longest: int | None = None,
     ) -> None:
-        if statistics is None and symbols is None:
-            raise ValueError("A network reads frames, symbols or both.")
         if symbols is not None and longest is not None:
             raise ValueError("Clips with symbols cannot be cut: it is not known where which symbol is spoken.")
         self.clips, self.statistics, self.symbols = clips, statistics, symbols
@@ -197,9 +186,12 @@ class Trained:
 class ComparedSystem(System):
     """A network of others as a compared system; its epoch is chosen by validation UA."""
 
-    def __init__(self, name: str, title: str, config: Any, recipe: Recipe) -> None:
+    config: Any  # default sizes of its network; the number of labels is the fold's
+    recipe: Recipe  # how it is trained by default
+
+    def __init__(self, name: str, title: str, config: Any = None, recipe: Recipe | None = None) -> None:
         super().__init__(name, title)
-        self.config, self.recipe = config, recipe  # sizes, where the number of labels is the fold's; how to train
+        self.config, self.recipe = config or self.config, recipe or self.recipe
 
     @abstractmethod
     def make_network(self, fold: FoldTask) -> nn.Module:
@@ -229,12 +221,8 @@ class ComparedSystem(System):
         task = ComparedTask(self, fold, items)
         result = run_training(task, self.recipe.arguments(fold), save=False)
         scores = [clip_scores(one.predictions, one.label_ids[:, 1]) for one in result.outputs.values()]
-        about = {
-            "epochs": len(result.curve),
-            "best_epoch": int(result.best_epoch),
-            "parameters": result.parameters,
-            "curve": result.curve,
-        }
+        about = {"epochs": len(result.curve), "best_epoch": int(result.best_epoch)}
+        about |= {"parameters": result.parameters, "curve": result.curve}
         return Trained(result.network, items, scores, about)
 
     def fit(self, fold: FoldTask) -> FoldOutcome:
@@ -244,9 +232,8 @@ class ComparedSystem(System):
 
     def settings(self) -> dict[str, Any]:
         """Return recipe, sizes and the system's own settings."""
-        recipe, network = asdict(self.recipe), asdict(self.config)
-        own = {"network": network, **self.own_settings()}
-        return {"kind": "compared-network", "system": self.name, "recipe": recipe, **own}
+        shared = {"recipe": asdict(self.recipe), "network": asdict(self.config)}
+        return {"kind": "compared-network", "system": self.name, **shared, **self.own_settings()}
 
     @abstractmethod
     def own_settings(self) -> dict[str, Any]:

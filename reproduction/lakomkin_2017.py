@@ -26,6 +26,7 @@ from transformers.utils import cached_file
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
 from feature_extraction.modeling_deepspeech import ctc_losses
+from feature_extraction.tokenizer_deepspeech import ENGLISH
 from speech_emotion.cross_validation.system import FoldTask
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
 from speech_emotion.training.run_record import public_name
@@ -36,8 +37,6 @@ from .masked_blstm import MaskedBLSTM
 
 CTC_WEIGHT = 0.1
 SCRATCH_SIZE = 256
-# DeepSpeech's order: space, a to z, apostrophe; the blank comes after them.
-ALPHABET = " abcdefghijklmnopqrstuvwxyz'"
 # What takes more than leaving out an accent. German umlauts are so written where there are none.
 SPELLED = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "œ": "oe", "ø": "oe", "å": "aa", "ł": "l", "đ": "d",
@@ -96,7 +95,8 @@ class LakomkinNetwork(nn.Module):
 class Lakomkin(ComparedSystem):
     """A DeepSpeech and, on the activations of its fifth layer, a recognizer of emotions, trained together."""
 
-    config: LakomkinConfig
+    config = LakomkinConfig()
+    recipe = Recipe(epochs=40, patience=8, learning_rate=3e-4)
     heeds = ("--encoder",)
 
     def __init__(
@@ -108,8 +108,7 @@ class Lakomkin(ComparedSystem):
         recipe: Recipe | None = None,
         hidden_size: int = SCRATCH_SIZE,
     ) -> None:
-        recipe = recipe or Recipe(epochs=40, patience=8, learning_rate=3e-4)
-        super().__init__(name, title, config or LakomkinConfig(), recipe)
+        super().__init__(name, title, config, recipe)
         self.pretrained = None if pretrained is None else str(pretrained)
         self.hidden_size = hidden_size  # of a recognizer that starts from random weights
 
@@ -138,10 +137,10 @@ class Lakomkin(ComparedSystem):
             recognizer = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=self.hidden_size))
         else:
             recognizer = DeepSpeechForCTC.from_pretrained(self.pretrained, dtype=torch.float32)
-        if recognizer.config.vocab_size != len(ALPHABET) + 1 or recognizer.config.pad_token_id != len(ALPHABET):
+        if recognizer.config.vocab_size != len(ENGLISH) + 1 or recognizer.config.pad_token_id != len(ENGLISH):
             raise ValueError(
                 f"The recognizer in {self.pretrained} has {recognizer.config.vocab_size} labels, and the English "
-                f"alphabet with the blank last has {len(ALPHABET) + 1}; take another recognizer."
+                f"alphabet with the blank last has {len(ENGLISH) + 1}; take another recognizer."
             )
         size = recognizer.config.hidden_size
         return LakomkinNetwork(recognizer, replace(self.config, num_labels=len(fold.labels), activation_size=size))
@@ -151,7 +150,7 @@ class Lakomkin(ComparedSystem):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute the emotion's cross entropy plus the weighted CTC loss of clips with a transcript, and logits."""
         output, letters = network(**inputs), inputs["symbols"]
-        losses = ctc_losses(output.letter_logits, inputs["attention_mask"], letters, len(ALPHABET), zero_infinity=True)
+        losses = ctc_losses(output.letter_logits, inputs["attention_mask"], letters, len(ENGLISH), zero_infinity=True)
         spoken = losses.sum() / (letters >= 0).any(dim=1).sum().clamp(min=1)
         return F.cross_entropy(output.emotion_logits, labels) + CTC_WEIGHT * spoken, output.emotion_logits
 
@@ -180,8 +179,8 @@ def encode_letters(transcript: str | None) -> list[int]:
     """Write a transcript in DeepSpeech's alphabet and number its letters."""
     text = unicodedata.normalize("NFC", transcript or "").lower().translate(SPELLED)
     text = unicodedata.normalize("NFD", text)
-    words = "".join(letter for letter in text if letter in ALPHABET or letter.isspace()).split()
-    return [ALPHABET.index(letter) for letter in " ".join(words)]
+    words = "".join(letter for letter in text if letter in ENGLISH or letter.isspace()).split()
+    return [ENGLISH.index(letter) for letter in " ".join(words)]
 
 
 def make_system(name: str, title: str, encoder: str | Path | None = None) -> Lakomkin:

@@ -15,6 +15,7 @@ strongest; scores are softmax(output / T), T fitted on the validation clips.
 """
 
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -48,15 +49,8 @@ class LeeFeatureExtractor(FrameExtractor):
 
     def to_dict(self) -> dict[str, Any]:
         """Return every setting that the features depend on."""
-        return {
-            "feature_extractor_type": type(self).__name__,
-            "sampling_rate": self.sampling_rate,
-            "win_length": self.win_length,
-            "hop_length": self.hop_length,
-            "pitch": [LOWEST_PITCH, HIGHEST_PITCH],
-            "num_mfcc": NUM_MFCC,
-            "delta_frames": DELTA_FRAMES,
-        }
+        own = {"pitch": [LOWEST_PITCH, HIGHEST_PITCH], "num_mfcc": NUM_MFCC, "delta_frames": DELTA_FRAMES}
+        return super().to_dict() | own
 
     def frames(self, waveform: torch.Tensor) -> torch.Tensor:
         """Compute the features of one clip: (samples,) → (frames, 32), float32."""
@@ -68,15 +62,8 @@ class LeeFeatureExtractor(FrameExtractor):
         pitch, voicing = pitch_and_voicing(frames, self.sampling_rate)
         crossings = np.mean(np.signbit(frames[:, 1:]) != np.signbit(frames[:, :-1]), axis=1)  # (frames,)
         energy = np.log(np.mean(np.square(frames), axis=1) + FLOOR)  # (frames,)
-        mfcc = librosa.feature.mfcc(
-            y=padded,
-            sr=self.sampling_rate,
-            n_mfcc=NUM_MFCC + 1,
-            n_fft=self.win_length,
-            hop_length=self.hop_length,
-            n_mels=40,
-            center=False,
-        )[1:].T  # (frames, 12)
+        cepstrum = {"n_mfcc": NUM_MFCC + 1, "n_fft": self.win_length, "hop_length": self.hop_length, "n_mels": 40}
+        mfcc = librosa.feature.mfcc(y=padded, sr=self.sampling_rate, center=False, **cepstrum)[1:].T  # (frames, 12)
         static = np.column_stack([pitch, voicing, crossings, mfcc, energy])  # (frames, 16)
         # mode="nearest" repeats the frames at the ends, and so takes clips of fewer frames than the regression's.
         delta = librosa.feature.delta(static, width=DELTA_FRAMES, axis=0, mode="nearest")
@@ -136,8 +123,6 @@ class LeeNetwork(nn.Module):
 
     def __init__(self, config: LeeConfig) -> None:
         super().__init__()
-        if config.hidden_size % 2:
-            raise ValueError(f"hidden_size, {config.hidden_size}, is divided between two directions: it must be even.")
         self.blstm = MaskedBLSTM(config.feature_size, config.hidden_size // 2, config.num_layers, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels + 1)  # NULL is the last
@@ -201,8 +186,6 @@ class ExtremeLearningMachine:
 
     def fit(self, x: np.ndarray, labels: np.ndarray, num_labels: int, ridge: float) -> "ExtremeLearningMachine":
         """Fit the output weights."""
-        if not ridge > 0:
-            raise ValueError(f"ridge must be positive, not {ridge}.")
         random = np.random.default_rng(self.seed)
         self._weights = random.standard_normal((x.shape[1], self.hidden_size)) / np.sqrt(x.shape[1])
         self._bias = random.standard_normal(self.hidden_size)
@@ -226,11 +209,8 @@ class ExtremeLearningMachine:
 class Lee(ComparedSystem):
     """A BLSTM whose frame labels are random variables, and an extreme learning machine over its posteriors."""
 
-    config: LeeConfig
-
-    def __init__(self, name: str, title: str, config: LeeConfig | None = None, recipe: Recipe | None = None) -> None:
-        recipe = recipe or Recipe(epochs=60, patience=10, learning_rate=2e-3)
-        super().__init__(name, title, config or LeeConfig(), recipe)
+    config = LeeConfig()
+    recipe = Recipe(epochs=60, patience=10, learning_rate=2e-3)
 
     def make_extractor(self) -> LeeFeatureExtractor:
         """Make the extractor of the 32 features."""
@@ -253,13 +233,12 @@ class Lee(ComparedSystem):
         trained = self.train(fold)
         train, validation, test = (self._statistics(trained.network, part) for part in trained.items.values())
         labels, truth = (np.asarray(part.labels) for part in (fold.splits.train, fold.splits.validation))
-        best: tuple[float, float, ExtremeLearningMachine] | None = None
+        tried = []
         for ridge in reversed(RIDGES):
             machine = ExtremeLearningMachine(ELM_SIZE, fold.seed).fit(train, labels, len(fold.labels), ridge)
-            ua = classification_metrics(truth, machine.decide(validation).argmax(axis=1), len(fold.labels))["ua"]
-            if best is None or ua > best[0]:
-                best = ua, ridge, machine
-        ua, ridge, machine = best
+            guesses = machine.decide(validation).argmax(axis=1)
+            tried.append((classification_metrics(truth, guesses, len(fold.labels))["ua"], ridge, machine))
+        ua, ridge, machine = max(tried, key=itemgetter(0))  # the first, of equal ones
         scores = [softmax(machine.decide(part), axis=1) for part in (validation, test)]
         temperature = fit_temperature(truth, scores[0])
         about = trained.about | {"ridge": ridge, "temperature": temperature, "machine_validation_ua": ua}
@@ -280,8 +259,3 @@ class Lee(ComparedSystem):
             features, mask = (batch[name].to(device) for name in ("input_features", "attention_mask"))
             rows.append(posterior_statistics(network.frame_log_probabilities(features, mask), mask, THRESHOLD))
         return torch.cat(rows).double().cpu().numpy()
-
-
-def make_system(name: str, title: str) -> Lee:
-    """Make the system with the paper's sizes."""
-    return Lee(name, title)

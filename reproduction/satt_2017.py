@@ -84,11 +84,8 @@ class SattNetwork(nn.Module):
 class Satt(ComparedSystem):
     """Convolutions and a BLSTM on log spectrograms of segments of up to 3 s."""
 
-    config: SattConfig
-
-    def __init__(self, name: str, title: str, config: SattConfig | None = None, recipe: Recipe | None = None) -> None:
-        recipe = recipe or Recipe(epochs=50, patience=8, learning_rate=1e-3)
-        super().__init__(name, title, config or SattConfig(), recipe)
+    config = SattConfig()
+    recipe = Recipe(epochs=50, patience=8, learning_rate=1e-3)
 
     def make_extractor(self) -> SpectrogramExtractor:
         """Make the extractor of log spectrograms."""
@@ -106,8 +103,3 @@ class Satt(ComparedSystem):
     def own_settings(self) -> dict[str, Any]:
         """Return the length of segments."""
         return {"longest_seconds": LONGEST_SECONDS}
-
-
-def make_system(name: str, title: str) -> Satt:
-    """Make the system with its default, reduced sizes."""
-    return Satt(name, title)

@@ -1,6 +1,6 @@
 """Systems by name: the library's, those of the compared papers, and the control with a shuffled DeepSpeech."""
 
-import importlib
+import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,15 +9,15 @@ from speech_emotion.cross_validation.system import System
 from speech_emotion.cross_validation.system_names import CONTROL, SYSTEM_TITLES
 from speech_emotion.cross_validation.system_names import system_title as library_title
 
-# Name → the file that makes it, and its title. Reduced: with fewer filters, cells or steps than the original. Our
-# reading: of the paper only an outline was at hand.
+# Name → what makes it, and its title. Reduced: with fewer filters, cells or steps than the original. Our reading: of
+# the paper only an outline was at hand.
 PAPERS: dict[str, tuple[str, str]] = {
-    "satt-2017": ("satt_2017", "Satt et al. 2017 (reduced)"),
-    "yenigalla-2018-spectrogram": ("yenigalla_2018", "Yenigalla et al. 2018, spectrogram (reduced)"),
-    "yenigalla-2018-phonemes": ("yenigalla_2018", "Yenigalla et al. 2018, phonemes"),
-    "yenigalla-2018-combined": ("yenigalla_2018", "Yenigalla et al. 2018, combined (reduced)"),
-    "lee-2015": ("lee_2015", "Lee and Tashev 2015 (our reading)"),
-    "lakomkin-2017": ("lakomkin_2017", "Lakomkin et al. 2017 (our reading)"),
+    "satt-2017": ("satt_2017:Satt", "Satt et al. 2017 (reduced)"),
+    "yenigalla-2018-spectrogram": ("yenigalla_2018:Yenigalla", "Yenigalla et al. 2018, spectrogram (reduced)"),
+    "yenigalla-2018-phonemes": ("yenigalla_2018:Yenigalla", "Yenigalla et al. 2018, phonemes"),
+    "yenigalla-2018-combined": ("yenigalla_2018:Yenigalla", "Yenigalla et al. 2018, combined (reduced)"),
+    "lee-2015": ("lee_2015:Lee", "Lee and Tashev 2015 (our reading)"),
+    "lakomkin-2017": ("lakomkin_2017:make_system", "Lakomkin et al. 2017 (our reading)"),
 }
 # Models whose DeepSpeech may be shuffled.
 SHUFFLED_MODELS = {f"{model}-shuffled": model for model in ("model-2", "model-3")}
@@ -56,9 +56,9 @@ def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: s
         from .shuffled_encoder import ShuffledEncoderSystem
 
         return ShuffledEncoderSystem(name, TITLES[name], SHUFFLED_MODELS[name], overrides, encoder)
-    module, title = PAPERS[name]
-    made = importlib.import_module(f"{__package__}.{module}")
-    return made.make_system(name, title, encoder) if name == "lakomkin-2017" else made.make_system(name, title)
+    maker, title = PAPERS[name]
+    make = pkgutil.resolve_name(f"{__package__}.{maker}")
+    return make(name, title, encoder) if name == "lakomkin-2017" else make(name, title)
 
 
 def system_title(name: str) -> str:

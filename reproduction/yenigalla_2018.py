@@ -147,8 +147,6 @@ class YenigallaNetwork(nn.Module):
 
     def __init__(self, config: YenigallaConfig, spectrogram: bool = True, phonemes: bool = True) -> None:
         super().__init__()
-        if not (spectrogram or phonemes):
-            raise ValueError("The network needs a channel: the spectrogram, the phonemes or both.")
         self.spectrogram = SpectrogramChannel(config) if spectrogram else None
         self.phonemes = PhonemeChannel(config) if phonemes else None
         size = config.dense_sizes[-1] * (spectrogram + phonemes)
@@ -262,22 +260,15 @@ def _espeak() -> tuple[Any, Any]:
 
 
 class Yenigalla(ComparedSystem):
-    """Parallel convolutions over a mel spectrogram, over embedded phonemes, or over both."""
+    """Parallel convolutions over a mel spectrogram, over embedded phonemes, or over both, as its name ends."""
 
-    config: YenigallaConfig
+    config = YenigallaConfig()
+    recipe = Recipe(epochs=60, patience=10, optimizer="adadelta", learning_rate=1.0, weight_decay=0.0)
 
-    def __init__(
-        self,
-        name: str,
-        title: str,
-        spectrogram: bool,
-        phonemes: bool,
-        config: YenigallaConfig | None = None,
-        recipe: Recipe | None = None,
-    ) -> None:
-        adadelta = Recipe(epochs=60, patience=10, optimizer="adadelta", learning_rate=1.0, weight_decay=0.0)
-        super().__init__(name, title, config or YenigallaConfig(), recipe or adadelta)
-        self.spectrogram, self.phonemes = spectrogram, phonemes
+    def __init__(self, name: str, *args: Any) -> None:
+        super().__init__(name, *args)
+        reads = name.rpartition("-")[2]  # "spectrogram", "phonemes" or "combined"
+        self.spectrogram, self.phonemes = reads != "phonemes", reads != "spectrogram"
 
     def make_extractor(self) -> SpectrogramExtractor:
         """Make the extractor of mel spectrograms; the phoneme system has the same and does not look at them."""
@@ -302,12 +293,6 @@ class Yenigalla(ComparedSystem):
         """Return what is read."""
         channels = {"spectrogram": self.spectrogram, "phonemes": self.phonemes, "phonemizer": "espeak-ng"}
         return {"seconds": SECONDS, **channels}
-
-
-def make_system(name: str, title: str) -> Yenigalla:
-    """Make the system that reads what its name ends with, with the default, reduced sizes."""
-    reads = name.rpartition("-")[2]
-    return Yenigalla(name, title, spectrogram=reads != "phonemes", phonemes=reads != "spectrogram")
 
 
 def _phonemes(fold: FoldTask, clips: ClipSplit) -> list[list[str]]:

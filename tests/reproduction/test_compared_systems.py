@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from transformers import EvalPrediction
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
+from feature_extraction.tokenizer_deepspeech import ENGLISH
 from reproduction import yenigalla_2018
 from reproduction.compared_features import SpectrogramExtractor
 from reproduction.compared_network import (
@@ -26,7 +27,7 @@ from reproduction.compared_network import (
     collate,
     stretches,
 )
-from reproduction.lakomkin_2017 import ALPHABET, JointOutput, Lakomkin, LakomkinConfig, encode_letters
+from reproduction.lakomkin_2017 import JointOutput, Lakomkin, LakomkinConfig, encode_letters
 from reproduction.lakomkin_2017 import make_system as lakomkin_2017
 from reproduction.lee_2015 import Lee, LeeConfig, LeeFeatureExtractor, pitch_and_voicing
 from reproduction.satt_2017 import Satt, SattConfig
@@ -53,9 +54,9 @@ ADAM = Recipe(epochs=8, patience=8, batch_size=8, learning_rate=1e-2)
 SATT = SattConfig(num_bins=24, channels=(2, 3, 4), hidden_size=8, dropout=0.1)
 SMALL: dict[str, Callable[[], ComparedSystem]] = {
     "satt": lambda: Satt("satt", "S", SATT, ADAM),
-    "spectrogram": lambda: Yenigalla("y", "Y", spectrogram=True, phonemes=False, config=YENIGALLA, recipe=ADADELTA),
-    "phonemes": lambda: Yenigalla("y", "Y", spectrogram=False, phonemes=True, config=YENIGALLA, recipe=ADADELTA),
-    "combined": lambda: Yenigalla("y", "Y", spectrogram=True, phonemes=True, config=YENIGALLA, recipe=ADADELTA),
+    "spectrogram": lambda: Yenigalla("y-spectrogram", "Y", YENIGALLA, ADADELTA),
+    "phonemes": lambda: Yenigalla("y-phonemes", "Y", YENIGALLA, ADADELTA),
+    "combined": lambda: Yenigalla("y-combined", "Y", YENIGALLA, ADADELTA),
     "lee": lambda: Lee("lee", "L", LeeConfig(hidden_size=16, dropout=0.1), ADAM),
     "lakomkin": lambda: Lakomkin("l", "L", None, LakomkinConfig(hidden_size=8, dropout=0.1), ADAM, hidden_size=32),
 }
@@ -176,8 +177,6 @@ def test_batches_are_normalized_by_training_clips_and_zero_where_padded(tmp_path
     assert (inputs["input_features"][~real] == 0).all()
     assert inputs["symbols"][:2].tolist() == [[1, 2, 3], [4, NO_SYMBOL, NO_SYMBOL]]
     assert inputs["labels"][:, 0].tolist() == train.labels
-    with pytest.raises(ValueError, match="frames, symbols or both"):
-        Items(train)
     with pytest.raises(ValueError, match="cannot be cut"):
         Items(train, statistics, [[1]] * 36, longest=3)
 
@@ -237,11 +236,7 @@ def test_the_best_epochs_weights_are_kept_and_patience_ends_training(tmp_path: P
         system.train(task)
 
 
-def test_recipes_are_checked_and_say_which_optimizer() -> None:
-    with pytest.raises(ValueError, match="'sgd'"):
-        Recipe(optimizer="sgd")
-    with pytest.raises(ValueError, match="patience"):
-        Recipe(patience=0)
+def test_recipes_say_which_optimizer() -> None:
     network = torch.nn.Linear(2, 2)
     assert isinstance(ADADELTA.make_optimizer(network), torch.optim.Adadelta)
     (group,) = Recipe(weight_decay=0.2).make_optimizer(network).param_groups
@@ -264,10 +259,6 @@ def test_spectrograms_against_librosa() -> None:
     peak = linear.extract([tone(1000.0, level=0.5)])["input_features"][0].max(dim=1)
     assert peak.indices.unique().tolist() == [40]
     np.testing.assert_allclose(peak.values, np.log(0.5**2 / 4), atol=1e-3)
-    with pytest.raises(ValueError, match="does not hold"):
-        SpectrogramExtractor(400, 500, 4000.0)
-    with pytest.raises(ValueError, match="max_frequency"):
-        SpectrogramExtractor(400, 160, 9000.0)
 
 
 @pytest.mark.parametrize("pitch", [65.0, 110.0, 217.3, 390.0])
@@ -306,8 +297,7 @@ def test_lees_features_are_the_ones_named() -> None:
 
 
 def test_letters_are_deepspeechs() -> None:
-    assert len(ALPHABET) + 1 == DeepSpeechConfig().vocab_size
-    spelled = "".join(ALPHABET[letter] for letter in encode_letters("Was sind denn das für TÜTEN, die's — naïf, 3×?"))
+    spelled = "".join(ENGLISH[letter] for letter in encode_letters("Was sind denn das für TÜTEN, die's — naïf, 3×?"))
     assert spelled == "was sind denn das fuer tueten die's naif"
     assert encode_letters(None) == [] and encode_letters("ሰላም") == []
 
