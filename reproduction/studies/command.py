@@ -9,15 +9,19 @@ if TYPE_CHECKING:
     from .layer_study import LayerStudy
 
 
+# The slides' rows: anger, fearful, happy, calm, sad.
+PAPER_LABELS = ("anger", "fear", "happiness", "calm", "sadness")
+
+
 def add_studies(parts: "argparse._SubParsersAction[Any]") -> None:
     """Add the parsers of both studies to a command's parts; each knows by `run` what to run, as `run_command` asks."""
     layers = parts.add_parser("layers", help="correlate and probe the six layers of a DeepSpeech on RAVDESS")
     layers.add_argument("--data_dir", help="folder of RAVDESS (default: its usual place)")
     layers.add_argument("--encoder", help="folder or Hub id of a DeepSpeech (default: the one of this library)")
     layers.add_argument("--encoder_revision", help="its revision on the Hub")
-    layers.add_argument("--labels", nargs="+", help="emotions to correlate (default: the paper's five)")
-    layers.add_argument("--intensity", help="of the correlated clips: normal or strong (default: normal)")
-    layers.add_argument("--num_folds", type=int, help="folds of speakers for the probe (default: 6)")
+    layers.add_argument("--labels", nargs="+", default=PAPER_LABELS, help="to correlate (default: the paper's five)")
+    layers.add_argument("--intensity", default="normal", help="of these clips: normal (default) or strong")
+    layers.add_argument("--num_folds", type=int, default=6, help="folds of speakers for the probe (default: 6)")
     layers.add_argument("--cache_dir", help="folder for what is built")
     layers.add_argument("--output_dir", default="outputs/layers", help="where to (default: outputs/layers)")
     layers.set_defaults(run=run_layers)
@@ -34,17 +38,12 @@ def add_studies(parts: "argparse._SubParsersAction[Any]") -> None:
     heads.set_defaults(run=run_heads)
 
 
-LAYER_WORDS = (
-    "output_dir", "data_dir", "encoder", "encoder_revision", "labels", "intensity", "num_folds", "cache_dir",
-)  # fmt: skip
-
-
 def run_layers(args: argparse.Namespace) -> Iterator[str]:
     """Run the layer study, write its figures and numbers, and yield them as tables."""
     from .layer_study import run_layer_study
 
-    given = {name: value for name in LAYER_WORDS if (value := getattr(args, name)) is not None}
-    yield from layer_tables(run_layer_study(**given))
+    names = ("output_dir", "data_dir", "encoder", "encoder_revision", "labels", "intensity", "num_folds", "cache_dir")
+    yield from layer_tables(run_layer_study(**{name: getattr(args, name) for name in names}))
     yield f"Saved in {args.output_dir}"
 
 
@@ -88,18 +87,11 @@ def head_tables(study: "HeadStudy") -> Iterator[str]:
     yield text_table(["head", "importance (nats)", "change of UA (points)"], rows)
     header = ["agreement of", "number", "Kendall's W", "W of shuffled heads", "p", "mean Spearman"]
     raters = {"clips": study.clips, "speakers": study.speakers_agreement}
-    rows = [
-        [
-            name,
-            one.raters,
-            f"{one.kendall_w:.3f}",
-            "{:.3f} to {:.3f}".format(*one.chance_w),
-            f"{one.permutation_p:.4f}",
-            f"{one.mean_spearman:.3f}",
-        ]
-        for name, one in raters.items()
-        if one is not None
-    ]
+    rows = []
+    for name, one in raters.items():
+        if one is not None:
+            chance, p = "{:.3f} to {:.3f}".format(*one.chance_w), f"{one.permutation_p:.4f}"
+            rows.append([name, one.raters, f"{one.kendall_w:.3f}", chance, p, f"{one.mean_spearman:.3f}"])
     yield text_table(header, rows) + "\n"
 
 

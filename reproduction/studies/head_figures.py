@@ -21,25 +21,14 @@ def head_figure(
 ) -> "Figure":
     """Draw the importance of each head, its rank over the clips, and what dropping it does to UA.
 
-    >>> flat = np.zeros((3, 2))
-    >>> figure = head_figure(["1", "2"], flat, np.full((2, 2), 0.5), flat)
-    >>> len(figure.axes), figure.axes[0].get_ylabel()
-    (3, 'importance (nats)')
+    Importance and change: estimates and ends of their intervals, (3, heads). Shares of clips: (heads, ranks).
     """
-    size = len(names)
-    for what, values, shape in (
-        ("importance", importance, (3, size)),
-        ("rank_shares", rank_shares, (size, size)),
-        ("ua_change", ua_change, (3, size)),
-    ):
-        if np.shape(values) != shape:
-            raise ValueError(f"{what} of {size} heads must be {shape}, not {np.shape(values)}.")
     fig = new_figure(9.0, 3.1)
     worth, ranks, change = fig.subplots(1, 3, width_ratios=(1, 1.15, 1))
-    places = np.arange(size)
+    places = np.arange(len(names))
     for axes, values, label, heading in (
-        (worth, np.asarray(importance), "importance (nats)", "fall of the true class's\nlog-probability"),
-        (change, 100 * np.asarray(ua_change), "change of UA (points)", "UA when the head is dropped"),
+        (worth, importance, "importance (nats)", "fall of the true class's\nlog-probability"),
+        (change, 100 * ua_change, "change of UA (points)", "UA when the head is dropped"),
     ):
         axes.axhline(0, color=GRAY, linewidth=0.8)
         axes.bar(places, values[0], width=0.6, color=COLORS[5])
@@ -50,11 +39,10 @@ def head_figure(
         axes.grid(True, axis="y")
     from matplotlib import colormaps
 
-    shades = colormaps["cividis"](np.linspace(0.05, 0.95, size))
-    bottom = np.zeros(size)
-    for rank in range(size):
-        share = 100 * np.asarray(rank_shares)[:, rank]
-        ranks.bar(places, share, bottom=bottom, width=0.7, color=shades[rank], label=f"{rank + 1}")
+    shades = colormaps["cividis"](np.linspace(0.05, 0.95, len(names)))
+    bottom = np.zeros(len(names))
+    for rank, (share, shade) in enumerate(zip(100 * rank_shares.T, shades, strict=True), 1):
+        ranks.bar(places, share, bottom=bottom, width=0.7, color=shade, label=str(rank))
         bottom += share
     ranks.set_xticks(places, names)
     ranks.set(xlabel="head", ylabel="clips (%)", ylim=(0, 100), title="rank of the head in a clip")
@@ -71,18 +59,7 @@ def head_figure(
 def head_profile_figure(
     models: Sequence[str], profiles: np.ndarray, chance: np.ndarray, title: str | None = None
 ) -> "Figure":
-    """Draw the heads' importance in falling order for several models.
-
-    >>> figure = head_profile_figure(["fold 0"], np.array([[0.4, 0.1]]), np.array([[0.26, 0.24]]))
-    >>> figure.axes[0].get_xlabel()
-    'heads, most important first'
-    """
-    profiles, chance = np.asarray(profiles), np.asarray(chance)
-    if profiles.shape != chance.shape or profiles.ndim != 2 or len(profiles) != len(models):
-        raise ValueError(
-            f"Profiles and chance of {len(models)} models must both be (models, heads); they are {profiles.shape} and "
-            f"{chance.shape}."
-        )
+    """Draw the heads' importance in falling order for several models: profiles and chance, (models, heads)."""
     fig = new_figure(4.8, 3.2)
     axes = fig.add_subplot()
     places = np.arange(1, profiles.shape[1] + 1)

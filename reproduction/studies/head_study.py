@@ -18,7 +18,7 @@ same clips, stay together.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ from torch import nn
 from dataset_scripts import load_fold
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERForAudioClassification
-from speech_emotion.evaluation.figures import figure_style, save_figure
+from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
 from speech_emotion.evaluation.intervals import (
+    Estimate,
     mean_over_speakers,
     numbered,
     speaker_bootstrap_difference,
@@ -102,17 +103,13 @@ def score_without_heads(
     model.eval()
 
     def scores() -> np.ndarray:
-        logits = [
-            model(input_features=batch["input_features"], attention_mask=batch["attention_mask"]).logits
-            for batch in batches
-        ]
+        logits = [model(batch["input_features"], attention_mask=batch["attention_mask"]).logits for batch in batches]
         return torch.cat(logits).double().log_softmax(dim=-1).cpu().numpy()  # (clips, classes)
 
     places = head_places(model, streams)
-    full = scores()
-    dropped = []
-    for stream, head in places.values():
-        with without_head(model, stream, head):
+    full, dropped = scores(), []
+    for place in places.values():
+        with without_head(model, *place):
             dropped.append(scores())
     truth = torch.cat([batch["labels"] for batch in batches]).cpu().numpy()
     return HeadScores(list(places), truth, full, np.stack(dropped))
@@ -138,13 +135,10 @@ class HeadStudy:
 
     def facts(self) -> dict[str, Any]:
         """Return the figures, for JSON."""
+        measured = zip(self.names, self.mean_importance.T, self.ua_change.T, strict=True)
         heads = [
-            {
-                "head": name,
-                "importance": _estimate(self.mean_importance[:, number]),
-                "ua_change": _estimate(self.ua_change[:, number]),
-            }
-            for number, name in enumerate(self.names)
+            {"head": name, "importance": _estimate(importance), "ua_change": _estimate(change)}
+            for name, importance, change in measured
         ]
         return {
             "model": self.model,
@@ -160,13 +154,13 @@ class HeadStudy:
 
 
 def summarize_heads(
-    scores: HeadScores, name: str, ids: list[str], speakers: list[str], labels: list[str], seed: int = 0
+    scores: HeadScores, name: str, ids: list[str], speakers: list[str], labels: list[str]
 ) -> HeadStudy:
     """Turn scores without heads into importances, agreement and changes of UA."""
     if len(scores.names) < 2:
         raise ValueError(f"{name} has one head; that heads are unequal can only be asked of several.")
     importance = scores.importance  # (clips, heads)
-    numbers, people = numbered(list(speakers))
+    numbers, people = numbered(speakers)
     by_speaker = np.stack([importance[numbers == number].mean(axis=0) for number in range(len(people))])
     several = len(people) >= LEAST_SPEAKERS
 
@@ -175,32 +169,30 @@ def summarize_heads(
         return grouped_counts(numbers, scores.truth, predictions, len(people), len(labels))
 
     full = counts(scores.full)
-    resampled = mean_over_speakers(by_speaker, speaker_counts(len(people), seed=seed))  # (resamples, heads)
-    changes = []
-    for dropped in scores.dropped:
-        without = counts(dropped)
+
+    def change(without: np.ndarray) -> Estimate:
         if several:
-            change = speaker_bootstrap_difference(without, full, seed=seed)
-            changes.append([change.value, change.low, change.high])
-        else:
-            changes.append([float(ua(without.sum(axis=0)) - ua(full.sum(axis=0))), np.nan, np.nan])
+            return speaker_bootstrap_difference(without, full)
+        return Estimate(float(ua(without.sum(axis=0)) - ua(full.sum(axis=0))), np.nan, np.nan)
+
+    resampled = mean_over_speakers(by_speaker, speaker_counts(len(people)))  # (resamples, heads)
     mean_importance = with_interval(by_speaker.mean(axis=0), resampled)
     if not several:  # two speakers' interval would go from the one to the other, and one speaker's have no width
         mean_importance[1:] = np.nan
     return HeadStudy(
         model=name,
         names=scores.names,
-        ids=list(ids),
-        speakers=list(speakers),
+        ids=ids,
+        speakers=speakers,
         labels=[labels[label] for label in scores.truth],
         importance=importance,
         mean_importance=mean_importance,
         ua=float(ua(full.sum(axis=0))),
-        ua_change=np.array(changes).T,
-        clips=rank_agreement(importance, seed=seed),
-        speakers_agreement=rank_agreement(by_speaker, seed=seed) if len(people) > 1 else None,
+        ua_change=np.array([astuple(change(counts(dropped))) for dropped in scores.dropped]).T,
+        clips=rank_agreement(importance),
+        speakers_agreement=rank_agreement(by_speaker) if len(people) > 1 else None,
         profile=sorted_profile(importance),
-        chance_profile=shuffled_profile(importance, seed=seed),
+        chance_profile=shuffled_profile(importance),
     )
 
 
@@ -217,7 +209,7 @@ class HeadAgreement:
     correlation: tuple[float, float, float]
 
 
-def pool_heads(studies: Sequence[HeadStudy], seed: int = 0) -> HeadAgreement | None:
+def pool_heads(studies: Sequence[HeadStudy]) -> HeadAgreement | None:
     """Ask all models with at least 2 test speakers together; `None` if there are none."""
     studies = [study for study in studies if len(set(study.speakers)) > 1]
     if not studies:
@@ -238,9 +230,9 @@ def pool_heads(studies: Sequence[HeadStudy], seed: int = 0) -> HeadAgreement | N
         means = (member / member.sum(axis=0)).T @ study.importance  # (speakers, heads)
         for column, lead in zip(columns, _leads(means), strict=True):
             leads[column].append(lead)
-    for matrix in (sums, pairs):
-        np.fill_diagonal(matrix, 0)
-    counts = speaker_counts(len(people), seed=seed)  # (resamples, speakers)
+    np.fill_diagonal(sums, 0)
+    np.fill_diagonal(pairs, 0)
+    counts = speaker_counts(len(people))  # (resamples, speakers)
 
     def correlation(weights: np.ndarray) -> np.ndarray:
         of_pairs = ((weights @ pairs) * weights).sum(axis=1)
@@ -294,8 +286,8 @@ def run_head_study(
             f"(heads shuffled within clips: {low:.2f} to {high:.2f})"
         )
         figure = head_figure(study.names, study.mean_importance, rank_shares(study.importance), study.ua_change, title)
-        save_figure(figure, folder / f"heads-{study.model}.png")
-        save_figure(figure, folder / f"heads-{study.model}.svg")
+        for ending in FORMATS:
+            save_figure(figure, folder / f"heads-{study.model}{ending}")
     if len(studies) > 1 and len({len(study.names) for study in studies}) == 1:
         profiles, chance = (np.stack([getattr(s, name) for s in studies]) for name in ("profile", "chance_profile"))
         save_figure(head_profile_figure(names, profiles, chance), folder / "profiles.png")
@@ -338,7 +330,5 @@ def _names(models: list[str]) -> list[str]:
 
 
 def _estimate(values: np.ndarray) -> dict[str, float | None]:
-    return {
-        key: None if np.isnan(value) else float(value)
-        for key, value in zip(("value", "low", "high"), values, strict=True)
-    }
+    named = zip(("value", "low", "high"), values.tolist(), strict=True)
+    return {name: None if np.isnan(value) else value for name, value in named}

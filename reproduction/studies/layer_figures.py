@@ -13,21 +13,12 @@ if TYPE_CHECKING:
 
 @styled
 def activations_figure(
-    activations: Sequence[Sequence[np.ndarray]],
-    emotions: Sequence[str],
-    layers: Sequence[str],
-    title: str | None = None,
+    activations: Sequence[Sequence[np.ndarray]], emotions: Sequence[str], layers: Sequence[str]
 ) -> "Figure":
     """Draw the activations of each layer (columns) for one sentence in several emotions (rows), as the slides do.
 
     Source: slides, "Deep encoded Linguistic features", the visualization of activations.
-
-    >>> figure = activations_figure([[np.zeros((50, 8))], [np.ones((50, 8))]], ["anger", "calm"], ["layer 1"])
-    >>> figure.axes[1].get_ylabel()
-    'calm'
     """
-    if len(activations) != len(emotions) or any(len(row) != len(layers) for row in activations) or not layers:
-        raise ValueError(f"{len(emotions)} emotions and {len(layers)} layers need an array for each pair of them.")
     fig = new_figure(7.0, 0.7 + 0.85 * len(emotions))
     grid = fig.subplots(len(emotions), len(layers), squeeze=False)
     for column, layer in enumerate(layers):
@@ -44,8 +35,6 @@ def activations_figure(
             if row == 0:
                 axes.set_title(layer)
     fig.supxlabel("time (each clip stretched to one length)", fontsize=8.5)
-    if title:
-        fig.suptitle(title, fontsize=9.5)
     return fig
 
 
@@ -56,19 +45,11 @@ def layer_figure(
     chance: Mapping[str, float] | None = None,
     title: str | None = None,
 ) -> "Figure":
-    """Draw quantities by layer, with confidence intervals.
-
-    >>> curve = np.array([[0.5, 0.6], [0.4, 0.5], [0.6, 0.7]])
-    >>> layer_figure(["1", "2"], {"Pearson's r": {"two emotions": curve}}).axes[0].get_xlabel()
-    'layer'
-    """
+    """Draw quantities by layer, with confidence intervals: panel → curve → (3, layers)."""
     fig = new_figure(max(3.6, min(9.0, 0.4 + 3.0 * len(panels))), 3.3)
     handles = {}
     for axes, (name, curves) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for number, (label, curve) in enumerate(curves.items()):
-            curve = np.asarray(curve, dtype=np.float64)
-            if curve.shape != (3, len(layers)):
-                raise ValueError(f"{label!r} of {name!r} must be (3, {len(layers)}), not {curve.shape}.")
             # Side by side, so that intervals do not hide each other.
             places = np.arange(len(layers)) + 0.14 * (number - (len(curves) - 1) / 2)
             color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]

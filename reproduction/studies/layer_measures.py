@@ -18,8 +18,9 @@ order of frames; it tells how linearly the layer holds emotion.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,13 +44,10 @@ from speech_emotion.evaluation.intervals import (
 from speech_emotion.evaluation.metrics import grouped_counts
 
 FRAMES = 50  # that each clip is brought to
-CONDITIONS = ("two emotions", "two repetitions", "two speakers")
-EFFECTS = {"emotion": "two emotions", "speaker": "two speakers"}
+# Kinds of pairs, and the one thing that the two clips of a pair differ in.
+CONDITIONS = {"two emotions": "emotion", "two repetitions": "repetition", "two speakers": "speaker"}
 # Inverse strengths of the L2 penalty that the probe chooses from.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-
-# Training features and classes, validation features and classes, test features -> test classes.
-Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Take(NamedTuple):
@@ -82,57 +80,38 @@ def ravdess_takes(rows: Iterable[Mapping[str, Any]]) -> list[Take]:
     return takes
 
 
-def pearson_matrix(activations: np.ndarray) -> np.ndarray:
-    """Correlate every two clips: (clips, values) → (clips, clips); NaN for a clip that does not vary."""
-    centered = activations - activations.mean(axis=1, keepdims=True, dtype=np.float64)
-    norm = np.linalg.norm(centered, axis=1, keepdims=True)
-    unit = centered / np.where(norm > 0, norm, np.nan)
-    return unit @ unit.T
-
-
 def pair_masks(takes: Sequence[Take]) -> dict[str, np.ndarray]:
     """Find the pairs of each kind: for each of `CONDITIONS` a mask, (clips, clips)."""
     columns = np.array(takes)  # (clips, fields)
-    same = {name: columns[:, None, n] == columns[None, :, n] for n, name in enumerate(Take._fields)}
-
-    def differing_in(field: str) -> np.ndarray:
-        others = [mask for name, mask in same.items() if name != field]
-        return np.logical_and.reduce(others) & ~same[field]
-
-    fields = ("emotion", "repetition", "speaker")
-    return {name: differing_in(field) for name, field in zip(CONDITIONS, fields, strict=True)}
+    differ = columns[:, None] != columns  # (clips, clips, fields)
+    in_one = differ.sum(axis=-1) == 1
+    return {name: in_one & differ[..., Take._fields.index(field)] for name, field in CONDITIONS.items()}
 
 
-def summarize_correlations(correlations: np.ndarray, takes: Sequence[Take], seed: int = 0) -> LayerCorrelation:
+def summarize_correlations(correlations: np.ndarray, takes: Sequence[Take]) -> LayerCorrelation:
     """Average correlations over pairs, then over speakers, with intervals from resampled speakers."""
     numbers, speakers = numbered([take.speaker for take in takes])
     if len(speakers) < 2:
         raise ValueError(f"The study compares speakers; there is only {', '.join(speakers)}.")
-    everyone = np.ones((1, len(speakers)), dtype=np.int64)
-    counts = speaker_counts(len(speakers), seed=seed)
+    counts = np.concatenate([np.ones((1, len(speakers)), dtype=np.int64), speaker_counts(len(speakers))])
     member = np.equal.outer(np.arange(len(speakers)), numbers).astype(np.float64)  # (speakers, clips)
-    estimates: dict[str, np.ndarray] = {}
-    resampled: dict[str, np.ndarray] = {}
+    means: dict[str, np.ndarray] = {}  # of all speakers as they are, then of each resample: (1 + resamples,)
     for name, mask in pair_masks(takes).items():
         pairs = member @ mask @ member.T  # (speakers, speakers)
         total = member @ np.where(mask, correlations, 0.0) @ member.T
         within = name != "two speakers"
-        needed = np.eye(len(speakers), dtype=bool) if within else ~np.eye(len(speakers), dtype=bool)
+        needed = np.eye(len(speakers), dtype=bool) == within
         lonely = sorted({speakers[row] for row in np.argwhere((pairs == 0) & needed)[:, 0]})
         if lonely:
             raise ValueError(f"There are no pairs of {name} for {', '.join(lonely)}; leave these speakers out.")
-        means = total / np.where(pairs > 0, pairs, 1)  # (speakers, speakers)
-        for kept, drawn in ((estimates, everyone), (resampled, counts)):
-            kept[name] = mean_over_speakers(means.diagonal(), drawn) if within else mean_over_pairs(means, drawn)
-    return LayerCorrelation(
-        conditions={name: with_interval(estimates[name][0], resampled[name]) for name in CONDITIONS},
-        effects={
-            effect: with_interval(
-                (estimates["two repetitions"] - estimates[name])[0], resampled["two repetitions"] - resampled[name]
-            )
-            for effect, name in EFFECTS.items()
-        },
-    )
+        by_pair = total / np.where(pairs > 0, pairs, 1)  # (speakers, speakers)
+        means[name] = mean_over_speakers(by_pair.diagonal(), counts) if within else mean_over_pairs(by_pair, counts)
+    effects = {CONDITIONS[name]: means["two repetitions"] - means[name] for name in ("two emotions", "two speakers")}
+
+    def intervals(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: with_interval(values[0], values[1:]) for name, values in found.items()}
+
+    return LayerCorrelation(intervals(means), intervals(effects))
 
 
 def resample_frames(frames: np.ndarray, count: int = FRAMES) -> np.ndarray:
@@ -144,36 +123,21 @@ def resample_frames(frames: np.ndarray, count: int = FRAMES) -> np.ndarray:
     return ((1 - share) * frames[left] + share * frames[right]).astype(np.float32)
 
 
-def clip_statistics(frames: np.ndarray) -> np.ndarray:
-    """Describe a clip by mean and standard deviation over time.
-
-    >>> clip_statistics(np.array([[0.0, 1.0], [2.0, 1.0]])).tolist()
-    [1.0, 1.0, 1.0, 0.0]
-    """
-    return np.concatenate([frames.mean(axis=0), frames.std(axis=0)]).astype(np.float32)
-
-
 def logistic_probe(
-    train: np.ndarray,
-    train_labels: np.ndarray,
-    validation: np.ndarray,
-    validation_labels: np.ndarray,
-    test: np.ndarray,
+    values: np.ndarray, truth: np.ndarray, train: np.ndarray, validation: np.ndarray, test: np.ndarray
 ) -> np.ndarray:
     """Predict test clips by a logistic regression, its penalty chosen by the UA of the validation speakers."""
-    scaler = StandardScaler().fit(train)
-    train, validation, test = scaler.transform(train), scaler.transform(validation), scaler.transform(test)
-    best, model = -1.0, None
+    scaled = StandardScaler().fit(values[train]).transform(values)
+    tried = []
     for strength in STRENGTHS:
-        candidate = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)
+        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)
         with warnings.catch_warnings():
             # With little penalty on separable clips it creeps on; validation decides about what it has reached.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            candidate.fit(train, train_labels)
-        ua = balanced_accuracy_score(validation_labels, candidate.predict(validation))
-        if ua > best:
-            best, model = ua, candidate
-    return model.predict(test)
+            model.fit(scaled[train], truth[train])
+        tried.append((balanced_accuracy_score(truth[validation], model.predict(scaled[validation])), model))
+    _, best = max(tried, key=itemgetter(0))  # the first, of equal ones
+    return best.predict(scaled[test])
 
 
 def ua_by_layer(
@@ -182,8 +146,6 @@ def ua_by_layer(
     labels: Sequence[int],
     speakers: Sequence[str],
     folds: Sequence[Fold],
-    probe: Probe = logistic_probe,
-    seed: int = 0,
 ) -> dict[str, Estimate]:
     """Measure the UA that a probe reaches from each layer, on the test clips of all folds together."""
     place = {clip: index for index, clip in enumerate(ids)}
@@ -196,10 +158,8 @@ def ua_by_layer(
     for layer, values in features.items():
         predictions = np.full(len(truth), -1)
         for fold in folds:
-            train, validation, test = (
-                np.array([place[clip] for clip in part]) for part in (fold.train, fold.validation, fold.test)
-            )
-            predictions[test] = probe(values[train], truth[train], values[validation], truth[validation], values[test])
+            parts = [np.array([place[clip] for clip in part]) for part in (fold.train, fold.validation, fold.test)]
+            predictions[parts[-1]] = logistic_probe(values, truth, *parts)
         counts = grouped_counts(numbers, truth, predictions, len(names), int(truth.max()) + 1)
-        results[layer] = speaker_bootstrap(counts, seed=seed)
+        results[layer] = speaker_bootstrap(counts)
     return results

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from dataset_scripts import load_corpus, speaker_folds
 from dataset_scripts.audio_leaks import digest_of
 from feature_extraction.speech_encoders import CLIPS_PER_PASS, DeepSpeechEncoder, load_encoder
-from speech_emotion.evaluation.figures import figure_style, save_figure
+from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
 from speech_emotion.evaluation.intervals import RESAMPLES, Estimate
 from speech_emotion.files import write_csv, write_json
 from speech_emotion.training.arguments import ModelArguments
@@ -27,8 +27,6 @@ from .layer_measures import (
     FRAMES,
     LayerCorrelation,
     Take,
-    clip_statistics,
-    pearson_matrix,
     ravdess_takes,
     resample_frames,
     summarize_correlations,
@@ -37,8 +35,6 @@ from .layer_measures import (
 
 # The coefficients that enter the network stand before its six layers, for comparison.
 LAYERS = ("MFCC", "1", "2", "3", "4", "5", "6")
-# The slides' rows: anger, fearful, happy, calm, sad.
-PAPER_LABELS = ("anger", "fear", "happiness", "calm", "sadness")
 INTENSITIES = {"normal": "01", "strong": "02"}
 VARIANTS = {"plain": "Pearson's r", "centered": "Pearson's r, unit means removed"}
 PROBE = "UA of a linear probe (%)"
@@ -64,13 +60,13 @@ class LayerStudy:
 
 def run_layer_study(
     output_dir: str | Path,
-    data_dir: str | None = None,
-    encoder: str | None = None,
-    encoder_revision: str | None = None,
-    labels: Sequence[str] = PAPER_LABELS,
-    intensity: str = "normal",
-    num_folds: int = 6,
-    cache_dir: str | None = None,
+    data_dir: str | None,
+    encoder: str | None,
+    encoder_revision: str | None,
+    labels: Sequence[str],
+    intensity: str,
+    num_folds: int,
+    cache_dir: str | None,
 ) -> LayerStudy:
     """Run the study and write `layers.json`, `layers.csv`, `layers.png`, `layers.svg` and `activations.png`.
 
@@ -102,12 +98,7 @@ def run_layer_study(
         "encoder": Path(encoder).name if encoder else "deepspeech-small",
         "hidden_size": network.model.config.hidden_size,
         "speakers": len(set(rows["speaker"])),
-        "correlated": {
-            "labels": list(labels),
-            "intensity": intensity,
-            "clips": len(compared),
-            "frames": FRAMES,
-        },
+        "correlated": {"labels": list(labels), "intensity": intensity, "clips": len(compared), "frames": FRAMES},
         "probe": {"labels": classes, "clips": len(kept), "folds": num_folds},
         "intervals": f"95%, {RESAMPLES} resamples of speakers",
     }
@@ -119,7 +110,7 @@ def run_layer_study(
     return study
 
 
-def load_deepspeech(encoder: str | None = None, revision: str | None = None) -> DeepSpeechEncoder:
+def load_deepspeech(encoder: str | None, revision: str | None) -> DeepSpeechEncoder:
     """Load the DeepSpeech that a training with the same words would use."""
     arguments = ModelArguments(streams=["deepspeech"], encoder=encoder, encoder_revision=revision)
     entry = make_extractor(arguments).encoders["deepspeech"]
@@ -155,7 +146,7 @@ def read_clips(
     def flush() -> None:
         for (position, _), layers in zip(waiting, layer_activations(encoder, [w for _, w in waiting]), strict=True):
             kept.append(position)
-            statistics.append([clip_statistics(layer) for layer in layers])
+            statistics.append([np.concatenate([layer.mean(axis=0), layer.std(axis=0)]) for layer in layers])
             if chosen[position]:
                 for sequence, layer in zip(sequences, layers, strict=True):
                     sequence.append(resample_frames(layer))
@@ -181,7 +172,8 @@ def correlate_layers(sequences: list[np.ndarray], takes: list[Take]) -> dict[str
     for name, layer in zip(LAYERS, sequences, strict=True):
         centered = layer - layer.mean(axis=(0, 1), dtype=np.float64)  # (clips, frames, units)
         for variant, values in (("plain", layer), ("centered", centered)):
-            matrix = pearson_matrix(values.reshape(len(takes), -1))  # (clips, clips)
+            with np.errstate(invalid="ignore"):  # NaN for a clip that does not vary
+                matrix = np.corrcoef(values.reshape(len(takes), -1), dtype=np.float64)  # (clips, clips)
             found[variant][name] = summarize_correlations(matrix, takes)
     return found
 
@@ -206,8 +198,8 @@ def write_layer_study(study: LayerStudy, folder: Path, activations: list[list[np
     title = f"RAVDESS, {study.facts['encoder']}: means and 95% intervals over {study.facts['speakers']} speakers"
     chance = {PROBE: 100 / len(study.facts["probe"]["labels"])}
     figure = layer_figure(LAYERS, panels, chance, title)
-    save_figure(figure, folder / "layers.png")
-    save_figure(figure, folder / "layers.svg")
+    for ending in FORMATS:
+        save_figure(figure, folder / f"layers{ending}")
     names = [layer if layer == "MFCC" else f"layer {layer}" for layer in LAYERS]
     drawn = activations_figure(activations, study.facts["correlated"]["labels"], names)
     save_figure(drawn, folder / "activations.png")

@@ -27,7 +27,7 @@ def importance_ranks(values: np.ndarray) -> np.ndarray:
     >>> importance_ranks(np.array([[0.1, 0.5, 0.3]])).tolist()
     [[3.0, 1.0, 2.0]]
     """
-    return stats.rankdata(-np.asarray(values), axis=1)
+    return stats.rankdata(-values, axis=1)
 
 
 def rank_shares(values: np.ndarray) -> np.ndarray:
@@ -36,16 +36,15 @@ def rank_shares(values: np.ndarray) -> np.ndarray:
     >>> rank_shares(np.array([[0.9, 0.1], [0.8, 0.3], [0.2, 0.4], [0.6, 0.5]])).tolist()
     [[0.75, 0.25], [0.25, 0.75]]
     """
-    order = np.argsort(-np.asarray(values), axis=1, kind="stable")  # (raters, ranks), the item of each rank
+    order = np.argsort(-values, axis=1, kind="stable")  # (raters, ranks), the item of each rank
     return np.stack([(order == item).mean(axis=0) for item in range(order.shape[1])])
 
 
-def rank_agreement(values: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> Agreement:
+def rank_agreement(values: np.ndarray, permutations: int = PERMUTATIONS) -> Agreement:
     """Test whether raters agree on the order of items: Kendall's W, corrected for ties, and Friedman's test.
 
     Source: Friedman, 1937; Kendall and Babington Smith, "The problem of m rankings", 1939.
     """
-    values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
         raise ValueError(
             f"Agreement needs finite values of at least 2 raters on at least 2 items, not {values.shape}."
@@ -53,7 +52,7 @@ def rank_agreement(values: np.ndarray, permutations: int = PERMUTATIONS, seed: i
     raters, items = values.shape
     ranks = importance_ranks(values)
     w = float(_concordance(ranks.sum(axis=0), ranks))
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     sums = np.stack([random.permuted(ranks, axis=1).sum(axis=0) for _ in range(permutations)])
     shuffled = _concordance(sums, ranks)  # (permutations,); a rater's ties stay through shuffling
     chi2 = raters * (items - 1) * w  # equals Friedman's statistic, its correction for ties included
@@ -71,12 +70,12 @@ def rank_agreement(values: np.ndarray, permutations: int = PERMUTATIONS, seed: i
 
 def sorted_profile(values: np.ndarray) -> np.ndarray:
     """Average each item over the raters, and sort the averages, falling."""
-    return np.sort(np.asarray(values).mean(axis=0))[::-1]
+    return np.sort(values.mean(axis=0))[::-1]
 
 
-def shuffled_profile(values: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> np.ndarray:
+def shuffled_profile(values: np.ndarray, permutations: int = PERMUTATIONS) -> np.ndarray:
     """Return the mean sorted profile when items change places at random in each rater."""
-    values, random = np.asarray(values), np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     return np.mean([sorted_profile(random.permuted(values, axis=1)) for _ in range(permutations)], axis=0)
 
 

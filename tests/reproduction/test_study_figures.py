@@ -43,17 +43,3 @@ def test_head_figure_has_three_panels() -> None:
     assert (worth.get_ylabel(), change.get_ylabel()) == ("importance (nats)", "change of UA (points)")
     assert {axes.get_xlabel() for axes in (worth, ranks, change)} == {"head"}
     assert [bar.get_height() for bar in ranks.patches] == [90, 10, 10, 90]
-
-
-@pytest.mark.parametrize(
-    ("draw", "named"),
-    [
-        (lambda: layer_figure(["1"], {"r": {"a": np.zeros((3, 2))}}), r"\(3, 1\)"),
-        (lambda: activations_figure([[np.eye(2)]], ["anger"], ["1", "2"]), "2 layers"),
-        (lambda: head_figure(["1"], np.zeros((3, 1)), np.zeros((2, 2)), np.zeros((3, 1))), "rank_shares"),
-        (lambda: head_profile_figure(["a"], np.zeros((1, 2)), np.zeros((1, 3))), r"\(1, 2\) and \(1, 3\)"),
-    ],
-)
-def test_what_does_not_fit_is_named(draw: Callable[[], Figure], named: str) -> None:
-    with pytest.raises(ValueError, match=named):
-        draw()
