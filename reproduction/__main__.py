@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from speech_emotion.cli.command import run_command
-from speech_emotion.command_parser import CommandParser
+from speech_emotion.terminal import CommandParser
 
 from .plan import NEW_FOLDS, run_heads, run_plan
 from .studies.command import add_studies

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from speech_emotion.progress import plain_warnings
+from speech_emotion.terminal import plain_warnings
 
 # What a user can mend: a command answers it by its message. Anything else is a mistake of ours and shows its trace.
 MENDABLE = (ValueError, OSError, RuntimeError, ImportError, FloatingPointError)

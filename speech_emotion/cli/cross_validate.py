@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from dataset_scripts import list_corpora
 from dataset_scripts.folds import SCHEMES
-from speech_emotion.command_parser import CommandParser
 from speech_emotion.cross_validation.system_names import GRAMMAR
+from speech_emotion.terminal import CommandParser
 
 from .command import run_command
 

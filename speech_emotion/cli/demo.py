@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speech_emotion.command_parser import CommandParser
+from speech_emotion.terminal import CommandParser
 
 if TYPE_CHECKING:
     from speech_emotion.training.card import RunReport

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from speech_emotion.command_parser import CommandParser
 from speech_emotion.files import write_json
 from speech_emotion.inference.saved_model import check_place, load_saved
+from speech_emotion.terminal import CommandParser
 
 
 def get_parser(prog: str = "ser figures") -> CommandParser:

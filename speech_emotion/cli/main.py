@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from speech_emotion.command_parser import CommandParser
+from speech_emotion.terminal import CommandParser
 
 from .command import run_command
 

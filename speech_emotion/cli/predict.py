@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speech_emotion.command_parser import CommandParser
 from speech_emotion.files import check_writable, write_csv
 from speech_emotion.inference.saved_model import check_place, load_saved
-from speech_emotion.progress import is_terminal, quiet_unless_terminal
+from speech_emotion.terminal import CommandParser, is_terminal, quiet_unless_terminal
 
 if TYPE_CHECKING:
     from modeling_ser import SERPipeline

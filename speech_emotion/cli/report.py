@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from speech_emotion.command_parser import CommandParser
+from speech_emotion.terminal import CommandParser
 
 
 def get_parser(prog: str = "ser report") -> CommandParser:

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +33,20 @@ class ConditionData:
     labels: list[str]  # its emotions, in the order of the classes
     folds: list[Fold]  # its folds
 
+    @cached_property
+    def recordings(self) -> dict[str, str | None]:
+        """The hash of every clip of the corpus, of its samples or its file; found in the cache of `datasets`."""
+        hashed = self.corpus.select_columns(["id", "audio", "file"]).map(
+            _hash_clips,
+            batched=True,
+            batch_size=CLIPS_PER_BATCH,
+            remove_columns=["audio", "file"],
+            features=datasets.Features({"id": datasets.Value("string"), "recording": datasets.Value("string")}),
+            new_fingerprint=Hasher.hash([self.corpus._fingerprint, "recordings", DIGEST_VERSION]),
+            desc="Hashing recordings",
+        )
+        return dict(zip(hashed["id"][:], hashed["recording"][:], strict=True))
+
 
 def read_condition(
     condition: CorpusCondition, data_dir: str | Path | None = None, cache_dir: str | Path | None = None
@@ -48,22 +63,15 @@ def read_condition(
     kept = condition.select(corpus, whole)
     rows = corpus.select(np.flatnonzero([clip in kept for clip in corpus["id"][:]]))
     rows, labels = keep_labels(rows, condition.labels)
-    folds = [restrict_fold(fold, rows["id"][:]) for fold in whole]
-    for fold in folds:
+    kept = set(rows["id"][:])
+    folds = []
+    for fold in whole:
+        splits = {name: tuple(clip for clip in ids if clip in kept) for name, ids in fold.splits.items()}
+        fold = Fold(**splits, name=fold.name)
+        folds.append(fold)
         check_disjoint(fold, rows)
         check_classes(fold, rows)
     return ConditionData(corpus, rows, labels, folds)
-
-
-def restrict_fold(fold: Fold, kept: Iterable[str]) -> Fold:
-    """Keep some clips of a fold, in their order.
-
-    >>> restrict_fold(Fold(("c", "a", "b"), ("d",), ("f", "e"), name="f0"), ["a", "c", "e", "f"])
-    Fold(train=('c', 'a'), validation=(), test=('f', 'e'), name='f0')
-    """
-    kept = set(kept)
-    splits = {name: tuple(clip for clip in ids if clip in kept) for name, ids in fold.splits.items()}
-    return Fold(**splits, name=fold.name)
 
 
 def fold_digest(fold: Fold, data: ConditionData) -> str:
@@ -85,20 +93,6 @@ def audio_digest(fold: Fold, recordings: Mapping[str, str | None]) -> str:
     return _digest(f"{clip}\t{recordings[clip] or ''}" for clip in clips)
 
 
-def recordings_of(corpus: datasets.Dataset) -> dict[str, str | None]:
-    """Hash every clip, its samples or its file, or find them hashed in the cache of `datasets`."""
-    hashed = corpus.select_columns(["id", "audio", "file"]).map(
-        _hash_clips,
-        batched=True,
-        batch_size=CLIPS_PER_BATCH,
-        remove_columns=["audio", "file"],
-        features=datasets.Features({"id": datasets.Value("string"), "recording": datasets.Value("string")}),
-        new_fingerprint=Hasher.hash([corpus._fingerprint, "recordings", DIGEST_VERSION]),
-        desc="Hashing recordings",
-    )
-    return dict(zip(hashed["id"][:], hashed["recording"][:], strict=True))
-
-
 def _hash_clips(batch: Mapping[str, list[Any]]) -> dict[str, list[str | None]]:
     recordings = []
     for clip, audio, file in zip(batch["id"], batch["audio"], batch["file"], strict=True):
@@ -114,17 +108,7 @@ def _digest(lines: Iterable[str]) -> str:
 
 
 class MappedFeatures:
-    """Features of a corpus as `make_splits` and `ClipSplit` read them, each clip a view into the mapped cache.
-
-    >>> columns = {"id": ["a", "b"], "input_features": [[1.0, 2.0], [3.0]], "num_frames": [2, 1]}
-    >>> types = {"id": "string", "num_frames": "int64"}
-    >>> types = {name: datasets.Value(kind) for name, kind in types.items()}
-    >>> types |= {"input_features": datasets.LargeList(datasets.Value("float32")), "recording": types["id"]}
-    >>> table = datasets.Dataset.from_dict(columns | {"recording": ["1f", None]}, datasets.Features(types))
-    >>> mapped = MappedFeatures(table)
-    >>> mapped[1]["input_features"].tolist(), mapped["num_frames"].tolist(), mapped["id"]
-    ([3.0], [2, 1], ['a', 'b'])
-    """
+    """Features of a corpus as `make_splits` and `ClipSplit` read them, each clip a view into the mapped cache."""
 
     def __init__(self, features: datasets.Dataset) -> None:
         plain = features.with_format(None)

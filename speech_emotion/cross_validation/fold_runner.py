@@ -14,12 +14,12 @@ from torch import distributed
 from speech_emotion.evaluation import classification_metrics
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.run_record import corpus_title, library_versions, switched_on
-from speech_emotion.training.splits import ClipSplit, Splits, make_splits
+from speech_emotion.training.splits import Splits, make_splits
 
-from .condition_data import ConditionData, MappedFeatures, audio_digest, fold_digest, read_condition, recordings_of
+from .condition_data import ConditionData, MappedFeatures, audio_digest, fold_digest, read_condition
 from .plan import FoldReport, Plan, find_finished, sole_computation
-from .score_store import FoldKey, FoldScores
-from .system import ClipFeatures, FoldOutcome, FoldTask, System
+from .score_store import CLIP_COLUMNS, FoldKey, FoldScores
+from .system import ClipFeatures, FoldTask, System
 
 # Of a condition; the name is that of the folder, and of its corpus the clips of the fold tell.
 CONDITION_SETTINGS = ("config", "labels", "scheme", "num_folds", "part")
@@ -31,7 +31,6 @@ class FoldRunner:
     def __init__(self, plan: Plan, quiet: bool = False) -> None:
         self.plan, self.quiet = plan, quiet
         self._data: dict[str, ConditionData] = {}
-        self._recordings: dict[str, dict[str, str | None]] = {}
         self._systems: dict[str, System] = {}
         self._features: dict[tuple[str, str], MappedFeatures] = {}
         self._settings: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -45,13 +44,6 @@ class FoldRunner:
                     warnings.simplefilter("ignore")
                 self._data[condition] = read_condition(found, self.plan.data_dir, self.plan.cache_dir)
         return self._data[condition]
-
-    def recordings(self, condition: str) -> dict[str, str | None]:
-        """Return the hash of each clip of a condition's corpus, computed once; errors are `recordings_of`'s."""
-        corpus = self.data(condition).corpus
-        if corpus._fingerprint not in self._recordings:
-            self._recordings[corpus._fingerprint] = recordings_of(corpus)
-        return self._recordings[corpus._fingerprint]
 
     def system(self, name: str) -> System:
         """Return a system of the plan, made once."""
@@ -100,7 +92,7 @@ class FoldRunner:
                 "condition": {name: getattr(condition, name) for name in CONDITION_SETTINGS},
                 "labels": data.labels,
                 "fold": fold_digest(fold, data),
-                "audio": audio_digest(fold, self.recordings(key.condition)),
+                "audio": audio_digest(fold, data.recordings),
             }
             self._settings[place] = json.loads(json.dumps(settings))
         return self._settings[place]
@@ -109,7 +101,7 @@ class FoldRunner:
         """Return the scores of a fold that need not be computed; see `find_finished`."""
         return find_finished(key, self.plan, self.settings(key))
 
-    def run(self, key: FoldKey, overwrite: bool = False) -> FoldReport:
+    def run(self, key: FoldKey) -> FoldReport:
         """Fit a system on a fold and save the scores, unless that is done or being done."""
         if _distributed():  # all processes compute together, so the first cannot pass over what others would await
             return self._compute(key)
@@ -117,7 +109,7 @@ class FoldRunner:
             if not held:
                 return FoldReport(key, busy=True)
             with warnings.catch_warnings(action="ignore"):  # of a damaged file, which was told of before
-                finished = not overwrite and self.finished(key) is not None
+                finished = not self.plan.overwrite and self.finished(key) is not None
             return FoldReport(key) if finished else self._compute(key)  # another command may have been quicker
 
     def _compute(self, key: FoldKey) -> FoldReport:
@@ -142,30 +134,30 @@ class FoldRunner:
             "threads": torch.get_num_threads(),
             **outcome.about,
         }
-        scores = self._scores(key, data, splits, outcome, about)
+        scores = FoldScores(
+            key.condition,
+            key.system,
+            key.seed,
+            key.fold,
+            data.labels,
+            _clips(data, splits),
+            np.concatenate([outcome.validation, outcome.test]),  # (clips, classes)
+            about,
+        )
         if not _distributed() or distributed.get_rank() == 0:
             scores.save(self.plan.results)
         validation = scores.select("validation")
         ua = classification_metrics(validation.truth, validation.predictions, len(data.labels))["ua"]
         return FoldReport(key, seconds, ua)
 
-    def _scores(
-        self, key: FoldKey, data: ConditionData, splits: Splits, outcome: FoldOutcome, about: dict[str, Any]
-    ) -> FoldScores:
-        ids = [*splits.validation.ids, *splits.test.ids]
-        place = {clip: index for index, clip in enumerate(data.rows["id"][:])}
-        chosen = data.rows.select_columns(["sex", "sentence"]).select([place[clip] for clip in ids])
-        parts: list[tuple[str, ClipSplit]] = [("validation", splits.validation), ("test", splits.test)]
-        clips = {
-            "id": ids,
-            "split": [name for name, part in parts for _ in part.ids],
-            "speaker": [speaker for _, part in parts for speaker in part.speakers],
-            "sex": chosen["sex"][:],
-            "sentence": chosen["sentence"][:],
-            "label": [data.labels[label] for _, part in parts for label in part.labels],
-        }
-        scores = np.concatenate([outcome.validation, outcome.test])  # (clips, classes)
-        return FoldScores(key.condition, key.system, key.seed, key.fold, data.labels, clips, scores, about)
+
+def _clips(data: ConditionData, splits: Splits) -> dict[str, list[Any]]:
+    """What is known of the validation and test clips, by CLIP_COLUMNS."""
+    parts = {"validation": splits.validation, "test": splits.test}
+    place = {clip: index for index, clip in enumerate(data.rows["id"][:])}
+    names = [name for name in CLIP_COLUMNS if name != "split"]
+    rows = data.rows.select_columns(names).select([place[clip] for part in parts.values() for clip in part.ids])
+    return rows[:] | {"split": [name for name, part in parts.items() for _ in part.ids]}
 
 
 def _feature_settings(extractor: ClipFeatures) -> dict[str, Any]:

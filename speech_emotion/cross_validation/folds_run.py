@@ -18,11 +18,11 @@ from types import FrameType
 import datasets
 import torch
 from accelerate.utils import broadcast_object_list
+from tqdm import tqdm
 
-from speech_emotion.progress import plain_warnings, quiet_unless_terminal
+from speech_emotion.terminal import is_terminal, plain_warnings, quiet_unless_terminal
 from speech_emotion.training.launch import check_launch
 
-from .fold_progress import FoldProgress
 from .fold_runner import FoldRunner
 from .neural_system import training_arguments
 from .plan import FoldReport, Plan, check_heeded
@@ -55,6 +55,41 @@ class FoldError(RuntimeError):
     def __str__(self) -> str:
         key, reason, _ = self.args
         return f"{key}: {reason}"
+
+
+@contextmanager
+def fold_progress(total: int, quiet: bool) -> Iterator[OnReport]:
+    """Tell of every finished fold, by a bar at a terminal and else in a line, with about how long the others take."""
+    start, done = time.monotonic(), 0
+    with tqdm(total=total, unit="fold", smoothing=0.1, disable=quiet or not is_terminal()) as bar:
+
+        def tell(report: FoldReport) -> None:
+            nonlocal done
+            done += 1
+            what = f"{report.key}: computed by another command"
+            if report.seconds is not None:
+                what = f"{report.key}: validation UA {100 * report.validation_ua:.1f} %, {report.seconds:.0f} s"
+            if not bar.disable:
+                bar.set_postfix_str(what)
+                bar.update()
+            elif not quiet:
+                left = total - done
+                seconds = (time.monotonic() - start) / done * left
+                rest = f"{left} of {total} left, about {duration(seconds)}" if left else f"all {total} done"
+                print(f"{what}; {rest}", flush=True)
+
+        yield tell
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the unit that suits it.
+
+    >>> duration(42.3), duration(2300.0), duration(9000.0)
+    ('42 s', '38 min', '2.5 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @dataclass(frozen=True)
@@ -94,14 +129,14 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
             pending = [key for key in keys if key not in finished]
             for condition, system in dict.fromkeys((key.condition, key.system) for key in pending):
                 runner.features(condition, system)
-                runner.recordings(condition)  # the workers then find them hashed
+                _ = runner.data(condition).recordings  # the workers then find them hashed
         # Another command that finished a fold meanwhile would leave the processes with different lists, and each would
         # wait for the others in a fold of its own.
         (pending,) = broadcast_object_list([pending])
         if first and len(pending) < len(keys):
             print(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {plan.where}.", flush=True)
         try:
-            with FoldProgress(len(pending), quiet=not first) as progress:
+            with fold_progress(len(pending), quiet=not first) as progress:
                 if workers > 1 and len(pending) > 1:
                     del runner  # its features are mapped by the workers anew
                     run_workers(plan, pending, workers, threads, progress)
@@ -241,7 +276,7 @@ def _compute_in_worker(key: FoldKey) -> FoldReport:
 
 def _compute(runner: FoldRunner, key: FoldKey) -> FoldReport:
     try:
-        report = runner.run(key, runner.plan.overwrite)
+        report = runner.run(key)
     except Exception as error:
         raise FoldError(key, f"{type(error).__name__}: {error}", traceback.format_exc()) from error
     if report.busy:

@@ -28,12 +28,7 @@ class Reliability:
 
 
 def reliability(truth: np.ndarray, scores: np.ndarray, bins: int = BINS) -> Reliability:
-    """Sort clips into bins of equal width by the highest score of each.
-
-    >>> table = reliability(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]), bins=2)
-    >>> table.clips.tolist(), table.accuracy.tolist()
-    ([0, 2], [0.0, 0.5])
-    """
+    """Sort clips into bins of equal width by the highest score of each."""
     truth, scores = check_scores(truth, scores)
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == truth
     # A float16 maximum of 1.0 belongs to the last bin; sums may exceed 1 by rounding.
@@ -52,19 +47,12 @@ def expected_calibration_error(truth: np.ndarray, scores: np.ndarray, bins: int 
     """Compute the expected calibration error of the predicted class.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
-
-    >>> round(expected_calibration_error(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]])), 3)
-    0.35
     """
     return reliability(truth, scores, bins).error
 
 
 def log_scores(scores: np.ndarray) -> np.ndarray:
-    """Return log probabilities, which are logits of the same softmax.
-
-    >>> round(float(log_scores(np.array([[1.0, 0.0]]))[0, 1]), 2)
-    -17.33
-    """
+    """Return log probabilities, which are logits of the same softmax."""
     return np.log(np.maximum(np.asarray(scores, dtype=np.float64), FLOOR))
 
 
@@ -91,11 +79,7 @@ def apply_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def negative_log_likelihood(truth: np.ndarray, scores: np.ndarray, temperature: float = 1.0) -> float:
-    """Compute the mean of −log p(true class) after a temperature, in nats.
-
-    >>> round(negative_log_likelihood(np.array([0]), np.array([[0.5, 0.5]])), 4)
-    0.6931
-    """
+    """Compute the mean of −log p(true class) after a temperature, in nats."""
     truth, scores = check_scores(truth, scores)
     log_p = log_softmax(log_scores(scores) / temperature, axis=1)
     return float(-log_p[np.arange(len(truth)), truth].mean())
@@ -137,12 +121,7 @@ class AbstentionCurve:
 
 
 def abstention_curve(truth: np.ndarray, scores: np.ndarray) -> AbstentionCurve:
-    """Follow WA and UA as less certain clips are answered too.
-
-    >>> curve = abstention_curve(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]]))
-    >>> curve.coverage.round(2).tolist(), curve.accuracy.round(2).tolist()
-    ([0.33, 0.67, 1.0], [1.0, 1.0, 0.67])
-    """
+    """Follow WA and UA as less certain clips are answered too."""
     truth, scores = check_scores(truth, scores)
     order = np.argsort(-scores.max(axis=1), kind="stable")
     confidence, right = scores.max(axis=1)[order], (scores.argmax(axis=1) == truth)[order]

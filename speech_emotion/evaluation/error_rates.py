@@ -58,9 +58,6 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
 
     Source: Levenshtein, 1966; by rows of Wagner and Fischer's table, 1974. In a row, insertions from the left are a
         running minimum of (entry - column), so that no loop goes over columns.
-
-    >>> edit_distance("sitting", "kitten"), edit_distance("a bad day".split(), "a day".split())
-    (3, 1)
     """
     symbols: dict[str, int] = {}
     codes = [np.array([symbols.setdefault(item, len(symbols)) for item in items], int) for items in (one, other)]

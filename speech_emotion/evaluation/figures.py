@@ -77,15 +77,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 @styled
 def save_figure(fig: "Figure", path: str | Path) -> Path:
-    """Write a figure, whole or not at all.
-
-    >>> import tempfile
-    >>> from speech_emotion.evaluation.figures_runs import confusion_figure
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = save_figure(confusion_figure([[3, 1], [0, 4]], ["anger", "fear"]), Path(folder) / "a.svg")
-    ...     path.read_text()[:5]
-    '<?xml'
-    """
+    """Write a figure, whole or not at all."""
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ValueError(f"{path}: a figure is written as {' or '.join(FORMATS)}; choose such an ending.")

@@ -29,11 +29,6 @@ def attention_figure(
     """Draw the attention weights of every head, with the clip's log-mel spectrogram on the same axis of time.
 
     Source: slides, "Discussion" (the T × T weights); the column mean is ours.
-
-    >>> even = np.full((2, 5, 5), 0.2)
-    >>> figure = attention_figure(even, 0.025 * np.arange(5), np.zeros((5, 128)), 0.025)
-    >>> [axes.get_title() for axes in figure.axes[2:4]]
-    ['head 1', 'head 2']
     """
     attention, times, log_mel = np.asarray(attention, dtype=np.float64), np.asarray(times), np.asarray(log_mel)
     heads, frames = attention.shape[0], attention.shape[-1]

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 @styled
 def confusion_figure(counts: np.ndarray, labels: Sequence[str], title: str | None = None) -> "Figure":
-    """Draw a confusion matrix: color and percent are shares of the true class, the number is that of the clips.
-
-    >>> confusion_figure([[3, 1], [0, 4]], ["anger", "fear"]).axes[0].get_xlabel()
-    'predicted'
-    """
+    """Draw a confusion matrix: color and percent are shares of the true class, the number is that of the clips."""
     counts = np.asarray(counts)
     size = len(labels)
     if counts.shape != (size, size) or (counts < 0).any() or not counts.any():
@@ -62,9 +58,6 @@ def reliability_figure(
     """Draw a reliability diagram: how often a system is right when it is so and so sure.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, figure 1.
-
-    >>> len(reliability_figure([0, 0], [[0.9, 0.1], [0.4, 0.6]]).axes)
-    2
     """
     bins = reliability(np.asarray(truth), scores, num_bins)
     filled = bins.clips > 0
@@ -95,12 +88,7 @@ def ua_figure(
     chance: float | None = None,
     title: str | None = None,
 ) -> "Figure":
-    """Draw the UA of several systems with confidence intervals.
-
-    >>> figure = ua_figure(["Model-1", "Model-2"], [0.6, 0.5], [0.5, 0.4], [0.7, 0.6], chance=0.25)
-    >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-    ['Model-1', 'Model-2']
-    """
+    """Draw the UA of several systems with confidence intervals."""
     values = 100 * np.array([ua, low, high], dtype=np.float64)  # (3, systems), in percent
     if values.shape != (3, len(systems)) or not len(systems):
         raise ValueError(f"{len(systems)} systems need a UA and an interval each; the shape is {values.shape}.")
@@ -127,12 +115,7 @@ def ua_figure(
 
 
 def average_curve(runs: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Average curves of unequal length, epoch by epoch.
-
-    >>> mean, deviation, count = average_curve([[1.0, 2.0, 3.0], [3.0, 4.0], [2.0]])
-    >>> mean.tolist(), count.tolist()
-    ([2.0, 3.0], [3, 2])
-    """
+    """Average curves of unequal length, epoch by epoch."""
     if not runs or not all(len(run) for run in runs):
         raise ValueError("Learning curves need a run at least, each with an epoch at least.")
     values = np.full((len(runs), max(map(len, runs))), np.nan)
@@ -151,12 +134,7 @@ def average_curve(runs: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarr
 def learning_curves_figure(
     panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], title: str | None = None
 ) -> "Figure":
-    """Draw what changed from epoch to epoch, as mean and standard deviation over runs.
-
-    >>> figure = learning_curves_figure({"UA": {"validation": [[0.3, 0.5], [0.4, 0.6]]}})
-    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
-    ('epoch', 'UA')
-    """
+    """Draw what changed from epoch to epoch, as mean and standard deviation over runs."""
     if not panels or not all(panels.values()):
         raise ValueError("There are no learning curves to draw.")
     fig = new_figure(0.4 + 3.3 * max(len(panels), 1.3), 3.0)

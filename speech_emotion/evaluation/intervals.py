@@ -29,24 +29,14 @@ class Estimate:
 def speaker_bootstrap(
     counts: np.ndarray, metric: CountMetric = ua, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """Estimate how far a figure would vary with other speakers, from their counts (speakers, true, predicted).
-
-    >>> estimate = speaker_bootstrap(np.array([[[3, 1], [0, 4]], [[2, 2], [1, 3]]]))
-    >>> estimate.value, estimate.low, estimate.high
-    (0.75, 0.625, 0.875)
-    """
+    """Estimate how far a figure would vary with other speakers, from their counts (speakers, true, predicted)."""
     return _estimate(metric(counts.sum(axis=0)), metric(_resampled(counts, resamples, seed)))
 
 
 def speaker_bootstrap_difference(
     first: np.ndarray, second: np.ndarray, metric: CountMetric = ua, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """Estimate the difference of two systems on the same speakers: first − second.
-
-    >>> counts = np.array([[[3, 1], [0, 4]], [[2, 2], [1, 3]]])
-    >>> speaker_bootstrap_difference(counts, counts)
-    Estimate(value=0.0, low=0.0, high=0.0)
-    """
+    """Estimate the difference of two systems on the same speakers: first − second."""
     if first.shape != second.shape:
         raise ValueError(
             f"The same speakers are needed for both systems; the counts are {first.shape}, {second.shape}."
@@ -78,21 +68,12 @@ def with_interval(estimate: np.ndarray | float, resampled: np.ndarray) -> np.nda
 
 
 def mean_over_speakers(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Average over the speakers of each resample: Σ_s c_s x_s / Σ_s c_s.
-
-    >>> mean_over_speakers(np.array([1.0, 4.0]), np.array([[1, 1], [2, 0]])).tolist()
-    [2.5, 1.0]
-    """
+    """Average over the speakers of each resample: Σ_s c_s x_s / Σ_s c_s."""
     return np.tensordot(counts / counts.sum(axis=1, keepdims=True), values, axes=1)
 
 
 def mean_over_pairs(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Average over the pairs of different speakers of each resample: Σ_{s<t} c_s c_t x_st / Σ_{s<t} c_s c_t.
-
-    >>> values = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 6.0], [2.0, 6.0, 0.0]])
-    >>> mean_over_pairs(values, np.array([[1, 1, 1], [2, 1, 0]])).tolist()
-    [3.0, 1.0]
-    """
+    """Average over the pairs of different speakers of each resample: Σ_{s<t} c_s c_t x_st / Σ_{s<t} c_s c_t."""
     speakers = len(values)
     apart = 1.0 - np.eye(speakers)
     flat = values.reshape(speakers, speakers, -1) * apart[..., None]  # (speakers, speakers, n)

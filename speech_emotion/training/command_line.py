@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from speech_emotion.command_parser import CommandParser
+from speech_emotion.terminal import CommandParser
 
 from .arguments import (
     CTCDataArguments,

@@ -15,7 +15,8 @@ from dataset_scripts import Fold, load_corpus, save_fold
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERForAudioClassification
 from modeling_ser.modeling_ser import classification_loss
-from speech_emotion.evaluation import SERMetric, classification_metrics
+from speech_emotion.evaluation import classification_metrics
+from speech_emotion.evaluation.ser_metric import SERMetric
 from speech_emotion.files import write_json, write_jsonl
 
 from .arguments import DataArguments, ModelArguments, corpus_places, told_settings

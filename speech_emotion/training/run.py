@@ -11,7 +11,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from speech_emotion.files import write_text
-from speech_emotion.progress import is_terminal, quiet_unless_terminal
+from speech_emotion.terminal import is_terminal, quiet_unless_terminal
 
 from .callbacks import BarCallback, BestWeights, EpochTableCallback, StopSignalCallback
 from .card import place_on_card

@@ -13,7 +13,7 @@ import pytest
 from speech_emotion.cli.command import run_command
 from speech_emotion.cli.main import PARTS
 from speech_emotion.cli.main import main as ser
-from speech_emotion.command_parser import CommandParser
+from speech_emotion.terminal import CommandParser
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment
 
 HEAVY = {
@@ -103,7 +103,7 @@ def test_an_exit_code_of_its_own_is_returned() -> None:
 def test_whoever_has_read_enough_may_close_the_pipe(tmp_path: Path) -> None:
     program = (
         "from speech_emotion.cli.command import run_command as r\n"
-        "from speech_emotion.command_parser import CommandParser as P\n"
+        "from speech_emotion.terminal import CommandParser as P\n"
         "raise SystemExit(r(P(), [], lambda args: ('line' * 1000 for _ in range(1000))))"
     )
     process = subprocess.Popen(

@@ -34,18 +34,6 @@ def test_calibration_error_by_hand() -> None:
     assert table.error == pytest.approx(0.5 * abs(1 - 0.575) + 0.5 * abs(0.5 - 0.935))
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_calibration_error_by_brute_force(seed: int) -> None:
-    truth, scores = overconfident(200, seed=seed)
-    confidence, right = scores.max(axis=1), scores.argmax(axis=1) == truth
-    error = 0.0
-    for low in np.arange(15) / 15:
-        inside = (confidence > low) & (confidence <= low + 1 / 15)
-        if inside.any():
-            error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
-    assert expected_calibration_error(truth, scores) == pytest.approx(error)
-
-
 def test_certain_scores_belong_to_the_last_bin() -> None:
     table = reliability(np.array([0, 1]), np.array([[1, 0], [1, 0]], dtype=np.float16))
     assert table.clips[-1] == 2 and table.error == 0.5
@@ -93,14 +81,6 @@ def test_abstention_by_brute_force() -> None:
         expected = classification_metrics(truth[answered], scores[answered].argmax(axis=1), 4)
         assert curve.coverage[index] == pytest.approx(answered.mean())
         assert (curve.accuracy[index], curve.ua[index]) == pytest.approx((expected["wa"], expected["ua"]))
-
-
-def test_abstention_does_not_depend_on_the_order_of_clips() -> None:
-    truth, scores = overconfident(80)
-    scores = scores.round(1)
-    order = np.random.default_rng(0).permutation(80)
-    one, other = abstention_curve(truth, scores), abstention_curve(truth[order], scores[order])
-    assert (one.accuracy == other.accuracy).all() and (one.ua == other.ua).all()
 
 
 def test_coverage_is_at_least_what_is_asked_for() -> None:

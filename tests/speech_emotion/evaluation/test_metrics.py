@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from speech_emotion.evaluation import SERMetric, classification_metrics, confusion_counts, markdown_table, ser_metric
+from speech_emotion.evaluation import classification_metrics, confusion_counts, markdown_table, ser_metric
 from speech_emotion.evaluation.metrics import ua
 from speech_emotion.evaluation.tables import latex_escape, latex_table
 from speech_emotion.files import csv_text
@@ -60,7 +60,9 @@ def test_impossible_inputs_are_refused(references: list[int], predictions: list[
 
 def test_evaluate_loads_the_metric_offline() -> None:
     loaded = evaluate.load(ser_metric.__file__)
-    expected = SERMetric(keep_in_memory=True).compute(predictions=[0, 1, 1], references=[0, 1, 0], num_labels=3)
+    expected = ser_metric.SERMetric(keep_in_memory=True).compute(
+        predictions=[0, 1, 1], references=[0, 1, 0], num_labels=3
+    )
     assert loaded.compute(predictions=[0, 1, 1], references=[0, 1, 0], num_labels=3) == expected
     assert expected["ua"] == pytest.approx(0.75)
 

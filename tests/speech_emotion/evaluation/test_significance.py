@@ -8,10 +8,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
-from speech_emotion.evaluation.intervals import (
-    speaker_bootstrap,
-    speaker_bootstrap_difference,
-)
+from speech_emotion.evaluation.intervals import speaker_bootstrap, speaker_bootstrap_difference
 from speech_emotion.evaluation.metrics import ua, wa
 from speech_emotion.evaluation.significance import (
     holm,
@@ -87,18 +84,11 @@ def test_bootstrap_interval_covers_the_truth() -> None:
     assert 0.90 <= covered / 300 <= 0.99
 
 
-def test_mcnemar_is_the_binomial_test_of_discordant_clips() -> None:
-    random = np.random.default_rng(2)
-    truth, first, second = random.integers(0, 3, (3, 60))
-    result = mcnemar(truth, first, second)
-    pairs = [(one == true, other == true) for true, one, other in zip(truth, first, second, strict=True)]
-    assert (result.only_first, result.only_second) == (pairs.count((True, False)), pairs.count((False, True)))
-    discordant = result.only_first + result.only_second
-    tail = stats.binom.cdf(min(result.only_first, result.only_second), discordant, 0.5)
-    assert result.p == pytest.approx(min(1, 2 * tail))
+def test_mcnemar_of_equal_systems_and_of_other_clips() -> None:
+    truth, first = np.zeros(9, dtype=int), np.arange(9) % 2
     assert mcnemar(truth, first, first).p == 1
     with pytest.raises(ValueError, match="same clips"):
-        mcnemar(truth, first, second[:5])
+        mcnemar(truth, first, first[:5])
 
 
 @pytest.mark.parametrize(("seeds_of_first", "seeds_of_second"), [(1, 1), (3, 3), (2, 3), (1, 3)])
@@ -109,7 +99,7 @@ def test_mcnemar_of_several_seeds_tries_all_signs(seeds_of_first: int, seeds_of_
     shares = [(predictions == truth).mean(axis=0) for predictions in (first, second)]
     weights = shares[0] - shares[1]
     sums = np.array([(np.abs(weights) * signs).sum() for signs in itertools.product((-1, 1), repeat=clips)])
-    result = mcnemar(truth, first, second)
+    result = mcnemar(truth, first, second)  # of one seed each this is the binomial test of the discordant clips
     assert result.p == pytest.approx(np.mean(np.abs(sums) >= abs(weights.sum()) - 1e-9))
     pairs = [((one == truth) & (other != truth)).sum() for one in first for other in second]
     assert result.only_first == pytest.approx(np.mean(pairs))

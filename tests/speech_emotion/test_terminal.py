@@ -8,7 +8,7 @@ import huggingface_hub.utils
 import pytest
 import transformers
 
-from speech_emotion.progress import plain_warnings, quiet_unless_terminal
+from speech_emotion.terminal import plain_warnings, quiet_unless_terminal
 
 
 @pytest.mark.parametrize("watched", [True, False])
