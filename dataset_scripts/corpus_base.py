@@ -288,23 +288,14 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
     def _clip(self, file: Path, parsed: dict[str, Any]) -> dict[str, Any]:
         """Complete what is known of a clip to a row; only the duration is still missing."""
         label = self.house_label(parsed.get("native_label"), file)
-        defaults = {
-            "id": file.stem,
-            "native_label": None,
-            "sex": None,
-            "sentence": None,
-            "transcript": None,
-            "kind": self.kind,
-            "language": self.language,
-            **dict.fromkeys(self.extra_features),
-        }
+        defaults = {"id": file.stem, "kind": self.kind, "language": self.language}
         derived = {
             "audio": {"path": str(self.root / file), "bytes": None},
             "label": label,
             "label4": label if label in FOUR_LABELS else None,
             "file": file.as_posix(),
         }
-        return defaults | parsed | derived
+        return dict.fromkeys(self.info.features) | defaults | parsed | derived
 
     def _info(self) -> datasets.DatasetInfo:
         text = datasets.Value("string")
@@ -318,15 +309,8 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
                     "id": text,
                     # Audio() in a builder's features needs torchcodec even where nothing is decoded; the loader casts.
                     "audio": {"path": text, "bytes": datasets.Value("binary")},
-                    "label": text,
-                    "label4": text,
-                    "native_label": text,
-                    "speaker": text,
-                    "sex": text,
-                    "sentence": text,
-                    "transcript": text,
-                    "kind": text,
-                    "language": text,
+                    **dict.fromkeys(("label", "label4", "native_label", "speaker", "sex", "sentence"), text),
+                    **dict.fromkeys(("transcript", "kind", "language"), text),
                     "duration": datasets.Value("float64"),
                     "file": text,
                     **self.extra_features,

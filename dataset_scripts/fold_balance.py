@@ -31,7 +31,8 @@ def balanced_groups(clips: Iterable[Clip], k: int, seed: int = 0) -> list[list[s
         blocks = shares.reshape(k, size, -1).sum(axis=1)  # (groups, classes + sexes)
         if np.abs(blocks * k - 1).max() <= BALANCED_WITHIN:
             return [speakers[start : start + size] for start in range(0, len(speakers), size)]
-    group_of = _exchange(*_place(shares * _weights(clips), clips, speakers, k, seed))
+    weighted = shares * _weights(clips)
+    group_of = _exchange(weighted, _place(weighted, clips, speakers, k, seed))
     groups = [[speaker for speaker, group in zip(speakers, group_of, strict=True) if group == g] for g in range(k)]
     return sorted(groups, key=lambda group: natural_order(group[0]))
 
@@ -58,9 +59,7 @@ def _weights(clips: list[Clip]) -> np.ndarray:
     return np.sqrt([1 / classes] * classes + [1 / sexes] * sexes)
 
 
-def _place(
-    shares: np.ndarray, clips: list[Clip], speakers: list[str], k: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _place(shares: np.ndarray, clips: list[Clip], speakers: list[str], k: int, seed: int) -> np.ndarray:
     """Place speakers one by one where the sum of squares grows least."""
     size = Counter(clip.speaker for clip in clips)
     order = list(range(len(speakers)))
@@ -74,7 +73,7 @@ def _place(
         empty = np.flatnonzero(~totals.any(axis=1))
         group_of[index] = empty[0] if len(empty) else np.argmin(totals @ shares[index])
         totals[group_of[index]] += shares[index]
-    return shares, group_of
+    return group_of
 
 
 def _exchange(shares: np.ndarray, group_of: np.ndarray) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 import csv
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
+import pandas as pd
 
 from .corpus_base import SpeechCorpus
 
@@ -57,10 +59,8 @@ class NEMO(SpeechCorpus):
 
     def read_rows(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Join the names with ``data.tsv``."""
-        (table,) = self.annotation_files()
-        about = {Path(line["file_id"]).stem: line for line in _read_table(self.root / table)}
         for file in files:
-            named, line = self.parse(self.root / file), about.get(file.stem)
+            named, line = self.parse(self.root / file), self._lines.get(file.stem)
             if line is None:
                 raise ValueError(f"{self.title}: data.tsv does not list {file}. Take both from one release")
             if (line["speaker_id"], line["emotion"]) != (named["speaker"], named["native_label"]):
@@ -68,27 +68,24 @@ class NEMO(SpeechCorpus):
                     f"{self.title}: data.tsv says {line['speaker_id']}, {line['emotion']} of {file}, its name says "
                     f"{named['speaker']}, {named['native_label']}. Take both from one release"
                 )
-            yield (
-                file,
-                named | {"sex": SEXES.get(line["gender"]), "transcript": line["raw_text"], "age": int(line["age"])},
-            )
+            person = {"sex": SEXES.get(line["gender"]), "age": int(line["age"])}
+            yield file, named | person | {"transcript": line["raw_text"]}
 
     def expected_clips(self) -> dict[str, float | None]:
         """Return the ids of the clips that ``data.tsv`` lists; their lengths are not known here."""
-        (table,) = self.annotation_files()
-        return {Path(line["file_id"]).stem: None for line in _read_table(self.root / table)}
+        return dict.fromkeys(self._lines)
 
-
-def _read_table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    @cached_property
+    def _lines(self) -> dict[str, dict[str, str]]:
+        """The lines of ``data.tsv`` by the clip's id."""
+        path = self.root.joinpath(*self.annotation_files())
         # Quotation marks in it are the sentences' own.
-        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        missing = set(COLUMNS) - {(name or "").strip() for name in reader.fieldnames or []}
+        try:
+            table = pd.read_csv(path, sep="\t", quoting=csv.QUOTE_NONE, dtype=str, encoding="utf-8-sig").fillna("")
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}. Fetch it anew") from error
+        lines = table.rename(columns=str.strip).map(str.strip).to_dict("records")
+        missing = set(COLUMNS) - set(lines[0] if lines else ())
         if missing:
             raise ValueError(f"{path} has no column {', '.join(sorted(missing))}. Fetch it anew")
-        lines = []
-        for line in reader:
-            if None in line:
-                raise ValueError(f"{path}, line {reader.line_num}: more fields than columns. Fetch it anew")
-            lines.append({str(name).strip(): (value or "").strip() for name, value in line.items()})
-        return lines
+        return {Path(line["file_id"]).stem: line for line in lines}

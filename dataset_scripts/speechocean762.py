@@ -77,18 +77,11 @@ class Speechocean762(SpeechCorpus):
                     f"{self.title}: {split}/utt2spk gives {file} the speaker {about['utt2spk'].get(file.stem)!r}. "
                     "Fetch it anew"
                 )
-            if self.config.name not in ("all", split):
+            if split not in self.published_counts():  # of the other configuration
                 continue
-            yield (
-                file,
-                {
-                    "speaker": speaker,
-                    "sex": about["spk2gender"].get(speaker),
-                    "transcript": about["text"][file.stem],
-                    "split": split,
-                    "age": int(about["spk2age"][speaker]) if speaker in about["spk2age"] else None,
-                },
-            )
+            age = int(about["spk2age"][speaker]) if speaker in about["spk2age"] else None
+            person = {"speaker": speaker, "sex": about["spk2gender"].get(speaker), "age": age}
+            yield file, person | {"transcript": about["text"][file.stem], "split": split}
 
     def expected_clips(self) -> dict[str, float | None]:
         """Return the ids that the Kaldi files list; their lengths are not known here."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import datasets
-import numpy as np
 import pytest
 import soundfile
 
@@ -15,7 +14,7 @@ from dataset_scripts import LABELS, list_corpora, load_corpus
 from dataset_scripts.corpus_base import SpeechCorpus
 from dataset_scripts.ravdess import RAVDESS
 from tests.subprocess_tools import offline_environment, run_python_json
-from tests.synthetic import speech_like, tone, write_polish, write_ravdess
+from tests.synthetic import tone, write_polish, write_ravdess
 from tests.synthetic_corpora import load_from
 
 COLUMNS = ["id", "audio", "label", "label4", "native_label", "speaker", "sex", "sentence", "transcript", "kind"]
@@ -154,26 +153,14 @@ def first_is(content: bytes) -> Callable[[Path], object]:
     return lambda folder: (folder / f"{FIRST}.wav").write_bytes(content)
 
 
-DAMAGES = {
-    "stray": (
-        lambda folder: write_tone(folder / "Actor_01/take two.wav"),
-        r"1 audio file\(s\) in .* do not follow .*take two\.wav.*Rename",
-    ),
-    "bad code": (
-        lambda folder: (folder / f"{FIRST}.wav").rename(folder / "Actor_01/03-01-09-01-01-01-01.wav"),
-        r"1 audio file\(s\) in .* do not follow .*03-01-09-01-01-01-01",
-    ),
-    "twice encoded": (
-        lambda folder: write_tone(folder / f"{FIRST}.flac"),
-        r"'03-01-01-01-01-01-01' in Actor_01/\S+\.flac, Actor_01/\S+\.wav.*Keep one",
-    ),
-    "two copies": (
-        lambda folder: shutil.copytree(folder / "Actor_01", folder / "audio_speech_actors_01-24/Actor_01"),
-        r"16 clip id\(s\) occur more than once.*audio_speech_actors_01-24",
-    ),
-    "empty file": (first_is(b""), r"cannot be read: .*03-01-01-01-01-01-01\.wav \("),
-    "text file": (first_is(b"no audio"), r"cannot be read: .*03-01-01-01-01-01-01\.wav \("),
-    "cut header": (first_is(b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00"), r"cannot be read: .*01-01\.wav \("),
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {  # what happens, what is named
+    "stray": (lambda folder: write_tone(folder / "Actor_01/take two.wav"), r"take two\.wav.*Rename"),
+    "bad code": (lambda folder: (folder / f"{FIRST}.wav").rename(folder / "Actor_01/03-01-09.wav"), "03-01-09"),
+    "twice encoded": (lambda folder: write_tone(folder / f"{FIRST}.flac"), r"01-01-01' in \S+\.flac, \S+\.wav"),
+    "two copies": (lambda folder: shutil.copytree(folder / "Actor_01", folder / "again/Actor_01"), "16 .* again/"),
+    "empty file": (first_is(b""), r"01-01\.wav \("),
+    "text file": (first_is(b"no audio"), r"01-01\.wav \("),
+    "cut header": (first_is(b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00"), r"01-01\.wav \("),
     "no samples": (lambda folder: write_tone(folder / f"{FIRST}.wav", 0), r"01-01\.wav \(no samples\)"),
 }
 
@@ -272,29 +259,3 @@ def test_naming_corpora_and_commands_loads_nothing_heavy(tmp_path: Path) -> None
     """
     loaded = set(run_python_json(program, env=offline_environment(tmp_path), cwd=tmp_path, with_project=True))
     assert not loaded & {"datasets", "pyarrow", "numpy", "soundfile", "torch", "transformers", "huggingface_hub"}
-
-
-def test_synthetic_emotions_can_be_told_apart_across_speakers(tmp_path: Path) -> None:
-    rows = load(write_ravdess(tmp_path / "r", repetitions=(1,)))
-    features = []
-    for audio in rows["audio"]:
-        samples, rate = soundfile.read(audio["path"])
-        spectrum = np.abs(np.fft.rfft(samples))
-        frequency = np.fft.rfftfreq(len(samples), 1 / rate)
-        features.append([np.log(samples.std()), np.log((spectrum * frequency).sum() / spectrum.sum())])
-    x = np.array(features)
-    x = (x - x.mean(axis=0)) / x.std(axis=0)
-    y, speakers = np.array(rows["label"]), np.array(rows["speaker"])
-    classes, right = np.unique(y), 0
-    for speaker in np.unique(speakers):
-        train = speakers != speaker
-        means = np.stack([x[train & (y == label)].mean(axis=0) for label in classes])
-        distances = np.linalg.norm(x[~train][:, None] - means[None], axis=-1)  # (clips, classes)
-        right += (classes[distances.argmin(axis=1)] == y[~train]).sum()
-    assert right / len(y) > 0.6  # chance is 1/8
-
-
-def test_synthetic_corpora_are_the_same_every_time(tmp_path: Path) -> None:
-    files = [write_polish(tmp_path / name, speakers=(1,), words=("nie",), seconds=0.1) for name in ("a", "b")]
-    assert (files[0] / "m1.a_nie_1.wav").read_bytes() == (files[1] / "m1.a_nie_1.wav").read_bytes()
-    assert not np.array_equal(speech_like(seed=0), speech_like(seed=1))

@@ -165,70 +165,30 @@ def drop_last_line(path: Path) -> None:
     path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
 
 
-DAMAGES: dict[str, tuple[str, Callable[[Path], object], type[Exception], str]] = {
-    "a speaker and text of no EmoDB": (
-        "emodb",
-        lambda folder: write_clip(folder / "wav/01a01Wa.wav"),
-        ValueError,
-        r"do not follow .*wav/01a01Wa\.wav",
-    ),
-    "no table": (
+DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {  # of which corpus, what happens, what is named
+    "no EmoDB's name": ("emodb", lambda emodb: write_clip(emodb / "wav/01a01Wa.wav"), r"wav/01a01Wa\.wav"),
+    "no table": ("nemo", lambda nemo: (nemo / "data.tsv").unlink(), r"data\.tsv"),
+    "a line too few": ("nemo", lambda nemo: drop_last_line(nemo / "data.tsv"), r"samples/MK0_surprised_38\.wav"),
+    "another emotion": ("nemo", lambda nemo: edit(nemo / "data.tsv", "6.wav\tfear", "6.wav\tanger"), "EB0_fear_6"),
+    "a column too few": ("nemo", lambda nemo: edit(nemo / "data.tsv", "raw_text", "words"), "no column raw_text"),
+    "a field too many": (
         "nemo",
-        lambda folder: (folder / "data.tsv").unlink(),
-        FileNotFoundError,
-        r"no data\.tsv in .*data_dir",
+        lambda nemo: edit(nemo / "data.tsv", "_38.wav\tsad", "_38.wav\tx\tsad"),
+        r"data\.tsv: ",
     ),
-    "a line too few": (
-        "nemo",
-        lambda folder: drop_last_line(folder / "data.tsv"),
-        ValueError,
-        r"data\.tsv does not list samples/MK0_surprised_38\.wav",
-    ),
-    "another emotion": (
-        "nemo",
-        lambda folder: edit(folder / "data.tsv", "_fear_6.wav\tfear", "_fear_6.wav\tanger"),
-        ValueError,
-        r"EB0, anger of samples/EB0_fear_6\.wav, its name says EB0, fear",
-    ),
-    "a column too few": (
-        "nemo",
-        lambda folder: edit(folder / "data.tsv", "raw_text", "words"),
-        ValueError,
-        r"data\.tsv has no column raw_text",
-    ),
-    "no tables": (
-        "speechocean762",
-        lambda folder: shutil.rmtree(folder / "train"),
-        FileNotFoundError,
-        "no train/text in .*data_dir",
-    ),
-    "another speaker": (
-        "speechocean762",
-        lambda folder: (folder / "train/utt2spk").write_text("000010011 0006\n"),
-        ValueError,
-        "train/utt2spk gives WAVE/SPEAKER0001/000010011.WAV the speaker '0006'",
-    ),
-    "in both halves": (
-        "speechocean762",
-        lambda folder: shutil.copy(folder / "train/text", folder / "test/text"),
-        ValueError,
-        "000010011 is in train/text and in test/text",
-    ),
-    "in neither half": (
-        "speechocean762",
-        lambda folder: write_clip(folder / "WAVE/SPEAKER0001/000019999.WAV"),
-        ValueError,
-        "neither train/text nor test/text has WAVE/SPEAKER0001/000019999",
-    ),
+    "no tables": ("speechocean762", lambda so: shutil.rmtree(so / "train"), "train/text"),
+    "another speaker": ("speechocean762", lambda so: edit(so / "train/utt2spk", "11 0001", "11 6"), "000010011.* '6'"),
+    "in both": ("speechocean762", lambda so: shutil.copy(so / "train/text", so / "test/text"), "000010011"),
+    "in neither": ("speechocean762", lambda so: write_clip(so / "WAVE/SPEAKER0001/000019999.WAV"), "000019999"),
 }
 
 
 @pytest.mark.parametrize("case", DAMAGES)
 def test_a_copy_whose_names_or_tables_are_wrong(tmp_path: Path, case: str) -> None:
-    name, damage, error, message = DAMAGES[case]
+    name, damage, named = DAMAGES[case]
     folder = WRITERS[name](tmp_path / name)
     damage(folder)
-    with pytest.raises(error, match=message):
+    with pytest.raises(FileNotFoundError if case in ("no table", "no tables") else ValueError, match=named):
         load_from(folder, name)
 
 

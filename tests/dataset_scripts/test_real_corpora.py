@@ -1,4 +1,4 @@
-"""The corpora under SER_DATA_DIR, with exact counts and nothing to be warned of."""
+"""The corpora under SER_DATA_DIR: a clip more or less than published would be warned of, and warnings are errors."""
 
 import os
 from collections import Counter
@@ -34,9 +34,6 @@ def people(rows: datasets.Dataset) -> Counter[str]:
 
 def test_emodb(cache: Path) -> None:
     rows = load("emodb", cache)
-    assert Counter(rows["label"]) == {
-        "anger": 127, "boredom": 81, "disgust": 46, "fear": 69, "happiness": 71, "neutral": 79, "sadness": 62,
-    }  # fmt: skip
     assert people(rows) == {"f": 5, "m": 5}
     assert len(set(rows["transcript"])) == 10
     folds = speaker_folds(rows)
@@ -48,23 +45,16 @@ def test_emodb(cache: Path) -> None:
 
 def test_ased(cache: Path) -> None:
     rows = load("ased", cache)
-    assert Counter(rows["native_label"]) == {"neutral": 522, "fearful": 510, "happy": 486, "sad": 470, "angry": 486}
     assert people(rows) == {"f": 25, "m": 40}
-    sentences = Counter(rows["sentence"])
-    assert len(sentences) == 27
-    assert sentences["01"] + sentences["02"] == 624
-    labels_of: dict[str, set[str]] = {}
-    for sentence, label in zip(rows["sentence"], rows["label"], strict=True):
-        labels_of.setdefault(sentence, set()).add(label)
-    assert {len(labels) for name, labels in labels_of.items() if name not in ("01", "02")} == {1}
-    assert len(labels_of["01"]) == 5
+    labels_of = rows.to_pandas().groupby("sentence")["label"]
+    assert labels_of.nunique().to_dict() == dict.fromkeys(labels_of.groups, 1) | {"01": 5, "02": 5}
+    assert len(labels_of) == 27 and labels_of.size()[["01", "02"]].sum() == 624
     folds = speaker_folds(rows, "k-fold", k=5)
     assert [len(fold.test) for fold in folds] == pytest.approx([495] * 5, abs=25)
 
 
 def test_ravdess(cache: Path) -> None:
     rows = load("ravdess", cache)
-    assert Counter(Counter(rows["native_label"]).values()) == {192: 7, 96: 1}
     assert Counter(Counter(rows["speaker"]).values()) == {60: 24}
     assert people(rows) == {"f": 12, "m": 12}
     assert 2.9 < min(rows["duration"]) < max(rows["duration"]) < 5.3
