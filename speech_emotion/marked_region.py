@@ -7,15 +7,6 @@ from .files import write_text
 START, END = "<!-- {name}:start -->", "<!-- {name}:end -->"
 
 
-def region_of(text: str, name: str) -> str:
-    r"""Return what stands between the marks.
-
-    >>> region_of("a\n<!-- x:start -->\n\nb\n\n<!-- x:end -->\n", "x")
-    'b'
-    """
-    return _parts(text, name)[1].strip("\n")
-
-
 def replace_region(text: str, name: str, content: str) -> str:
     r"""Put something else between the marks.
 
@@ -34,9 +25,9 @@ def replace_region(text: str, name: str, content: str) -> str:
 
 
 def read_region(path: str | Path, name: str) -> str:
-    """Return what stands between the marks of a file; see `region_of`."""
+    """Return what stands between the marks of a file."""
     try:
-        return region_of(Path(path).read_text(encoding="utf-8"), name)
+        return _parts(Path(path).read_text(encoding="utf-8"), name)[1].strip("\n")
     except ValueError as error:
         raise ValueError(f"{path} has no region “{name}”: {error}") from error
 
@@ -64,6 +55,3 @@ def _parts(text: str, name: str) -> tuple[str, str, str]:
     if end < start:
         raise ValueError(f"its line {END.format(name=name)} stands before the start.")
     return "".join(lines[: start + 1]), "".join(lines[start + 1 : end]), "".join(lines[end:])
-
-
-__all__ = ["read_region", "region_of", "replace_region", "write_region"]

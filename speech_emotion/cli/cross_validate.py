@@ -1,6 +1,7 @@
 """`ser cross-validate` and `cross_validate.py`: systems compared by cross-validation over speakers."""
 
 import argparse
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ from speech_emotion.terminal import CommandParser
 from .command import run_command
 
 if TYPE_CHECKING:
-    from speech_emotion.cross_validation.folds_run import CrossValidation
     from speech_emotion.cross_validation.plan import Plan
+    from speech_emotion.cross_validation.score_store import FoldScores
 
 # From a condition to WA and UA of each system in a paper's table.
 Published = Callable[[str], Mapping[str, tuple[float, float]]]
@@ -91,19 +92,19 @@ def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Compute, write tables and figures, and yield what is to be told."""
     plan = make_plan(args)
-    result = run_cross_validation(plan, args.workers, args.threads)
-    if not result.first:
+    scores = run_cross_validation(plan, args.workers, args.threads)
+    if not scores:
         return
-    from speech_emotion.cross_validation.report import write_report
+    from speech_emotion.cross_validation.report import Report
     from speech_emotion.cross_validation.score_store import find_fold, write_clip_lines
 
-    for scores in result.finished:  # the folder then holds all that is compared, and nothing with other settings
-        if find_fold(scores.key, [plan.results]) is None:
-            scores.save(plan.results)
+    for fold in scores:  # the folder then holds all that is compared, and nothing with other settings
+        if find_fold(fold.key, [plan.results]) is None:
+            fold.save(plan.results)
     names = [condition.name for condition in plan.conditions]
     tables = args.tables or plan.results
     yield f"Wrote {write_clip_lines([plan.results], args.scores_jsonl or plan.results / CLIP_LINES, names)}"
-    for path in write_report(plan.results, tables, names):
+    for path in Report().write(plan.results, tables, names):
         yield f"Wrote {path}"
     if not args.no_figures:
         yield from _draw(plan.results, tables / "figures", names)
@@ -111,14 +112,14 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
 def run_cross_validation(
     plan: "Plan", workers: int = 1, threads: int | None = None, published: Published | None = None
-) -> "CrossValidation":
+) -> "list[FoldScores]":
     """Compute what is not finished, and print the summary."""
     from speech_emotion.cross_validation.folds_run import cross_validate
 
-    result = cross_validate(plan, workers, threads)
-    if result.first:
-        print(f"\n{summary(plan, result, published)}\n\nThe scores are in {plan.where}", flush=True)
-    return result
+    scores = cross_validate(plan, workers, threads)
+    if scores:
+        print(f"\n{summary(plan, scores, published)}\n\nThe scores are in {plan.where}", flush=True)
+    return scores
 
 
 def make_plan(args: argparse.Namespace) -> "Plan":
@@ -165,30 +166,26 @@ def make_plan(args: argparse.Namespace) -> "Plan":
     )
 
 
-def summary(plan: "Plan", result: "CrossValidation", published: Published | None = None) -> str:
+def summary(plan: "Plan", scores: "Sequence[FoldScores]", published: Published | None = None) -> str:
     """Write WA and UA of each system on each condition, beside published ones where there are any."""
     import numpy as np
 
-    from speech_emotion.cross_validation.score_store import find_fold
     from speech_emotion.evaluation import classification_metrics, text_table
 
-    finished = {scores.key: scores for scores in result.finished}
-    known = {} if published is None else {one.name: published(one.name) for one in plan.conditions}
+    known = {one.name: published(one.name) for one in plan.conditions if published is not None}
     table = []
-    for condition in plan.conditions:
-        for system in plan.systems:
-            figures = []
-            for seed in plan.seeds:
-                whole = (condition.name, system, seed)
-                keys = [key for key in result.keys if (key.condition, key.system, key.seed) == whole]
-                folds = [(finished.get(key) or find_fold(key, [plan.results])).select("test") for key in keys]
-                truth, guesses = (np.concatenate([getattr(one, n) for one in folds]) for n in ("truth", "predictions"))
-                figures.append(classification_metrics(truth, guesses, len(folds[0].labels)))
-            means = [f"{100 * np.mean([one[name] for one in figures]):.1f}%" for name in ("wa", "ua")]
-            row = [condition.name, system, len(keys), len(plan.seeds), *means]
-            if any(known.values()):
-                row += [f"{100 * value:.1f}%" for value in known[condition.name].get(system, ())] or ["–", "–"]
-            table.append(row)
+    for condition, system in itertools.product(plan.conditions, plan.systems):
+        figures = []
+        for seed in plan.seeds:
+            whole = (condition.name, system, seed)
+            folds = [one.select("test") for one in scores if (one.corpus, one.system, one.seed) == whole]
+            truth, guesses = (np.concatenate([getattr(one, n) for one in folds]) for n in ("truth", "predictions"))
+            figures.append(classification_metrics(truth, guesses, len(folds[0].labels)))
+        means = [f"{100 * np.mean([one[name] for one in figures]):.1f}%" for name in ("wa", "ua")]
+        row = [condition.name, system, len(folds), len(plan.seeds), *means]
+        if any(known.values()):
+            row += [f"{100 * value:.1f}%" for value in known[condition.name].get(system, ())] or ["–", "–"]
+        table.append(row)
     header = ["corpus", "system", "folds", "seeds", "test WA", "test UA", "paper's WA", "paper's UA"]
     return text_table(header[: len(table[0])], table)
 

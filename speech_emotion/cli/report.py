@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> Iterator[Path]:
 
         yield fill_card(args.card, args.results, args.system, args.corpus)
         return
-    from speech_emotion.cross_validation.report import write_report
+    from speech_emotion.cross_validation.report import Report
     from speech_emotion.cross_validation.score_store import write_clip_lines
 
     tables = args.tables or args.results[0]
@@ -63,6 +63,6 @@ def run(args: argparse.Namespace) -> Iterator[Path]:
         for folder in args.results:
             yield from pack(folder, args.pack, remove=True)
         args.results = [args.pack]
-    yield from write_report(args.results, tables, args.corpora)
+    yield from Report().write(args.results, tables, args.corpora)
     if args.scores_jsonl is not None:
         yield write_clip_lines(args.results, args.scores_jsonl)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 
 import datasets
@@ -92,18 +91,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """What a cross-validation left."""
+def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> list[FoldScores]:
+    """Fit every system on every fold of every condition with every seed, but for those that are finished.
 
-    keys: list[FoldKey]  # all folds of the plan
-    computed: list[FoldKey]  # those computed by this call
-    finished: list[FoldScores]  # those that were there before
-    first: bool = True  # whether this is the process that writes, among those launched together
-
-
-def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> CrossValidation:
-    """Fit every system on every fold of every condition with every seed, but for those that are finished."""
+    Of processes launched together the first returns the scores, the others none.
+    """
     launch = training_arguments(plan.overrides, device=plan.device)
     check_launch(launch)
     if workers < 1:
@@ -146,7 +138,7 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
         except FoldError as error:
             print(error.trace, file=sys.stderr)  # whatever ended a fold, it may be a mistake of ours
             raise
-    return CrossValidation(keys, pending, list(finished.values()), first)
+    return [finished.get(key) or FoldScores.load(key.path(plan.results)) for key in keys] if first else []
 
 
 def run_here(runner: FoldRunner, keys: Sequence[FoldKey], on_report: OnReport) -> None:

@@ -1,15 +1,14 @@
 """openSMILE functionals of a whole clip, and the support vector machine that reads them."""
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
+from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
@@ -99,22 +98,14 @@ def opensmile_version() -> str:
         ) from error
 
 
-@dataclass(frozen=True)
-class KernelGrid:
-    """A kernel and the strengths to try with it."""
-
-    kernel: str
-    strengths: tuple[float, ...]
-
-
-# Of 6373 features and some hundred clips every two classes can be told apart, so that only small C differ. Steps of
-# about 3. 88 features need more, and a kernel that bends.
-COMPARE_GRIDS = (KernelGrid("linear", (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)),)
-EGEMAPS_GRIDS = (
-    KernelGrid("linear", (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)),
-    KernelGrid("rbf", (1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0)),
-)
-SYSTEMS: dict[str, tuple[FeatureSet, tuple[KernelGrid, ...]]] = {
+# For each kernel the strengths C to try with it. Of 6373 features and some hundred clips every two classes can be told
+# apart, so that only small C differ. Steps of about 3. 88 features need more, and a kernel that bends.
+COMPARE_GRIDS = {"linear": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)}
+EGEMAPS_GRIDS = {
+    "linear": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0),
+    "rbf": (1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0),
+}
+SYSTEMS: dict[str, tuple[FeatureSet, Mapping[str, Sequence[float]]]] = {
     "opensmile-compare-svm": ("ComParE_2016", COMPARE_GRIDS),  # the baseline of the challenges
     "opensmile-egemaps-svm": ("eGeMAPSv02", EGEMAPS_GRIDS),
 }
@@ -124,9 +115,9 @@ CLASS_WEIGHT = "balanced"
 class FunctionalsSVM(System):
     """openSMILE functionals, standardized, into a support vector machine."""
 
-    def __init__(self, name: str, feature_set: FeatureSet, grids: Sequence[KernelGrid]) -> None:
+    def __init__(self, name: str, feature_set: FeatureSet, grids: Mapping[str, Sequence[float]]) -> None:
         super().__init__(name, system_title(name))
-        self.feature_set, self.grids = feature_set, tuple(grids)
+        self.feature_set, self.grids = feature_set, grids
 
     def make_extractor(self) -> FunctionalsExtractor:
         """Make the extractor of the functionals."""
@@ -137,7 +128,7 @@ class FunctionalsSVM(System):
         return {
             "kind": "functionals-svm",
             "feature_set": self.feature_set,
-            "grids": [{"kernel": grid.kernel, "strengths": list(grid.strengths)} for grid in self.grids],
+            "grids": [{"kernel": kernel, "strengths": list(tried)} for kernel, tried in self.grids.items()],
             "class_weight": CLASS_WEIGHT,
             "chosen_by": "validation UA",
             "learns_from": "training clips",
@@ -152,32 +143,25 @@ class FunctionalsSVM(System):
         train, validation, test = (scaler.transform(part) for part in (train, validation, test))
         truth = np.asarray(splits.validation.labels)
 
-        best: dict[str, Any] | None = None
-        curve = []
-        for grid in self.grids:
-            kernel = kernel_function(grid.kernel, train)
-            among, against = kernel(train), kernel(validation)  # (train, train), (validation, train)
-            for strength in grid.strengths:
-                machine = _machine(strength).fit(among, splits.train.labels)
+        curve, found = [], []
+        for kernel, strengths in self.grids.items():
+            among, against = (kernel_values(kernel, part, train) for part in (train, validation))
+            for strength in strengths:
+                machine = SVC(
+                    C=strength, kernel="precomputed", class_weight=CLASS_WEIGHT, break_ties=True, cache_size=500
+                ).fit(among, splits.train.labels)
                 values = decision_values(machine, against, len(task.labels))
                 ua = classification_metrics(truth, values.argmax(axis=1), len(task.labels))["ua"]
-                curve.append({"kernel": grid.kernel, "C": strength, "validation_ua": ua})
-                if best is None or ua > best["ua"]:
-                    best = {"ua": ua, "machine": machine, "kernel": kernel, "values": values, "chosen": curve[-1]}
+                curve.append({"kernel": kernel, "C": strength, "validation_ua": ua})
+                found.append((machine, values))
 
-        machine = best["machine"]
-        temperature = fit_temperature(truth, softmax(best["values"], axis=1))
-        scores = [
-            apply_temperature(softmax(values, axis=1), temperature)
-            for values in (best["values"], decision_values(machine, best["kernel"](test), len(task.labels)))
-        ]
-        about = {
-            **best["chosen"],
-            "temperature": temperature,
-            "support_vectors": int(machine.n_support_.sum()),
-            "curve": curve,
-        }
-        return FoldOutcome(*scores, about)
+        best = int(np.argmax([point["validation_ua"] for point in curve]))  # the first of equal ones
+        machine, on_validation = found[best]
+        on_test = decision_values(machine, kernel_values(curve[best]["kernel"], test, train), len(task.labels))
+        temperature = fit_temperature(truth, softmax(on_validation, axis=1))
+        scores = (apply_temperature(softmax(of, axis=1), temperature) for of in (on_validation, on_test))
+        support = {"temperature": temperature, "support_vectors": int(machine.n_support_.sum())}
+        return FoldOutcome(*scores, curve[best] | support | {"curve": curve})
 
 
 def functionals_of(clips: ClipSplit) -> np.ndarray:
@@ -192,17 +176,9 @@ def functionals_of(clips: ClipSplit) -> np.ndarray:
     return rows
 
 
-def kernel_function(kernel: str, train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from standardized clips, (clips, features), to their kernel values, (clips, train).
-
-    >>> kernel_function("linear", np.eye(2))(np.array([[3.0, 4.0]])).tolist()
-    [[3.0, 4.0]]
-    """
-    if kernel == "linear":
-        return lambda clips: linear_kernel(clips, train)
-    if kernel == "rbf":
-        return lambda clips: rbf_kernel(clips, train, gamma=1.0 / train.shape[1])
-    raise ValueError(f"There is no kernel {kernel!r}; choose 'linear' or 'rbf'.")
+def kernel_values(kernel: str, clips: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return the kernel of standardized clips, (clips, features), with the training clips: (clips, train)."""
+    return pairwise_kernels(clips, train, metric=kernel, filter_params=True, gamma=1.0 / train.shape[1])
 
 
 def decision_values(machine: SVC, kernel_values: np.ndarray, num_labels: int) -> np.ndarray:
@@ -213,14 +189,3 @@ def decision_values(machine: SVC, kernel_values: np.ndarray, num_labels: int) ->
     result = np.tile(values.min(axis=1, keepdims=True) - 1.0, (1, num_labels))  # (clips, num_labels)
     result[:, machine.classes_] = values
     return result
-
-
-def _machine(strength: float) -> SVC:
-    return SVC(
-        C=strength,
-        kernel="precomputed",
-        class_weight=CLASS_WEIGHT,
-        decision_function_shape="ovr",
-        break_ties=True,
-        cache_size=500,
-    )

@@ -165,16 +165,6 @@ class Report:
         return found
 
 
-def read_results(results: Folders, condition: str | None = None) -> dict[str, list[SystemScores]]:
-    """Read the scores of all finished folds; see `Report.read`."""
-    return Report().read(results, condition)
-
-
-def write_report(results: Folders, output: Path, conditions: Sequence[str] | None = None) -> list[Path]:
-    """Write the tables of finished runs; see `Report`."""
-    return Report().write(results, output, conditions)
-
-
 def told(results: Folders) -> str:
     """Name one folder or several, for an error."""
     return str(results) if isinstance(results, str | Path) else " or ".join(map(str, results))

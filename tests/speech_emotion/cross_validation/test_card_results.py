@@ -12,7 +12,7 @@ import pytest
 from speech_emotion.cli.main import main as ser
 from speech_emotion.cross_validation.card_results import command, recipe_differences
 from speech_emotion.cross_validation.neural_system import parse_overrides
-from speech_emotion.cross_validation.report import read_results
+from speech_emotion.cross_validation.report import Report
 from speech_emotion.cross_validation.report_table import mean_sd
 from speech_emotion.cross_validation.score_table import gather_systems, pooled_metrics
 from speech_emotion.cross_validation.systems import get_system
@@ -90,7 +90,7 @@ def test_a_card_shows_its_recipes_cross_validation(results: Path, tmp_path: Path
     before = (run / "README.md").read_text()
     assert show(run, "model-1") == (0, "")
     text = (run / "README.md").read_text()
-    (system,) = [one for one in read_results(results)["emodb"] if one.system == "model-1"]
+    (system,) = [one for one in Report().read(results)["emodb"] if one.system == "model-1"]
     ua = mean_sd(pooled_metrics(system.test)["ua"])
     assert f"| {100 * ua.mean:.1f} ± {100 * ua.sd:.1f} |" in text and text.count("| 3 | 3 |") == 1
     assert "of 9 others" in text and "EmoDB" in text.partition("Not of these weights")[2][:200]

@@ -12,7 +12,7 @@ import pytest
 from scipy import optimize
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
 
-from speech_emotion.cross_validation.report import write_report
+from speech_emotion.cross_validation.report import Report
 
 from .recomputed import SCORES, SEEDS, clips_of, quick_ua, read_figures, resamples, ua, wa, write_scores
 from .simulated_scores import FOLDS, LABELS
@@ -33,7 +33,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def figures(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Figures:
-    return read_figures(write_report(results, tmp_path_factory.mktemp("tables"))[1])
+    return read_figures(Report().write(results, tmp_path_factory.mktemp("tables"))[1])
 
 
 def assert_mean_sd(figures: Figures, table: str, row: str, column: str, values: Iterable[float]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from speech_emotion.cli.main import main as ser
-from speech_emotion.cross_validation.report import Report, Section, page_facts, write_report
+from speech_emotion.cross_validation.report import Report, Section, page_facts
 from speech_emotion.cross_validation.report_table import Column, Interval, MeanSD, ReportTable, Share, format_cell
 from speech_emotion.cross_validation.score_table import SystemScores, gather_systems, pooled_metrics
 from speech_emotion.cross_validation.tables import summary_table
@@ -35,14 +35,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("tables") / "new" / "folder"
-    written = write_report(results, output)
+    written = Report().write(results, output)
     assert written == [output / f"{name}.{kind}" for name in ("emodb", "my-corpus") for kind in ("md", "csv", "tex")]
     assert sorted(output.iterdir()) == sorted(written)
     return output
 
 
 def test_the_same_results_give_the_same_bytes(results: Path, report: Path, tmp_path: Path) -> None:
-    for path in write_report(results, tmp_path, ["emodb"]):
+    for path in Report().write(results, tmp_path, ["emodb"]):
         assert path.read_bytes() == (report / path.name).read_bytes()
     assert not (tmp_path / "my-corpus.md").exists()
 
@@ -97,7 +97,7 @@ def test_facts_of_a_page() -> None:
 
 def test_a_page_without_figures(tmp_path: Path) -> None:
     save_all(all_folds(about={"folds": 4})[:1], tmp_path)
-    write_report(tmp_path, tmp_path)
+    Report().write(tmp_path, tmp_path)
     with (tmp_path / "toy.csv").open() as file:
         assert {record["table"] for record in csv.DictReader(file)} == {"summary"}
 
@@ -157,9 +157,9 @@ def test_rows_must_fit_the_columns() -> None:
 
 def test_what_is_not_there_is_an_error(results: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no score files"):
-        write_report(tmp_path, tmp_path / "out")
+        Report().write(tmp_path, tmp_path / "out")
     with pytest.raises(ValueError, match=r"no scores of ravdess, only of emodb, my-corpus"):
-        write_report(results, tmp_path / "out", ["ravdess"])
+        Report().write(results, tmp_path / "out", ["ravdess"])
     assert not (tmp_path / "out").exists()
 
 
