@@ -20,7 +20,6 @@ from feature_extraction.audio_decoding import (
     describe_source,
     load_audio,
     to_float,
-    warn_assumed_rate,
 )
 from tests.subprocess_tools import PROJECT_ROOT
 
@@ -252,16 +251,6 @@ def test_torch_takes_what_is_decoded_of_any_layout() -> None:
         samples = load_audio({"array": array, "sampling_rate": 16000})
         assert samples.flags.c_contiguous and samples.flags.writeable
         assert torch.from_numpy(samples).tolist() == array.tolist()
-
-
-def test_arrays_without_a_rate_warn_once() -> None:
-    warn_assumed_rate.cache_clear()
-    with pytest.warns(UserWarning, match="16000 Hz"):
-        load_audio(tone())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        load_audio(tone())
-        load_audio(torch.from_numpy(tone()))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
-"""DeepSpeech's two front ends against TensorFlow, python_speech_features and the native clients."""
+"""DeepSpeech's two front ends against TensorFlow, python_speech_features and native clients, and their extractor."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from datasets.fingerprint import Hasher
 
-from feature_extraction import frontend_deepspeech
+from feature_extraction import DeepSpeechFeatureExtractor, frontend_deepspeech
 from feature_extraction.frontend_deepspeech import FrontEnd, SpeechFeaturesMFCC, TensorFlowMFCC
 from tests.feature_extraction.deepspeech_fixtures import CLIPS, expected, largest_difference, waveform
 
@@ -51,14 +53,24 @@ def test_features_are_those_of_the_native_clients(front_end: FrontEnd, source: s
     assert largest_difference(features[-1], native[f"{source}/{clip}/mfcc_last18"][8]) < 2e-4
 
 
-@pytest.mark.parametrize("front_end", [SpeechFeaturesMFCC(), TensorFlowMFCC()])
-def test_a_clip_is_the_same_in_batches_and_in_pieces(front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch) -> None:
-    features, lengths = front_end([torch.from_numpy(waveform(clip)) for clip in CLIPS])
-    for row, length, clip in zip(features, lengths, CLIPS, strict=True):
-        assert np.array_equal(row[:length].numpy(), features_of(front_end, clip))
+@pytest.mark.parametrize(
+    ("mfcc", "frames"), [("python_speech_features", [75, 50, 1, 1]), ("tensorflow", [74, 50, 1, 1])]
+)
+def test_a_clip_is_the_same_in_batches_and_in_pieces(
+    mfcc: str, frames: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor = DeepSpeechFeatureExtractor(mfcc=mfcc)
+    batch = extractor([waveform(clip) for clip in CLIPS], 16000, return_tensors="pt")
+    features = batch["input_features"]
+    assert batch["attention_mask"].sum(dim=1).tolist() == frames
+    assert features.dtype == torch.float32
+    for row, clip, length in zip(features, CLIPS, frames, strict=True):
+        alone = extractor(waveform(clip), 16000)["input_features"]
+        assert np.array_equal(row[None, :length].numpy(), alone)
         assert not row[length:].any()
+    assert np.array_equal(features_of(extractor.front_end, CLIPS[0]), features[0, : frames[0]].numpy())
     monkeypatch.setattr(frontend_deepspeech, "FRAMES_PER_PIECE", 7)
-    assert largest_difference(features_of(front_end, CLIPS[0]), features[0, : lengths[0]].numpy()) < 1e-6
+    assert largest_difference(features_of(extractor.front_end, CLIPS[0]), features[0, : frames[0]].numpy()) < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -113,8 +125,22 @@ def test_other_rates_have_other_filters() -> None:
         (TensorFlowMFCC, {"lower_frequency": 8000.0}, "must ascend"),
         (TensorFlowMFCC, {"num_mel_bins": 20}, "at most num_mel_bins=20"),
         (TensorFlowMFCC, {"num_mel_bins": True}, "num_mel_bins=True"),
+        (DeepSpeechFeatureExtractor, {"mfcc": "kaldi"}, "mfcc='kaldi'"),
+        (DeepSpeechFeatureExtractor, {"numcep": 13}, "'numcep'"),
+        (DeepSpeechFeatureExtractor, {"padding_side": "left"}, "padding_side='left'"),
+        (DeepSpeechFeatureExtractor, {"framing": "native", "floor": "none"}, "floor='none'"),
     ],
 )
-def test_impossible_settings_are_refused(kind: type[FrontEnd], settings: dict, message: str) -> None:
+def test_impossible_settings_are_refused(kind: type, settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(**settings)
+
+
+def test_saved_settings_come_back(tmp_path: Path) -> None:
+    extractor = DeepSpeechFeatureExtractor(mfcc="tensorflow", upper_frequency=4000.0, framing="native")
+    extractor.save_pretrained(tmp_path)
+    again = DeepSpeechFeatureExtractor.from_pretrained(tmp_path)
+    assert again.front_end == extractor.front_end
+    assert Hasher.hash(again) == Hasher.hash(extractor) != Hasher.hash(DeepSpeechFeatureExtractor())
+    code = ("audio_decoding", "audio_download", "feature_extraction_deepspeech", "frontend_deepspeech")
+    assert {path.stem for path in tmp_path.glob("*.py")} == {*code, "waveform_extractor"}

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
-from feature_extraction.speech_encoders import interpolate, load_encoder
+from feature_extraction.speech_encoders import load_encoder
 from tests.hub.local_hub import LocalHub
 from tests.subprocess_tools import run_python_json
 
@@ -104,8 +104,8 @@ def test_deepspeech_frames_are_those_of_the_layer_asked_for(encoders: dict[str, 
     assert extractor_with(encoders["deepspeech"], ("encoder",), layer=6).feature_size == 29
 
 
-def test_streams_meet_at_the_mel_frames_times(encoders: dict[str, Path]) -> None:
-    clip = CLIPS[2]
+@pytest.mark.parametrize("clip", CLIPS[1:3], ids=["one frame", "many"])
+def test_streams_meet_at_the_mel_frames_times(clip: np.ndarray, encoders: dict[str, Path]) -> None:
     single, both = extractor_with(encoders["deepspeech"], ("encoder",)), extractor_with(encoders["deepspeech"])
     alone = single.extract([clip])["input_features"][0].numpy()
     joined = both.extract([clip])["input_features"][0, :, 384:].numpy()
@@ -146,15 +146,6 @@ def test_transformers_layers_are_its_hidden_states(encoders: dict[str, Path]) ->
     for layer in range(4):
         frames = load_encoder(str(encoders["wav2vec2"]), layer)([torch.from_numpy(CLIPS[2])])[0]
         torch.testing.assert_close(frames, states[layer][0])
-
-
-def test_interpolation_is_linear_between_and_constant_outside() -> None:
-    frames = torch.randn(7, 3)
-    times = torch.linspace(-500, 3000, 40)
-    expected = [np.interp(times, 320 * np.arange(7) + 256, frames[:, unit]) for unit in range(3)]
-    given = interpolate(frames, 320.0 * torch.arange(7) + 256, times)
-    np.testing.assert_allclose(given, np.stack(expected, axis=1), atol=1e-5)
-    assert torch.equal(interpolate(frames[:1], torch.tensor([256.0]), times), frames[:1].expand(40, -1))
 
 
 def test_half_precision_weights_are_computed_with_in_full(encoders: dict[str, Path], tmp_path: Path) -> None:
