@@ -35,7 +35,8 @@ CLASSES = {
 
 class _Corpora(UserDict[str, "type[SpeechCorpus]"]):
     def __getitem__(self, name: str) -> "type[SpeechCorpus]":
-        return getattr(importlib.import_module(f".{name}", __package__), self.data[name])
+        kind = self.data[name]  # which is a KeyError where there is none
+        return getattr(importlib.import_module(f".{name}", __package__), kind)
 
 
 CORPORA = _Corpora(CLASSES)
