@@ -26,8 +26,8 @@ def talk(hub: LocalHub, folder: Path, code: str, user: str | None = "alice") -> 
 
 
 @pytest.fixture(scope="module")
-def uploaded(local_hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Three commits: a folder, another version of one file, the deletion of another."""
+def found(local_hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What alice finds who uploads a folder, changes one file, deletes another; and does what may go wrong."""
     folder = tmp_path_factory.mktemp("upload")
     (folder / "model" / "encoder").mkdir(parents=True)
     (folder / "model" / "config.json").write_bytes(SMALL)
@@ -36,18 +36,36 @@ def uploaded(local_hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> d
     (folder / "model" / "optimizer.pt").write_bytes(b"state")
     code = """
 repo = api.create_repo("alice/upload").repo_id
+born = api.model_info(repo).sha
 again = api.create_repo("alice/upload", exist_ok=True).repo_id
 first = api.upload_folder(repo_id=repo, folder_path="model", commit_message="one", ignore_patterns="*.pt")
+same = api.upload_folder(repo_id=repo, folder_path="model", ignore_patterns="*.pt")
 second = api.upload_file(repo_id=repo, path_or_fileobj=b"two", path_in_repo="config.json", commit_description="why")
 third = api.delete_file("encoder/model.safetensors", repo_id=repo, commit_message="three")
-answer = {"repos": [repo, again], "commits": [first.oid, second.oid, third.oid]}
+try:
+    api.upload_file(repo_id=repo, path_or_fileobj=b"2", path_in_repo="a", parent_commit=born)
+except hf.errors.HfHubHTTPError as error:
+    stale = [error.response.status_code, str(error)]
+api.create_branch(repo, branch="next")
+api.upload_file(repo_id=repo, path_or_fileobj=b"3", path_in_repo="a", revision="next")
+api.create_repo("alice/private", private=True)
+api.upload_file(repo_id="alice/private", path_or_fileobj=b"1", path_in_repo="a")
+answer = {
+    "name": api.whoami()["name"],
+    "repos": [repo, again],
+    "commits": [first.oid, second.oid, third.oid],
+    "unchanged": same.oid == first.oid,
+    "stale": stale,
+    "private": [api.model_info("alice/private").private, open(hf.hf_hub_download("alice/private", "a")).read()],
+}
 """
     return talk(local_hub, folder, code)
 
 
-def test_commits_tell_exactly_what_each_upload_brought(local_hub: LocalHub, uploaded: dict[str, Any]) -> None:
+def test_commits_tell_exactly_what_each_upload_brought(local_hub: LocalHub, found: dict[str, Any]) -> None:
     first, second, third = local_hub.commits("alice/upload")
-    assert uploaded == {"repos": ["alice/upload"] * 2, "commits": [first.oid, second.oid, third.oid]}
+    assert (found["name"], found["repos"]) == ("alice", ["alice/upload"] * 2)
+    assert found["commits"] == [first.oid, second.oid, third.oid]
     assert first.uploaded == first.files
     assert first.files == {"config.json": SMALL, "encoder/model.safetensors": LARGE, "tiny.safetensors": TINY}
     assert (first.title, second.description, third.title) == ("one", "why", "three")
@@ -57,32 +75,40 @@ def test_commits_tell_exactly_what_each_upload_brought(local_hub: LocalHub, uplo
     assert third.files == {"config.json": b"two", "tiny.safetensors": TINY}
 
 
-def test_only_large_files_and_weights_go_through_lfs(local_hub: LocalHub, uploaded: dict[str, Any]) -> None:
+def test_what_makes_no_commit(found: dict[str, Any]) -> None:
+    assert found["unchanged"]
+    assert found["stale"][0] == 412 and "A commit has happened since" in found["stale"][1]
+
+
+def test_only_large_files_and_weights_go_through_lfs(local_hub: LocalHub, found: dict[str, Any]) -> None:
     uploads = [f"PUT /_lfs/{hashlib.sha256(content).hexdigest()}" for content in (SMALL, TINY, LARGE)]
     assert [local_hub.requests.count(upload) for upload in uploads] == [0, 1, 1]
 
 
-def test_files_are_found_by_branch_and_commit(local_hub: LocalHub, uploaded: dict[str, Any], tmp_path: Path) -> None:
-    _, second, third = uploaded["commits"]
-    assert local_hub.files("alice/upload") == {"config.json": b"two", "tiny.safetensors": TINY}
-    assert local_hub.files("alice/upload") == local_hub.files("alice/upload", third)
+def test_files_are_found_by_branch_and_commit(local_hub: LocalHub, found: dict[str, Any], tmp_path: Path) -> None:
+    _, second, third = found["commits"]
+    files = local_hub.files("alice/upload")
+    assert files == local_hub.files("alice/upload", third) == {"config.json": b"two", "tiny.safetensors": TINY}
+    assert local_hub.files("alice/upload", "next") == files | {"a": b"3"}
     saved = local_hub.save("alice/upload", tmp_path, second)
     assert (saved / "encoder" / "model.safetensors").read_bytes() == LARGE
 
 
 def test_client_lists_and_downloads_a_pinned_revision(
-    local_hub: LocalHub, uploaded: dict[str, Any], tmp_path: Path
+    local_hub: LocalHub, found: dict[str, Any], tmp_path: Path
 ) -> None:
-    first, second, _ = uploaded["commits"]
+    first, second, _ = found["commits"]
     code = f"""
 from pathlib import Path
 repo, first, second = "alice/upload", {first!r}, {second!r}
 siblings = api.model_info(repo, revision=second, files_metadata=True).siblings
 pinned = Path(hf.snapshot_download(repo, revision=first))
-try:
-    hf.hf_hub_download(repo, "config.json", revision="v2")
-except hf.errors.RevisionNotFoundError:
-    missing = "revision"
+missing = []
+for of, name, revision in ((repo, "config.json", "v2"), ("alice/private", "a", None)):
+    try:
+        hf.hf_hub_download(of, name, revision=revision)
+    except (hf.errors.RevisionNotFoundError, hf.errors.RepositoryNotFoundError) as error:
+        missing.append([type(error).__name__, error.response.status_code])
 answer = {{
     "files": api.list_repo_files(repo, revision=first),
     "tree": [[entry.path, getattr(entry, "size", None)] for entry in api.list_repo_tree(repo, revision=first)],
@@ -98,73 +124,17 @@ answer = {{
     assert answer["files"] == list(sizes)
     assert answer["tree"] == [["encoder", None], ["config.json", len(SMALL)], ["tiny.safetensors", len(TINY)]]
     assert dict(answer["info"]) == sizes | {"config.json": 3}
-    assert (answer["exists"], answer["single"], answer["missing"]) == ([True, False], "two", "revision")
-    assert answer["snapshot"] == sizes
+    assert (answer["exists"], answer["single"], answer["snapshot"]) == ([True, False], "two", sizes)
+    assert answer["missing"] == [["RevisionNotFoundError", 404], ["RepositoryNotFoundError", 401]]
 
 
-def test_unchanged_folder_makes_no_commit(local_hub: LocalHub, tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "small").write_bytes(SMALL)
-    (tmp_path / "model" / "large").write_bytes(LARGE)
-    code = """
-api.create_repo("alice/twice")
-first = api.upload_folder(repo_id="alice/twice", folder_path="model")
-answer = first.oid == api.upload_folder(repo_id="alice/twice", folder_path="model").oid
-"""
-    assert talk(local_hub, tmp_path, code) is True
-    assert len(local_hub.commits("alice/twice")) == 1
-
-
-def test_stale_parent_is_refused(local_hub: LocalHub, tmp_path: Path) -> None:
-    code = """
-repo = api.create_repo("alice/stale").repo_id
-born = api.model_info(repo).sha
-api.upload_file(repo_id=repo, path_or_fileobj=b"1", path_in_repo="a", parent_commit=born)
-try:
-    api.upload_file(repo_id=repo, path_or_fileobj=b"2", path_in_repo="a", parent_commit=born)
-except hf.errors.HfHubHTTPError as error:
-    answer = [error.response.status_code, str(error)]
-"""
-    status, message = talk(local_hub, tmp_path, code)
-    assert status == 412
-    assert "A commit has happened since" in message
-    assert local_hub.files("alice/stale") == {"a": b"1"}
-
-
-def test_branches_move_alone(local_hub: LocalHub, tmp_path: Path) -> None:
-    code = """
-repo = api.create_repo("alice/branches").repo_id
-api.upload_file(repo_id=repo, path_or_fileobj=b"1", path_in_repo="a")
-api.create_branch(repo, branch="next")
-api.upload_file(repo_id=repo, path_or_fileobj=b"2", path_in_repo="a", revision="next")
-answer = api.whoami()["name"]
-"""
-    assert talk(local_hub, tmp_path, code) == "alice"
-    assert local_hub.files("alice/branches") == {"a": b"1"}
-    assert local_hub.files("alice/branches", "next") == {"a": b"2"}
-
-
-def test_private_repository_is_its_owners_alone(local_hub: LocalHub, tmp_path: Path) -> None:
-    create = """
-api.create_repo("alice/private", private=True)
-api.upload_file(repo_id="alice/private", path_or_fileobj=b"1", path_in_repo="a")
-answer = [api.model_info("alice/private").private, open(hf.hf_hub_download("alice/private", "a")).read()]
-"""
-    read = """
-try:
-    hf.hf_hub_download("alice/private", "a")
-except hf.errors.RepositoryNotFoundError as error:
-    answer = error.response.status_code
-"""
-    assert talk(local_hub, tmp_path, create) == [True, "1"]
-    assert talk(local_hub, tmp_path, read, user="bob") == 404
-    assert talk(local_hub, tmp_path, read, user=None) == 401
-
-
-def test_only_the_owner_writes(local_hub: LocalHub, uploaded: dict[str, Any], tmp_path: Path) -> None:
+def test_only_the_owner_writes_and_reads_what_is_private(
+    local_hub: LocalHub, found: dict[str, Any], tmp_path: Path
+) -> None:
     code = """
 answer = []
 for act in (
+    lambda: hf.hf_hub_download("alice/private", "a"),
     lambda: api.upload_file(repo_id="alice/upload", path_or_fileobj=b"1", path_in_repo="a"),
     lambda: api.create_branch("alice/upload", branch="mine"),
     lambda: api.create_repo("alice/of-bob"),
@@ -174,12 +144,13 @@ for act in (
     except hf.errors.HfHubHTTPError as error:
         answer.append(error.response.status_code)
 """
-    assert talk(local_hub, tmp_path, code, user="bob") == [403] * 3
-    assert local_hub.commits("alice/upload")[-1].oid == uploaded["commits"][-1]
+    assert found["private"] == [True, "1"]
+    assert talk(local_hub, tmp_path, code, user="bob") == [404, 403, 403, 403]
+    assert local_hub.commits("alice/upload")[-1].oid == found["commits"][-1]
 
 
-def test_interrupted_download_can_go_on(local_hub: LocalHub, uploaded: dict[str, Any]) -> None:
-    url = f"{local_hub.url}/alice/upload/resolve/{uploaded['commits'][0]}/encoder/model.safetensors"
+def test_interrupted_download_can_go_on(local_hub: LocalHub, found: dict[str, Any]) -> None:
+    url = f"{local_hub.url}/alice/upload/resolve/{found['commits'][0]}/encoder/model.safetensors"
     request = urllib.request.Request(url, headers={"Range": "bytes=1000-"})
     with urllib.request.urlopen(request) as answer:
         assert answer.status == 206
