@@ -9,13 +9,7 @@ from typing import Any
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose options may be spelled with `-` or `_`.
-
-    >>> parser = CommandParser()
-    >>> _ = parser.add_argument("--data_dir")
-    >>> parser.parse_args(["--data-dir", "a-b"]).data_dir
-    'a-b'
-    """
+    """An `ArgumentParser` whose options may be spelled with `-` or `_`."""
 
     def parse_known_args(  # called for each part of a command with parts, too
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

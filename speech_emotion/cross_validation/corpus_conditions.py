@@ -89,11 +89,7 @@ def make_condition(
     scheme: Scheme | None = None,
     num_folds: int | None = None,
 ) -> CorpusCondition:
-    """Make a condition of any corpus.
-
-    >>> make_condition("iemocap", "improvised").name, make_condition("polish", labels=("anger", "fear")).name
-    ('iemocap-improvised', 'polish-anger+fear')
-    """
+    """Make a condition of any corpus."""
     # `you/emodb@revision` and `folder/emodb` are called emodb.
     short = Path(corpus).name.partition("@")[0] if "/" in corpus else corpus
     name = "-".join([short, *([config] if config else []), *(["+".join(labels)] if labels else [])])

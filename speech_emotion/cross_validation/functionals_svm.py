@@ -36,9 +36,6 @@ class FunctionalsExtractor:
     Source: Eyben et al., "Recent developments in openSMILE", ACM Multimedia 2013; Schuller et al., "The INTERSPEECH
         2016 Computational Paralinguistics Challenge"; Eyben et al., "The Geneva Minimalistic Acoustic Parameter Set",
         IEEE Transactions on Affective Computing 7, 2016.
-
-    >>> FunctionalsExtractor("eGeMAPSv02").feature_size
-    88
     """
 
     sampling_rate = SAMPLING_RATE

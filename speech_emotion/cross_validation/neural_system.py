@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,6 @@ class NeuralSystem(System):
         check_overrides(self.overrides)
         self.model = model_arguments(self.overrides, **own)
         self._extractor: SERFeatureExtractor | None = None
-        self._start: StartingModel | None = None
 
     def make_extractor(self) -> SERFeatureExtractor:
         """Make the feature extractor, once; with an encoder, load it."""
@@ -108,34 +108,33 @@ class NeuralSystem(System):
             self._extractor = make_extractor(self.model)
         return self._extractor
 
+    @cached_property
     def start(self) -> StartingModel | None:
-        """Return the saved model that every fold fine-tunes, read once; `None` where each begins anew."""
-        if self._start is None and self.model.model_name_or_path is not None:
-            start = StartingModel.read(self.model.model_name_or_path, self.model.model_revision)
-            found, own = (start.streams, start.fusion), (tuple(self.model.streams), self.model.fusion)
-            if found != own:
-                raise ValueError(
-                    f"{self.name} reads {' + '.join(own[0])} with the fusion {own[1]!r}, but {start.public_name}, the "
-                    f"model to start from, {' + '.join(found[0])} with {found[1]!r}. Choose the system that it is."
-                )
-            self._start = start
-        return self._start
+        """The saved model that every fold fine-tunes; `None` where each begins anew."""
+        if self.model.model_name_or_path is None:
+            return None
+        start = StartingModel.read(self.model.model_name_or_path, self.model.model_revision)
+        found, own = (start.streams, start.fusion), (tuple(self.model.streams), self.model.fusion)
+        if found != own:
+            raise ValueError(
+                f"{self.name} reads {' + '.join(own[0])} with the fusion {own[1]!r}, but {start.public_name}, the "
+                f"model to start from, {' + '.join(found[0])} with {found[1]!r}. Choose the system that it is."
+            )
+        return start
 
     def check_fold(self, title: str, validation: Sequence[str], test: Sequence[str]) -> None:
         """Refuse to fine-tune a model and then validate or test it on speakers it had heard before."""
-        if (start := self.start()) is not None:
-            check_unheard(start.heard, title, validation, test, start.public_name)
+        if self.start is not None:
+            check_unheard(self.start.heard, title, validation, test, self.start.public_name)
 
     def settings(self) -> dict[str, Any]:
         """Return sizes, training and the way of meeting imbalance; of an encoder the features' settings tell."""
         model = switched_on({name: value for name, value in vars(self.model).items() if name not in TOLD_ELSEWHERE})
-        members = {"num_members": NUM_MEMBERS} if self.imbalance in OF_SEVERAL else {}
-        start = self.start()
         return {
             "kind": "neural",
             "imbalance": self.imbalance,
-            **members,
-            **({} if start is None else {"starts_from": start.weights}),
+            **({"num_members": NUM_MEMBERS} if self.imbalance in OF_SEVERAL else {}),
+            **({} if self.start is None else {"starts_from": self.start.weights}),
             "model": model,
             "training": training_record(self.overrides),
         }
@@ -145,27 +144,24 @@ class NeuralSystem(System):
         trained = [self._train(task, *chances) for chances in self._chances(task)]
         scores = [np.mean([_scores(one, part) for one in trained], axis=0) for part in ("validation", "test")]
         about: dict[str, Any] = {"parameters": sum(one.parameters for one in trained)}
-        if (start := self.start()) is not None:
-            about["starts_from"] = start.public_name
+        if self.start is not None:
+            about["starts_from"] = self.start.public_name
+        epochs, best = [len(one.curve) for one in trained], [one.best_epoch for one in trained]
+        curve = [{"member": member, **point} for member, one in enumerate(trained) for point in one.curve]
         if len(trained) == 1:
-            (one,) = trained
-            about |= {"epochs": len(one.curve), "best_epoch": one.best_epoch, "curve": one.curve}
-        else:
-            about |= {
-                "epochs": [len(one.curve) for one in trained],
-                "best_epoch": [one.best_epoch for one in trained],
-                "curve": [{"member": member, **point} for member, one in enumerate(trained) for point in one.curve],
-            }
+            epochs, best, curve = epochs[0], best[0], trained[0].curve
+        about |= {"epochs": epochs, "best_epoch": best, "curve": curve}
         return FoldOutcome(*scores, about)
 
     def _chances(self, task: FoldTask) -> list[tuple[int, ClipSplit, ClipSplit]]:
         """For each network its seed, the clips it is normalized by and the clips it learns from."""
         train = task.splits.train
-        if self.imbalance == "ensemble":
-            parts = [subset(train, undersample(train.labels, (task.seed, member))) for member in range(NUM_MEMBERS)]
+        if self.imbalance in OF_SEVERAL:
+            parts = [train] * NUM_MEMBERS
+            if self.imbalance == "ensemble":
+                draws = (undersample(train.labels, (task.seed, member)) for member in range(NUM_MEMBERS))
+                parts = [subset(train, drawn) for drawn in draws]
             return [(member_seed(task.seed, member), part, part) for member, part in enumerate(parts)]
-        if self.imbalance == "averaging":
-            return [(member_seed(task.seed, member), train, train) for member in range(NUM_MEMBERS)]
         if self.imbalance == "oversampling":  # a repeated clip tells nothing new of how features are distributed
             return [(task.seed, train, subset(train, oversample(train.labels, task.seed)))]
         return [(task.seed, train, train)]
@@ -193,11 +189,7 @@ def subset(clips: ClipSplit, indices: Sequence[int]) -> ClipSplit:
 
 
 def member_seed(seed: int, member: int) -> int:
-    """Return the seed of one network of an ensemble.
-
-    >>> member_seed(0, 0) != member_seed(0, 1) != member_seed(1, 0)
-    True
-    """
+    """Return the seed of one network of an ensemble."""
     return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
 
 
@@ -206,9 +198,6 @@ def undersample(labels: Sequence[int], seed: int | Sequence[int]) -> np.ndarray:
 
     Source: slides of Bhosale et al., ICASSP 2020, "downsampling + ensembling"; that the rarest class sets the number
         is our reading.
-
-    >>> undersample([0, 0, 0, 1], seed=0).tolist()
-    [2, 3]
     """
     clips_of = _clips_of_classes(labels)
     size = min(map(len, clips_of))
@@ -217,11 +206,7 @@ def undersample(labels: Sequence[int], seed: int | Sequence[int]) -> np.ndarray:
 
 
 def oversample(labels: Sequence[int], seed: int | Sequence[int]) -> np.ndarray:
-    """Repeat the clips of every class until it has as many as the largest.
-
-    >>> oversample([0, 0, 0, 1], seed=0).tolist()
-    [0, 1, 2, 3, 3, 3]
-    """
+    """Repeat the clips of every class until it has as many as the largest."""
     clips_of = _clips_of_classes(labels)
     size = max(map(len, clips_of))
     random = np.random.default_rng(seed)
@@ -241,11 +226,7 @@ def _clips_of_classes(labels: Sequence[int]) -> list[np.ndarray]:
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
-    """Read settings such as `hidden_size=64`, each a field of `ModelArguments` or `SERTrainingArguments`.
-
-    >>> parse_overrides(["hidden_size=64", "learning_rate=3e-4"])
-    {'hidden_size': 64, 'learning_rate': 0.0003}
-    """
+    """Read settings such as `hidden_size=64`, each a field of `ModelArguments` or `SERTrainingArguments`."""
     given = {}
     for word in words:
         name, equals, value = word.partition("=")

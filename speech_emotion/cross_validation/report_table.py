@@ -28,11 +28,7 @@ class Interval(NamedTuple):
 
 
 def mean_sd(values: Sequence[float] | np.ndarray) -> MeanSD:
-    """Average over seeds.
-
-    >>> mean_sd([0.5, 0.7]).sd, mean_sd([0.5]).sd
-    (0.141421356237..., None)
-    """
+    """Average over seeds."""
     values = np.asarray(values, dtype=np.float64)
     if not values.size:
         raise ValueError("There is no seed to average over.")

@@ -62,13 +62,7 @@ def draw_results(
 
 
 def training_runs(entries: Iterable[FoldScores]) -> dict[str, list[list[float]]]:
-    """Collect the learning curves of trainings, those of an ensemble's members each by itself.
-
-    >>> curve = [{"epoch": 1, "train_loss": 1.2}, {"epoch": 2, "train_loss": 0.9}]
-    >>> clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
-    >>> training_runs([FoldScores("c", "s", 0, 0, ["a"], clips, [[1.0]], {"curve": curve})])
-    {'train_loss': [[1.2, 0.9]]}
-    """
+    """Collect the learning curves of trainings, those of an ensemble's members each by itself."""
     runs: dict[str, list[list[float]]] = {}
     for entry in entries:
         trainings: dict[object, list[dict[str, float]]] = {}

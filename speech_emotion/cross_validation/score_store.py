@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,7 @@ class FoldKey:
 
 @dataclass(frozen=True)
 class FoldScores:
-    """Scores of the validation and test clips of one fold.
-
-    >>> clips = {name: [None] for name in CLIP_COLUMNS} | {"id": ["a"], "split": ["test"], "label": ["fear"]}
-    >>> scores = FoldScores("polish", "model-1", 0, 2, ["anger", "fear"], clips, [[0.2, 0.8]])
-    >>> scores.select("test").predictions.tolist(), str(scores.key)
-    ([1], 'polish model-1 seed 0 fold 2')
-    """
+    """Scores of the validation and test clips of one fold."""
 
     corpus: str  # name of the condition
     system: str
@@ -93,9 +87,7 @@ class FoldScores:
         """Return the part of one split, `"validation"` or `"test"`."""
         kept = [index for index, name in enumerate(self.clips["split"]) if name == split]
         clips = {name: [values[index] for index in kept] for name, values in self.clips.items()}
-        return FoldScores(
-            self.corpus, self.system, self.seed, self.fold, self.labels, clips, self.scores[kept], self.about
-        )
+        return replace(self, clips=clips, scores=self.scores[kept])
 
     def facts(self) -> bytes:
         """Return all but the clips and their scores, as JSON."""
@@ -231,7 +223,7 @@ def packed_conditions(folder: str | Path) -> list[str]:
 def read_packed(folder: str | Path, condition: str) -> Mapping[FoldKey, FoldScores]:
     """Return all packed folds of a condition; files that have not changed are read once."""
     runs, clips = Path(folder) / f"{RUNS}.parquet", Path(folder) / f"{condition}.parquet"
-    if not runs.is_file() or condition not in packed_conditions(folder):
+    if condition not in packed_conditions(folder):
         return {}
     return _read_condition(clips, _stamp(clips), runs, _stamp(runs), condition)
 

@@ -26,11 +26,6 @@ def score_table(folds: Sequence[FoldScores]) -> pd.DataFrame:
 
     Columns: corpus, system, seed, fold; id, split, speaker, sex, sentence; label and prediction, which are categories
     in the order of the classes; and a `score_<emotion>` of each class.
-
-    >>> clips = {name: ["a"] for name in CLIP_COLUMNS}
-    >>> table = score_table([FoldScores("c", "s", 0, 2, ["a", "b"], clips, [[0.25, 0.75]])])
-    >>> print(*table.loc[0, ["seed", "fold", "label", "prediction", "score_b"]])
-    0 2 a b 0.75
     """
     labels = folds[0].labels
     if any(fold.labels != labels for fold in folds):

@@ -29,11 +29,7 @@ def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: s
 
 
 class PermutedSystem(System):
-    """A system that learns and chooses by permuted labels, and so must fall to chance on the true ones of the test.
-
-    >>> PermutedSystem(get_system("model-1")).name
-    'model-1-permuted'
-    """
+    """A system that learns and chooses by permuted labels, and so must fall to chance on the true ones of the test."""
 
     def __init__(self, system: System) -> None:
         super().__init__(system.name + CONTROL, system.title + CONTROL_TITLE)

@@ -22,42 +22,36 @@ from speech_emotion.evaluation.significance import permutation_control
 from .report_table import Cell, Column, Interval, Name, ReportTable, Share, mean_sd
 from .score_table import SystemScores, pooled_metrics, truth_and_scores
 
+
+def percents(**titles: str) -> list[Column]:
+    """Make columns of shares, which tables to read show in percent."""
+    return [Column(key, title, "percent") for key, title in titles.items()]
+
+
 SYSTEM = Column("system", "system")
 SUMMARY = [
     SYSTEM,
-    Column("wa", "WA, %", "percent"),
-    Column("wa_ci", "WA, 95 % interval", "percent"),
-    Column("ua", "UA, %", "percent"),
-    Column("ua_ci", "UA, 95 % interval", "percent"),
+    *percents(wa="WA, %", wa_ci="WA, 95 % interval", ua="UA, %", ua_ci="UA, 95 % interval"),
     Column("seeds", "seeds"),
     Column("folds", "folds"),
     Column("hours", "hours", "hours"),
     Column("missing", "incomplete"),
 ]
-PUBLISHED = [Column("paper_wa", "WA in the paper, %", "percent"), Column("paper_ua", "UA in the paper, %", "percent")]
+PUBLISHED = percents(paper_wa="WA in the paper, %", paper_ua="UA in the paper, %")
 AVERAGES = [
     SYSTEM,
-    Column("macro_f1", "macro F1, %", "percent"),
-    Column("weighted_f1", "weighted F1, %", "percent"),
-    Column("wa_folds", "WA, mean over folds, %", "percent"),
-    Column("ua_folds", "UA, mean over folds, %", "percent"),
-    Column("macro_f1_folds", "macro F1, mean over folds, %", "percent"),
-    Column("weighted_f1_folds", "weighted F1, mean over folds, %", "percent"),
+    *percents(macro_f1="macro F1, %", weighted_f1="weighted F1, %"),
+    *percents(wa_folds="WA, mean over folds, %", ua_folds="UA, mean over folds, %"),
+    *percents(macro_f1_folds="macro F1, mean over folds, %", weighted_f1_folds="weighted F1, mean over folds, %"),
 ]
 CALIBRATION = [
     SYSTEM,
-    Column("ece_before", "ECE, %", "percent"),
-    Column("ece_after", "ECE after, %", "percent"),
+    *percents(ece_before="ECE, %", ece_after="ECE after, %"),
     Column("nll_before", "NLL, nats", "number"),
     Column("nll_after", "NLL after, nats", "number"),
     Column("temperature", "temperature", "number"),
 ]
-CHANCE = [
-    SYSTEM,
-    Column("ua", "UA, %", "percent"),
-    Column("ua_chance", "UA by chance, %", "percent"),
-    Column("p", "p", "p"),
-]
+CHANCE = [SYSTEM, *percents(ua="UA, %", ua_chance="UA by chance, %"), Column("p", "p", "p")]
 METRICS = {"wa": "WA", "ua": "UA", "macro_f1": "Macro F1", "weighted_f1": "Weighted F1"}
 SEXES = {"f": "female", "m": "male"}
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
@@ -195,9 +189,8 @@ def abstention_table(systems: Sequence[SystemScores]) -> ReportTable:
                 row.append(mean_sd([getattr(curve, name)[at] for curve, at in zip(curves, places, strict=True)]))
         rows.append(row)
     columns = [SYSTEM]
-    for coverage in COVERAGES:
-        percent = round(100 * coverage)
-        columns += [Column(f"{name.lower()}_{percent}", f"{name} at {percent} %", "percent") for name in ("WA", "UA")]
+    for percent in (round(100 * coverage) for coverage in COVERAGES):
+        columns += percents(**{f"wa_{percent}": f"WA at {percent} %", f"ua_{percent}": f"UA at {percent} %"})
     return ReportTable("abstention", "Abstention", columns, rows)
 
 

@@ -1,22 +1,15 @@
-"""Scores of folds as one table: pooled as scikit-learn has it, whole seeds only, and no file against another."""
+"""Scores of folds as one table: whole seeds only, and no file against another."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
+from sklearn.metrics import recall_score
 
-from speech_emotion.cross_validation.report_table import mean_sd
 from speech_emotion.cross_validation.score_store import FoldScores
-from speech_emotion.cross_validation.score_table import SystemScores, gather_systems, pooled_metrics, truth_and_scores
+from speech_emotion.cross_validation.score_table import SystemScores, gather_systems, pooled_metrics
 from speech_emotion.cross_validation.tables import calibrate_folds
-from speech_emotion.evaluation.calibration import (
-    apply_temperature,
-    expected_calibration_error,
-    fit_temperature,
-    negative_log_likelihood,
-)
 from speech_emotion.evaluation.metrics import ua
 
 from .simulated_scores import all_folds, fold_scores
@@ -27,26 +20,18 @@ def toy_system(**options: object) -> SystemScores:
     return system
 
 
-def test_pooled_figures_are_those_of_all_test_clips_together() -> None:
+def test_pooled_clips_are_sorted_and_keep_what_belongs_together() -> None:
     entries = all_folds(seeds=(3, 5))
-    system = gather_systems(entries)[0]
+    (system,) = gather_systems(entries)
     clips = system.test
     assert clips.seeds == [3, 5] and clips.ids == sorted(clips.ids) and len(clips.ids) == 54
     assert len(system.clips) == sum(len(entry.scores) for entry in entries)
-    for place, seed in enumerate(clips.seeds):
-        tests = [entry.select("test") for entry in entries if entry.seed == seed]
-        truth = np.concatenate([test.truth for test in tests])
-        predictions = np.concatenate([test.predictions for test in tests])
-        assert pooled_metrics(clips)["ua"][place] == pytest.approx(balanced_accuracy_score(truth, predictions))
-        assert pooled_metrics(clips)["wa"][place] == pytest.approx(accuracy_score(truth, predictions))
-        by_fold = [balanced_accuracy_score(test.truth, test.predictions) for test in tests]
-        assert pooled_metrics(clips, "fold")["ua"][place] == pytest.approx(by_fold)
-        names = [clip for test in tests for clip in test.clips["id"]]
-        assert (clips.truth[[clips.ids.index(name) for name in names]] == truth).all()
-        assert (clips.predictions[place][[clips.ids.index(name) for name in names]] == predictions).all()
-    truth, scores = truth_and_scores(clips.table)
-    assert truth.tolist() == 2 * clips.truth.tolist()
-    assert (scores.argmax(axis=1) == clips.predictions.ravel()).all() and scores.dtype == np.float16
+    for entry in entries:
+        test = entry.select("test")
+        places, seed = [clips.ids.index(name) for name in test.clips["id"]], clips.seeds.index(entry.seed)
+        assert (clips.truth[places] == test.truth).all()
+        assert (clips.predictions[seed, places] == test.predictions).all()
+        assert (clips.scores[seed, places] == test.scores).all() and clips.scores.dtype == np.float16
 
 
 def test_summed_counts_give_the_mean_over_seeds() -> None:
@@ -77,26 +62,9 @@ def test_clips_of_whom_something_is_unknown() -> None:
         clips.speaker_seed_counts()
 
 
-def test_spread_over_seeds_has_ddof_1() -> None:
-    assert mean_sd([0.1, 0.2, 0.6]) == pytest.approx((0.3, np.std([0.1, 0.2, 0.6], ddof=1)))
-    assert mean_sd([0.4]).sd is None
-    with pytest.raises(ValueError, match="no seed"):
-        mean_sd([])
-
-
-def test_each_fold_has_the_temperature_of_its_validation_clips() -> None:
-    entries = all_folds(seeds=(0, 1), clips=12)
-    found = calibrate_folds(gather_systems(entries)[0])
-    assert found.temperatures.shape == (2, 3)
-    validation = entries[1].select("validation")
-    assert found.temperatures[0, 1] == fit_temperature(validation.truth, validation.scores)
-    tests = [entry.select("test") for entry in entries[:3]]
-    scaled = [apply_temperature(test.scores, t) for test, t in zip(tests, found.temperatures[0], strict=True)]
-    truth = np.concatenate([test.truth for test in tests])
-    assert found.ece_after[0] == pytest.approx(expected_calibration_error(truth, np.concatenate(scaled)))
-    assert found.nll_after[0] == pytest.approx(negative_log_likelihood(truth, np.concatenate(scaled)))
-    without = gather_systems([entry.select("test") for entry in entries])
-    assert calibrate_folds(without[0]) is None
+def test_without_validation_clips_no_temperature_is_fitted() -> None:
+    (system,) = gather_systems([entry.select("test") for entry in all_folds()])
+    assert calibrate_folds(system) is None
 
 
 def test_missing_folds_and_seeds_are_named_and_left_out() -> None:
