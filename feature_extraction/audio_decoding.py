@@ -92,13 +92,7 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
 
 
 def check_waveform(samples: np.ndarray, name: str) -> None:
-    """Refuse a waveform that no features can be taken from, and warn of digital silence.
-
-    >>> import numpy as np
-    >>> check_waveform(np.array([0.0, np.nan]), "clip.wav")
-    Traceback (most recent call last):
-    ValueError: clip.wav: 1 of 2 samples is NaN or infinite, the first at index 1; repair or drop the clip.
-    """
+    """Refuse a waveform that no features can be taken from, and warn of digital silence."""
     if samples.ndim != 1:
         raise ValueError(
             f"{name}: expected a mono waveform of shape (samples,), found shape {samples.shape}; "
@@ -132,11 +126,7 @@ def check_waveform(samples: np.ndarray, name: str) -> None:
 
 
 def describe_source(source: Any) -> str:
-    """Name a source of audio as messages name it: its path or URL where it has one, else its kind.
-
-    >>> describe_source({"path": "speech.wav", "bytes": b"..."}), describe_source(b"...")
-    ('speech.wav', 'bytes')
-    """
+    """Name a source of audio as messages name it: its path or URL where it has one, else its kind."""
     if isinstance(source, str | Path):
         text = str(source)
         return public_url(text) if is_url(text) else text or "empty path"
@@ -156,12 +146,7 @@ def describe_source(source: Any) -> str:
 
 
 def to_float(samples: Any, name: str) -> np.ndarray:
-    """Turn samples of any type into float32, integers scaled to [-1, 1).
-
-    >>> import numpy as np
-    >>> to_float(np.array([-32768, 0, 16384], dtype=np.int16), "clip.wav").tolist()
-    [-1.0, 0.0, 0.5]
-    """
+    """Turn samples of any type into float32, integers scaled to [-1, 1)."""
     if hasattr(samples, "detach"):  # a torch tensor, perhaps of a type that numpy lacks
         samples = samples.detach().cpu()
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()

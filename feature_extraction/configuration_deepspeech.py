@@ -106,10 +106,11 @@ class DeepSpeechConfig(PreTrainedConfig):
         return (2 * self.context_size + 1) * self.input_size
 
     def _check_ranges(self) -> None:
-        for name, least in (("input_size", 1), ("context_size", 0), ("hidden_size", 1), ("vocab_size", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
         ranges = {
+            "input_size": (self.input_size >= 1, "at least 1"),
+            "context_size": (self.context_size >= 0, "at least 0"),
+            "hidden_size": (self.hidden_size >= 1, "at least 1"),
+            "vocab_size": (self.vocab_size >= 2, "at least 2"),
             "relu_clip": (0 < self.relu_clip < float("inf"), "positive and finite"),
             "forget_bias": (abs(self.forget_bias) < float("inf"), "finite"),
             "dropout": (0 <= self.dropout < 1, "in [0, 1)"),

@@ -13,11 +13,7 @@ ENCODER_KEYS = ("name_or_path", "revision", "layer", "size", "digest", "bundled"
 def check_streams(
     streams: Sequence[str], encoders: Mapping[str, Mapping[str, Any]] | None
 ) -> dict[str, dict[str, Any]]:
-    """Check streams and the entries of their encoders against each other.
-
-    >>> check_streams(("mel", "words"), {"words": {"name_or_path": "you/words"}})
-    {'words': {'name_or_path': 'you/words'}}
-    """
+    """Check streams and the entries of their encoders against each other."""
     if isinstance(streams, str) or not streams or len(set(streams)) != len(streams):
         raise ValueError(f'streams={streams!r}: give the streams once each in a tuple, for example ("mel",).')
     entries = {name: dict(entry) for name, entry in (encoders or {}).items()}

@@ -103,7 +103,7 @@ class SERFeatureExtractor(WaveformExtractor):
         self.num_mel_bins = num_mel_bins
         for stream, entry in self.encoders.items():
             if "digest" not in entry:  # not from a file: its size and weights are still to be found out
-                self._attach(stream, _load(**_source(entry)), sampling_rate)
+                self._attach(stream, _load(**_source(entry)))
         self.feature_size = sum(self.stream_sizes)
         self.n_fft = n_fft
         self.win_length = win_length
@@ -189,12 +189,12 @@ class SERFeatureExtractor(WaveformExtractor):
         """Features per frame of each stream, in order: `SERConfig.stream_sizes`."""
         return [3 * self.num_mel_bins if stream == MEL else self.encoders[stream]["size"] for stream in self.streams]
 
-    def _attach(self, stream: str, network: "SpeechEncoder", sampling_rate: int) -> None:
+    def _attach(self, stream: str, network: "SpeechEncoder") -> None:
         """Take a loaded network for a stream, if it is the one that the entry describes."""
-        if network.sampling_rate != sampling_rate:
+        if network.sampling_rate != self.sampling_rate:
             raise ValueError(
                 f"The encoder of the stream {stream!r} works at {network.sampling_rate} Hz and this extractor at "
-                f"{sampling_rate} Hz; choose sampling_rate={network.sampling_rate}."
+                f"{self.sampling_rate} Hz; choose sampling_rate={network.sampling_rate}."
             )
         found = {"layer": network.layer, "size": network.size, "digest": network.digest()}
         entry = self.encoders[stream]
@@ -240,7 +240,7 @@ class SERFeatureExtractor(WaveformExtractor):
                 place = {"name_or_path": str(pretrained_model_name_or_path), "subfolder": subfolder, **hub}
             else:
                 place = {**hub, "revision": None, **_source(entry)}
-            extractor._attach(stream, _load(**{**place, "layer": entry["layer"]}), extractor.sampling_rate)
+            extractor._attach(stream, _load(**{**place, "layer": entry["layer"]}))
         return loaded
 
     def save_pretrained(
@@ -304,8 +304,7 @@ class SERFeatureExtractor(WaveformExtractor):
         try:
             saved, stamps = self._saved_networks.get(stream, (folder, {}))
             if stamps and _stamps(saved) == stamps:  # nobody has saved something else there since
-                for file in saved.iterdir():
-                    _link_or_copy(file, work / file.name)
+                shutil.copytree(saved, work, copy_function=_link_or_copy, dirs_exist_ok=True)
             else:
                 self._network(stream).save_pretrained(work)
             if folder.exists():
@@ -359,7 +358,7 @@ def _stamps(folder: Path) -> Stamps:
     return {name: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in found.items()}
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def _link_or_copy(source: str, target: str) -> None:
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without links

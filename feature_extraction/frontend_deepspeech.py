@@ -62,13 +62,11 @@ class FrontEnd(ABC):
         """Turn samples into what frames are cut from."""
 
     @abstractmethod
-    def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Compute window (win_length,), filters (bins, channels), cosine transform (channels, num_coefficients)."""
 
     @abstractmethod
-    def transform(
-        self, frames: torch.Tensor, window: torch.Tensor, filters: torch.Tensor, cosines: torch.Tensor
-    ) -> torch.Tensor:
+    def _transform(self, frames: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
         """Turn frames of the tape, (frames, win_length), into coefficients, (frames, num_coefficients)."""
 
     @torch.no_grad()
@@ -85,7 +83,7 @@ class FrontEnd(ABC):
         with torch.autocast(tape.device.type, enabled=False):
             for start in range(0, frames, FRAMES_PER_PIECE):
                 piece = slice(start, start + FRAMES_PER_PIECE)
-                output[piece] = self.transform(cut[piece], *matrices)
+                output[piece] = self._transform(cut[piece], matrices)
         return output
 
     @torch.no_grad()
@@ -106,11 +104,6 @@ class SpeechFeaturesMFCC(FrontEnd):
     """The features of DeepSpeech 0.4: `mfcc` of the package python_speech_features.
 
     Source: mozilla/DeepSpeech v0.4.1, `util/audio.py`; python_speech_features 0.6; `native_client/deepspeech.cc`.
-
-    >>> import torch
-    >>> features, lengths = SpeechFeaturesMFCC()([torch.zeros(16000), torch.zeros(100)])
-    >>> features.shape, lengths, round(features[0, 0, 0].item(), 2)
-    (torch.Size([2, 50, 26]), [50, 1], -36.04)
     """
 
     NUM_FILTERS = 26
@@ -139,8 +132,7 @@ class SpeechFeaturesMFCC(FrontEnd):
         before = scaled.new_zeros(1) if previous is None else previous.double() * INT16_SCALE
         return scaled - PRE_EMPHASIS * torch.cat((before, scaled[:-1]))
 
-    def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Compute window, filters, and the cosine transform with its liftering."""
+    def _matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         num_filters = self.NUM_FILTERS
         mels = np.linspace(0.0, 2595.0 * np.log10(1.0 + self.sampling_rate / 2 / 700.0), num_filters + 2)
         bins = (self.fft_length + 1) * 700.0 * (10.0 ** (mels / 2595.0) - 1.0) / self.sampling_rate
@@ -156,10 +148,8 @@ class SpeechFeaturesMFCC(FrontEnd):
         cosines *= 1.0 + LIFTER / 2 * np.sin(np.pi * k / LIFTER)
         return np.hamming(self.win_length), filters, cosines
 
-    def transform(
-        self, frames: torch.Tensor, window: torch.Tensor, filters: torch.Tensor, cosines: torch.Tensor
-    ) -> torch.Tensor:
-        """Turn frames of the tape, (frames, win_length), into coefficients, (frames, num_coefficients)."""
+    def _transform(self, frames: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
+        window, filters, cosines = matrices
         powers = _powers(frames * window, self.fft_length) / self.fft_length  # (frames, bins)
         energy, mels = powers.sum(dim=1), powers @ filters  # (frames,), (frames, 26)
         floor = FLOORS[self.floor]
@@ -175,11 +165,6 @@ class TensorFlowMFCC(FrontEnd):
 
     Source: mozilla/DeepSpeech v0.9.3, `util/feeding.py`; TensorFlow `core/kernels/spectrogram.cc`, `mfcc.cc`,
         `mfcc_mel_filterbank.cc`, `mfcc_dct.cc`.
-
-    >>> import torch
-    >>> features, lengths = TensorFlowMFCC()([torch.zeros(16000), torch.zeros(100)])
-    >>> features.shape, lengths, round(features[0, 0, 0].item(), 2)
-    (torch.Size([2, 49, 26]), [49, 0], -247.14)
     """
 
     FLOOR = 1e-12
@@ -212,8 +197,7 @@ class TensorFlowMFCC(FrontEnd):
         """Return the samples as they are, in float64; see `FrontEnd.tape`."""
         return samples.double()
 
-    def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Compute window, channels and cosine transform."""
+    def _matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         num_bins, channels = self.fft_length // 2 + 1, self.num_mel_bins
         lowest, highest = _mel(self.lower_frequency), _mel(self.upper_frequency)
         # Centers 0 .. channels - 1 are the channels'; before them comes the lower end, after them the upper.
@@ -234,10 +218,8 @@ class TensorFlowMFCC(FrontEnd):
         window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(self.win_length) / self.win_length)
         return window, filters[:, 1:-1].copy(), cosines
 
-    def transform(
-        self, frames: torch.Tensor, window: torch.Tensor, filters: torch.Tensor, cosines: torch.Tensor
-    ) -> torch.Tensor:
-        """Turn frames of the tape, (frames, win_length), into coefficients, (frames, num_coefficients)."""
+    def _transform(self, frames: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
+        window, filters, cosines = matrices
         amplitudes = _powers(frames * window, self.fft_length).sqrt_()  # (frames, bins)
         return (amplitudes @ filters).clamp_(min=self.FLOOR).log_() @ cosines  # (frames, num_coefficients)
 
@@ -249,7 +231,7 @@ def _powers(frames: torch.Tensor, fft_length: int) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def _matrices_on(device: torch.device, front_end: FrontEnd) -> list[torch.Tensor]:
-    return [torch.from_numpy(matrix).to(device) for matrix in front_end.matrices()]
+    return [torch.from_numpy(matrix).to(device) for matrix in front_end._matrices()]
 
 
 def _mel(hz: float) -> float:

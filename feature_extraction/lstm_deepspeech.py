@@ -21,12 +21,6 @@ class DeepSpeechLSTM(nn.LSTM):
 
     Parameters, arguments and results are those of `torch.nn.LSTM` with `batch_first=True`; the two ways differ by
     rounding, 1e-6.
-
-    >>> lstm = DeepSpeechLSTM(8, 16)
-    >>> with torch.no_grad():
-    ...     output, (hidden, cell) = lstm(torch.randn(1, 5, 8))
-    >>> output.shape, hidden.shape
-    (torch.Size([1, 5, 16]), torch.Size([1, 1, 16]))
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:

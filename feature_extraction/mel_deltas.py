@@ -42,13 +42,7 @@ def log_mel_deltas(
     clip_normalization: str = "none",
     **settings: int,
 ) -> tuple[torch.Tensor, list[int]]:
-    """Log-mel energies, deltas and delta-deltas side by side, padded to the longest clip; settings as of `log_mel`.
-
-    >>> import torch
-    >>> features, lengths = log_mel_deltas([torch.randn(16000), torch.randn(800)])
-    >>> features.shape, lengths
-    (torch.Size([2, 41, 384]), [41, 3])
-    """
+    """Log-mel energies, deltas and delta-deltas side by side, padded to the longest clip; settings as of `log_mel`."""
     energies = log_mel(waveforms, **settings)
     num_mel_bins = energies[0].shape[1]
     lengths = [len(clip) for clip in energies]
@@ -71,13 +65,7 @@ def log_mel(
     hop_length: int = 400,
     num_mel_bins: int = 128,
 ) -> list[torch.Tensor]:
-    """Mel energies in dB: librosa's `power_to_db(melspectrogram(y, ...), ref=1, amin=1e-10, top_db=None)`.
-
-    >>> import torch
-    >>> (energies,) = log_mel([torch.zeros(16000)])
-    >>> energies.shape, energies.unique().tolist()
-    (torch.Size([41, 128]), [-100.0])
-    """
+    """Mel energies in dB: librosa's `power_to_db(melspectrogram(y, ...), ref=1, amin=1e-10, top_db=None)`."""
     frames, starts, lengths = _frame_list(waveforms, n_fft, win_length, hop_length)
     with torch.autocast(frames.device.type, enabled=False):
         energies = _frame_energies(frames, sampling_rate, n_fft, num_mel_bins)  # (frames of all clips, mels)
@@ -98,10 +86,6 @@ def normalize_clip(
     Source: for "band", Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
         speaker identification and verification", 1974, there of cepstra; for the floor, librosa's
         `power_to_db(top_db=r)`.
-
-    >>> energies = torch.tensor([[-90.0, -30.0], [-20.0, -10.0]])
-    >>> normalize_clip(energies, dynamic_range=60.0, clip_normalization="level").tolist()
-    [[-37.5, 2.5], [12.5, 22.5]]
     """
     if dynamic_range is not None:
         energies = energies.clamp(min=energies.max() - dynamic_range)
@@ -114,13 +98,7 @@ def normalize_clip(
 
 @torch.no_grad()
 def deltas(energies: torch.Tensor) -> torch.Tensor:
-    """First and second time derivatives: librosa's `feature.delta(width=9, order=1 | 2, mode="nearest")`.
-
-    >>> import torch
-    >>> parabola = torch.arange(20.0)[:, None] ** 2
-    >>> [round(value, 3) for value in deltas(parabola)[10].tolist()]
-    [20.0, 2.0]
-    """
+    """First and second time derivatives: librosa's `feature.delta(width=9, order=1 | 2, mode="nearest")`."""
     frames, size = energies.shape
     spans = ceil(frames / DELTA_SPAN)
     before = energies[:1].expand(DELTA_REACH, size)

@@ -473,10 +473,6 @@ def ctc_losses(
     """Compute each clip's CTC loss per letter, (clips,); 0 for clips without letters: `(labels >= 0).any(1)` tells.
 
     Source: Graves et al., "Connectionist temporal classification", ICML 2006.
-
-    >>> logits, labels = torch.zeros(2, 5, 3), torch.tensor([[0, 1], [-100, -100]])
-    >>> ctc_losses(logits, None, labels, blank=2)
-    tensor([0.9689, 0.0000])
     """
     letters = (labels >= 0).sum(dim=1)  # (clips,)
     losses = transcript_losses(logits, attention_mask, labels, blank, zero_infinity)

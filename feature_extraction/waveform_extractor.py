@@ -116,7 +116,7 @@ class WaveformExtractor(SequenceFeatureExtractor):
             (1, 11, 384)
         """
         _check_form(padding, max_length, truncation, return_tensors)
-        waveforms = checked_waveforms(audio, sampling_rate, self.sampling_rate)
+        waveforms = _checked_waveforms(audio, sampling_rate, self.sampling_rate)
         if device is None:
             first = audio[0] if isinstance(audio, list | tuple) else audio
             device = first.device if isinstance(first, torch.Tensor) else None
@@ -144,21 +144,10 @@ class WaveformExtractor(SequenceFeatureExtractor):
     def extract(
         self, waveforms: Sequence[np.ndarray | torch.Tensor], device: str | torch.device | None = None
     ) -> BatchFeature:
-        """Compute the features of waveforms that are known to be good: the core of `__call__`, without its checks.
+        """Compute the features of float32 waveforms that are known to be good, without the checks of `__call__`.
 
-        Args:
-            waveforms: Waveforms (samples,), float32, as `load_audio` returns them.
-            device: Where to compute; by default where the first waveform is.
-
-        Returns:
-            Tensors `input_features` (batch, frames, feature_size) and `attention_mask` (batch, frames), int64, on
-            `device`.
-
-        Example:
-            >>> import numpy as np
-            >>> from feature_extraction import SERFeatureExtractor
-            >>> SERFeatureExtractor().extract([np.ones(800, np.float32)])["attention_mask"]
-            tensor([[1, 1, 1]])
+        `input_features` (batch, frames, feature_size) and `attention_mask` (batch, frames), int64, are on `device`, by
+        default that of the first waveform.
         """
         if device is None:
             device = waveforms[0].device if isinstance(waveforms[0], torch.Tensor) else "cpu"
@@ -185,18 +174,7 @@ class WaveformExtractor(SequenceFeatureExtractor):
 
     @classmethod
     def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Self:
-        """Make an extractor of a dictionary.
-
-        Args:
-            feature_extractor_dict: What a `preprocessor_config.json` holds.
-            kwargs: Settings to change, also such as the file does not have, and `return_unused_kwargs`.
-
-        Returns:
-            The extractor.
-
-        Raises:
-            ValueError: If it is that of another kind of extractor, or a setting is misspelled.
-        """
+        """Make an extractor of what a `preprocessor_config.json` holds; keywords change settings or add them."""
         kind = feature_extractor_dict.get("feature_extractor_type", cls.__name__)
         if kind != cls.__name__:
             raise ValueError(
@@ -211,12 +189,8 @@ class WaveformExtractor(SequenceFeatureExtractor):
         return super().from_dict(feature_extractor_dict | changed, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings as they are written into `preprocessor_config.json`.
-
-        Returns:
-            The constructor's arguments, the version of the features, and what transformers adds. The feature size
-            follows from the others and is left out, so that `from_pretrained(..., num_mel_bins=64)` can change it.
-        """
+        """Settings as they are written into `preprocessor_config.json`."""
+        # The size follows from the others: without it `from_pretrained(..., num_mel_bins=64)` can change it.
         settings = super().to_dict()
         del settings["feature_size"]
         return settings
@@ -226,13 +200,23 @@ class WaveformExtractor(SequenceFeatureExtractor):
         return {name: value for name, value in self.__dict__.items() if name != "auto_map"}
 
 
-def checked_waveforms(audio: Any, sampling_rate: int | None, expected_rate: int) -> list[np.ndarray]:
-    """Turn one waveform or many, of any of the kinds allowed, into arrays that features can be taken of.
-
-    >>> [waveform.shape for waveform in checked_waveforms([[0.5] * 400, np.ones(800)], 16000, 16000)]
-    [(400,), (800,)]
-    """
-    waveforms = _to_waveforms(audio)
+def _checked_waveforms(audio: Any, sampling_rate: int | None, expected_rate: int) -> list[np.ndarray]:
+    """Turn one waveform or many, of any of the kinds allowed, into float32 arrays that features can be taken of."""
+    single = isinstance(audio, np.ndarray | torch.Tensor)
+    if not single and not isinstance(audio, list | tuple):
+        raise TypeError(
+            f"Cannot take features of a {type(audio).__name__}; give a waveform (numpy array, torch tensor or list of "
+            "floats) or a list of them, and read files with `extractor.load_audio(source)`."
+        )
+    if not single and not audio:
+        raise ValueError("Got an empty list: neither a waveform nor a list of waveforms.")
+    if single or (np.ndim(audio[0]) == 0 and not isinstance(audio[0], str | bytes | dict)):
+        audio = [audio]
+    for index, waveform in enumerate(audio):
+        if not isinstance(waveform, np.ndarray | torch.Tensor | list | tuple):
+            raise TypeError(
+                f"waveform {index} is a {type(waveform).__name__}; read it first, with `extractor.load_audio(source)`."
+            )
     if sampling_rate is None:
         warn_assumed_rate(expected_rate)
     elif sampling_rate != expected_rate:
@@ -241,30 +225,11 @@ def checked_waveforms(audio: Any, sampling_rate: int | None, expected_rate: int)
             f"The waveforms are at {sampling_rate} Hz, but this extractor works at {expected_rate} Hz; "
             f"resample them, for example with `{mend}`."
         )
-    for index, waveform in enumerate(waveforms):
-        check_waveform(waveform, f"waveform {index}" if len(waveforms) > 1 else "the waveform")
+    names = [f"waveform {index}" for index in range(len(audio))] if len(audio) > 1 else ["the waveform"]
+    waveforms = [to_float(waveform, name) for waveform, name in zip(audio, names, strict=True)]
+    for waveform, name in zip(waveforms, names, strict=True):
+        check_waveform(waveform, name)
     return waveforms
-
-
-def _to_waveforms(audio: Any) -> list[np.ndarray]:
-    """Turn one waveform or many into arrays, float32, of any shape."""
-    if isinstance(audio, np.ndarray | torch.Tensor):
-        return [to_float(audio, "the waveform")]
-    if not isinstance(audio, list | tuple):
-        raise TypeError(
-            f"Cannot take features of a {type(audio).__name__}; give a waveform (numpy array, torch tensor or list of "
-            "floats) or a list of them, and read files with `extractor.load_audio(source)`."
-        )
-    if not audio:
-        raise ValueError("Got an empty list: neither a waveform nor a list of waveforms.")
-    if np.ndim(audio[0]) == 0 and not isinstance(audio[0], str | bytes | dict):
-        return [to_float(audio, "the waveform")]
-    for index, waveform in enumerate(audio):
-        if not isinstance(waveform, np.ndarray | torch.Tensor | list | tuple):
-            raise TypeError(
-                f"waveform {index} is a {type(waveform).__name__}; read it first, with `extractor.load_audio(source)`."
-            )
-    return [to_float(waveform, f"waveform {index}") for index, waveform in enumerate(audio)]
 
 
 def _to_tensor(waveform: np.ndarray | torch.Tensor, device: str | torch.device) -> torch.Tensor:

@@ -13,11 +13,7 @@ MOST_BYTES = 1 << 20
 
 
 def read_alphabet(alphabet: str | Path | Sequence[str]) -> list[str]:
-    """Read an alphabet from wherever the user has it.
-
-    >>> "".join(read_alphabet("english"))
-    " abcdefghijklmnopqrstuvwxyz'"
-    """
+    """Read an alphabet from wherever the user has it."""
     if not isinstance(alphabet, str | Path):
         return _check([str(label) for label in alphabet], "alphabet")
     if alphabet == "english":
@@ -43,9 +39,6 @@ def unpack_alphabet(packed: np.ndarray | list[bytes] | None) -> list[str]:
     """Read the alphabet that model files carry since release 0.6.
 
     Source: mozilla/DeepSpeech v0.9.3, `native_client/alphabet.cc`.
-
-    >>> unpack_alphabet([bytes([1, 0, 0, 0, 1, 0]) + b"a"])
-    ['a']
     """
     if not isinstance(packed, list) or len(packed) != 1:
         raise ModelFileError("the model's alphabet is no string; the file is damaged")

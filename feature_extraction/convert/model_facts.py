@@ -57,11 +57,7 @@ def releases_with(fact: str, value: str) -> tuple[str, ...]:
 
 
 def find_release(version: str) -> Release:
-    """Return the release that a version belongs to.
-
-    >>> find_release("0.4.1").mfcc, find_release("1.4.0").name
-    ('python_speech_features', 'coqui')
-    """
+    """Return the release that a version belongs to."""
     known = "0.4 to 0.9 of DeepSpeech, or 'coqui' for Coqui STT"
     if version.lower() == "coqui":
         return RELEASES["coqui"]

@@ -46,11 +46,7 @@ def map_file(path: str | os.PathLike[str]) -> memoryview:
 
 
 def cut(buffer: memoryview, offset: int, length: int, what: str) -> memoryview:
-    """Return a part of a buffer.
-
-    >>> bytes(cut(memoryview(b"abcdef"), 2, 3, "the name"))
-    b'cde'
-    """
+    """Return a part of a buffer."""
     if offset < 0 or length < 0 or offset + length > len(buffer):
         raise ModelFileError(
             f"{what} would lie at bytes {offset} to {offset + length} of {len(buffer)}; "
@@ -60,11 +56,7 @@ def cut(buffer: memoryview, offset: int, length: int, what: str) -> memoryview:
 
 
 def array(buffer: memoryview, dtype: np.dtype, shape: Sequence[int], what: str) -> np.ndarray:
-    """View bytes as an array.
-
-    >>> array(memoryview(bytes(8)), np.dtype("<f4"), (1, 2), "w").tolist()
-    [[0.0, 0.0]]
-    """
+    """View bytes as an array."""
     size = count(shape, what)
     values = np.frombuffer(cut(buffer, 0, size * dtype.itemsize, what), dtype, size)
     return values.reshape(tuple(shape))
@@ -90,11 +82,7 @@ def scalar(value: object) -> float | None:
 
 
 def varint(buffer: memoryview, position: int) -> tuple[int, int]:
-    """Read a number of variable length.
-
-    >>> varint(memoryview(bytes([0xAC, 0x02])), 0)
-    (300, 2)
-    """
+    """Read a number of variable length; return it and the position behind it."""
     result = 0
     for shift in range(0, 70, 7):
         if position >= len(buffer):
@@ -115,17 +103,13 @@ def signed(value: int) -> int:
 
 
 class WireReader:
-    """Walks messages of one file within one budget.
-
-    >>> list(WireReader().fields(memoryview(bytes([0x08, 0x05]))))
-    [(1, 0, 5)]
-    """
+    """Walks messages of one file within one budget."""
 
     def __init__(self, budget: int = MOST_FIELDS) -> None:
         self.budget = budget
 
     def fields(self, message: memoryview) -> Iterator[tuple[int, int, Value]]:
-        """Walk the fields of a message."""
+        """Walk the fields of a message: number, wire type, value."""
         position = 0
         while position < len(message):
             self._spend()

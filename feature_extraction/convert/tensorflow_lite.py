@@ -82,20 +82,20 @@ class LiteModel:
             self.outputs = _numbers(self._graph.OutputsAsNumpy(), MOST_OUTPUTS)
         self._producers = {tensor: operator for operator in self.operators for tensor in operator.outputs}
 
+    @damaged_file("the name of a tensor")
     def name(self, tensor: int) -> str:
         """Return the name of a tensor."""
-        with damaged_file("the name of a tensor"):
-            return _name(self._tensor(tensor).Name())
+        return _name(self._tensor(tensor).Name())
 
+    @damaged_file("the shape of a tensor")
     def shape(self, tensor: int) -> list[int]:
         """Return the shape of a tensor."""
-        with damaged_file("the shape of a tensor"):
-            return _numbers(self._tensor(tensor).ShapeAsNumpy(), MOST_DIMENSIONS)
+        return _numbers(self._tensor(tensor).ShapeAsNumpy(), MOST_DIMENSIONS)
 
+    @damaged_file("a tensor")
     def buffer_number(self, tensor: int) -> int:
         """Return the number of a tensor's buffer; tensors of one buffer are one constant."""
-        with damaged_file("a tensor"):
-            return int(self._tensor(tensor).Buffer())
+        return int(self._tensor(tensor).Buffer())
 
     def constant(self, tensor: int) -> np.ndarray | list[bytes] | None:
         """Return the value of a constant."""
