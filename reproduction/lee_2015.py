@@ -23,6 +23,7 @@ import torch
 from scipy import linalg
 from scipy.special import expit, softmax
 from torch import nn
+from torch.utils.data import DataLoader
 
 from speech_emotion.cross_validation.system import FoldOutcome, FoldTask
 from speech_emotion.evaluation import classification_metrics
@@ -252,10 +253,9 @@ class Lee(ComparedSystem):
     def _statistics(self, network: nn.Module, items: Items) -> np.ndarray:
         """Describe clips by their frames' posteriors: (clips, 4 * num_labels), float64."""
         network.eval()
-        size, device = self.recipe.batch_size, next(network.parameters()).device
+        device = next(network.parameters()).device
         rows = []
-        for start in range(0, len(items), size):
-            batch = collate([items[index] for index in range(start, min(start + size, len(items)))])
+        for batch in DataLoader(items, self.recipe.batch_size, collate_fn=collate):
             features, mask = (batch[name].to(device) for name in ("input_features", "attention_mask"))
             rows.append(posterior_statistics(network.frame_log_probabilities(features, mask), mask, THRESHOLD))
         return torch.cat(rows).double().cpu().numpy()

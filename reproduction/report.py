@@ -96,6 +96,8 @@ class PaperReport(Report):
             "system_title": system_title,
             "rules": read_claims(),
             "ua": self._ua,
+            "iemocap": any(name.startswith("iemocap") for name in self.gathered),
+            "encoder_names": self.encoder_names(),
         }
         return super().render(template, **words | facts)
 
@@ -131,8 +133,8 @@ class PaperReport(Report):
     def readme_region(self, folder: str) -> str:
         """Write what the README says of the results, which lie in a folder beside it."""
         plan = read_plan()
-        facts = {"table": self.table(plan.readme_conditions, plan.readme_systems, f"{folder}/"), "folder": folder}
-        return self.render("readme.md.j2", iemocap=self._has_iemocap(), seeds=len(plan.seeds), **facts)
+        table = self.table(plan.readme_conditions, plan.readme_systems, f"{folder}/")
+        return self.render("readme.md.j2", table=table, folder=folder, seeds=len(plan.seeds))
 
     def table(self, conditions: Iterable[str], systems: Sequence[str], folder: str = "") -> str:
         """Tabulate systems by conditions in Markdown, with a first row of what guessing would give."""
@@ -154,13 +156,8 @@ class PaperReport(Report):
         """Return what the overview says."""
         everything = [system for systems in self.gathered.values() for system in systems]
         names = [system.system for system in system_order({one.system: one for one in everything}.values())]
-        return page_facts(everything) | {
-            "table": self.table(self.gathered, names),
-            "iemocap": self._has_iemocap(),
-            "systems": names,
-            "encoder_names": self.encoder_names(),
-            "layers": read_layers(self.results),
-        }
+        facts = {"table": self.table(self.gathered, names), "systems": names, "layers": read_layers(self.results)}
+        return page_facts(everything) | facts
 
     def claim_facts(self, output: Path) -> dict[str, Any]:
         """Return what the page of the claims says, which lies in a folder."""
@@ -179,7 +176,6 @@ class PaperReport(Report):
             "heads_missing": [corpus for corpus in HEAD_CORPORA if corpus not in heads],
             "aims": list(self._aims()),
             "beside": {name: [one for one in found if one.difference] for name, found in beside.items()},
-            "encoder_names": self.encoder_names(),
             "references": references(self.gathered),
         }
 
@@ -203,25 +199,15 @@ class PaperReport(Report):
     def _aims(self) -> Iterator[dict[str, Any]]:
         for aim in read_claims().aims:
             for number, name in enumerate(aim.systems):
-                reached = self._ua(aim.condition, name)
                 system = find_system(self.gathered.get(aim.condition, ()), name)
                 if number == 0 or system is not None:
                     seeds = len(system.seeds) if system else 0
-                    yield {
-                        "condition": aim.condition,
-                        "ua": aim.ua,
-                        "system": name,
-                        "reached": reached,
-                        "seeds": seeds,
-                    }
+                    yield vars(aim) | {"system": name, "reached": self._ua(aim.condition, name), "seeds": seeds}
 
     def _ua(self, condition: str, name: str) -> MeanSD | None:
         """The UA of a system, if it has a complete seed there."""
         system = find_system(self.gathered.get(condition, ()), name)
         return mean_sd(pooled_metrics(system.test)["ua"]) if system else None
-
-    def _has_iemocap(self) -> bool:
-        return any(name.startswith("iemocap") for name in self.gathered)
 
     def encoder_names(self) -> list[str]:
         """Return the networks of the linguistic stream."""

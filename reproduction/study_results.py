@@ -1,11 +1,10 @@
 """What the studies of heads and of layers found, as the pages tell it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .claims import Outcome
 
@@ -20,6 +19,7 @@ SLIDES = {"1", "2", "5"}  # the layers across which the slides see emotions corr
 PROBE, APART = "probe UA", "plain r, two emotions"
 SHOWN = (PROBE, APART, "centered effect of the emotion", "centered effect of the speaker")
 
+Result = TypeVar("Result")
 Triple = Sequence[float]  # a value and the ends of its 95 % interval over speakers
 
 
@@ -27,7 +27,6 @@ Triple = Sequence[float]  # a value and the ends of its 95 % interval over speak
 class HeadResult:
     """The heads of all models of one corpus, each dropped in turn."""
 
-    corpus: str
     models: int
     speakers: int
     lead: Triple  # nats by which the head that counts most for a model's other test speakers leads the rest
@@ -51,12 +50,8 @@ class LayerResult:
 
 def read_heads(results: Path) -> dict[str, HeadResult]:
     """Read the studies of heads that are there, by corpus."""
-    found = {}
-    for corpus in HEAD_CORPORA:
-        with _study(results / HEADS.format(corpus=corpus)) as study:
-            if study is not None:
-                found[corpus] = _head_result(corpus, study)
-    return found
+    found = {corpus: _read(results / HEADS.format(corpus=corpus), _head_result) for corpus in HEAD_CORPORA}
+    return {corpus: result for corpus, result in found.items() if result is not None}
 
 
 def judge_heads(found: Mapping[str, HeadResult]) -> Outcome:
@@ -69,15 +64,13 @@ def judge_heads(found: Mapping[str, HeadResult]) -> Outcome:
 
 def read_layers(results: Path) -> LayerResult | None:
     """Read the study of layers, if it is there."""
-    with _study(results / LAYERS) as study:
-        return None if study is None else _layer_result(study)
+    return _read(results / LAYERS, _layer_result)
 
 
-@contextmanager
-def _study(path: Path) -> Iterator[Any]:
+def _read(path: Path, understand: Callable[[Any], Result]) -> Result | None:
     """What a file holds, `None` if it is not there; what is wrong with it is told with its name."""
     try:
-        yield json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return understand(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
     except (ValueError, KeyError, TypeError) as error:
         kind = path.stem
         raise ValueError(
@@ -85,14 +78,13 @@ def _study(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _head_result(corpus: str, study: Any) -> HeadResult:
+def _head_result(study: Any) -> HeadResult:
     pooled = study["pooled"]
     heads = [head for model in study["models"] for head in model["heads"]]
     triples = [tuple(map(float, pooled[half])) for half in HALVES]
     if any(len(triple) != 3 for triple in triples):
         raise ValueError("an interval lacks an end")
     return HeadResult(
-        corpus,
         int(pooled["models"]),
         int(pooled["speakers"]),
         *triples,

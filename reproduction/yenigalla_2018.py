@@ -17,7 +17,7 @@ others. Transcripts are the corpus's own, not a recognizer's. Where every senten
 EmoDB, phonemes can tell nothing, and the phoneme system stays near chance.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -72,7 +72,7 @@ class SpectrogramChannel(nn.Module):
             BlockConv2d(config.num_filters, size, config.stride) for size in config.kernel_sizes
         )
         # By half: two places of a map's height and two of its width are left.
-        self.dense = DenseLayers(4 * config.num_filters * len(config.kernel_sizes), config)
+        self.dense = dense_layers(4 * config.num_filters * len(config.kernel_sizes), config)
 
     def forward(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Describe clips."""
@@ -102,7 +102,7 @@ class PhonemeChannel(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv1d(config.embedding_size, config.num_text_filters, size) for size in config.text_kernel_sizes
         )
-        self.dense = DenseLayers(config.num_text_filters * len(config.text_kernel_sizes), config)
+        self.dense = dense_layers(config.num_text_filters * len(config.text_kernel_sizes), config)
 
     def forward(self, symbols: torch.Tensor) -> torch.Tensor:
         """Describe transcripts."""
@@ -121,25 +121,18 @@ class PhonemeChannel(nn.Module):
         return self.dense(torch.cat(pooled, dim=1))
 
 
-class DenseLayers(nn.Module):
+def dense_layers(in_size: int, config: YenigallaConfig) -> nn.Sequential:
     """Dense → batch normalization → ReLU, twice, with dropout after the first."""
-
-    def __init__(self, in_size: int, config: YenigallaConfig) -> None:
-        super().__init__()
-        first, second = config.dense_sizes
-        self.layers = nn.Sequential(
-            nn.Linear(in_size, first, bias=False),
-            nn.BatchNorm1d(first),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(first, second, bias=False),
-            nn.BatchNorm1d(second),
-            nn.ReLU(),
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply the layers: (batch, in_size) → (batch, last of dense_sizes)."""
-        return self.layers(x)
+    first, second = config.dense_sizes
+    return nn.Sequential(
+        nn.Linear(in_size, first, bias=False),
+        nn.BatchNorm1d(first),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(first, second, bias=False),
+        nn.BatchNorm1d(second),
+        nn.ReLU(),
+    )
 
 
 class YenigallaNetwork(nn.Module):
@@ -200,51 +193,37 @@ def _fill(x: torch.Tensor, step: int) -> torch.Tensor:
     return F.pad(x, (0, -x.shape[3] % step, 0, -x.shape[2] % step))
 
 
-def transcripts_of(rows: datasets.Dataset, ids: Sequence[str]) -> list[tuple[str, str]]:
-    """Look up transcript and language of clips."""
-    chosen = rows.select_columns(["id", "transcript", "language"])
-    known = {row["id"]: (row["transcript"], row["language"]) for row in chosen}
+def phonemes_of_clips(rows: datasets.Dataset, ids: Sequence[str]) -> list[tuple[str, ...]]:
+    """Turn the transcripts of clips into phonemes."""
+    columns = [rows[name][:] for name in ("id", "transcript", "language")]
+    spoken = {clip: (transcript or "", language) for clip, transcript, language in zip(*columns, strict=True)}
     for clip in ids:
-        if not (known[clip][0] or "").strip():
+        if not spoken[clip][0].strip():
             raise ValueError(
                 f"Clip {clip!r} has no transcript, which the phonemes are made from. Take a system that reads sound "
                 "alone, or a corpus with transcripts."
             )
-    return [known[clip] for clip in ids]
+    return [phonemes_of(*spoken[clip]) for clip in ids]
 
 
-def phonemes_of(transcripts: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """Turn transcripts into phonemes by the rules of espeak-ng, in the alphabet of the IPA, without stress.
+@cache
+def phonemes_of(text: str, language: str) -> tuple[str, ...]:
+    """Turn a text into phonemes by the rules of espeak-ng, in the alphabet of the IPA, without stress.
 
     Source: espeak-ng, through phonemizer: Bernard and Titeux, "Phonemizer: Text to Phones Transcription for Multiple
         Languages in Python", JOSS 6, 2021.
     """
-    transcripts = list(transcripts)
-    result: dict[tuple[str, str], list[str]] = {}
-    for language in sorted({language for _, language in transcripts}):
-        texts = sorted({text for text, other in transcripts if other == language})
-        for text, phonemes in zip(texts, _phonemize(tuple(texts), language), strict=True):
-            if not phonemes:
-                raise ValueError(f"espeak-ng finds no phoneme in the {language} transcript {text!r}; correct it.")
-            result[text, language] = phonemes
-    return [result[transcript] for transcript in transcripts]
+    backend, separator = _espeak(ESPEAK_LANGUAGES.get(language, language))
+    (line,) = backend.phonemize([text], separator=separator, strip=True)
+    phonemes = tuple(phoneme for phoneme in line.split() if phoneme != WORD_BREAK)
+    if not phonemes:
+        raise ValueError(f"espeak-ng finds no phoneme in the {language} transcript {text!r}; correct it.")
+    return phonemes
 
 
 @cache
-def _phonemize(texts: tuple[str, ...], language: str) -> list[list[str]]:
-    separator, espeak = _espeak()
-    code = ESPEAK_LANGUAGES.get(language, language)
-    if code not in espeak.supported_languages():
-        raise ValueError(f"espeak-ng does not know the language {language!r}; its phonemes cannot be made.")
-    # Words of another language keep the phonemes of that language, without the marks of the switch.
-    backend = espeak(code, with_stress=False, language_switch="remove-flags")
-    lines = backend.phonemize(list(texts), separator=separator, strip=True)
-    return [[phoneme for phoneme in line.split() if phoneme != WORD_BREAK] for line in lines]
-
-
-@cache
-def _espeak() -> tuple[Any, Any]:
-    """Load espeak-ng, which comes as a wheel, not from the system."""
+def _espeak(language: str) -> tuple[Any, Any]:
+    """Load espeak-ng, which comes as a wheel, not from the system, for a language."""
     try:
         import espeakng_loader
         from phonemizer.backend import EspeakBackend
@@ -256,7 +235,11 @@ def _espeak() -> tuple[Any, Any]:
         ) from error
     EspeakWrapper.set_library(espeakng_loader.get_library_path())
     EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
-    return Separator(phone=" ", word=f" {WORD_BREAK} ", syllable=""), EspeakBackend
+    if language not in EspeakBackend.supported_languages():
+        raise ValueError(f"espeak-ng does not know the language {language!r}; its phonemes cannot be made.")
+    # Words of another language keep the phonemes of that language, without the marks of the switch.
+    backend = EspeakBackend(language, with_stress=False, language_switch="remove-flags")
+    return backend, Separator(phone=" ", word=f" {WORD_BREAK} ", syllable="")
 
 
 class Yenigalla(ComparedSystem):
@@ -280,7 +263,8 @@ class Yenigalla(ComparedSystem):
         symbols = None
         if self.phonemes:
             numbers = _numbers(fold)
-            symbols = [[numbers.get(phoneme, UNKNOWN) for phoneme in row] for row in _phonemes(fold, clips)]
+            rows = phonemes_of_clips(fold.rows, clips.ids)
+            symbols = [[numbers.get(phoneme, UNKNOWN) for phoneme in row] for row in rows]
         return Items(clips, statistics if self.spectrogram else None, symbols)
 
     def make_network(self, fold: FoldTask) -> nn.Module:
@@ -291,15 +275,11 @@ class Yenigalla(ComparedSystem):
 
     def own_settings(self) -> dict[str, Any]:
         """Return what is read."""
-        channels = {"spectrogram": self.spectrogram, "phonemes": self.phonemes, "phonemizer": "espeak-ng"}
-        return {"seconds": SECONDS, **channels}
-
-
-def _phonemes(fold: FoldTask, clips: ClipSplit) -> list[list[str]]:
-    return phonemes_of(transcripts_of(fold.rows, clips.ids))
+        channels = {"spectrogram": self.spectrogram, "phonemes": self.phonemes}
+        return {"seconds": SECONDS, **channels, "phonemizer": "espeak-ng"}
 
 
 def _numbers(fold: FoldTask) -> dict[str, int]:
     """Number the phonemes of the training clips, from 1: what is unknown has 0."""
-    known = {phoneme for row in _phonemes(fold, fold.splits.train) for phoneme in row}
+    known = {phoneme for row in phonemes_of_clips(fold.rows, fold.splits.train.ids) for phoneme in row}
     return {phoneme: number for number, phoneme in enumerate(sorted(known), UNKNOWN + 1)}

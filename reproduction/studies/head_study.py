@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from dataset_scripts import load_fold
 from feature_extraction import SERFeatureExtractor
@@ -299,22 +300,15 @@ def study_model(folder: Path, data: DataArguments, name: str) -> HeadStudy:
     model = SERForAudioClassification.from_pretrained(str(folder), dtype=torch.float32)
     extractor = SERFeatureExtractor.from_pretrained(str(folder))
     streams = list(extractor.streams) if len(model.ser.streams) > 1 else None
-    clips = own_test_clips(folder, data, model, extractor)
-    collate = FeatureCollator(extractor.feature_size)
-    batches = [
-        collate(clips.__getitems__(range(start, min(start + CLIPS_PER_BATCH, len(clips)))))
-        for start in range(0, len(clips), CLIPS_PER_BATCH)
-    ]
-    scores = score_without_heads(model, batches, streams)
     labels = [model.config.id2label[label] for label in range(model.config.num_labels)]
+    clips = own_test_clips(folder, data, labels, extractor)
+    batches = DataLoader(clips, CLIPS_PER_BATCH, collate_fn=FeatureCollator(extractor.feature_size))
+    scores = score_without_heads(model, list(batches), streams)
     return summarize_heads(scores, name, clips.ids, clips.speakers, labels)
 
 
-def own_test_clips(
-    folder: Path, data: DataArguments, model: SERForAudioClassification, extractor: SERFeatureExtractor
-) -> ClipSplit:
+def own_test_clips(folder: Path, data: DataArguments, labels: list[str], extractor: SERFeatureExtractor) -> ClipSplit:
     """Load the test clips of a run's fold, with features and classes."""
-    labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
     path = folder / "fold.jsonl"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no fold.jsonl, which says who was tested. Name the folder of a run.")

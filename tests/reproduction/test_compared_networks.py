@@ -124,7 +124,7 @@ def test_yenigallas_published_sizes() -> None:
     kernels = [convolution.kernel_size for convolution in channel.convolutions]
     assert kernels == [(12, 16), (18, 24), (24, 32), (30, 40)]
     assert maps == [(117, 241), (111, 233), (105, 225), (99, 217)]
-    assert channel.dense.layers[0].in_features == 4 * 4  # four maps, of each a place in every quarter
+    assert channel.dense[0].in_features == 4 * 4  # four maps, of each a place in every quarter
 
 
 def test_what_is_beyond_the_spectrogram_is_cut() -> None:

@@ -66,15 +66,6 @@ def test_a_dropped_head_equals_the_computation_by_hand(late: bool) -> None:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_all_heads_dropped_leave_the_encoders_output() -> None:
-    model = small_classifier()
-    features, mask = padded(random_clips([6, 4]))
-    with torch.no_grad(), without_head(model, 0, 0), without_head(model, 0, 1):
-        output = model.ser(features, attention_mask=mask, output_hidden_states=True)
-    encoded, context = output.hidden_states
-    torch.testing.assert_close(context, encoded * mask[..., None])
-
-
 def test_a_head_comes_back_even_after_an_error() -> None:
     model = small_classifier()
     features, mask = padded(random_clips([6]))
