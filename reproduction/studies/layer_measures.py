@@ -17,6 +17,7 @@ is convex, so that no seed matters: one fit is all fits. It is no substitute for
 order of frames; it tells how linearly the layer holds emotion.
 """
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 from dataset_scripts import Fold
-from dataset_scripts.ravdess import SPEECH
+from dataset_scripts.ravdess import RAVDESS
 from speech_emotion.evaluation.intervals import (
     Estimate,
     mean_over_pairs,
@@ -72,11 +73,11 @@ def ravdess_takes(rows: Iterable[Mapping[str, Any]]) -> list[Take]:
     """Read from the names of RAVDESS's files what each clip is of."""
     takes = []
     for row in rows:
-        name = SPEECH.fullmatch(Path(row["file"]).stem)
-        if name is None:
+        name = Path(row["file"]).stem
+        if not re.fullmatch(RAVDESS.pattern, name):
             raise ValueError(f"{row['file']} is not named as RAVDESS's clips are, by which takes are told apart.")
-        place = (row["speaker"], row["sentence"], row["label"])
-        takes.append(Take(*place, name["intensity"], name["repetition"]))
+        _, _, _, intensity, _, repetition, _ = name.split("-")
+        takes.append(Take(row["speaker"], row["sentence"], row["label"], intensity, repetition))
     return takes
 
 
