@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -134,24 +135,25 @@ def test_an_interrupted_export_leaves_nothing(
 
 
 def test_what_cannot_be_exported(emodb: Path, tmp_path: Path) -> None:
-    (tmp_path / "there").mkdir()
-    with pytest.raises(FileExistsError, match=r"there exists\. Name a folder that does not"):
-        export("emodb", emodb, tmp_path / "there")
-    with pytest.raises(FileNotFoundError, match="Make it first"):
-        export("emodb", emodb, tmp_path / "a/b")
-    with pytest.raises(ValueError, match="must be positive"):
-        export("emodb", emodb, tmp_path / "copy", shard_megabytes=0)
+    for target, error, options in (
+        (tmp_path, FileExistsError, {}),
+        (tmp_path / "a/b", FileNotFoundError, {}),
+        (tmp_path / "copy", ValueError, {"shard_megabytes": 0}),
+    ):
+        with pytest.raises(error, match=f"{target.name}|positive"):
+            export("emodb", emodb, target, **options)
 
 
 def test_what_is_no_copy(emodb: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no corpus\.json: it is no copy"):
-        load(emodb, tmp_path / "cache")
     with pytest.raises(ValueError, match="takes neither data_dir nor config"):
         load_corpus("./copy", data_dir=emodb)
-    with pytest.raises(FileNotFoundError, match=r"alice/nothing holds no corpus\.json.*no connection to the Hub"):
-        load("alice/nothing", tmp_path / "cache")  # the tests are offline
-    with pytest.raises(FileNotFoundError, match=r"There is no folder \./nowhere"):
-        load("./nowhere", tmp_path)
+    for name in (emodb, "alice/nothing", "./nowhere"):  # the tests are offline
+        with pytest.raises(FileNotFoundError, match=re.escape(str(name))):
+            load(name, tmp_path / "cache")
+    for content in ('{"a": 1}', "[]", "no JSON"):
+        (emodb / "corpus.json").write_text(content)
+        with pytest.raises(ValueError, match=rf"corpus\.json of {emodb}"):
+            load(emodb, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("corpus", ["ased", "iemocap"])
@@ -188,11 +190,13 @@ print(json.dumps(answer))
 """
 
 
-def test_pushed_and_loaded_by_a_machine_without_the_corpus(local_hub: LocalHub, emodb: Path, tmp_path: Path) -> None:
-    def run(code: str, home: str) -> Any:
-        return run_python_json(code, env=local_hub.env(tmp_path / home), cwd=tmp_path, with_project=True)
+def run(code: str, hub: LocalHub, folder: Path, home: str = "home") -> Any:
+    return run_python_json(code, env=hub.env(folder / home), cwd=folder, with_project=True)
 
-    commit = run(PUSH.format(corpus="emodb", repo="alice/emodb", folder=emodb, options="private=False"), "home")
+
+def test_pushed_and_loaded_by_a_machine_without_the_corpus(local_hub: LocalHub, emodb: Path, tmp_path: Path) -> None:
+    code = PUSH.format(corpus="emodb", repo="alice/emodb", folder=emodb, options="private=False")
+    commit = run(code, local_hub, tmp_path, "one")
     files = local_hub.files("alice/emodb", kind="dataset")
     assert set(files) - {".gitattributes"} == {"README.md", "corpus.json", "data/train-00000-of-00001.parquet"}
     assert [c.oid for c in local_hub.commits("alice/emodb", kind="dataset")] == [commit]
@@ -205,7 +209,7 @@ def test_pushed_and_loaded_by_a_machine_without_the_corpus(local_hub: LocalHub, 
     }
     os.rename(emodb, tmp_path / "gone")
     for home, name, streaming in (("two", "alice/emodb", False), ("three", f"alice/emodb@{commit}", True)):
-        assert run(LOAD.format(name=name, streaming=streaming), home) == expected
+        assert run(LOAD.format(name=name, streaming=streaming), local_hub, tmp_path, home) == expected
 
 
 def test_pushed_with_permission_again_and_in_fewer_files(local_hub: LocalHub, tmp_path: Path) -> None:
@@ -213,12 +217,7 @@ def test_pushed_with_permission_again_and_in_fewer_files(local_hub: LocalHub, tm
     write_clip(folder / "01Neutral/n1-02-01-01-09.wav", seconds=40)
     code = PUSH.format(corpus="ased", repo="alice/ased", folder=folder, options="i_have_permission=True, {}")
     for size, files in ((1, 3), (256, 1)):
-        run_python_json(
-            code.format(f"shard_megabytes={size}"),
-            env=local_hub.env(tmp_path / "home"),
-            cwd=tmp_path,
-            with_project=True,
-        )
+        run(code.format(f"shard_megabytes={size}"), local_hub, tmp_path)
         names = [name for name in local_hub.files("alice/ased", kind="dataset") if name.endswith(".parquet")]
         assert len(names) == files
 
@@ -254,18 +253,9 @@ def test_a_killed_build_is_made_good_by_the_next(emodb: Path, tmp_path: Path) ->
 
 def test_a_copy_without_the_bad_files_is_whole(tmp_path: Path) -> None:
     folder = tmp_path / "own"
-    for speaker in ("anna", "ben", "cleo"):
+    for speaker in ("anna", "ben"):
         write_clip(folder / "angry" / speaker / "1.wav")
     (folder / "angry" / "anna" / "2.wav").write_text("no sound")
     with pytest.warns(UserWarning, match="left out"):
-        copy = export_corpus("recordings", tmp_path / "copy", folder, cache_dir=tmp_path / "cache", skip_bad=True)
-    rows = load_corpus(str(copy), cache_dir=tmp_path / "cache")
-    assert sorted(rows["id"][:]) == ["angry/anna/1", "angry/ben/1", "angry/cleo/1"]
-
-
-@pytest.mark.parametrize("content", ['{"a": 1}', "[]", "no JSON"])
-def test_a_copy_that_does_not_say_what_it_is_is_refused(emodb: Path, tmp_path: Path, content: str) -> None:
-    folder = export("emodb", emodb, tmp_path / "copy")
-    (folder / "corpus.json").write_text(content)
-    with pytest.raises(ValueError, match=r"The corpus.json of .*copy (does not say|is no JSON)"):
-        load(folder, tmp_path / "cache")
+        copy = export("recordings", folder, tmp_path / "copy", skip_bad=True)
+    assert load(copy, tmp_path / "cache")["id"][:] == ["angry/anna/1", "angry/ben/1"]

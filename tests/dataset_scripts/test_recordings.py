@@ -1,4 +1,5 @@
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,18 @@ def test_folders_of_emotions_and_speakers(tmp_path: Path) -> None:
     assert len(speaker_folds(rows)) == 3
 
 
-def test_unknown_speakers_are_told_loudly_and_give_no_folds(tmp_path: Path) -> None:
-    write_clips(tmp_path / "own", "angry/s1_a", "neutral/s1_a")
-    with pytest.warns(UserWarning, match=r"THE SPEAKERS OF 2 RECORDING\(S\) ARE UNKNOWN.*speaker_pattern"):
-        rows = load(tmp_path / "own")
-    assert rows["speaker"][:] == [None, None]
-    with pytest.raises(ValueError, match="speaker of clip 'angry/s1_a' is unknown"):
+@pytest.mark.parametrize(
+    ("pattern", "nameless"),
+    [(None, ["sad/S02_1", "sad/s01_2"]), (r"(?P<speaker>s\d+)_", ["angry/monday/S02_1", "sad/S02_1"])],
+)
+def test_unknown_speakers_are_told_loudly_and_give_no_folds(
+    tmp_path: Path, pattern: str | None, nameless: list[str]
+) -> None:
+    write_clips(tmp_path / "own", "angry/monday/S02_1", "sad/s01_2", "sad/S02_1")
+    with pytest.warns(UserWarning, match=rf"SPEAKERS OF 2 RECORDING.*{nameless[0]}\.wav.*speaker_pattern"):
+        rows = load(tmp_path / "own", speaker_pattern=pattern)
+    assert rows.filter(lambda row: row["speaker"] is None)["id"][:] == nameless  # and none is "monday"
+    with pytest.raises(ValueError, match=f"speaker of clip '{nameless[0]}' is unknown"):
         speaker_folds(rows)
 
 
@@ -199,25 +206,22 @@ def test_no_list_and_no_folder(tmp_path: Path) -> None:
         load(write_clip(tmp_path / "own/loose.wav"))
 
 
-@pytest.mark.parametrize(
-    ("pattern", "message"), [("(", "is no regular expression"), ("s(\\d)", r"has no group \(\?P<speaker>")]
-)
-def test_bad_patterns(tmp_path: Path, pattern: str, message: str) -> None:
+@pytest.mark.parametrize("pattern", ["(", "s(\\d)"])
+def test_bad_patterns(tmp_path: Path, pattern: str) -> None:
     write_clip(tmp_path / "own/angry/s1.wav")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(f"speaker_pattern {pattern!r} ")):
         load(tmp_path / "own", speaker_pattern=pattern)
 
 
 @pytest.mark.filterwarnings("error")
 def test_every_format_that_can_be_decoded_is_found(tmp_path: Path) -> None:
-    folder = tmp_path / "own"
-    samples, rate = soundfile.read(write_clip(folder / "angry" / "anna" / "1.wav"))
-    for name, form in (("2.mp3", "MP3"), ("3.aiff", "AIFF"), ("4.au", "AU"), ("5.flac", "FLAC"), ("6.ogg", "OGG")):
-        soundfile.write(folder / "angry" / "anna" / name, samples, rate, format=form)
-    rows = load(folder)
-    assert rows["file"][:] == [
-        f"angry/anna/{name}" for name in ("1.wav", "2.mp3", "3.aiff", "4.au", "5.flac", "6.ogg")
-    ]
+    folder = tmp_path / "own/angry/anna"
+    samples, rate = soundfile.read(write_clip(folder / "1.wav"))
+    names = ("1.wav", "2.mp3", "3.aiff", "4.au", "5.flac", "6.ogg")
+    for name in names[1:]:
+        soundfile.write(folder / name, samples, rate)
+    rows = load(tmp_path / "own")
+    assert rows["file"][:] == [f"angry/anna/{name}" for name in names]
     assert min(rows["duration"][:]) > 0
 
 
@@ -237,15 +241,6 @@ def test_files_that_cannot_be_read_are_left_out_only_if_asked(tmp_path: Path) ->
         good.write_text("no sound either")
     with pytest.raises(ValueError, match=r"4 audio file\(s\) cannot be read"):
         load(folder, skip_bad=True)
-
-
-def test_a_clip_that_the_pattern_does_not_name_has_no_speaker(tmp_path: Path) -> None:
-    write_clips(tmp_path / "own", "angry/monday/s01_1", "sad/monday/s01_2", "angry/monday/S02_1")
-    with pytest.warns(UserWarning, match=r"THE SPEAKERS OF 1 RECORDING.*angry/monday/S02_1.wav"):
-        rows = load(tmp_path / "own", speaker_pattern=r"(?P<speaker>s\d+)_")
-    assert dict(zip(rows["id"][:], rows["speaker"][:], strict=True))["angry/monday/S02_1"] is None  # and not "monday"
-    with pytest.raises(ValueError, match="speaker of clip 'angry/monday/S02_1' is unknown"):
-        speaker_folds(rows)
 
 
 def test_names_that_look_the_same_are_the_same(tmp_path: Path) -> None:
@@ -268,14 +263,10 @@ def test_ids_name_no_folder_above_the_clips(tmp_path: Path) -> None:
 
 
 def test_formats_that_cannot_be_read_are_told_of(tmp_path: Path) -> None:
-    write_clip(tmp_path / "own" / "angry" / "anna" / "1.wav")
-    (tmp_path / "own" / "angry" / "anna" / "2.m4a").touch()
-    with pytest.warns(
-        UserWarning, match=r"1 file\(s\), such as angry/anna/2\.m4a, are in formats that cannot be read"
-    ):
+    clip = write_clip(tmp_path / "own/angry/anna/1.wav")
+    clip.with_name("2.m4a").touch()
+    with pytest.warns(UserWarning, match=r"angry/anna/2\.m4a, are in formats that cannot be read"):
         assert len(load(tmp_path / "own")) == 1
-    (tmp_path / "own" / "angry" / "anna" / "1.wav").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"angry/anna/2\.m4a, are in formats that cannot be read: convert them"
-    ):
+    clip.unlink()
+    with pytest.raises(FileNotFoundError, match=r"angry/anna/2\.m4a, are in formats that cannot be read"):
         load(tmp_path / "own")
