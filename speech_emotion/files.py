@@ -11,13 +11,7 @@ from typing import TextIO
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write a text file under a temporary name, then rename it: a reader sees the old file or the new one.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_text(Path(folder) / "note.txt", "hello").read_text()
-    'hello'
-    """
+    """Write a text file under a temporary name, then rename it: a reader sees the old file or the new one."""
     with _whole(path) as file:
         file.write(text)
     return Path(path)
@@ -41,12 +35,7 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[o
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as comma-separated values (RFC 4180, lines ended by a line feed).
-
-    >>> print(csv_text(["system", "ua"], [["a, b", 0.5]]), end="")
-    system,ua
-    "a, b",0.5
-    """
+    """Return a table as comma-separated values (RFC 4180, lines ended by a line feed)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

@@ -21,10 +21,6 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None, run
     """Parse words, run what they ask for, print what it yields, and return the exit code.
 
     `run` (or the parser's default `run`) yields what is printed, or returns an exit code of its own.
-
-    >>> run_command(argparse.ArgumentParser(), [], lambda args: ["done"])
-    done
-    0
     """
     args = parser.parse_args(argv)
     return run_guarded(lambda: (run or args.run)(args))

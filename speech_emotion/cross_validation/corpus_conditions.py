@@ -57,17 +57,7 @@ def get_condition(
     num_folds: int | None = None,
     known: Mapping[str, CorpusCondition] | None = None,
 ) -> CorpusCondition:
-    """Find a condition by its name: a corpus, one of `known`, or what `make_condition` called one.
-
-    >>> get_condition("ravdess").num_folds, get_condition("iemocap-scripted").config
-    (6, 'scripted')
-    >>> get_condition("emodb-leave-one-speaker-out") == get_condition("emodb")
-    True
-    >>> get_condition("emodb", scheme="k-fold", num_folds=5).name
-    'emodb-5-fold'
-    >>> get_condition("emodb-anger+fear").labels
-    ('anger', 'fear')
-    """
+    """Find a condition by its name: a corpus, one of `known`, or what `make_condition` called one."""
     said = SCHEME_SUFFIX.fullmatch(name)
     if known and name in known:
         return _with_scheme(known[name], scheme, num_folds)

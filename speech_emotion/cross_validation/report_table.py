@@ -119,11 +119,7 @@ class ReportTable:
 
 
 def format_cell(cell: Cell, style: Style) -> str:
-    """Write a cell as a reader wants it.
-
-    >>> format_cell(MeanSD(0.613, 0.02), "percent"), format_cell(-0.021, "points"), format_cell(0.0002, "p")
-    ('61.3 ± 2.0', '−2.1', '< 0.001')
-    """
+    """Write a cell as a reader wants it."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return MISSING
     if isinstance(cell, Name):

@@ -200,13 +200,7 @@ def write_clip_lines(folders: Sequence[str | Path], path: str | Path, conditions
 
 
 def clip_lines(fold: FoldScores) -> Iterator[dict[str, object]]:
-    """Give a line for each clip of a fold.
-
-    >>> clips = {name: ["a"] for name in ("id", "split", "speaker", "sex", "sentence", "label")}
-    >>> line = next(clip_lines(FoldScores("c", "s", 0, 2, ["a", "b"], clips, [[0.75, 0.25]])))
-    >>> line["fold"], line["prediction"], line["scores"]
-    (2, 'a', {'a': 0.75, 'b': 0.25})
-    """
+    """Give a line for each clip of a fold."""
     place = {"corpus": fold.corpus, "system": fold.system, "seed": fold.seed, "fold": fold.fold}
     for index, guess in enumerate(fold.predictions):
         known = {name: values[index] for name, values in fold.clips.items()}

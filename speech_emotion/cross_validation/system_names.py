@@ -71,10 +71,6 @@ SYSTEM_TITLES: dict[str, str] = {name: parts.title for name, parts in MODEL_NAME
 
 
 def system_title(name: str, titles: Mapping[str, str] = SYSTEM_TITLES) -> str:
-    """Return what a system is called in tables; of an unknown one its name.
-
-    >>> system_title("model-1-ensemble"), system_title("model-1-permuted"), system_title("mine")
-    ('Model-1 (acoustic), downsampling + ensembling', 'Model-1 (acoustic), labels permuted (control)', 'mine')
-    """
+    """Return what a system is called in tables; of an unknown one its name."""
     base = name.removesuffix(CONTROL)
     return titles[base] + CONTROL_TITLE * (base != name) if base in titles else name

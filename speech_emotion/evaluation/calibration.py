@@ -89,11 +89,6 @@ def fit_temperature(truth: np.ndarray, scores: np.ndarray) -> float:
     """Find the temperature with the least negative log-likelihood, on validation clips.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
-
-    >>> truth = np.array([0, 0, 0, 1])  # right 3 times of 4, yet always 90 % sure
-    >>> temperature = fit_temperature(truth, np.array([[0.9, 0.1]] * 4))
-    >>> apply_temperature(np.array([[0.9, 0.1]]), temperature).round(3).tolist()
-    [[0.75, 0.25]]
     """
     found = minimize_scalar(
         lambda log_temperature: negative_log_likelihood(truth, scores, np.exp(log_temperature)),

@@ -28,12 +28,7 @@ class ErrorRates:
 
 
 def error_rates(references: Sequence[str], hypotheses: Sequence[str]) -> ErrorRates:
-    """Compare transcripts.
-
-    >>> rates = error_rates(["we call it bear", "yes"], ["we cal it bare", ""])
-    >>> rates.character_errors, rates.characters, rates.wer
-    (6, 18, 0.6)
-    """
+    """Compare transcripts."""
     if not references or len(references) != len(hypotheses):
         raise ValueError(
             f"References and hypotheses must be two lists of one length, at least 1; they have {len(references)} and "

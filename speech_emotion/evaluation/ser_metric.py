@@ -18,12 +18,7 @@ CITATION = """\
 
 
 class SERMetric(evaluate.Metric):
-    """Weighted accuracy (WA), unweighted accuracy (UA), macro and weighted F1 of emotion labels.
-
-    >>> metric = SERMetric(keep_in_memory=True)
-    >>> metric.compute(predictions=[0, 1, 1], references=[0, 1, 0], num_labels=2)["ua"]
-    0.75
-    """
+    """Weighted accuracy (WA), unweighted accuracy (UA), macro and weighted F1 of emotion labels."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -26,6 +26,7 @@ def test_conditions_by_name() -> None:
     assert (emodb.scheme, ravdess.scheme, ravdess.num_folds) == ("leave-one-speaker-out", "k-fold", 6)
     assert iemocap.scheme == "leave-one-session-out"
     assert get_condition("savee") == CorpusCondition("savee", "savee")
+    assert get_condition("emodb-leave-one-speaker-out") == emodb
     assert get_condition("you/emodb@1f3a").name == "emodb" and get_condition("./ravdess").num_folds == 6
     known = {"half": CorpusCondition("half", "polish", part="even", select=even_clips)}
     assert get_condition("half", known=known) == known["half"]

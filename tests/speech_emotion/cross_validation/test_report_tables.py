@@ -144,6 +144,7 @@ def test_latex_is_balanced_and_escaped(report: Path) -> None:
         (None, "percent", "–"),
         (float("nan"), "percent", "–"),
         (MeanSD(0.5, None), "percent", "50.0"),
+        (MeanSD(0.613, 0.02), "percent", "61.3 ± 2.0"),
         (MeanSD(1.234, 0.056), "number", "1.23 ± 0.06"),
         (Interval(-0.02, 0.013), "points", "[−2.0, +1.3]"),
         (Share(3, 0.25), "text", "3 (25.0)"),

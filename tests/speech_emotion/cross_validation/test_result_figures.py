@@ -75,11 +75,6 @@ def test_of_one_speaker_there_is_no_interval_and_no_figure_of_it(tmp_path: Path)
     assert "confusion.png" in drawn and "ua.png" not in drawn
 
 
-def test_no_results_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ser(["figures", "results", "--results", str(tmp_path), "--corpus", "emodb"]) == 1
-    assert "no results of emodb" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("curve", "runs"),
     [
@@ -101,10 +96,12 @@ def test_each_member_of_an_ensemble_is_a_training_and_the_machines_of_a_grid_are
     assert training_runs([FoldScores("c", "s", 0, 0, ["a"], clips, [[1.0]], {"curve": curve})]) == runs
 
 
-def test_where_no_seed_is_whole_nothing_is_drawn_and_that_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("folds", "said"), [([], "no results of emodb"), ([0, -1], "has a complete seed yet")])
+def test_where_nothing_can_be_drawn_that_is_said(
+    folds: list[int], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folds = all_folds("model-1", (0, 1), corpus="emodb")
-    save_all([folds[0], folds[-1]], tmp_path)  # a fold of each seed, and not the same
-    assert ser(["figures", "results", "--results", str(tmp_path), "--output", str(tmp_path / "figures")]) == 1
-    assert "has a complete seed yet" in capsys.readouterr().err
+    everything = all_folds("model-1", (0, 1), corpus="emodb")
+    save_all([everything[fold] for fold in folds], tmp_path)  # a fold of each seed, and not the same
+    words = ["--results", str(tmp_path), "--corpus", "emodb", "--output", str(tmp_path / "figures")]
+    assert ser(["figures", "results", *words]) == 1
+    assert said in capsys.readouterr().err

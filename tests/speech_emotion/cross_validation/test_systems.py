@@ -96,7 +96,7 @@ def test_systems_by_name() -> None:
     )  # fmt: skip
     assert (system.model.fusion, system.model.streams, system.imbalance) == ("late", ["mel", "deepspeech"], "ensemble")
     assert system_title("model-1-average-best") == "Model-1 (acoustic), average of 3 networks, best recipe"
-    assert system_title("mine", {"mine": "My own"}) == "My own"
+    assert system_title("mine", {"mine": "My own"}) == "My own" and system_title("mine") == "mine"
     assert get_system("model-1-class-weights").model.class_weights == "balanced"
     assert get_system("model-1", {"dropout": 0.5}).settings()["model"]["dropout"] == 0.5
     assert len(SYSTEM_TITLES) == 4 * 6 * 3 + 2
