@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -22,6 +22,17 @@ class CommandParser(argparse.ArgumentParser):
             option = known.get(name.replace("_", "-"), name) if name.startswith("--") else name
             words.append(option + equals + value)
         return super().parse_known_args(words, namespace)
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return what reads the value of an option that is a whole number."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text}")
+        return int(text)
+
+    return read
 
 
 def is_terminal() -> bool:

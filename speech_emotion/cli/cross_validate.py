@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dataset_scripts import list_corpora
 from dataset_scripts.folds import SCHEMES
 from speech_emotion.cross_validation.system_names import GRAMMAR
-from speech_emotion.terminal import CommandParser
+from speech_emotion.terminal import CommandParser, whole_number
 
 from .command import run_command
 
@@ -48,8 +48,8 @@ def get_parser(prog: str = "cross_validate.py") -> CommandParser:
     what.add_argument("--scheme", choices=SCHEMES, help="how speakers are divided (default: the corpus's own)")
     what.add_argument("--num_folds", type=int, help="number of folds of k-fold")
     what.add_argument("--systems", nargs="+", required=True, metavar="NAME", help=f"systems: {GRAMMAR}")
-    what.add_argument("--seeds", nargs="+", type=_natural, default=[0], metavar="N", help="seeds (default: 0)")
-    what.add_argument("--folds", nargs="+", type=_natural, metavar="N", help="folds, from 0 (default: all)")
+    what.add_argument("--seeds", nargs="+", type=whole_number(0), default=[0], metavar="N", help="seeds (default: 0)")
+    what.add_argument("--folds", nargs="+", type=whole_number(0), metavar="N", help="folds, from 0 (default: all)")
     what.add_argument("--encoder", help="folder or Hub id of the encoder of deepspeech (default: the one that ships)")
     what.add_argument(
         "--set", nargs="+", default=[], metavar="FIELD=VALUE", help="settings of the paper's models, as of train.py"
@@ -200,9 +200,3 @@ def _draw(results: Path, folder: Path, conditions: Sequence[str]) -> Iterator[st
         return
     if drawn:
         yield f"Drew {sum(path.suffix != '.csv' for path in drawn)} figures into {folder}"
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text}")
-    return int(text)

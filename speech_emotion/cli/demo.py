@@ -62,11 +62,11 @@ def classify_afresh(folder: Path, files: list[str]) -> list[dict[str, object]]:
 
 def earlier_run(folder: Path, seed: int, streams: Sequence[str]) -> "RunReport | None":
     """Find what an earlier demo measured, if this one would measure the same."""
-    if not (folder / "results.json").is_file() or not (folder / "model.safetensors").is_file():
+    if not (folder / "model.safetensors").is_file():
         return None
     try:
         report = read_report(folder)
-    except (ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     from speech_emotion.training.run_record import library_versions
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from speech_emotion.files import check_writable, write_csv
 from speech_emotion.inference.saved_model import check_place, load_saved
-from speech_emotion.terminal import CommandParser, is_terminal, quiet_unless_terminal
+from speech_emotion.terminal import CommandParser, is_terminal, quiet_unless_terminal, whole_number
 
 if TYPE_CHECKING:
     from modeling_ser import SERPipeline
@@ -21,7 +21,7 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
     parser.add_argument("--model", required=True, help="folder of a saved model, or its id on the Hub")
     parser.add_argument("--revision", help="commit of the model on the Hub")
     parser.add_argument("--device", help="for example cuda:0 (default: a GPU where there is one)")
-    parser.add_argument("--batch-size", type=_positive, default=8, help="clips at a time (default: 8)")
+    parser.add_argument("--batch-size", type=whole_number(1), default=8, help="clips at a time (default: 8)")
     parser.add_argument("--output", metavar="FILE.csv", help="write all scores as CSV instead of a table")
     parser.add_argument("--skip-bad", action="store_true", help="report files that cannot be used, and go on")
     parser.set_defaults(run=run)
@@ -133,10 +133,3 @@ def check_output(path: str, files: Iterable[Path]) -> None:
 def _printable(file: Path) -> str:
     """A file's name that can be written whatever its bytes are."""
     return str(file).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number

@@ -28,25 +28,12 @@ PART = SplitReport(9, ["s1"], {"wa": 0.5, "ua": 0.5, "macro_f1": 0.5, "weighted_
 def report_of(**arguments: object) -> RunReport:
     """What a run of train.py tells of itself."""
     training = training_settings(SERTrainingArguments(output_dir="unused", use_cpu=True))
+    texts = dict.fromkeys(("title", "homepage", "corpus_license", "citation", "language", "fold"), "a text")
     return RunReport(
-        corpus="emodb",
-        title="EmoDB",
-        homepage="",
-        corpus_license="free",
-        citation="",
-        language="de",
-        labels=list(LABELS),
-        fold="a fold",
-        seed=0,
-        epochs=3.0,
-        parameters=9,
-        streams=["mel"],
-        train=SplitReport(9, ["s0"]),
-        validation=PART,
-        test=PART,
+        **texts, corpus="emodb", labels=list(LABELS), streams=["mel"], seed=0, epochs=3.0, parameters=9,
+        train=SplitReport(9, ["s0"]), validation=PART, test=PART, versions={},
         arguments=vars(ModelArguments()) | training | arguments,
-        versions={},
-    )
+    )  # fmt: skip
 
 
 def write_run(folder: Path, report: RunReport) -> Path:
