@@ -135,8 +135,8 @@ def describe_source(source: Any) -> str:
     if isinstance(source, Mapping):
         if source.get("path"):
             return describe_source(source["path"])
-        kinds = [key for key in ("array", "raw", "bytes") if source.get(key) is not None]
-        return {"raw": "array"}.get(kinds[0], kinds[0]) if kinds else "dict"
+        kinds = {"array": "array", "raw": "array", "bytes": "bytes"}
+        return next((kind for key, kind in kinds.items() if source.get(key) is not None), "dict")
     if _is_array(source):
         return "array"
     if hasattr(source, "read"):
@@ -319,13 +319,13 @@ def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
 def _check_whole(decoded: int, promised: int, log: str, name: str) -> None:
     """Refuse a file whose header promises more than the file holds."""
     shortfall = f"{decoded} of {promised} samples are there" if decoded < promised else ""
-    for match in (_SHORT_CHUNK.search(log), _SHORT_RF64.search(log)):
-        if match:
-            counts = sorted(map(int, match.groups()))
-            if match.re is _SHORT_CHUNK and (int(match[1]) < int(match[2]) or int(match[1]) >= _UNKNOWN_LENGTH):
-                continue
-            unit = "bytes" if match.re is _SHORT_CHUNK else "samples"
-            shortfall = f"{counts[0]} of {counts[1]} {unit} are there"
+    if match := _SHORT_CHUNK.search(log):
+        stated, there = int(match[1]), int(match[2])
+        if there < stated < _UNKNOWN_LENGTH:
+            shortfall = f"{there} of {stated} bytes are there"
+    if match := _SHORT_RF64.search(log):
+        there, stated = sorted((int(match[1]), int(match[2])))
+        shortfall = f"{there} of {stated} samples are there"
     if _SHORT_OGG.search(log):
         shortfall = "its last page is missing"
     if shortfall:

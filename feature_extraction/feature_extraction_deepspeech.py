@@ -1,5 +1,6 @@
 """DeepSpeech's feature extractor: waveforms in, one padded sequence of coefficients and its mask out."""
 
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from .frontend_deepspeech import FrontEnd, SpeechFeaturesMFCC, TensorFlowMFCC
 from .waveform_extractor import WaveformExtractor
 
-MFCCS = ("python_speech_features", "tensorflow")
+MFCCS: dict[str, type[FrontEnd]] = {"python_speech_features": SpeechFeaturesMFCC, "tensorflow": TensorFlowMFCC}
 
 
 class DeepSpeechFeatureExtractor(WaveformExtractor):
@@ -80,18 +81,8 @@ class DeepSpeechFeatureExtractor(WaveformExtractor):
     @property
     def front_end(self) -> FrontEnd:
         """The front end that the settings describe."""
-        shared = {
-            name: getattr(self, name)
-            for name in ("sampling_rate", "win_length", "hop_length", "num_coefficients", "framing")
-        }
-        if self.mfcc == "python_speech_features":
-            return SpeechFeaturesMFCC(**shared, floor=self.floor)
-        return TensorFlowMFCC(
-            **shared,
-            lower_frequency=self.lower_frequency,
-            upper_frequency=self.upper_frequency,
-            num_mel_bins=self.num_mel_bins,
-        )
+        kind = MFCCS[self.mfcc]
+        return kind(**{setting.name: getattr(self, setting.name) for setting in fields(kind)})
 
     def compute(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
         """Compute the coefficients of waveforms, (batch, frames, num_coefficients), and each clip's frames."""

@@ -166,10 +166,6 @@ class SERFeatureExtractor(WaveformExtractor):
 
         Raises:
             ValueError: If the times are an encoder's, and it is not loaded.
-
-        Example:
-            >>> SERFeatureExtractor().frame_times(3).tolist()
-            [0.0, 0.025, 0.05]
         """
         return self._centers(self._leading, frames, torch.device("cpu")).double().numpy() / self.sampling_rate
 

@@ -140,14 +140,6 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
         Raises:
             RuntimeError: If weights are of another size, or, with `strict`, missing or unexpected.
             OSError: If there is no such checkpoint.
-
-        Example:
-            >>> import tempfile
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(folder)
-            ...     model = DeepSpeechModel.from_pretrained(folder)
-            >>> model.config.hidden_size
-            16
         """
         model, info = super().from_pretrained(
             pretrained_model_name_or_path,

@@ -109,11 +109,6 @@ class WaveformExtractor(SequenceFeatureExtractor):
             ValueError: The rate is not the extractor's; a waveform is empty, not 1-D, or holds NaN or infinite
                 samples; or the arguments contradict each other.
             TypeError: `audio` is no waveform.
-
-        Example:
-            >>> from feature_extraction import SERFeatureExtractor
-            >>> SERFeatureExtractor()([0.5] * 4000, sampling_rate=16000)["input_features"].shape
-            (1, 11, 384)
         """
         _check_form(padding, max_length, truncation, return_tensors)
         waveforms = _checked_waveforms(audio, sampling_rate, self.sampling_rate)
@@ -164,11 +159,6 @@ class WaveformExtractor(SequenceFeatureExtractor):
 
         Returns:
             Samples (samples,), float32, mono, at `sampling_rate`.
-
-        Example:
-            >>> from feature_extraction import SERFeatureExtractor
-            >>> SERFeatureExtractor().load_audio({"array": [0.1] * 800, "sampling_rate": 8000}).shape
-            (1600,)
         """
         return load_audio(source, self.sampling_rate)
 

@@ -10,13 +10,10 @@ import numpy as np
 import soundfile
 import torch
 
-from feature_extraction.convert.weights import VARIABLES
-
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "deepspeech"
 CLIPS = ("a_24137", "b_16192", "c_300", "d_512")
 LAYERS = ("layer_1", "layer_2", "layer_3", "rnn_output", "layer_5", "layer_6")
 CHECKPOINTS = {"v04": "v04/checkpoint/model.v0.4.1", "v09": "v09/checkpoint/best_dev-1467"}
-VARIABLES_OF_V04 = VARIABLES["h1"]
 VERSIONS = {"v04": "0.4.1", "v09": "0.9.3"}
 FRONT_ENDS = {"v04": "python_speech_features", "v09": "tensorflow"}
 
@@ -115,24 +112,29 @@ def masked_crc(content: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def bundle(variables: dict[str, np.ndarray], **changes: int) -> tuple[bytes, bytes]:
-    """Write a checkpoint: the bytes of its index and of its only shard.
+def shape(*sizes: int) -> bytes:
+    """Write a shape."""
+    return b"".join(message((2, message((1, size)))) for size in sizes)
+
+
+def write_bundle(folder: Path, variables: dict[str, np.ndarray], **changes: int) -> Path:
+    """Write a checkpoint of one shard and return its prefix.
 
     Args:
+        folder: Where to.
         variables: The values by name.
         changes: Fields of every entry to be replaced (`offset`, `size`, `shard`, `dtype`, `crc`).
     """
     entries, data = {b"": message((1, 1))}, b""
     for name, value in sorted(variables.items()):
-        shape = b"".join(message((2, message((1, size)))) for size in value.shape)
         content = value.tobytes()
         entry = {"dtype": 1, "shard": 0, "offset": len(data), "size": len(content), "crc": masked_crc(content)}
         entry |= changes
-        entries[name.encode()] = message(
-            (1, entry["dtype"]), (2, shape), (3, entry["shard"]), (4, entry["offset"]), (5, entry["size"])
-        ) + struct.pack("<BI", 6 << 3 | 5, entry["crc"])
+        fields = (1, entry["dtype"]), (2, shape(*value.shape)), (3, entry["shard"]), (4, entry["offset"])
+        entries[name.encode()] = message(*fields, (5, entry["size"])) + struct.pack("<BI", 6 << 3 | 5, entry["crc"])
         data += content
-    return table(entries), data
+    write_container(folder, "model.index", table(entries))
+    return write_container(folder, "model.data-00000-of-00001", data).with_name("model")
 
 
 def table(entries: dict[bytes, bytes], repetitions: int = 1) -> bytes:

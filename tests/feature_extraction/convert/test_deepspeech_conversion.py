@@ -27,13 +27,13 @@ from tests.feature_extraction.deepspeech_fixtures import (
     CHECKPOINTS,
     FIXTURES,
     VERSIONS,
-    bundle,
     container,
     expected,
     hashes,
     largest_difference,
     waveform,
     weights,
+    write_bundle,
     write_checkpoint,
     write_container,
 )
@@ -55,6 +55,20 @@ def convert_in_memory(path: Path, release: str) -> tuple[DeepSpeechModel, DeepSp
     return model.deepspeech, extractor
 
 
+@pytest.mark.parametrize("name", EXACT)
+def test_graphs_state_their_facts(name: str, tmp_path: Path) -> None:
+    facts = read_model(write(tmp_path, name))
+    assert (facts.input_size, facts.context_size, facts.relu_clip) == (26, 9, 20.0)
+    if name.startswith("v04"):
+        assert (facts.releases, facts.forget_bias, facts.front_end, facts.alphabet) == (("0.4",), 1.0, None, None)
+        return
+    assert "0.9" in facts.releases
+    assert (facts.forget_bias, facts.alphabet) == (0.0, list(ENGLISH))
+    stated = {"sampling_rate": 16000, "win_length": 512, "hop_length": 320, "num_coefficients": 26}
+    stated |= {"lower_frequency": 20.0, "upper_frequency": 8000.0, "num_mel_bins": 40}
+    assert facts.front_end == {"mfcc": "tensorflow", **stated}
+
+
 def test_fixtures_are_the_original_files() -> None:
     for name, digest in hashes().items():
         assert hashlib.sha256(container(name)).hexdigest() == digest, name
@@ -73,20 +87,6 @@ def test_every_container_gives_tensorflows_answers(name: str, tmp_path: Path) ->
     softmax = output.last_hidden_state.softmax(-1)[0]
     assert largest_difference(output.layer_5[0], expected()[f"{release}/a_24137/layer_5"]) < 1e-4
     assert largest_difference(softmax, expected()[f"{release}/a_24137/softmax"]) < 5e-6
-
-
-@pytest.mark.parametrize("name", EXACT)
-def test_graphs_state_their_facts(name: str, tmp_path: Path) -> None:
-    facts = read_model(write(tmp_path, name))
-    assert (facts.input_size, facts.context_size, facts.relu_clip) == (26, 9, 20.0)
-    if name.startswith("v04"):
-        assert (facts.releases, facts.forget_bias, facts.front_end, facts.alphabet) == (("0.4",), 1.0, None, None)
-        return
-    assert "0.9" in facts.releases
-    assert (facts.forget_bias, facts.alphabet) == (0.0, list(ENGLISH))
-    stated = {"sampling_rate": 16000, "win_length": 512, "hop_length": 320, "num_coefficients": 26}
-    stated |= {"lower_frequency": 20.0, "upper_frequency": 8000.0, "num_mel_bins": 40}
-    assert facts.front_end == {"mfcc": "tensorflow", **stated}
 
 
 @torch.no_grad()
@@ -158,10 +158,8 @@ def test_checkpoints_of_every_release(
 ) -> None:
     variables = {name: weights("v09")[key] for key, name in VARIABLES[style].items()}
     variables["global_step"] = np.array(5, "<f4")
-    index, data = bundle(variables)
-    write_container(tmp_path, "best.index", index)
-    write_container(tmp_path, "best.data-00000-of-00001", data)
-    folder = convert_deepspeech(tmp_path / "best", tmp_path / "model", version=version, alphabet="english")
+    source = write_bundle(tmp_path, variables)
+    folder = convert_deepspeech(source, tmp_path / "converted", version=version, alphabet="english")
     model = DeepSpeechModel.from_pretrained(folder)
     assert model.config.forget_bias == forget_bias
     wanted = to_state_dict(weights("v09"), forget_bias)
