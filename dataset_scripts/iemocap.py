@@ -92,13 +92,8 @@ class IEMOCAP(SpeechCorpus):
     # Recordings of whole dialogues.
     passed_over = r".*/dialog/.*|.*/Ses0[1-5][FM]_(impro|script)\d\d[a-z]?(_\d[a-z]?)?\.\w+"
     extra_features: ClassVar[dict[str, Any]] = {
-        "session": datasets.Value("string"),
-        "dialogue": datasets.Value("string"),
-        "start": datasets.Value("float64"),
-        "end": datasets.Value("float64"),
-        "valence": datasets.Value("float64"),
-        "arousal": datasets.Value("float64"),
-        "dominance": datasets.Value("float64"),
+        **dict.fromkeys(("session", "dialogue"), datasets.Value("string")),
+        **dict.fromkeys(("start", "end", "valence", "arousal", "dominance"), datasets.Value("float64")),
         "ratings": datasets.List(
             {"rater": datasets.Value("string"), "labels": datasets.List(datasets.Value("string"))}
         ),

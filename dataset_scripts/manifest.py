@@ -20,7 +20,7 @@ COLUMNS = ("id", "file", "label", "speaker", "sex", "sentence", "transcript", "k
 SEXES = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m", "man": "m"}
 
 
-def read_manifest(path: Path) -> list[dict[str, str | None]]:
+def read_manifest(path: Path) -> list[dict[str, str]]:
     """Read a list of recordings, UTF-8: ``file`` and ``label``, and the other ``COLUMNS`` where known; no others."""
     try:
         rows = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
@@ -73,7 +73,7 @@ def _read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, row
 
 
-def _normalize(row: dict[str, Any], where: str) -> dict[str, str | None]:
+def _normalize(row: dict[str, Any], where: str) -> dict[str, str]:
     named: dict[str, Any] = {}
     source: dict[str, str] = {}
     for key, value in row.items():
@@ -86,20 +86,17 @@ def _normalize(row: dict[str, Any], where: str) -> dict[str, str | None]:
                 f"{where}: the columns {source[name]!r} and {column!r} both say the {name}, and differ. Leave one out"
             )
         named[name], source[name] = value, column
-    texts = {name: str(named[name]).strip() or None for name in COLUMNS if named.get(name) is not None}
+    texts = {name: str(named[name]).strip() for name in COLUMNS if name in named}
     for column in ("file", "label"):
-        if texts.get(column) is None:
+        if column not in texts:
             names = [str(key).strip().lower() for key in row]
             if column in (ALIASES.get(name, name) for name in names):
                 raise ValueError(f"{where}: the {column} is empty. Fill it in, or leave the line out")
             raise ValueError(
                 f"{where}: no {column}; the columns are {', '.join(map(str, row))}. Add a column {column!r}"
             )
-    if texts.get("sex") is not None:
-        sex = SEXES.get(texts["sex"].lower())
-        if sex is None:
-            raise ValueError(
-                f"{where}: the sex {texts['sex']!r} is none of {', '.join(SEXES)}. Correct it or leave it empty"
-            )
-        texts["sex"] = sex
+    if (sex := texts.get("sex")) is not None:
+        if sex.lower() not in SEXES:
+            raise ValueError(f"{where}: the sex {sex!r} is none of {', '.join(SEXES)}. Correct it or leave it empty")
+        texts["sex"] = SEXES[sex.lower()]
     return texts

@@ -74,12 +74,9 @@ class Recordings(SpeechCorpus):
         rows = read_manifest(self.manifest)
         self.listed = {Path(row["file"]): row for row in rows}
         # One file may be named in several ways: clip.wav, ./clip.wav, ../here/clip.wav.
-        places = [os.path.normpath(root / row["file"]) for row in rows]
-        if len(set(places)) < len(rows):
-            ((most, count),) = Counter(places).most_common(1)
-            names = [row["file"] for row, place in zip(rows, places, strict=True) if place == most]
-            file = " or ".join(dict.fromkeys(names))
-            raise ValueError(f"{self.title}: {self.manifest} lists {file} {count} times. Keep one line for each file")
+        ((place, count),) = Counter(os.path.normpath(root / row["file"]) for row in rows).most_common(1)
+        if count > 1:
+            raise ValueError(f"{self.title}: {self.manifest} lists {place} {count} times. Keep one line for each file")
         absolute = [str(file.parent) for file in self.listed if file.is_absolute()]
         self.common = os.path.commonpath(absolute) if absolute else None
         slashed = next((str(file) for file in self.listed if "\\" in str(file)), None)
@@ -202,7 +199,7 @@ class Recordings(SpeechCorpus):
         if file.is_absolute():  # what lies above all of them is this machine's business
             name = file.relative_to(self.common)
         named = {"id": name.with_suffix("").as_posix(), "speaker": None, "native_label": row.pop("label")}
-        return named | {name: value for name, value in row.items() if value is not None}
+        return named | row
 
     def _from_folders(self, file: Path) -> dict[str, Any]:
         folders = file.parent.parts

@@ -4,7 +4,7 @@ import itertools
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import datasets
 import numpy as np
@@ -24,17 +24,11 @@ NEMO_SENTENCES = {"6": "Dziunia, nie jesteś moim szefem.", "38": "„Ród smoka
 NEMO_PEOPLE = {"WR0": ("male", 23), "EB0": ("female", 27), "KS0": ("male", 23), "MK0": ("female", 23)}
 
 
-class IEMOCAPPlan(NamedTuple):
-    """How many utterances of each label a session has."""
-
-    improvised: dict[str, int]
-    scripted: dict[str, int]
-
-
-PLAN = IEMOCAPPlan(
-    improvised={"ang": 2, "hap": 1, "neu": 3, "sad": 2, "exc": 1, "fru": 2, "xxx": 3},
-    scripted={"ang": 1, "hap": 1, "neu": 2, "sad": 1, "exc": 2, "fea": 1, "sur": 1, "dis": 1, "oth": 1, "xxx": 1},
-)
+# How many utterances of each label a session has.
+PLAN = {
+    "improvised": {"ang": 2, "hap": 1, "neu": 3, "sad": 2, "exc": 1, "fru": 2, "xxx": 3},
+    "scripted": {"ang": 1, "hap": 1, "neu": 2, "sad": 1, "exc": 2, "fea": 1, "sur": 1, "dis": 1, "oth": 1, "xxx": 1},
+}
 RATER_NAMES = {"ang": "Anger", "hap": "Happiness", "neu": "Neutral state", "sad": "Sadness", "exc": "Excited",
                "fru": "Frustration", "fea": "Fear", "sur": "Surprise", "dis": "Disgust", "oth": "Other"}  # fmt: skip
 
@@ -64,54 +58,45 @@ def write_emodb(
     speakers: Iterable[str] = ("03", "08", "09"),
     texts: Iterable[str] = ("a01", "b02"),
     emotions: Iterable[str] = "WLEAFTN",
-    suffix: str = ".wav",
 ) -> Path:
     """Write `wav/SSTTTEv`."""
     for speaker, text, emotion in itertools.product(speakers, texts, emotions):
-        write_clip(root / "wav" / f"{speaker}{text}{emotion}{'ab'[text == 'b02']}{suffix}")
+        write_clip(root / "wav" / f"{speaker}{text}{emotion}{'ab'[text == 'b02']}.wav")
     return root
 
 
-def write_ased(root: Path, speakers: Iterable[int] = (9, 15, 29, 30), suffix: str = ".wav") -> Path:
+def write_ased(root: Path) -> Path:
     """Write `NNName/eN-YY-RR-GG-BB`, with wrong codes of sex and an upper-case name; speaker 30 alone is a man."""
     folders = {"n1": "01Neutral", "f2": "02Fearful", "h3": "03Happy", "s4": "04Sad", "a5": "05Angry"}
-    for speaker, code, sentence in itertools.product(speakers, folders, ("01", "03")):
-        sex = "02" if speaker == 30 else "01"
-        write_clip(root / folders[code] / f"{code}-{sentence}-01-{sex}-{speaker:02}{suffix}")
-    for name in WRONG_SEX:
-        if int(name[-2:]) in speakers:
-            write_clip(root / folders[name[:2]] / f"{name}{suffix}")
-    write_clip(root / "04Sad" / f"S4-04-02-01-29{suffix}")
+    speakers = {"09": "01", "15": "01", "29": "01", "30": "02"}
+    names = [f"{c}-{n}-01-{sex}-{s}" for (s, sex), c, n in itertools.product(speakers.items(), folders, ("01", "03"))]
+    for name in [*names, *(name for name in WRONG_SEX if name[-2:] in speakers), "S4-04-02-01-29"]:
+        write_clip(root / folders[name[:2].lower()] / f"{name}.wav")
     return root
 
 
-def write_tess(root: Path, words: Iterable[str] = ("back", "bite")) -> Path:
+def write_tess(root: Path) -> Path:
     """Write `XAF_word_emotion` in folders, one name misspelled, one file at 96 kHz."""
-    for speaker, word, emotion in itertools.product(
-        ("OAF", "YAF"), words, ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
-    ):
-        misspelled = (speaker, word, emotion) == ("OAF", "bite", "neutral")
-        name = f"{'OA' if misspelled else speaker}_{word}_{emotion}.wav"
-        odd = (speaker, word, emotion) == ("OAF", "back", "ps")
-        write_clip(root / f"{speaker}_{emotion}" / name, rate=96000 if odd else 24414)
+    emotions = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
+    for speaker, word, emotion in itertools.product(("OAF", "YAF"), ("back", "bite"), emotions):
+        name = f"{speaker}_{word}_{emotion}".replace("OAF_bite_neutral", "OA_bite_neutral")
+        write_clip(root / f"{speaker}_{emotion}" / f"{name}.wav", rate=96000 if name == "OAF_back_ps" else 24414)
     return root
 
 
-def write_savee(root: Path, folders: bool, numbers: Iterable[int] = (1, 2)) -> Path:
+def write_savee(root: Path, folders: bool) -> Path:
     """Write `DC_a01`, or `AudioData/DC/a01`."""
-    for speaker, emotion, number in itertools.product(
-        ("DC", "JE", "JK", "KL"), ("a", "d", "f", "h", "n", "sa", "su"), numbers
-    ):
-        name = f"{emotion}{number:02}.wav"
+    emotions = ("a", "d", "f", "h", "n", "sa", "su")
+    for speaker, emotion, number in itertools.product(("DC", "JE", "JK", "KL"), emotions, ("01", "02")):
+        name = f"{emotion}{number}.wav"
         write_clip(root / "AudioData" / speaker / name if folders else root / f"{speaker}_{name}")
     return root
 
 
-def write_crema_d(root: Path, speakers: Iterable[int] = (1001, 1002, 1003)) -> Path:
+def write_crema_d(root: Path) -> Path:
     """Write `AudioWAV/SSSS_TTT_EEE_II`, one intensity of one letter only."""
-    for speaker, sentence, emotion in itertools.product(
-        speakers, ("DFA", "IEO"), ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
-    ):
+    emotions = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
+    for speaker, sentence, emotion in itertools.product((1001, 1002, 1003), ("DFA", "IEO"), emotions):
         intensity = "HI" if sentence == "IEO" and emotion != "NEU" else "XX"
         write_clip(root / "AudioWAV" / f"{speaker}_{sentence}_{emotion}_{intensity}.wav")
     write_clip(root / "AudioWAV" / "1040_ITH_SAD_X.wav")
@@ -161,23 +146,21 @@ def write_speechocean762(root: Path, suffix: str = ".WAV") -> Path:
     return root
 
 
-def write_iemocap(root: Path, plan: IEMOCAPPlan = PLAN, sessions: Iterable[int] = range(1, 6)) -> Path:
+def write_iemocap(root: Path) -> Path:
     """Write five sessions with evaluations, transcripts, utterances, and what else the release has.
 
     Session 2 has Windows line ends and a transcript in its code page; each dialogue's first utterance has no
     transcript; hidden files, raters' own files and recordings of whole dialogues lie about as in the release.
     """
-    for session in sessions:
+    for session in range(1, 6):
         dialog = root / f"Session{session}" / "dialog"
         for condition, name in (("improvised", "impro08b"), ("scripted", "script01_1")):
             # The letter of the dialogue is whoever wore the markers: here always the woman.
             dialogue = f"Ses0{session}F_{name}"
-            labels = [label for label, count in getattr(plan, condition).items() for _ in range(count)]
+            labels = [label for label, count in PLAN[condition].items() for _ in range(count)]
             _write_dialogue(root / f"Session{session}", dialogue, labels, windows=session == 2)
-        (dialog / "EmoEvaluation" / "Categorical").mkdir()
-        (dialog / "EmoEvaluation" / "Categorical" / f"Ses0{session}F_impro08b_e2_cat.txt").write_text(
-            "x :Neutral; ()\n"
-        )
+        (dialog / "EmoEvaluation/Categorical").mkdir()
+        (dialog / f"EmoEvaluation/Categorical/Ses0{session}F_impro08b_e2_cat.txt").write_text("x :Neutral; ()\n")
         (dialog / "EmoEvaluation" / f"._Ses0{session}F_impro08b.txt").write_bytes(b"\0\5\26\7")
     return root
 

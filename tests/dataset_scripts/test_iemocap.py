@@ -1,6 +1,7 @@
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -37,7 +38,7 @@ def load(folder: Path, config: str | None = None) -> datasets.Dataset:
 def test_every_configuration_has_its_planted_counts(tree: Path, condition: str, suffix: str) -> None:
     rows = load(tree, f"{condition}{suffix}")
     expected: Counter[str] = Counter()
-    for name, plan in PLAN._asdict().items():
+    for name, plan in PLAN.items():
         for label in set(plan) & set(LABEL_SETS[suffix]) if condition in ("all", name) else ():
             expected[LABEL_SETS[suffix][label]] += 5 * plan[label]
     assert Counter(rows["label"]) == expected
@@ -103,8 +104,7 @@ def test_the_speaker_is_in_the_last_field(everything: datasets.Dataset) -> None:
 @pytest.mark.parametrize("config", ["improvised", "scripted-merge_excited", "all-ten"])
 @pytest.mark.filterwarnings("error")
 def test_published_counts_are_no_news(tree: Path, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    both = Counter(PLAN.improvised) + Counter(PLAN.scripted)
-    planted = {"improvised": PLAN.improvised, "scripted": PLAN.scripted, "all": both}
+    planted = PLAN | {"all": Counter(PLAN["improvised"]) + Counter(PLAN["scripted"])}
     for condition, counts in planted.items():
         monkeypatch.setitem(PUBLISHED, condition, {label: 5 * n for label, n in counts.items() if label != "xxx"})
     load(tree, config)
@@ -119,11 +119,6 @@ def test_the_papers_counts() -> None:
     assert sum(PUBLISHED["all"].values()) == 7532
     for label in merged_labels:
         assert PUBLISHED["improvised"][label] + PUBLISHED["scripted"][label] == PUBLISHED["all"][label]
-
-
-@pytest.mark.parametrize("above", [".", ".."])
-def test_found_from_its_folder_and_from_above(tree: Path, above: str) -> None:
-    assert len(load(tree / above, "scripted")) == 25
 
 
 def test_utterances_without_evaluation_or_audio_are_named(copy: Path) -> None:
@@ -186,22 +181,12 @@ def test_lines_as_in_the_release(tmp_path: Path) -> None:
     ]
 
 
-def test_nobody_trains_who_shares_a_tested_speakers_session(tree: Path) -> None:
-    rows = load(tree)
-    speaker_of = dict(zip(rows["id"], rows["speaker"], strict=True))
-    for scheme, count in (("leave-one-session-out", 5), ("leave-one-speaker-out", 10)):
-        folds = speaker_folds(rows, scheme)
-        assert len(folds) == count
-        for fold in folds:
-            sessions = {s: {speaker_of[clip][:5] for clip in ids} for s, ids in fold.splits.items()}
-            (tested,), (chosen_by,) = sessions["test"], sessions["validation"]
-            assert not sessions["train"] & {tested, chosen_by}
-            if scheme == "leave-one-session-out":  # the next session validates, else the partner
-                assert (fold.name[-5:], chosen_by) == (tested, f"Ses0{int(tested[-1]) % 5 + 1}")
-            else:
-                assert tested == chosen_by and not {speaker_of[clip] for clip in fold.test} & {
-                    speaker_of[clip] for clip in fold.validation
-                }
+@pytest.mark.parametrize("scheme", ["leave-one-session-out", "leave-one-speaker-out"])
+def test_nobody_trains_who_shares_a_tested_speakers_session(tree: Path, scheme: Any) -> None:
+    for fold in speaker_folds(load(tree), scheme):
+        trained, validating, tested = ({clip[:5] for clip in ids} for ids in fold.splits.values())
+        assert (len(trained), len(tested)) == (3 if scheme == "leave-one-session-out" else 4, 1)
+        assert not trained & (validating | tested)
 
 
 def test_whole_dialogues_are_no_clips_wherever_they_lie() -> None:

@@ -12,6 +12,7 @@ import pytest
 from dataset_scripts import LABELS, list_corpora, speaker_folds
 from dataset_scripts.crema_d import ACTORS
 from dataset_scripts.registry import CORPORA
+from tests.synthetic import write_polish
 from tests.synthetic_corpora import (
     edit,
     load_from,
@@ -19,6 +20,7 @@ from tests.synthetic_corpora import (
     write_clip,
     write_crema_d,
     write_emodb,
+    write_iemocap,
     write_nemo,
     write_savee,
     write_speechocean762,
@@ -32,7 +34,9 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "ased": write_ased,
     "crema_d": write_crema_d,
     "emodb": write_emodb,
+    "iemocap": write_iemocap,
     "nemo": write_nemo,
+    "polish": write_polish,
     "speechocean762": write_speechocean762,
     "tess": write_tess,
 }
@@ -74,6 +78,11 @@ FACTS: dict[str, tuple[dict[str, int], dict[str, str], dict[str, dict[str, Any]]
         dict.fromkeys(SIX, 8),
         {"WR0": "m", "EB0": "f", "KS0": "m", "MK0": "f"},
         {"EB0_fear_38": {"transcript": "„Ród smoka” to serial telewizyjny.", "age": 27, "speaker": "EB0"}},
+    ),
+    "polish": (
+        dict.fromkeys(("anger", "fear", "neutral"), 30),
+        dict.fromkeys(("m1", "m2", "m3", "m4", "m5"), "m"),
+        {"m1.a_nie_1": {"label": "anger", "label4": "anger", "sentence": "nie", "language": "pl", "speaker": "m1"}},
     ),
     "tess": (
         dict.fromkeys((*SIX, "disgust"), 4),
@@ -206,7 +215,7 @@ def test_clips_that_are_missing_or_were_never_published_are_named(tmp_path: Path
 @pytest.mark.parametrize("name", WRITERS)
 def test_columns_streaming_and_search_are_the_same_for_all(tmp_path: Path, name: str) -> None:
     folder = WRITERS[name](tmp_path / "corpora" / name)
-    write_savee(tmp_path / "corpora/savee", folders=False, numbers=(1,))
+    write_savee(tmp_path / "corpora/savee", folders=False)
     rows = load_from(folder, name)
     assert rows.column_names[13:] == list(CORPORA[name].extra_features)
     assert load_from(folder.parent, name)["file"][:] == rows["file"][:]
