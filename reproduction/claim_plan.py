@@ -64,11 +64,7 @@ class Claims:
 
 @cache
 def read_claims(path: Path = CLAIMS_FILE) -> Claims:
-    """Read what is claimed, planned and aimed at.
-
-    >>> read_claims().published["iemocap-scripted"]["model-1"]
-    (0.6304, 0.5273)
-    """
+    """Read what is claimed, planned and aimed at."""
     plan = tomllib.loads(path.read_text(encoding="utf-8"))
     published = {
         condition: {name: (round(row["wa"] / 100, 6), round(row["ua"] / 100, 6)) for name, row in table.items()}

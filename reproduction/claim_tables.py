@@ -10,11 +10,7 @@ from .conditions import condition_title
 from .systems import system_title
 
 COMPARISON_COLUMNS = [
-    Column("comparison", "comparison"),
-    Column("condition", "condition"),
-    Column("systems", "systems"),
-    Column("figure", "figure"),
-    Column("expected", "expected"),
+    *(Column(key, key) for key in ("comparison", "condition", "systems", "figure", "expected")),
     Column("paper", "in the paper", "points"),
     Column("difference", "difference", "points"),
     Column("ci", "95 % interval", "points"),

@@ -41,11 +41,7 @@ class Finding:
 
 
 def judge(expected: Expected, difference: Estimate) -> Outcome:
-    """Decide on a comparison by the 95 % interval of its difference.
-
-    >>> judge("higher", Estimate(0.03, -0.01, 0.07)), judge("little", Estimate(0.003, -0.01, 0.019))
-    ('not decided', 'supported')
-    """
+    """Decide on a comparison by the 95 % interval of its difference."""
     low, high, little = difference.low, difference.high, read_claims().little
     if expected == "little":
         within, outside = low >= -little and high <= little, low > little or high < -little

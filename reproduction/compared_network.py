@@ -127,11 +127,7 @@ def stretches(frames: int, longest: int | None) -> list[tuple[int, int]]:
 
 
 def clip_scores(logits: np.ndarray, clip_of_item: np.ndarray) -> np.ndarray:
-    """Score clips: the mean over a clip's items of the softmax of their logits.
-
-    >>> clip_scores(np.log([[1.0, 3.0], [1.0, 1.0], [3.0, 1.0]]), np.array([0, 0, 1])).tolist()
-    [[0.375, 0.625], [0.75, 0.25]]
-    """
+    """Score clips: the mean over a clip's items of the softmax of their logits."""
     scores = torch.from_numpy(logits).double().softmax(dim=-1).numpy()  # (items, classes)
     sums = np.zeros((clip_of_item.max() + 1, scores.shape[1]))
     np.add.at(sums, clip_of_item, scores)

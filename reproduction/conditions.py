@@ -37,11 +37,7 @@ class PaperCondition:
 
 @cache
 def read_conditions() -> dict[str, PaperCondition]:
-    """Read all conditions, in reading order.
-
-    >>> read_conditions()["ased-imbalanced"].clips.num_folds, read_conditions()["iemocap-both"].clips.config
-    (5, 'all')
-    """
+    """Read all conditions, in reading order."""
     found = {}
     for name, entry in tomllib.loads(CONDITIONS_FILE.read_text(encoding="utf-8")).items():
         labels = tuple(entry["labels"]) if "labels" in entry else None
@@ -93,12 +89,7 @@ def select_part(rows: datasets.Dataset, folds: Sequence[Fold], part: str) -> set
 def draw_in_proportion(
     groups: Iterable[Sequence[str]], label_of: Mapping[str, str], proportions: Mapping[str, int], seed: int
 ) -> set[str]:
-    """Draw clips of each class, group by group, as many as the proportions allow.
-
-    >>> labels = {"a": "anger", "b": "anger", "c": "fear", "d": "fear"}
-    >>> sorted(draw_in_proportion([list(labels)], labels, {"anger": 1, "fear": 2}, seed=0))
-    ['b', 'c', 'd']
-    """
+    """Draw clips of each class, group by group, as many as the proportions allow."""
     drawn: set[str] = set()
     for number, group in enumerate(groups):
         clips_of = {label: sorted(clip for clip in group if label_of[clip] == label) for label in proportions}

@@ -36,7 +36,6 @@ from .compared_network import ComparedSystem, Items, Recipe, Statistics, Trained
 from .masked_blstm import MaskedBLSTM
 
 CTC_WEIGHT = 0.1
-SCRATCH_SIZE = 256
 # What takes more than leaving out an accent. German umlauts are so written where there are none.
 SPELLED = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "œ": "oe", "ø": "oe", "å": "aa", "ł": "l", "đ": "d",
@@ -49,7 +48,7 @@ class LakomkinConfig:
     """Sizes of the emotion branch; all are ours."""
 
     num_labels: int = 4
-    activation_size: int = 256  # values of the recognizer's layer that the branch reads
+    activation_size: int = 256  # values of the recognizer's layer that the branch reads; of random weights as many
     layer: int = 5  # that layer, as the recognizer's `hidden_states` count them
     hidden_size: int = 64  # cells of the branch's BLSTM in each direction
     dropout: float = 0.3  # before and after it
@@ -106,11 +105,9 @@ class Lakomkin(ComparedSystem):
         pretrained: str | Path | None = None,
         config: LakomkinConfig | None = None,
         recipe: Recipe | None = None,
-        hidden_size: int = SCRATCH_SIZE,
     ) -> None:
         super().__init__(name, title, config, recipe)
         self.pretrained = None if pretrained is None else str(pretrained)
-        self.hidden_size = hidden_size  # of a recognizer that starts from random weights
 
     def make_extractor(self) -> DeepSpeechFeatureExtractor:
         """Make the extractor of the recognizer's coefficients."""
@@ -134,7 +131,7 @@ class Lakomkin(ComparedSystem):
     def make_network(self, fold: FoldTask) -> nn.Module:
         """Make both branches."""
         if self.pretrained is None:
-            recognizer = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=self.hidden_size))
+            recognizer = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=self.config.activation_size))
         else:
             recognizer = DeepSpeechForCTC.from_pretrained(self.pretrained, dtype=torch.float32)
         if recognizer.config.vocab_size != len(ENGLISH) + 1 or recognizer.config.pad_token_id != len(ENGLISH):
@@ -163,7 +160,7 @@ class Lakomkin(ComparedSystem):
 
     def own_settings(self) -> dict[str, Any]:
         """Return the weight of CTC and what the recognizer starts from."""
-        start: dict[str, Any] = {"random_weights": self.hidden_size}
+        start: dict[str, Any] = {"random_weights": self.config.activation_size}
         if self.pretrained is not None:
             start = {"weights": public_name(self.pretrained), "fingerprint": self._fingerprint}
         return {"ctc_weight": CTC_WEIGHT, "recognizer": start}

@@ -139,12 +139,7 @@ class LeeNetwork(nn.Module):
 
 
 def utterance_log_likelihood(frame_log_probabilities: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """Sum over all sequences of frame labels that an emotion allows: log P(e), (batch, num_labels).
-
-    >>> frames = torch.tensor([[[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]]])
-    >>> utterance_log_likelihood(frames.log(), torch.ones(1, 2)).exp()  # 3/4 · 3/4 - 1/8 and 3/4 · 1/2 - 1/8
-    tensor([[0.4375, 0.2500]])
-    """
+    """Sum over all sequences of frame labels that an emotion allows: log P(e), (batch, num_labels)."""
     mask = attention_mask.to(frame_log_probabilities.dtype).unsqueeze(-1)  # (batch, frames, 1)
     emotions, null = frame_log_probabilities[..., :-1], frame_log_probabilities[..., -1:]
     either = (torch.logaddexp(emotions, null) * mask).sum(dim=1)  # (batch, num_labels)

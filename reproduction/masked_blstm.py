@@ -35,12 +35,7 @@ class MaskedBLSTM(nn.Module):
 
 
 def reversal(mask: torch.Tensor) -> torch.Tensor:
-    """Return the order that reverses the real frames of each clip; taken twice, it changes nothing.
-
-    >>> reversal(torch.tensor([[1, 1, 1], [1, 1, 0]]))
-    tensor([[2, 1, 0],
-            [1, 0, 2]])
-    """
+    """Return the order that reverses the real frames of each clip; taken twice, it changes nothing."""
     places = torch.arange(mask.shape[1], device=mask.device)  # (frames,)
     last = mask.sum(dim=1, keepdim=True).long() - 1  # (batch, 1)
     return torch.where(places <= last, last - places, places)

@@ -38,11 +38,7 @@ class PaperPlan:
     def chosen(
         self, conditions: Collection[str] | None = None, systems: Collection[str] | None = None
     ) -> Iterator[Run]:
-        """Yield the runs of some conditions and systems, without the rest; `None` is for all.
-
-        >>> [run.systems for run in read_plan().chosen(["ravdess"], ["model-1", "model-1-best"])]
-        [('model-1',), ('model-1-best',)]
-        """
+        """Yield the runs of some conditions and systems, without the rest; `None` is for all."""
         for run in self.runs:
             of_conditions = tuple(name for name in run.conditions if conditions is None or name in conditions)
             of_systems = tuple(name for name in run.systems if systems is None or name in systems)

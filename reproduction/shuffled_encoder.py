@@ -24,10 +24,6 @@ class ShuffledEncoderSystem(NeuralSystem):
     the scaling of the MFCCs that the first layer holds (the model normalizes its features anyway). What is left is a
     fixed random function of the MFCCs around a frame and before it. Where a model does as well with it as with the
     trained network, that it does well is not due to words. Another shuffle gives other figures, by some points.
-
-    >>> control = ShuffledEncoderSystem("model-2-shuffled", "Model-2", "model-2")
-    >>> control.make_extractor().feature_size
-    384
     """
 
     def __init__(

@@ -33,20 +33,12 @@ TITLES: dict[str, str] = {
 
 
 def list_systems() -> list[str]:
-    """Return the names of all systems; each may be followed by `-permuted`.
-
-    >>> [name for name in list_systems() if name.startswith("yenigalla")][0]
-    'yenigalla-2018-spectrogram'
-    """
+    """Return the names of all systems; each may be followed by `-permuted`."""
     return list(TITLES)
 
 
 def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: str | None = None) -> System:
-    """Make a system. Settings are the library's models' alone: the papers' are what they are.
-
-    >>> get_system("satt-2017-permuted").title
-    'Satt et al. 2017 (reduced), labels permuted (control)'
-    """
+    """Make a system. Settings are the library's models' alone: the papers' are what they are."""
     base = name.removesuffix(CONTROL)
     if base not in SHUFFLED_MODELS and base not in PAPERS:
         return systems.get_system(name, overrides, encoder)

@@ -22,11 +22,7 @@ class Agreement:
 
 
 def importance_ranks(values: np.ndarray) -> np.ndarray:
-    """Rank items for each rater, the largest value first.
-
-    >>> importance_ranks(np.array([[0.1, 0.5, 0.3]])).tolist()
-    [[3.0, 1.0, 2.0]]
-    """
+    """Rank items for each rater, the largest value first."""
     return stats.rankdata(-values, axis=1)
 
 
@@ -89,12 +85,7 @@ def _concordance(sums: np.ndarray, ranks: np.ndarray) -> np.ndarray:
 
 
 def unit_ranks(values: np.ndarray) -> np.ndarray:
-    """Center each rater's ranks and scale them to length 1, so that two raters' product is their rank correlation.
-
-    >>> first, second = unit_ranks(np.array([[0.1, 0.5, 0.3], [0.2, 0.9, 0.4]]))
-    >>> round(float(first @ second), 6)
-    1.0
-    """
+    """Center each rater's ranks and scale them to length 1, so that two raters' product is their rank correlation."""
     ranks = importance_ranks(values)
     centered = ranks - ranks.mean(axis=1, keepdims=True)
     norm = np.linalg.norm(centered, axis=1, keepdims=True)

@@ -30,30 +30,22 @@ from reproduction.yenigalla_2018 import (
 )
 
 SMALL_YENIGALLA = YenigallaConfig(num_labels=3, num_filters=2, num_text_filters=4, vocab_size=9, dense_sizes=(8, 6))
+SMALL_LAKOMKIN = LakomkinConfig(num_labels=3, activation_size=8, hidden_size=5)
+
+# Each with the number of features that it reads.
+MAKERS: dict[str, Callable[[], tuple[nn.Module, int]]] = {
+    "satt": lambda: (SattNetwork(SattConfig(num_bins=21, num_labels=3, channels=(2, 3, 4), hidden_size=5)), 21),
+    "yenigalla": lambda: (YenigallaNetwork(SMALL_YENIGALLA, phonemes=False), 128),
+    "lee": lambda: (LeeNetwork(LeeConfig(feature_size=4, num_labels=3, hidden_size=6)), 4),
+    "lakomkin": lambda: (LakomkinNetwork(DeepSpeechForCTC(DeepSpeechConfig(hidden_size=8)), SMALL_LAKOMKIN), 26),
+}
 
 
-def satt() -> tuple[nn.Module, int]:
-    return SattNetwork(SattConfig(num_bins=21, num_labels=3, channels=(2, 3, 4), hidden_size=5)), 21
-
-
-def yenigalla() -> tuple[nn.Module, int]:
-    return YenigallaNetwork(SMALL_YENIGALLA, phonemes=False), 128
-
-
-def lee() -> tuple[nn.Module, int]:
-    return LeeNetwork(LeeConfig(feature_size=4, num_labels=3, hidden_size=6)), 4
-
-
-def lakomkin() -> tuple[nn.Module, int]:
-    recognizer = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=8))
-    return LakomkinNetwork(recognizer, LakomkinConfig(num_labels=3, activation_size=8, hidden_size=5)), 26
-
-
-@pytest.mark.parametrize("make", [satt, yenigalla, lee, lakomkin])
+@pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("frames", [1, 7, 50])
-def test_a_clip_scores_alone_as_in_a_batch(make: Callable[[], tuple[nn.Module, int]], frames: int) -> None:
+def test_a_clip_scores_alone_as_in_a_batch(name: str, frames: int) -> None:
     torch.manual_seed(0)
-    network, size = make()
+    network, size = MAKERS[name]()
     for _ in range(3):  # running statistics other than 0 and 1
         network(torch.randn(4, 60, size), torch.ones(4, 60, dtype=torch.int64))
     network.eval()
@@ -76,7 +68,7 @@ def test_a_clip_scores_alone_as_in_a_batch(make: Callable[[], tuple[nn.Module, i
 
 def test_padding_has_no_part_in_satts_batch_statistics() -> None:
     torch.manual_seed(0)
-    network, size = satt()
+    network, size = MAKERS["satt"]()
     network.dropout.p = 0.0
     clips, mask = torch.randn(3, 30, size), torch.ones(3, 30, dtype=torch.int64)
     expected = network(clips, mask)
@@ -192,7 +184,7 @@ def test_extreme_learning_machine_is_a_ridge_on_random_sigmoids() -> None:
 
 
 def test_the_emotions_gradient_reaches_the_recognizer() -> None:
-    network, _ = lakomkin()
+    network, _ = MAKERS["lakomkin"]()
     output = network(torch.randn(2, 20, 26), torch.ones(2, 20, dtype=torch.int64))
     output.emotion_logits.sum().backward()
     recognizer = network.recognizer.deepspeech

@@ -59,7 +59,7 @@ SMALL: dict[str, Callable[[], ComparedSystem]] = {
     "phonemes": lambda: Yenigalla("y-phonemes", "Y", YENIGALLA, ADADELTA),
     "combined": lambda: Yenigalla("y-combined", "Y", YENIGALLA, ADADELTA),
     "lee": lambda: Lee("lee", "L", LeeConfig(hidden_size=16, dropout=0.1), ADAM),
-    "lakomkin": lambda: Lakomkin("l", "L", None, LakomkinConfig(hidden_size=8, dropout=0.1), ADAM, hidden_size=32),
+    "lakomkin": lambda: Lakomkin("l", "L", None, LakomkinConfig(activation_size=32, hidden_size=8, dropout=0.1), ADAM),
 }
 
 

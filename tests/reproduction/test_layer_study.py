@@ -3,7 +3,6 @@
 import argparse
 import csv
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, Dee
 from feature_extraction.audio_decoding import load_audio
 from feature_extraction.speech_encoders import DeepSpeechEncoder, load_encoder
 from reproduction.studies import layer_measures
-from reproduction.studies.command import PAPER_LABELS, add_studies
+from reproduction.studies.command import add_studies
 from reproduction.studies.layer_measures import (
     CONDITIONS,
     Take,
@@ -28,7 +27,7 @@ from reproduction.studies.layer_measures import (
     summarize_correlations,
     ua_by_layer,
 )
-from reproduction.studies.layer_study import LAYERS, correlate_layers, layer_activations, read_clips
+from reproduction.studies.layer_study import LAYERS, layer_activations, read_clips
 from speech_emotion.cli.command import run_command
 from speech_emotion.evaluation import classification_metrics
 from tests.synthetic import speech_like, write_ravdess
@@ -262,21 +261,3 @@ def test_what_the_layer_study_cannot_do_is_named(
     assert run_study("layers", *places, *shlex.split(more)) == 1
     assert named in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
-
-
-@pytest.mark.skipif("SER_DATA_DIR" not in os.environ, reason="SER_DATA_DIR is not set: no real corpora")
-def test_real_takes_are_more_alike_than_emotions_and_speakers(deepspeech: Path, tmp_path: Path) -> None:
-    if not Path(os.environ["SER_DATA_DIR"], "ravdess").is_dir():
-        pytest.skip("there is no ravdess in SER_DATA_DIR")
-    rows = load_corpus("ravdess", cache_dir=tmp_path)
-    takes = ravdess_takes(rows.remove_columns("audio"))
-    people = {f"Actor_{number:02}" for number in range(1, 5)}
-    chosen = [
-        index
-        for index, take in enumerate(takes)
-        if take.speaker in people and take.emotion in PAPER_LABELS and take.intensity == "01" and take.sentence == "01"
-    ]
-    kept, _, sequences = read_clips(rows.select(chosen), load_encoder(str(deepspeech)), [True] * len(chosen))
-    found = correlate_layers(sequences, [takes[chosen[index]] for index in kept])
-    # Of the coefficients, whatever the weights of the network are.
-    assert all(found["centered"]["MFCC"].effects[name][0] > 0 for name in ("emotion", "speaker"))
