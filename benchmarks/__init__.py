@@ -1,1 +1,1 @@
-"""Measurements: every `bench_*.py` is a script whose `main()` returns a section of RESULTS.md."""
+"""Measurements: `main()` of every `bench_*.py` returns a section of RESULTS.md."""

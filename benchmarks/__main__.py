@@ -49,7 +49,8 @@ def main() -> None:
     sections = []
     for name in [only] if only else list_names():
         print(f"measuring {name} ...", file=sys.stderr)
-        sections.append(importlib.import_module(f"benchmarks.{PREFIX}{name}").main().strip())
+        section = importlib.import_module(f"benchmarks.{PREFIX}{name}").main()
+        sections.append(f"{section}\n\nRepeat with `python -m benchmarks --only {name}`.")
     text = "\n\n".join(["# Measurements", describe_machine().strip(), *sections]) + "\n"
     print(text)
     if not only:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from benchmarks.measuring import one_thread, ratios, section, table, take_turns
+from benchmarks.measuring import ratios, section, table, take_turns, threads
 from reproduction.masked_blstm import MaskedBLSTM
 
 CLIPS, FRAMES, FEATURES, CELLS, LAYERS = 16, 300, 32, 64, 2  # as in Lee & Tashev 2015, for 3 s
@@ -39,10 +39,10 @@ def step_seconds(read: Read) -> tuple[float, float]:
 
 
 def main() -> str:
-    """Measure, and return the section of RESULTS.md."""
+    """Return the section of RESULTS.md."""
     padded, packed = MaskedBLSTM(FEATURES, CELLS, LAYERS), make_packed()
     contenders = {"padded": lambda: step_seconds(padded), "packed": lambda: step_seconds(packed)}
-    with one_thread():
+    with threads(1):
         times = take_turns(contenders, ROUNDS)
     rows = [
         [name, *(f"{1000 * statistics.median(column):.0f}" for column in zip(*pairs, strict=True))]
@@ -55,8 +55,4 @@ def main() -> str:
         f"`torch.nn.LSTM`. Medians of {ROUNDS} rounds in which the two take turns, in ms. Packed takes "
         f"{statistics.median(slower):.1f} times as long ({min(slower):.1f} to {max(slower):.1f} within a round)."
     )
-    return section("A BLSTM over padded or packed clips", __file__, text, table(["clips", "forward", "back"], rows))
-
-
-if __name__ == "__main__":
-    print(main())
+    return section("A BLSTM over padded or packed clips", text, table(["clips", "forward", "back"], rows))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.measuring import one_thread, seconds_of, section, table, take_turns
+from benchmarks.measuring import seconds_of, section, table, take_turns, threads
 from reproduction.satt_2017 import SattConfig, SattNetwork
 from reproduction.yenigalla_2018 import YenigallaConfig, YenigallaNetwork
 
@@ -37,7 +37,7 @@ def step(network: nn.Module, features: torch.Tensor) -> None:
 
 
 def main() -> str:
-    """Measure, and return the section of RESULTS.md."""
+    """Return the section of RESULTS.md."""
     # In Satt's paper sizes are not all given; what stands for them has twice the channels and cells of ours.
     made = {
         "Satt et al. 2017, as in the tables": satt(),
@@ -45,7 +45,7 @@ def main() -> str:
         "Yenigalla et al. 2018, spectrogram, as in the tables: stride 4": yenigalla(),
         "the same, stride 1 as in the paper": yenigalla(stride=1),
     }
-    with one_thread():
+    with threads(1):
         times = take_turns({name: partial(seconds_of, partial(step, *pair)) for name, pair in made.items()}, ROUNDS)
     middles = {name: statistics.median(seconds) for name, seconds in times.items()}
     rows = [[name, f"{middle:.2f}", f"{middle * -(-CLIPS // BATCH):.0f}"] for name, middle in middles.items()]
@@ -55,8 +55,4 @@ def main() -> str:
         "The tables of `results/` have the reduced sizes."
     )
     columns = ["system", "seconds a step", "seconds an epoch"]
-    return section("An epoch of the compared systems that are reduced", __file__, text, table(columns, rows))
-
-
-if __name__ == "__main__":
-    print(main())
+    return section("An epoch of the compared systems that are reduced", text, table(columns, rows))

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.measuring import audio_seconds, load_clips, one_thread, seconds_of, section, table, take_turns
+from benchmarks.measuring import audio_seconds, load_clips, seconds_of, section, table, take_turns, threads
 from feature_extraction import SERFeatureExtractor
 from speech_emotion.cross_validation.systems import get_system
 
@@ -28,7 +28,7 @@ def extract(extractor: SERFeatureExtractor, clips: list[np.ndarray]) -> None:
 
 
 def main() -> str:
-    """Measure, and return the section of RESULTS.md; openSMILE's rows are missing where it is not installed."""
+    """Return the section of RESULTS.md; openSMILE's rows are missing where it is not installed."""
     clips, source = load_clips(CLIPS)
     contenders = {}
     for title, name in SYSTEMS.items():
@@ -39,7 +39,7 @@ def main() -> str:
             print(f"{title} is left out: {error}")
         else:
             contenders[title] = partial(seconds_of, partial(extract, extractor, clips))
-    with one_thread():
+    with threads(1):
         times = take_turns(contenders, ROUNDS)
     rows = []
     for title, measured in times.items():
@@ -52,8 +52,4 @@ def main() -> str:
         "leave this out."
     )
     columns = ["features", "ms a clip", *(f"{name}, min" for name in CORPORA)]
-    return section("Features of whole corpora", __file__, text, table(columns, rows))
-
-
-if __name__ == "__main__":
-    print(main())
+    return section("Features of whole corpora", text, table(columns, rows))

@@ -6,7 +6,6 @@ turns within each round, so that whatever else the machine does meets all of the
 into a temporary folder and their hashes checked; where one cannot be had, its rows say so.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -73,12 +72,12 @@ class Worker:
         raise RuntimeError(f"The process of {self.name!r} ended: {said[-1] if said else 'without a word'}")
 
 
-def prepare(folder: Path, hidden: int) -> tuple[float, str]:
+def prepare(folder: Path) -> tuple[float, str]:
     """Write clips and models; return the clips' seconds and what they are."""
     clips, kind = load_clips()
     clips = [np.clip(np.round(clip * 32768), -32768, 32767).astype(np.int16) for clip in clips[:CLIPS]]
     np.savez(folder / "clips.npz", **{f"clip_{index}": clip for index, clip in enumerate(clips)})
-    weights = random_weights(hidden)
+    weights = random_weights(HIDDEN)
     (folder / "model.pb").write_bytes(frozen_graph(weights))
     (folder / "model.tflite").write_bytes(lite_model(weights))
     return audio_seconds(clips), kind
@@ -95,9 +94,7 @@ def fetch(folder: Path) -> tuple[dict[str, list[Path]], dict[str, str]]:
     return libraries, missing
 
 
-def measure(
-    folder: Path, threads: int, libraries: dict[str, list[Path]], missing: dict[str, str], rounds: int
-) -> Measured:
+def measure(folder: Path, threads: int, libraries: dict[str, list[Path]], missing: dict[str, str]) -> Measured:
     """Let the contenders take turns; a runtime that does not start is named in `missing`."""
     workers = {"ours": Worker("ours", folder, threads)}
     for name, paths in libraries.items():
@@ -110,7 +107,7 @@ def measure(
     turns += [(name, TEXT, 1) for name in workers if name != "ours"]
     turns += [("ours", "peak", batch) for batch in (1, BATCH)]
     try:
-        return take_turns({turn: partial(workers[turn[0]].ask, *turn[1:]) for turn in turns}, rounds)
+        return take_turns({turn: partial(workers[turn[0]].ask, *turn[1:]) for turn in turns}, ROUNDS)
     finally:
         for worker in workers.values():
             worker.close()
@@ -177,26 +174,26 @@ def agreement(measured: Measured) -> list[str]:
     return found
 
 
-def main(hidden: int = HIDDEN, rounds: int = ROUNDS) -> str:
-    """Measure, and return the section of RESULTS.md."""
+def main() -> str:
+    """Return the section of RESULTS.md."""
     # The temporary folder holds 300 MB and must go whatever ends the run.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     speeds, parts, agreed = [], [], []
     with tempfile.TemporaryDirectory(prefix="bench-deepspeech-") as name:
         folder = Path(name)
-        audio, kind = prepare(folder, hidden)
+        audio, kind = prepare(folder)
         libraries, missing = fetch(folder)
         for threads in (1, 2):
             if threads > (os.cpu_count() or 1):
                 continue
-            measured = measure(folder, threads, libraries, missing, rounds)
+            measured = measure(folder, threads, libraries, missing)
             speeds += speed_rows(measured, threads, audio, missing)
             parts += part_rows(measured, threads, audio)
             agreed = agreed or agreement(measured)
     same = f" Letters on which the transcripts agree with ours: {', '.join(agreed)}." if agreed else ""
     text = (
-        f"{hidden} units, random weights, release 0.9's features; {CLIPS} {kind} clips of {audio / CLIPS:.1f} s on "
-        f"average. Medians of {rounds} rounds in which all take turns, ratios taken within each round (least to "
+        f"{HIDDEN} units, random weights, release 0.9's features; {CLIPS} {kind} clips of {audio / CLIPS:.1f} s on "
+        f"average. Medians of {ROUNDS} rounds in which all take turns, ratios taken within each round (least to "
         "greatest in brackets). Every process is bound to as many cores as it may use threads; libstt starts four "
         "threads whatever it is given. The original runtimes have no batches and give no layer but the last: what is "
         "set against all of ours is their transcription, one clip after another, with a beam of one and no scorer."
@@ -207,18 +204,10 @@ def main(hidden: int = HIDDEN, rounds: int = ROUNDS) -> str:
     where = (
         "Where the time of layer-5 extraction goes, per second of audio, and the rate of the dense layers (1, 2, 3 "
         "and 5, with their clipping) as a share of what `torch.mm` alone reaches in the same round, with as many rows "
-        f"and {hidden} × {hidden} weights, and with a square of 3072. Last, what the products with the LSTM's "
+        f"and {HIDDEN} × {HIDDEN} weights, and with a square of 3072. Last, what the products with the LSTM's "
         "recurrent weights take alone, by `torch.mm`, one per frame: a single clip waits there for its weights "
-        f"({16 * hidden**2 / 1e6:.0f} MB per frame) to come from memory."
+        f"({16 * HIDDEN**2 / 1e6:.0f} MB per frame) to come from memory."
     )
     columns = ["threads", "batch", "front end", "layers 1-3", "LSTM", "layer 5", "dense, Gflop/s", "same size"]
     times = table([*columns, "square", "recurrent products"], parts)
-    return section("DeepSpeech against the original runtimes", __file__, text, speed, where, times)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hidden", type=int, default=HIDDEN, help="units per layer, a multiple of 64")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    arguments = parser.parse_args()
-    print(main(arguments.hidden, arguments.rounds))
+    return section("DeepSpeech against the original runtimes", text, speed, where, times)

@@ -1,12 +1,12 @@
 """Two ways of running the members of an ensemble: one after another, or at once with stacked weights.
 
 Stacked: `torch.func.stack_module_state` and `vmap`, which turns the members' first convolutions into one with all
-their channels, the second into one with as many groups as members, and their matrix products into batched ones. One
-child process per number of threads holds all contenders and lets them take turns over the same features. Processor
-time is told beside the time on the clock: it is steadier where other work runs too.
+their channels, the second into one with as many groups as members, and their matrix products into batched ones.
+Processor time is told beside the time on the clock: it is steadier where other work runs too.
 """
 
 import copy
+import itertools
 import statistics
 import time
 import warnings
@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.measuring import in_child, ratios, section, spread, table, take_turns
+from benchmarks.measuring import ratios, section, spread, table, take_turns, threads
 from modeling_ser import SERConfig, SEREnsembleForAudioClassification
 from modeling_ser.modeling_ser_ensemble import log_mean_posterior
 
@@ -73,23 +73,19 @@ def measure(input_size: int, clips: int) -> dict[str, list[Times]]:
     return take_turns({name: partial(time_of, score, batch, passes) for name, score in contenders.items()}, ROUNDS)
 
 
-def measure_all(threads: int) -> list[tuple[int, int, dict[str, list[Times]]]]:
-    torch.set_num_threads(threads)
-    warnings.filterwarnings("ignore", "There is a performance drop")  # vmap takes fused attention member by member
-    return [(size, clips, measure(size, clips)) for size in INPUT_SIZES for clips in BATCHES]
-
-
 def main() -> str:
-    """Measure, and return the section of RESULTS.md."""
+    """Return the section of RESULTS.md."""
+    warnings.filterwarnings("ignore", "There is a performance drop")  # vmap takes fused attention member by member
     rows = []
-    for threads in THREADS:
-        for size, clips, times in in_child(measure_all, threads, threads=threads):
-            columns = {name: list(zip(*pairs, strict=True)) for name, pairs in times.items()}  # clock, processors
-            middles = [
-                " / ".join(f"{1000 * statistics.median(column):.1f}" for column in pair) for pair in columns.values()
-            ]
-            slower = [spread(ratios(columns["stacked"][kind], columns["loop"][kind]), 2) for kind in (0, 1)]
-            rows.append([threads, f"{INPUT_SIZES[size]}, {size}", clips, *middles, *slower])
+    for number, (size, model), clips in itertools.product(THREADS, INPUT_SIZES.items(), BATCHES):
+        with threads(number):
+            times = measure(size, clips)
+        columns = {name: list(zip(*pairs, strict=True)) for name, pairs in times.items()}  # clock, processors
+        middles = [
+            " / ".join(f"{1000 * statistics.median(column):.1f}" for column in pair) for pair in columns.values()
+        ]
+        slower = [spread(ratios(columns["stacked"][kind], columns["loop"][kind]), 2) for kind in (0, 1)]
+        rows.append([number, f"{model}, {size}", clips, *middles, *slower])
     text = (
         f"{MEMBERS} members of the default size with random weights, {FRAMES} frames (3 s; in a batch, half of them "
         f"at least are real), scores only. Medians of {ROUNDS} rounds in which the three take turns, in ms on the "
@@ -98,8 +94,4 @@ def main() -> str:
     )
     columns = ["threads", "features", "batch", "one member", "loop", "at once"]
     columns += ["at once, times the loop, on the clock", "at once, times the loop, processors"]
-    return section("An ensemble: member after member, or all at once", __file__, text, table(columns, rows))
-
-
-if __name__ == "__main__":
-    print(main())
+    return section("An ensemble: member after member, or all at once", text, table(columns, rows))

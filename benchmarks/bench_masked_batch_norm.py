@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.measuring import one_thread, ratios, seconds_of, section, spread, table, take_turns
+from benchmarks.measuring import ratios, seconds_of, section, spread, table, take_turns, threads
 from modeling_ser.frame_layers import MaskedBatchNorm
 
 CLIPS, ROUNDS = 16, 15
@@ -42,9 +42,9 @@ def compare(shape: tuple[int, ...]) -> tuple[list[float], list[float]]:
 
 
 def main() -> str:
-    """Measure, and return the section of RESULTS.md."""
+    """Return the section of RESULTS.md."""
     rows = []
-    with one_thread():
+    with threads(1):
         for name, shape in SIZES.items():
             times = compare(shape)
             milliseconds = [f"{1000 * statistics.median(way):.2f}" for way in times]
@@ -55,8 +55,4 @@ def main() -> str:
         "taken within each round (least to greatest in brackets)."
     )
     columns = ["layer", "activations", "autograd", "ours", "times autograd"]
-    return section("Masked batch normalization", __file__, text, table(columns, rows))
-
-
-if __name__ == "__main__":
-    print(main())
+    return section("Masked batch normalization", text, table(columns, rows))

@@ -92,23 +92,19 @@ def peak_megabytes() -> float:
 
 
 def main() -> str:
-    """Measure, and return the section of RESULTS.md."""
+    """Return the section of RESULTS.md."""
     clips, kind = load_clips()
-    times, audio = in_child(measure_speed, threads=1), audio_seconds(clips)
+    times, audio = in_child(measure_speed), audio_seconds(clips)
     rows = []
     for name, seconds in times.items():
         middle = statistics.median(seconds)
         faster = "1" if name == "librosa" else spread(ratios(times["librosa"], seconds), 1)
         speeds = [f"{1000 * middle / len(clips):.2f} ms", f"{len(clips) / middle:.0f}", f"{middle / audio:.1e}"]
-        rows.append([NAMES[name], *speeds, faster, f"{in_child(measure_memory, name, threads=1):.1f} MB"])
+        rows.append([NAMES[name], *speeds, faster, f"{in_child(measure_memory, name):.1f} MB"])
     text = (
         f"{len(clips)} {kind} clips, {audio / len(clips):.1f} s each on average, one thread. Medians of {ROUNDS} "
         "rounds in which the three take turns; the ratio is taken within each round (least to greatest in brackets). "
         "Memory is the peak beyond imports, clips and a first call, each in a process of its own."
     )
     columns = ["", "per clip", "clips per second", "real-time factor", "times librosa", "peak memory"]
-    return section("Log-mel, delta and delta-delta against librosa", __file__, text, table(columns, rows))
-
-
-if __name__ == "__main__":
-    print(main())
+    return section("Log-mel, delta and delta-delta against librosa", text, table(columns, rows))

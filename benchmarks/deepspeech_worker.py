@@ -13,7 +13,6 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-CONTENDERS = ("ours", "deepspeech", "stt")
 SQUARE = 3072
 STEPS = 50
 

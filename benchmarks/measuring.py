@@ -1,6 +1,5 @@
 """What the measurements share: turns, threads, processes of their own, clips to measure with, and Markdown."""
 
-import inspect
 import json
 import os
 import statistics
@@ -43,26 +42,22 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread of torch's."""
+def threads(number: int) -> Iterator[None]:
+    """Compute on so many threads of torch's."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(number)
     yield
     torch.set_num_threads(before)
 
 
-def limits(threads: int) -> dict[str, str]:
-    """Settings of libraries that count their threads when they are imported."""
-    return {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")}
-
-
-def in_child(function: Callable, *args: Any, threads: int) -> Any:
-    """Call a function of a module here in a process of its own, limited before it imports anything."""
-    module = f"benchmarks.{Path(inspect.getfile(function)).stem}"  # the module's own name may be __main__
+def in_child(function: Callable, *args: Any) -> Any:
+    """Call a function of a module here in a process of its own, limited to one thread before it imports anything."""
+    module = function.__module__
     code = f"import json, {module} as module; print(json.dumps(module.{function.__name__}(*{args!r})))"
-    environment = {**os.environ, **limits(threads), "PYTHONPATH": str(ROOT)}
+    limits = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")}
+    environment = {**os.environ, **limits, "PYTHONPATH": str(ROOT)}
     child = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -126,7 +121,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def section(title: str, module: str, *parts: str) -> str:
-    """A section of RESULTS.md: the first part tells what was measured."""
-    first, *rest = parts
-    return "\n\n".join([f"## {title}", f"{first} Repeat with `python -m benchmarks.{Path(module).stem}`.", *rest])
+def section(title: str, *parts: str) -> str:
+    """A section of RESULTS.md."""
+    return "\n\n".join([f"## {title}", *parts])

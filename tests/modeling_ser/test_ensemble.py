@@ -1,4 +1,4 @@
-"""Ensembles: averaged posteriors, members that share nothing, one checkpoint, one pass over the features."""
+"""Ensembles: averaged posteriors, members that share nothing, one checkpoint."""
 
 import itertools
 import json
@@ -6,12 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification, SERModel, SERPipeline
+from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification, SERModel
 from modeling_ser.classification_loss import classification_loss
 from modeling_ser.modeling_ser_ensemble import log_mean_posterior
 from tests.modeling_ser.small_models import (
@@ -25,7 +24,6 @@ from tests.modeling_ser.small_models import (
     small_config,
     small_model,
 )
-from tests.modeling_ser.small_pipeline import CLIPS, by_label, three_classifiers, write_clips
 
 
 def three_members(**fields: Any) -> list[SERForAudioClassification]:
@@ -207,29 +205,3 @@ def test_a_single_models_checkpoint_is_no_ensembles(tmp_path: Path) -> None:
         SEREnsembleForAudioClassification.from_pretrained(tmp_path)
     with pytest.raises(RuntimeError, match=r"missing: members\.0\.classifier\.dense\.bias"):
         SEREnsembleForAudioClassification.from_pretrained(tmp_path, num_members=2)
-
-
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_the_pipeline_extracts_features_once_for_all_members(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
-) -> None:
-    members, extractor = three_classifiers()
-    calls: list[int] = []
-    extract = extractor.extract
-
-    def counting(waveforms: Any, device: Any = None) -> Any:
-        calls.append(len(waveforms))
-        return extract(waveforms, device)
-
-    monkeypatch.setattr(extractor, "extract", counting)
-    classifier = SEREnsembleForAudioClassification.from_members(members).as_pipeline(extractor)
-    assert isinstance(classifier, SERPipeline)
-    answers = classifier(write_clips(tmp_path), batch_size=batch_size)
-    assert calls == {1: [1] * 5, 3: [3, 2]}[batch_size]
-    for answer, waveform in zip(answers, CLIPS.values(), strict=True):
-        features = extractor(waveform, sampling_rate=16000, return_tensors="pt")
-        posteriors = [member.eval()(**features).logits[0].softmax(-1).tolist() for member in members]
-        expected = dict(zip(classifier.model.config.id2label.values(), np.mean(posteriors, axis=0), strict=True))
-        assert by_label(answer) == pytest.approx(expected, abs=1e-5)
-    best = classifier({"array": CLIPS["angry"], "sampling_rate": 16000}, top_k=1)
-    assert best == [max(classifier(tmp_path / "angry.wav"), key=lambda item: item["score"])]

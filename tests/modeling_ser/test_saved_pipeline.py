@@ -17,10 +17,8 @@ from modeling_ser import SEREnsembleForAudioClassification, SERPreTrainedModel
 from tests.hub.local_hub import LocalHub
 from tests.modeling_ser.small_pipeline import (
     CLIPS,
-    LABELS,
     by_label,
     expected_scores,
-    logits_of,
     small_classifier,
     three_classifiers,
     write_clips,
@@ -69,22 +67,11 @@ many = {{
     "generator in batches": list(classify((path for path in paths), batch_size=3)),
     "column in batches": classify(column, batch_size=3),
 }}
-best_two = make("saved", top_k=2)
-
 whole = {{
     "kind": [type(classify).__name__, type(classify.model).__name__],
     "single": single,
     "many": many,
     "8 kHz": [classify({{"raw": low, "sampling_rate": low_rate}}), classify("low.wav")],
-    "8 channels at 192 kHz": classify("many.wav"),
-    "top_k": {{
-        "none": classify(first),
-        "call": classify(first, top_k=1),
-        "construction": best_two(first),
-        "both": best_two(first, top_k=1),
-        "construction, in batches": best_two(paths, batch_size=3),
-    }},
-    "functions": {{name: classify(first, function_to_apply=name) for name in ("softmax", "sigmoid", "none")}},
     "nothing": classify([]),
 }}
 
@@ -153,9 +140,6 @@ def saved(request: pytest.FixtureRequest, web_folder: tuple[Path, str], local_hu
     (folder / "names.json").write_text(json.dumps(list(CLIPS)))
     half_second = np.arange(4000) / 8000
     soundfile.write(folder / "low.wav", np.sin(2000 * half_second) * np.hanning(4000), 8000, subtype="FLOAT")
-    time = np.arange(96_000) / 192_000
-    channels = np.stack([0.3 * np.sin(2 * np.pi * (200 + 100 * channel) * time) for channel in range(8)], axis=1)
-    soundfile.write(folder / "many.wav", channels, 192_000, subtype="FLOAT")
     model, extractor = small_classifier()
     if kind == "ensemble":
         model = SEREnsembleForAudioClassification.from_members(three_classifiers()[0])
@@ -166,11 +150,8 @@ def saved(request: pytest.FixtureRequest, web_folder: tuple[Path, str], local_hu
     return Saved(model, extractor, folder, repository, answers)
 
 
-def test_the_classes_are_those_that_were_saved(saved: Saved) -> None:
-    assert saved.answers["kind"] == ["SERPipeline", type(saved.model).__name__]
-
-
 def test_every_kind_of_single_source(saved: Saved) -> None:
+    assert saved.answers["kind"] == ["SERPipeline", type(saved.model).__name__]
     assert len(saved.answers["single"]) == 13
     for kind, scores in saved.answers["single"].items():
         assert by_label(scores) == saved.scores_of(CLIPS["angry"]), kind
@@ -188,29 +169,11 @@ def test_every_kind_of_many_sources_and_copies_of_copies(saved: Saved, part: str
     assert saved.answers["nothing"] == []
 
 
-@pytest.mark.parametrize("name", ["low.wav", "many.wav"])
-def test_other_rates_and_channels(saved: Saved, name: str) -> None:
-    waveform = saved.extractor.load_audio(saved.folder / name)
+def test_another_rate(saved: Saved) -> None:
+    waveform = saved.extractor.load_audio(saved.folder / "low.wav")
     assert waveform.shape == (8000,)
-    for answer in saved.answers["8 kHz"] if name == "low.wav" else [saved.answers["8 channels at 192 kHz"]]:
+    for answer in saved.answers["8 kHz"]:
         assert by_label(answer) == saved.scores_of(waveform)
-
-
-def test_top_k(saved: Saved) -> None:
-    given = saved.answers["top_k"]
-    assert {item["label"] for item in given["none"]} == set(LABELS)
-    assert given["call"] == given["both"] == given["none"][:1]
-    assert given["construction"] == given["none"][:2]
-    assert [len(scores) for scores in given["construction, in batches"]] == [2] * len(CLIPS)
-
-
-def test_function_to_apply(saved: Saved) -> None:
-    logits = logits_of(saved.model, saved.extractor, CLIPS["angry"])
-    functions = {"softmax": logits.softmax(-1), "sigmoid": logits.sigmoid(), "none": logits}
-    assert saved.answers["functions"].keys() == functions.keys()
-    for name, scores in functions.items():
-        row = dict(zip(LABELS, scores.tolist(), strict=True))
-        assert by_label(saved.answers["functions"][name]) == pytest.approx(row, abs=1e-5), name
 
 
 @pytest.mark.parametrize("copy", ["again", "from-hub"])

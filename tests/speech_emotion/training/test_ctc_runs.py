@@ -1,4 +1,4 @@
-"""Whole DeepSpeech trainings from the command line: figures, card, half precision, strangers' transcripts."""
+"""Whole DeepSpeech trainings from the command line: figures, card, half precision, two processes."""
 
 import shutil
 import sys
@@ -13,12 +13,9 @@ from safetensors.torch import load_file
 from feature_extraction import DeepSpeechFeatureExtractor
 from speech_emotion.cli.train import main_deepspeech as train
 from speech_emotion.evaluation.error_rates import error_rates
-from speech_emotion.training import run_training
-from speech_emotion.training.command_line import parse_ctc_arguments
-from speech_emotion.training.hub_push import shared_files
 from tests.speech_emotion.training.spelled_speech import SPEAKERS, write_spelled
-from tests.speech_emotion.training.trainings import SignalAt, read_json, read_rows, words
-from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
+from tests.speech_emotion.training.trainings import read_json, read_rows, words
+from tests.subprocess_tools import PROJECT_ROOT, run_command
 from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -77,41 +74,7 @@ def test_the_card_is_filled_and_names_no_folder_of_this_machine(finished: Path) 
         assert fact in card
     assert "{{" not in card and "{%" not in card
     assert str(finished.parent) not in card + results
-
-
-def test_weights_are_half_and_the_figures_theirs_for_a_stranger(
-    finished: Path, spelled_dir: Path, environment: dict[str, str], tmp_path: Path
-) -> None:
     assert {tensor.dtype for tensor in load_file(finished / "model.safetensors").values()} == {torch.float16}
-    rows = [row for row in read_rows(finished / "transcripts.jsonl") if row["split"] == "test"]
-    files = [str(spelled_dir / "WAVE" / f"SPEAKER{row['speaker']}" / f"{row['id']}.WAV") for row in rows]
-    given = run_python_json(
-        f"""
-        import json
-        from transformers import pipeline
-        recognizer = pipeline("automatic-speech-recognition", model={str(finished)!r}, trust_remote_code=True)
-        files = {files!r}
-        print(json.dumps({{
-            "dtype": str(recognizer.model.dtype),
-            "layer": type(recognizer.model.deepspeech.layer_1).__name__,
-            "texts": [result["text"] for result in recognizer(files)],
-            "batch": [result["text"] for result in recognizer(files, batch_size=5)],
-        }}))
-        """,
-        env={name: value for name, value in environment.items() if name != "PYTHONPATH"},
-        cwd=tmp_path,
-    )
-    assert (given["dtype"], given["layer"]) == ("torch.float32", "Linear")
-    assert given["texts"] == given["batch"] == [row["hypothesis"] for row in rows]
-
-
-def test_what_is_shared_loads_and_holds_no_training_state(finished: Path) -> None:
-    needed = {"model.safetensors", "config.json", "preprocessor_config.json", "vocab.json"}
-    needed |= {"modeling_deepspeech.py", "pipeline_deepspeech.py", "frontend_deepspeech.py"}
-    for folder in (finished, next(finished.glob("checkpoint-*"))):
-        names = set(shared_files(folder))
-        assert needed <= names
-        assert not {name for name in names if name.endswith((".pt", ".bin", ".jsonl"))}
 
 
 def test_the_test_half_is_not_decoded_unless_asked_for(
@@ -140,21 +103,6 @@ def test_a_file_that_is_no_audio_is_skipped_only_if_asked(
     assert run(tmp_path / "run", "--num_train_epochs 1", corpus) == 1
     assert bad.name in capsys.readouterr().err
     assert run(tmp_path / "run", "--num_train_epochs 1 --skip_bad true", corpus) == 0
-
-
-def test_a_stopped_run_exits_with_143_and_goes_on_to_the_same(
-    run: Run, spelled_dir: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parts, whole, more = tmp_path / "parts", tmp_path / "whole", "--num_train_epochs 2 --half true"
-    task, training = parse_ctc_arguments(words(spelled_dir, cache_dir, parts, more, SMALL))
-    with monkeypatch.context() as patch:
-        stopped = run_training(task, training, callbacks=[SignalAt("on_step_begin", 3)])
-        patch.setattr("speech_emotion.training.run.run_training", lambda *asked: stopped)
-        assert run(parts, more) == 143
-    assert not (parts / "results.json").exists()
-    assert run(parts, more) == 1  # neither resumed nor overwritten by mistake
-    assert run(parts, f"{more} --resume_from_checkpoint true") == run(whole, more) == 0
-    assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
 
 
 def test_two_processes_train_as_one(

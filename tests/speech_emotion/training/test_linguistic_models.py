@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
+from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
 from modeling_ser import SERForAudioClassification
 from speech_emotion.cli.predict import load_classifier
 from speech_emotion.cli.train import main as train
+from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
 from tests.hub.local_hub import LocalHub
 from tests.speech_emotion.training.trainings import read_rows, words
 from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
@@ -122,20 +123,19 @@ def test_an_encoder_can_be_referred_to_by_id_and_revision(
     assert not outcome["entry"]["bundled"]
 
 
-@pytest.mark.parametrize(
-    ("more", "sizes"),
-    [("--streams deepspeech", [16]), ("--streams mel deepspeech --fusion late", [384, 16])],
-    ids=["Model-2", "Model-3 late"],
-)
+@pytest.mark.parametrize("bundled", [True, False], ids=["Model-2", "Model-3 late"])
 def test_other_models_train_and_load(
-    more: str, sizes: list[int], deepspeech: Path, polish_dir: Path, cache_dir: Path, tmp_path: Path
+    bundled: bool, deepspeech: Path, polish_dir: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
+    more, sizes, named = f"mel deepspeech --fusion late --encoder {shlex.quote(str(deepspeech))}", [384, 16], "tiny"
+    if bundled:  # where no encoder is named, the library's own
+        small = DeepSpeechConfig.from_pretrained(pretrained_path(SMALL_DEEPSPEECH))
+        more, sizes, named = "deepspeech", [small.hidden_size], "deepspeech-small"
     folder = tmp_path / "model"
-    more += f" --num_train_epochs 2 --encoder {shlex.quote(str(deepspeech))}"
-    assert train(words(polish_dir, cache_dir, folder, more)) == 0
+    assert train(words(polish_dir, cache_dir, folder, f"--num_train_epochs 1 --streams {more}")) == 0
+    assert f"layer 5 of {named}" in (folder / "README.md").read_text(encoding="utf-8")
     model = SERForAudioClassification.from_pretrained(folder)
     assert (model.config.input_size, list(model.config.stream_sizes)) == (sum(sizes), sizes)
-    assert SERFeatureExtractor.from_pretrained(folder).stream_sizes == sizes
     expected = scores_of(folder)
     clips = list(expected)[:4]
     results = load_classifier(str(folder))([str(polish_dir / f"{clip}.wav") for clip in clips], batch_size=4)

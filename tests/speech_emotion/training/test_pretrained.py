@@ -13,11 +13,8 @@ from transformers import Wav2Vec2CTCTokenizer, pipeline
 
 from dataset_scripts import load_corpus
 from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC
-from modeling_ser import SERForAudioClassification
-from speech_emotion.cli.train import main as train
 from speech_emotion.evaluation.error_rates import error_rates
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
-from tests.speech_emotion.training.trainings import words
 
 DATA = os.environ.get("SER_DATA_DIR")
 
@@ -101,14 +98,3 @@ def test_it_transcribes_held_out_clips_as_its_card_says(
     texts = [result["text"] for result in read(clips, batch_size=3)]
     assert texts == [example["hypothesis"] for example in examples]
     assert error_rates([example["reference"] for example in examples], texts).cer < 1
-
-
-@pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
-@pytest.mark.parametrize(("streams", "before"), [("deepspeech", []), ("mel deepspeech", [384])])
-def test_models_2_and_3_take_it_where_no_encoder_is_named(
-    streams: str, before: list[int], polish_dir: Path, cache_dir: Path, tmp_path: Path
-) -> None:
-    assert train(words(polish_dir, cache_dir, tmp_path, f"--num_train_epochs 1 --streams {streams}")) == 0
-    config = SERForAudioClassification.from_pretrained(tmp_path).config
-    assert list(config.stream_sizes) == [*before, RESULTS["hidden_size"]]
-    assert "layer 5 of deepspeech-small, frozen" in (tmp_path / "README.md").read_text(encoding="utf-8")

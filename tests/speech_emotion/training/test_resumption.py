@@ -11,9 +11,10 @@ from transformers import Trainer
 from feature_extraction import DeepSpeechForCTC
 from speech_emotion.evaluation.error_rates import error_rates
 from speech_emotion.training import EmotionTask, TaskTrainer, TrainingResult, TrainingTask, run_training
+from speech_emotion.training.augmentation import Perturbation, SpecAugment
 from speech_emotion.training.ctc_task import INPUT_LAYER
 from speech_emotion.training.trainer import check_private_parts
-from speech_emotion.training.training_arguments import CTCTrainingArguments, SERTrainingArguments
+from speech_emotion.training.training_arguments import CTCTrainingArguments
 from tests.speech_emotion.training.trainings import (
     EvaluationSteps,
     SignalAt,
@@ -36,11 +37,11 @@ def train(polish_dir: Path, spelled_dir: Path, cache_dir: Path) -> Train:
     """Run a small training, augmented and with dropout, that keeps all checkpoints."""
 
     def run(learned: str, folder: Path, *callbacks: Any, **changes: Any) -> TrainingResult:
+        task: TrainingTask = recognition_task(spelled_dir, cache_dir)
+        training = arguments(folder, CTCTrainingArguments, **changes)
         if learned == "emotions":
-            task: TrainingTask = emotion_task(polish_dir, cache_dir, **CHANCES)
-            return run_training(task, arguments(folder, **changes), callbacks=list(callbacks))
-        task = recognition_task(spelled_dir, cache_dir)
-        return run_training(task, arguments(folder, CTCTrainingArguments, **changes), callbacks=list(callbacks))
+            task, training = emotion_task(polish_dir, cache_dir, **CHANCES), arguments(folder, **changes)
+        return run_training(task, training, callbacks=list(callbacks))
 
     return run
 
@@ -54,29 +55,22 @@ def whole(train: Train, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     return folders
 
 
-@pytest.mark.parametrize("learned", STEPS)
 @pytest.mark.parametrize(
-    ("event", "after", "saved_after"),
+    ("learned", "event", "step", "saved"),
     [
-        ("on_step_begin", 1, 2),
-        ("on_step_begin", -1, 0),  # at the last step of the first epoch, before its evaluation
-        ("on_evaluate", 0, 0),  # during that evaluation, before its save
-        ("on_epoch_begin", 0, 1),
-        ("on_step_begin", None, None),
+        ("emotions", "on_step_begin", 5, 6),
+        ("emotions", "on_step_begin", 3, 4),  # the last step of the first epoch, before its evaluation
+        ("emotions", "on_evaluate", 4, 4),  # during that evaluation, before its save
+        ("emotions", "on_epoch_begin", 4, 5),
+        ("emotions", "on_step_begin", 11, 12),  # the very last step
+        ("letters", "on_step_begin", 6, 7),
+        ("letters", "on_step_begin", 4, 5),
     ],
-    ids=["inside an epoch", "at its end", "after an evaluation", "between epochs", "at the very end"],
 )
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
-    event: str,
-    after: int | None,
-    saved_after: int | None,
-    learned: str,
-    train: Train,
-    whole: dict[str, Path],
-    tmp_path: Path,
+    learned: str, event: str, step: int, saved: int, train: Train, whole: dict[str, Path], tmp_path: Path
 ) -> None:
     epoch = STEPS[learned]
-    step, saved = (3 * epoch - 1, 3 * epoch) if after is None else (epoch + after, epoch + saved_after)
     evaluations = EvaluationSteps()
     assert train(learned, tmp_path, SignalAt(event, step), evaluations).stopped
     assert last_checkpoint(tmp_path).name == f"checkpoint-{saved}"
@@ -183,33 +177,19 @@ def test_arguments_that_would_mix_up_or_share_too_much_are_refused(
 
 
 def test_only_training_batches_are_augmented(polish_dir: Path, cache_dir: Path, tmp_path: Path) -> None:
-    seen: list[bool] = []
+    seen: list[tuple[bool, bool]] = []
 
     class Watched(EmotionTask):
         def augmentations(self, network: torch.nn.Module) -> list[Any]:
-            return [lambda batch: seen.append(network.training) or batch]
+            return [lambda batch: batch | {"input_features": torch.zeros_like(batch["input_features"])}]
+
+        def forward(self, network: torch.nn.Module, inputs: Any) -> Any:
+            seen.append((network.training, bool(inputs["input_features"].any())))
+            return super().forward(network, inputs)
 
     task = emotion_task(polish_dir, cache_dir)
     run_training(Watched(task.data, task.model), arguments(tmp_path, num_train_epochs=1), save=False)
-    assert seen == [True] * STEPS["emotions"]
-
-
-@pytest.mark.parametrize("learned", STEPS)
-def test_augmentation_changes_what_is_learned(
-    learned: str, polish_dir: Path, spelled_dir: Path, cache_dir: Path, tmp_path: Path
-) -> None:
-    weights = []
-    for kept in (True, False):
-        if learned == "emotions":
-            task: Any = emotion_task(polish_dir, cache_dir, **CHANCES)
-        else:
-            task = recognition_task(spelled_dir, cache_dir)
-        if not kept:
-            task.augmentations = lambda network: []
-        kind = SERTrainingArguments if learned == "emotions" else CTCTrainingArguments
-        result = run_training(task, arguments(tmp_path, kind, num_train_epochs=1), save=False)
-        weights.append(next(result.network.parameters()).tolist())
-    assert weights[0] != weights[1]
+    assert set(seen) == {(True, False), (False, True)} and seen.count((True, False)) == STEPS["emotions"]
 
 
 def test_a_recognizers_figures_are_those_of_its_own_loss(spelled_dir: Path, cache_dir: Path, tmp_path: Path) -> None:
@@ -217,6 +197,7 @@ def test_a_recognizers_figures_are_those_of_its_own_loss(spelled_dir: Path, cach
     task.prepare(training)
     training.per_device_eval_batch_size = 5
     trainer = TaskTrainer(task, task.make_network(), training)
+    assert [type(one) for one in trainer.augmentations] == [Perturbation, SpecAugment]
     metrics = trainer.evaluate()
     batch = task.collator([task.validation[index] for index in range(len(task.validation))])
     with torch.no_grad():
