@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tests.synthetic import speech_like
+
 T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
 SAMPLING_RATE = 16_000
@@ -73,21 +75,10 @@ def load_clips(number: int = CLIPS) -> tuple[list[np.ndarray], str]:
 
         clips, kind = [load_audio(path) for path in paths[:: len(paths) // CLIPS][:CLIPS]], "RAVDESS"
     else:
-        rng, kind = np.random.default_rng(0), "synthetic"
         # RAVDESS lasts 3.7 s on average, 2.9 s to 5.3 s
-        seconds = np.clip(rng.normal(3.7, 0.34, CLIPS), 2.9, 5.3)
-        clips = [speech_like(rng, int(length * SAMPLING_RATE)) for length in seconds]
+        seconds, kind = np.random.default_rng(0).normal(3.7, 0.34, CLIPS).clip(2.9, 5.3), "synthetic"
+        clips = [speech_like(seconds=length, seed=index) for index, length in enumerate(seconds)]
     return clips[:: CLIPS // number][:number], kind
-
-
-def speech_like(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Harmonics of a gliding pitch under a syllable rhythm, on noise: (samples,) float32."""
-    seconds = np.arange(samples) / SAMPLING_RATE
-    pitch = rng.uniform(90, 250) * (1 + 0.2 * np.sin(2 * np.pi * rng.uniform(0.2, 0.6) * seconds))
-    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLING_RATE
-    voice = sum(np.sin(n * phase) / n**1.5 for n in range(1, 25))
-    rhythm = np.clip(np.sin(2 * np.pi * rng.uniform(3, 5) * seconds), 0, None)
-    return (0.1 * rhythm * voice + 0.002 * rng.standard_normal(samples)).astype(np.float32)
 
 
 def audio_seconds(clips: Sequence[np.ndarray]) -> float:

@@ -163,7 +163,7 @@ class FunctionalsSVM(System):
 
 def functionals_of(clips: ClipSplit) -> np.ndarray:
     """Join the functionals of a split."""
-    rows = np.stack([row["input_features"] for row in clips.__getitems__(range(len(clips)))]).astype(np.float64)
+    rows = np.stack([clips[index]["input_features"] for index in range(len(clips))]).astype(np.float64)
     for clip in np.flatnonzero(~np.isfinite(rows).all(axis=1)):
         count = int((~np.isfinite(rows[clip])).sum())
         raise ValueError(

@@ -18,14 +18,7 @@ from .task import Augmentation
 def make_augmentations(
     args: ModelArguments, extractor: SERFeatureExtractor, network: SERForAudioClassification
 ) -> list[Augmentation]:
-    """Make what changes training batches by chance; nothing by default.
-
-    >>> from modeling_ser import SERConfig
-    >>> args = ModelArguments(tempo=0.1, time_masks=2)
-    >>> steps = make_augmentations(args, SERFeatureExtractor(), SERForAudioClassification(SERConfig()))
-    >>> [type(step).__name__ for step in steps]
-    ['Stretching', 'SpecAugment']
-    """
+    """Make what changes training batches by chance; nothing by default."""
     bands = mel_bands(extractor)
     has_mel = bool((bands >= 0).any())
     num_mel_bins = extractor.num_mel_bins if has_mel else 0
@@ -48,11 +41,7 @@ def make_augmentations(
 
 
 def mel_bands(extractor: SERFeatureExtractor) -> torch.Tensor:
-    """Return the mel band of each feature of a frame.
-
-    >>> mel_bands(SERFeatureExtractor(num_mel_bins=2)).tolist()
-    [0, 1, 0, 1, 0, 1]
-    """
+    """Return the mel band of each feature of a frame."""
     return torch.cat(
         [
             torch.arange(extractor.num_mel_bins).repeat(3) if stream == "mel" else torch.full((size,), -1)
@@ -67,11 +56,6 @@ class Stretching:
 
     Source: Jaitly and Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition", 2013, there before
         the mel filters; Ko et al., "Audio augmentation for speech recognition", Interspeech 2015, for the tempo.
-
-    >>> _ = torch.manual_seed(0)
-    >>> batch = {"input_features": torch.ones(2, 100, 384), "attention_mask": torch.ones(2, 100)}
-    >>> Stretching(tempo=0.1)(batch)["attention_mask"].sum(dim=1)
-    tensor([100, 105])
     """
 
     tempo: float = 0.1  # largest change of a clip's length, as a part of it, in [0, 1)
@@ -120,11 +104,7 @@ class Stretching:
 def stretch_frames(
     features: torch.Tensor, lengths: torch.Tensor, stretched: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stretch sequences of frames to other lengths, linear between neighbors; both ends stay ends.
-
-    >>> stretch_frames(torch.tensor([[[0.0], [2.0]]]), torch.tensor([2]), torch.tensor([3]))[0].flatten()
-    tensor([0., 1., 2.])
-    """
+    """Stretch sequences of frames to other lengths, linear between neighbors; both ends stay ends."""
     lengths, stretched = lengths[:, None], stretched[:, None]  # (batch, 1)
     places = torch.arange(int(stretched.max()), device=features.device)  # (frames,)
     mask = (places < stretched).long()  # (batch, frames)
@@ -146,15 +126,6 @@ class Perturbation:
     """Changes each training clip's tempo and loudness by chance, in its coefficients, so that they can stay cached.
 
     Source: Ko et al., "Audio augmentation for speech recognition", Interspeech 2015.
-
-    >>> _ = torch.manual_seed(0)
-    >>> batch = {
-    ...     "input_features": torch.randn(2, 100, 26),
-    ...     "attention_mask": torch.ones(2, 100),
-    ...     "labels": torch.tensor([[1], [2]]),
-    ... }
-    >>> Perturbation(tempo=0.1)(batch)["attention_mask"].sum(dim=1)
-    tensor([ 97, 110])
     """
 
     tempo: float = 0.1  # largest change of a clip's length, as a part of it, in [0, 1)
@@ -185,12 +156,6 @@ class SpecAugment:
 
     Source: Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition", Interspeech
         2019; on cepstral coefficients, instead of mel bands, where those are what the model hears.
-
-    >>> _ = torch.manual_seed(0)
-    >>> augment = SpecAugment(torch.zeros(4), time_masks=1, time_mask_frames=3, feature_mask_size=0)
-    >>> batch = {"input_features": torch.ones(1, 8, 4), "attention_mask": torch.ones(1, 8)}
-    >>> augment(batch)["input_features"][0, :, 0].tolist()
-    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0]
     """
 
     fill: torch.Tensor  # mean of each feature over the training clips, (features,)

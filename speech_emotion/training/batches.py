@@ -13,12 +13,7 @@ IGNORED = -100  # what pads labels
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Yields clip indices so that consecutive clips, batch by batch, have like lengths.
-
-    >>> sampler = LengthGroupedSampler([5, 1, 4, 2, 3], batch_size=2, seed=0)
-    >>> sorted(sampler)
-    [0, 1, 2, 3, 4]
-    """
+    """Yields clip indices so that consecutive clips, batch by batch, have like lengths."""
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
         if not len(lengths) or batch_size < 1:
@@ -51,11 +46,7 @@ class LengthGroupedSampler(Sampler[int]):
 
 
 class NoLoneItem(BatchSampler):
-    """Batches of an order, of which a single item that is left over joins the last.
-
-    >>> list(NoLoneItem([4, 1, 0, 2, 3], batch_size=2, drop_last=False))
-    [[4, 1], [0, 2, 3]]
-    """
+    """Batches of an order, of which a single item that is left over joins the last."""
 
     def __iter__(self) -> Iterator[list[int]]:
         batches = list(super().__iter__())
@@ -69,13 +60,7 @@ class NoLoneItem(BatchSampler):
 
 @dataclass(frozen=True)
 class FeatureCollator:
-    """Pads cached features to the longest clip of the batch, and labels that are sequences to the longest of them.
-
-    >>> clips = [{"input_features": np.ones(n, "float32"), "labels": k} for n, k in ((6, 1), (4, 0))]
-    >>> batch = FeatureCollator(feature_size=2)(clips)
-    >>> batch["input_features"].shape, batch["attention_mask"].tolist(), batch["labels"].tolist()
-    (torch.Size([2, 3, 2]), [[1, 1, 1], [1, 1, 0]], [1, 0])
-    """
+    """Pads cached features to the longest clip of the batch, and labels that are sequences to the longest of them."""
 
     feature_size: int  # features per frame
 
@@ -92,11 +77,7 @@ class FeatureCollator:
 
 
 def pad_features(clips: Sequence[Mapping[str, object]], feature_size: int) -> dict[str, torch.Tensor]:
-    """Join the features of clips.
-
-    >>> pad_features([{"input_features": np.ones(4, "float32")}], feature_size=2)["attention_mask"]
-    tensor([[1, 1]])
-    """
+    """Join the features of clips."""
     features = [
         torch.from_numpy(np.array(clip["input_features"])).view(-1, feature_size)  # (frames, features)
         for clip in clips

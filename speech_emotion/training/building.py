@@ -63,9 +63,8 @@ def make_model(
             revision=args.model_revision,
             class_weights=None,
             dtype=torch.float32,
-            **asked_regularization(args),
+            **{name: value for name, value in _asked(args).items() if name in REGULARIZATION},
         )
-        loaded_arguments(args, network.config, extractor)  # refuses what the loaded model would not heed
         set_labels(network, labels)
         network.config.class_weights = weights
         return network.train()
@@ -79,7 +78,6 @@ def make_model(
         input_size=extractor.feature_size,
         stream_sizes=extractor.stream_sizes,
         id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
         **_model_sizes(args),
     )
     network = SERForAudioClassification(config)
@@ -98,25 +96,8 @@ def _model_sizes(args: ModelArguments) -> dict[str, Any]:
 # Fine-tuning: a saved model that is trained further keeps its features, its sizes, and what it knows of emotions. ---
 
 
-def asked_regularization(args: ModelArguments) -> dict[str, Any]:
-    """Pick what a loaded model is to be regularized with other than before.
-
-    >>> asked_regularization(ModelArguments(dropout=0.5))
-    {'dropout': 0.5}
-    """
-    return {name: value for name, value in _asked(args).items() if name in REGULARIZATION}
-
-
 def set_labels(network: SERForAudioClassification, labels: Sequence[str]) -> None:
-    """Give a classifier other emotions, or the same in another order.
-
-    >>> from modeling_ser import SERConfig, SERForAudioClassification
-    >>> network = SERForAudioClassification(SERConfig(id2label={0: "anger", 1: "fear"}))
-    >>> anger = network.classifier.out_proj.weight[0].clone()
-    >>> set_labels(network, ["sadness", "fear", "anger"])
-    >>> bool((network.classifier.out_proj.weight[2] == anger).all()), network.config.num_labels
-    (True, 3)
-    """
+    """Give a classifier other emotions, or the same in another order."""
     old, head = network.config.id2label, network.classifier.out_proj
     known = {label: index for index, label in old.items()}
     fresh = nn.Linear(head.in_features, len(labels), device=head.weight.device, dtype=head.weight.dtype)
@@ -132,17 +113,7 @@ def set_labels(network: SERForAudioClassification, labels: Sequence[str]) -> Non
 
 
 def loaded_arguments(args: ModelArguments, config: SERConfig, extractor: SERFeatureExtractor) -> ModelArguments:
-    """Return the arguments as the model that was loaded fulfills them.
-
-    >>> args = ModelArguments(model_name_or_path="you/emotions", tempo=0.1)
-    >>> found = loaded_arguments(args, SERConfig(hidden_size=64), SERFeatureExtractor())
-    >>> found.hidden_size, found.tempo
-    (64, 0.1)
-    >>> loaded_arguments(ModelArguments(hidden_size=32), SERConfig(hidden_size=64), SERFeatureExtractor())
-    Traceback (most recent call last):
-    ...
-    ValueError: The model to fine-tune is not as asked for: hidden_size is 64 there and 32 here. ...
-    """
+    """Return the arguments as the model that was loaded fulfills them; refuse those that it would not heed."""
     own: dict[str, Any] = {name: getattr(config, name) for name in _model_sizes(args)}
     own |= {
         "stem_channels": list(config.stem_channels or []),

@@ -240,11 +240,7 @@ def describe_streams(extractor: SERFeatureExtractor) -> list[str]:
 
 
 def describe_architecture(config: SERConfig) -> str:
-    """Say in words what network a configuration makes.
-
-    >>> describe_architecture(SERConfig(stem_channels=[8, 16]))
-    'A two-layer convolutional encoder ... self-attention, behind 2 convolutions over frames × mel bands'
-    """
+    """Say in words what network a configuration makes."""
     several = ", one for each stream" if config.fusion == "late" else ""
     depth = len(config.stem_channels or [])
     stem = f", behind {depth} convolution{'s' * (depth > 1)} over frames × mel bands" if depth else ""

@@ -6,7 +6,7 @@ import types
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from speech_emotion.terminal import CommandParser
 
@@ -144,10 +144,12 @@ def _divided(given: Mapping[str, Any], *kinds: type) -> list[Any]:
 
 
 def _add_option(group: Any, item: Field, hint: Any) -> None:
-    kinds = [kind for kind in get_args(hint) if kind is not types.NoneType] if _is_union(hint) else [hint]
-    kind, default, text = kinds[0], _default(item), item.metadata.get("help", "")
+    optional = get_origin(hint) in (Union, types.UnionType)
+    kind = next(one for one in get_args(hint) if one is not types.NoneType) if optional else hint
+    default, text = _default(item), item.metadata.get("help", "")
     if default is not MISSING and default not in (None, []) and "default" not in text:
-        text += f" (default: {str(default).lower() if isinstance(default, bool) else _words(default)})"
+        words = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+        text += f" (default: {words.lower() if isinstance(default, bool) else words})"
     settings: dict[str, Any] = {"help": text.replace("%", "%%"), "default": SUPPRESS, "required": default is MISSING}
     if get_origin(kind) is Literal:
         settings["choices"] = get_args(kind)
@@ -160,27 +162,12 @@ def _add_option(group: Any, item: Field, hint: Any) -> None:
         settings |= {"type": known, "metavar": METAVARS[known]}
     group.add_argument(f"--{item.name}", **settings)
     if default is True:
-        dashed = item.name.replace("_", "-")
-        group.add_argument(
-            f"--no_{item.name}",
-            f"--no-{dashed}",
-            action="store_false",
-            dest=item.name,
-            default=SUPPRESS,
-            help=SUPPRESS,
-        )
-
-
-def _is_union(hint: Any) -> bool:
-    return isinstance(hint, types.UnionType) or type(None) in get_args(hint)
+        spellings = f"--no_{item.name}", f"--no-{item.name.replace('_', '-')}"
+        group.add_argument(*spellings, action="store_false", dest=item.name, default=SUPPRESS, help=SUPPRESS)
 
 
 def _default(item: Field) -> Any:
     return item.default_factory() if item.default_factory is not MISSING else item.default
-
-
-def _words(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _truth(text: str) -> bool:

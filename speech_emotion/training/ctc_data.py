@@ -44,12 +44,7 @@ def speaker_rows(rows: datasets.Dataset) -> list[dict[str, Any]]:
 
 
 def choose_speakers(rows: Sequence[Mapping[str, Any]], number: int) -> list[str]:
-    """Choose speakers who stand for all: of each age group its share, of each sex its share of that, of all ages.
-
-    >>> people = [("a", "f", 8), ("b", "f", 9), ("c", "f", 9), ("d", "m", 30), ("e", "m", 31), ("f", "m", 40)]
-    >>> choose_speakers([dict(zip(("speaker", "sex", "age"), person)) for person in people], 2)
-    ['b', 'e']
-    """
+    """Choose speakers who stand for all: of each age group its share, of each sex its share of that, of all ages."""
     about: dict[str, tuple[str | None, int | None]] = {}
     for row in rows:
         this = row["sex"], row["age"]
@@ -108,20 +103,12 @@ def choose_transcribed_fold(rows: datasets.Dataset, args: CTCDataArguments) -> F
 
 
 def normalize_transcript(text: str) -> str:
-    """Write a transcript as DeepSpeech's alphabet does: in lower case, single spaces between words.
-
-    >>> normalize_transcript(" WE  CALL IT BEAR")
-    'we call it bear'
-    """
+    """Write a transcript as DeepSpeech's alphabet does: in lower case, single spaces between words."""
     return " ".join(text.lower().split())
 
 
 def encode_transcript(text: str, vocabulary: dict[str, int], clip: str) -> list[int]:
-    """Look up the letters of a transcript.
-
-    >>> encode_transcript("a b", {" ": 0, "a": 1, "b": 2}, "clip 7")
-    [1, 0, 2]
-    """
+    """Look up the letters of a transcript."""
     if not text:
         raise ValueError(f"The clip {clip!r} has no transcript; leave it out.")
     unknown = sorted(set(text) - vocabulary.keys())
@@ -143,12 +130,7 @@ def fewest_frames(labels: list[int]) -> int:
 
 
 def decode_greedily(labels: Iterable[np.ndarray], tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Turn the best label of every frame into text: repetitions merged, blanks removed, as the pipeline does.
-
-    >>> from feature_extraction.tokenizer_deepspeech import build_tokenizer
-    >>> decode_greedily([np.array([1, 1, 3, 1, 0, 2, -100])], build_tokenizer([" ", "a", "b"]))
-    ['aa b']
-    """
+    """Turn the best label of every frame into text: repetitions merged, blanks removed, as the pipeline does."""
     return [tokenizer.decode(row[row >= 0].tolist()) for row in labels]
 
 

@@ -10,14 +10,7 @@ from feature_extraction import DeepSpeechForCTC
 
 
 class ScaledLinear(nn.Linear):
-    """A linear layer that learns on normalized inputs and is stored as a plain one that takes raw inputs.
-
-    >>> layer, plain = ScaledLinear(torch.tensor([9.0, 0.0]), torch.tensor([3.0, 0.5]), 4), nn.Linear(2, 4)
-    >>> _ = plain.load_state_dict(layer.state_dict())
-    >>> x = torch.randn(5, 2)
-    >>> torch.allclose(plain(x), layer(x), atol=1e-5)
-    True
-    """
+    """A linear layer that learns on normalized inputs and is stored as a plain one that takes raw inputs."""
 
     def __init__(self, mean: torch.Tensor, std: torch.Tensor, out_features: int) -> None:
         super().__init__(len(mean), out_features)
@@ -87,6 +80,3 @@ def unscale_inputs(model: DeepSpeechForCTC) -> None:
     plain = nn.Linear(scaled.in_features, scaled.out_features).to(scaled.weight.device)
     plain.load_state_dict(scaled.state_dict())
     model.deepspeech.layer_1 = plain.train(scaled.training)
-
-
-__all__ = ["ScaledLinear", "scale_inputs", "scaled_input_layer", "unscale_inputs"]

@@ -32,15 +32,7 @@ KEPT_BACK = (RUN_FILE, STAGES_FILE, "trainer_state.json")
 
 
 def shared_files(folder: str | Path) -> dict[str, Path]:
-    """List the files of a saved model that are shared.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for name in ("config.json", "model.safetensors", "optimizer.pt", "trainer_state.json"):
-    ...         _ = Path(folder, name).write_bytes(b"")
-    ...     sorted(shared_files(folder))
-    ['config.json', 'model.safetensors']
-    """
+    """List the files of a saved model that are shared."""
     folder = Path(folder)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise FileNotFoundError(f"{folder} holds no saved model: config.json and a .safetensors file are needed.")

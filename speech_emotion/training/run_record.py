@@ -111,12 +111,7 @@ def corpus_title(rows: "datasets.Dataset") -> str:
 def clips_identity(
     clips: Sequence[Sequence[Any]], speakers: Sequence[str], recordings: Sequence[str | None]
 ) -> dict[str, Any]:
-    """Describe a split so that another can be told from it.
-
-    >>> identity = clips_identity([("a", 0), ("b", 1)], ["m1", "m1"], ["1f", "2e"])
-    >>> identity["speakers"], list(identity)
-    (['m1'], ['speakers', 'clips', 'recordings'])
-    """
+    """Describe a split so that another can be told from it."""
     return {
         "speakers": sorted(set(speakers)),
         "clips": _digest([list(clip) for clip in clips]),
@@ -140,18 +135,7 @@ def extractor_state(extractor: "SequenceFeatureExtractor") -> list[Any]:
 
 
 def check_same_run(checkpoint: Path, identity: Mapping[str, Any]) -> None:
-    """Refuse to resume a run of something else, or one whose state is not there.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as name:
-    ...     for file in ("optimizer.pt", "scheduler.pt"):
-    ...         Path(name, file).touch()
-    ...     _ = Path(name, "run.json").write_text('{"fold": 1}')
-    ...     check_same_run(Path(name), {"fold": 2})
-    Traceback (most recent call last):
-        ...
-    ValueError: ... is of another run: fold is 1 there and 2 here. Resume it ...
-    """
+    """Refuse to resume a run of something else, or one whose state is not there."""
     for file, what in NEEDED.items():
         if not (checkpoint / file).is_file():
             raise FileNotFoundError(f"{checkpoint} cannot be resumed: {file}, {what}, is missing.")
@@ -174,11 +158,7 @@ def check_same_run(checkpoint: Path, identity: Mapping[str, Any]) -> None:
 
 
 def stages_so_far(checkpoint: Path | None, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """List what a run was, and from here on is, trained with.
-
-    >>> stages_so_far(None, {"dropout": 0.1})
-    [{'epoch': 0.0, 'settings': {'dropout': 0.1}}]
-    """
+    """List what a run was, and from here on is, trained with."""
     stages, epoch = [], 0.0
     if checkpoint is not None:
         epoch = float(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["epoch"])
@@ -190,12 +170,7 @@ def stages_so_far(checkpoint: Path | None, settings: Mapping[str, Any]) -> list[
 
 
 def stage_changes(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """List what changed from stage to stage, for cards.
-
-    >>> stages = [{"epoch": 0.0, "settings": {"dropout": 0.1}}, {"epoch": 24.0, "settings": {"dropout": 0.3}}]
-    >>> stage_changes(stages)
-    [{'epoch': 24.0, 'changes': [('dropout', 0.1, 0.3)]}]
-    """
+    """List what changed from stage to stage, for cards."""
     return [
         {
             "epoch": after["epoch"],

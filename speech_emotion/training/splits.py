@@ -21,13 +21,7 @@ SMALLEST_STD = 1e-4
 
 
 class ClipSplit(Dataset):
-    """Clips of one split; the features stay in the cache on disk, shared by all folds.
-
-    >>> cache = datasets.Dataset.from_dict({"input_features": [[1.0, 2.0], [3.0]], "num_frames": [2, 1]})
-    >>> clips = ClipSplit(cache.with_format("numpy"), [1], ["a"], ["m1"], [0])
-    >>> clips[0]["input_features"].tolist(), clips[0]["labels"]
-    ([3.0], 0)
-    """
+    """Clips of one split; the features stay in the cache on disk, shared by all folds."""
 
     def __init__(
         self,
@@ -50,14 +44,9 @@ class ClipSplit(Dataset):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Read several clips at once: `input_features`, (frames × feature_size,), and `labels`."""
-        rows = [self.features[int(self.positions[index])]["input_features"] for index in indices]
-        return [
-            {"input_features": row, "labels": self.labels[index]} for row, index in zip(rows, indices, strict=True)
-        ]
+        """Read a clip: `input_features`, (frames × feature_size,), and `labels`."""
+        row = self.features[int(self.positions[index])]
+        return {"input_features": row["input_features"], "labels": self.labels[index]}
 
 
 @dataclass(frozen=True)
@@ -150,11 +139,7 @@ def check_recordings(splits: Mapping[str, Iterable[tuple[str, str | None]]], fol
 
 
 def balanced_weights(labels: Sequence[int], num_labels: int) -> list[float]:
-    """Weigh classes inversely to their size: w_y = N / (K n_y), whose mean over the clips is 1.
-
-    >>> balanced_weights([0, 0, 0, 1], 2)
-    [0.6666666666666666, 2.0]
-    """
+    """Weigh classes inversely to their size: w_y = N / (K n_y), whose mean over the clips is 1."""
     counts = Counter(int(label) for label in labels)
     missing = [index for index in range(num_labels) if not counts[index]]
     if missing:
@@ -166,10 +151,6 @@ def feature_statistics(clips: Iterable[np.ndarray], feature_size: int) -> tuple[
     """Estimate the mean and standard deviation of each feature over all frames.
 
     Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-
-    >>> mean, std = feature_statistics([np.array([0.0, 5.0, 2.0, 5.0])], feature_size=2)
-    >>> mean.tolist(), std.tolist()
-    ([1.0, 5.0], [1.0, 1.0])
     """
     count, mean, squares = 0, np.zeros(feature_size), np.zeros(feature_size)
     for clip in clips:

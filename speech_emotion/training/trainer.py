@@ -38,6 +38,13 @@ logger = logging.getLogger(__name__)
 
 PICKLED_ARGUMENTS = "training_args.bin"
 
+# Arguments of Trainer that have one value here, and what another would do.
+FIXED_ARGUMENTS = {
+    "train_sampling_strategy": ("random", "clips of like length always come together, in an order of the seed's"),
+    "dataloader_drop_last": (False, "it would leave clips out of every evaluation, too"),
+    "prediction_loss_only": (False, "it would leave an evaluation without scores to measure"),
+    "label_smoothing_factor": (0.0, "it would replace the model's own loss; emotions have --label_smoothing"),
+}
 # What is used of Trainer beyond what it documents, with the arguments that are passed or read by name. Everything else
 # goes through methods, callbacks and settings that are meant for it.
 PRIVATE_PARTS = {
@@ -51,13 +58,7 @@ PRIVATE_PARTS = {
 
 
 def check_private_parts(trainer: type = Trainer) -> None:
-    """Assert that Trainer still has what `PRIVATE_PARTS` names.
-
-    >>> check_private_parts(object)
-    Traceback (most recent call last):
-    ...
-    RuntimeError: transformers ... has no Trainer._run_epoch(epoch) ...
-    """
+    """Assert that Trainer still has what `PRIVATE_PARTS` names."""
     for name, arguments in PRIVATE_PARTS.items():
         part = getattr(trainer, name, None)
         if part is None or not set(arguments) <= set(inspect.signature(part).parameters):
@@ -256,25 +257,14 @@ class TaskTrainer(Trainer):
 
 
 def check_arguments(args: TrainingArguments) -> None:
-    """Refuse arguments that would leave clips out of an evaluation, change their order, or replace the loss."""
-    if args.train_sampling_strategy != "random":
-        raise ValueError(
-            f"train_sampling_strategy {args.train_sampling_strategy!r} is not heeded here: clips of like length "
-            "always come together, in an order that the seed decides. Leave it out."
-        )
+    """Refuse arguments that would not do here what they are for."""
+    for name, (only, why) in FIXED_ARGUMENTS.items():
+        if getattr(args, name) != only:
+            raise ValueError(f"{name} cannot be {getattr(args, name)!r}: {why}. Leave it out.")
     if args.push_to_hub and args.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
         raise ValueError(
             f"hub_strategy {HubStrategy(args.hub_strategy).value!r} would upload the state of the training, which is "
             "pickled; choose every_save or end."
-        )
-    if args.dataloader_drop_last:
-        raise ValueError("dataloader_drop_last would leave clips out of every evaluation, too. Leave it out.")
-    if args.prediction_loss_only:
-        raise ValueError("prediction_loss_only would leave an evaluation without scores to measure. Leave it out.")
-    if args.label_smoothing_factor:
-        raise ValueError(
-            "label_smoothing_factor would replace the model's own loss; leave it at 0. Models of emotions have a "
-            "label_smoothing of their own (--label_smoothing)."
         )
 
 

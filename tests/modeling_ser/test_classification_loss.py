@@ -50,25 +50,6 @@ def test_focal_loss_by_hand(gamma: float, weights: list[float] | None) -> None:
     assert loss.item() == pytest.approx(focal_by_hand(logits.double().numpy(), LABELS, gamma, weights), rel=1e-5)
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_focal_loss_without_gamma_is_cross_entropy(weights: list[float] | None) -> None:
-    results = []
-    for fields in ({"loss": "cross_entropy"}, {"loss": "focal", "focal_gamma": 0.0}):
-        logits = random_logits().requires_grad_()
-        loss = classification_loss(logits, torch.tensor(LABELS), small_config(class_weights=weights, **fields))
-        loss.backward()
-        results.append((loss.detach(), logits.grad))
-    torch.testing.assert_close(*results)
-
-
-@pytest.mark.parametrize("fields", [{"label_smoothing": 0.1}, {"loss": "focal"}], ids=str)
-def test_the_mean_of_two_halves_is_the_loss_of_the_whole(fields: dict) -> None:
-    logits, labels = random_logits(8), torch.tensor([0, 0, 0, 1, 2, 2, 1, 2])  # halves of unequal total weight
-    config = small_config(class_weights=WEIGHTS, **fields)
-    halves = [classification_loss(logits[part], labels[part], config) for part in (slice(4), slice(4, 8))]
-    torch.testing.assert_close(sum(halves) / 2, classification_loss(logits, labels, config))
-
-
 @pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
 def test_a_clip_without_a_label_does_not_count(loss: str) -> None:
     logits, config = random_logits(4), small_config(loss=loss, class_weights=WEIGHTS)

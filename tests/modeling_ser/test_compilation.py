@@ -1,6 +1,8 @@
 """Gradient checkpointing, torch.compile and torch.export leave the scores as they are."""
 
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -50,38 +52,34 @@ def test_the_attention_is_computed_again_under_checkpointing() -> None:
     assert passes == ["normalization", "attention", "attention"]
 
 
+def losses_and_state(model: torch.nn.Module, run: Callable[..., Any], batches: list[list[int]]) -> list[Any]:
+    """Go forward and back on clips of some lengths: losses, gradients and statistics."""
+    losses = []
+    for lengths in batches:
+        loss = run(*clips_for(model, lengths), labels=EMOTIONS).loss
+        loss.backward()
+        losses.append(loss.detach())
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    return [losses, gradients, dict(model.named_buffers())]
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("fields", [{}, STATISTICS | {"loss": "focal"}, FUNCTIONALS, STEM], ids=str)
 def test_compiled_without_a_graph_break(fields: dict, training: bool) -> None:
     torch.compiler.reset()
-    results = []
-    for compiled in (False, True):
-        model = small_model(dropout=0, attention_dropout=0, **fields).train(training)
-        run = torch.compile(model, backend="eager", fullgraph=True, dynamic=True) if compiled else model
-        losses = []
-        for lengths in (LENGTHS, [3, 20, 4, 9]):  # a second shape, on which the graph must not have been fixed
-            loss = run(*clips_for(model, lengths), labels=EMOTIONS).loss
-            loss.backward()
-            losses.append(loss.detach())
-        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
-        results.append((losses, gradients, dict(model.named_buffers())))
-    torch.testing.assert_close(*results)
+    plain, compiled = (small_model(dropout=0, attention_dropout=0, **fields).train(training) for _ in range(2))
+    run = torch.compile(compiled, backend="eager", fullgraph=True, dynamic=True)
+    batches = [LENGTHS, [3, 20, 4, 9]]  # a second shape, on which the graph must not have been fixed
+    torch.testing.assert_close(losses_and_state(compiled, run, batches), losses_and_state(plain, plain, batches))
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler for inductor")
 def test_compiled_by_inductor_for_clips_of_every_length() -> None:
     torch.compiler.reset()
-    results = []
-    for compiled in (False, True):
-        model = small_model(dropout=0, attention_dropout=0).train()
-        run = torch.compile(model) if compiled else model
-        losses = []
-        for frames in (16, 32, 24):  # fixed at first, dynamic from the second on
-            loss = run(*clips_for(model, [5, 9, frames, 7]), labels=EMOTIONS).loss
-            loss.backward()
-            losses.append(loss.detach())
-        results.append((losses, {name: parameter.grad for name, parameter in model.named_parameters()}))
-    torch.testing.assert_close(*results)
+    plain, compiled = (small_model(dropout=0, attention_dropout=0).train() for _ in range(2))
+    batches = [[5, 9, frames, 7] for frames in (16, 32)]
+    run = torch.compile(compiled, dynamic=True)
+    torch.testing.assert_close(losses_and_state(compiled, run, batches), losses_and_state(plain, plain, batches))
 
 
 @pytest.mark.parametrize(

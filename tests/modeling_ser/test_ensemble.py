@@ -18,6 +18,7 @@ from tests.modeling_ser.small_models import (
     LATE,
     LENGTHS,
     STATISTICS,
+    STEM,
     clips_for,
     padded,
     random_clips,
@@ -168,8 +169,9 @@ def test_a_clip_scores_alone_as_in_any_batch(garbage: float) -> None:
 
 def test_a_saved_ensemble_and_its_members_score_bit_for_bit_the_same(tmp_path: Path) -> None:
     ensemble = small_ensemble(**LATE)
-    batch = clips_for(ensemble)
-    for name, model in {"whole": ensemble, "0": ensemble.members[0], "2": ensemble.members[2]}.items():
+    models = {"whole": ensemble, "0": ensemble.members[0], "2": ensemble.members[2], "stem": small_model(**STEM)}
+    for name, model in models.items():
+        batch = clips_for(model)
         model.save_pretrained(tmp_path / name)
         loaded = type(model).from_pretrained(tmp_path / name)
         assert torch.equal(loaded(*batch).logits, model(*batch).logits)

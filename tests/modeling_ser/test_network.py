@@ -77,19 +77,6 @@ def test_dropout_of_the_encoder_is_what_the_attention_and_its_residual_read() ->
     assert encoded[encoded != 0].mean().item() == pytest.approx(10.0, abs=0.5)  # the kept ones are doubled
 
 
-@pytest.mark.parametrize("masked", [True, False])
-def test_sdpa_equals_eager_attention(masked: bool) -> None:
-    torch.manual_seed(0)
-    model = SERForAudioClassification(small_config(hidden_size=64, num_attention_heads=4)).eval()
-    features, mask = clips_for(model, [300, 17, 1, 120])
-    outputs = []
-    for attention in ("sdpa", "eager"):
-        model.set_attn_implementation(attention)
-        assert model.ser.config._attn_implementation == attention
-        outputs.append(model.ser(features, mask if masked else None).pooler_output)
-    torch.testing.assert_close(*outputs, rtol=1e-6, atol=1e-6)
-
-
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize(("shape", "streams"), [({}, 1), (LATE, 2)], ids=str)
 def test_attentions(shape: dict, streams: int, attention: str) -> None:
@@ -160,17 +147,6 @@ def test_every_parameter_is_trained(shape: dict) -> None:
     assert idle == [f"ser.streams.{stream}.attention.{name}" for stream in range(streams) for name in expected]
 
 
-@pytest.mark.parametrize("frames", [1, 5000])
-def test_shortest_and_long_clips(frames: int) -> None:
-    model, clip = small_model(), random_clips([frames])
-    with torch.no_grad():
-        output = model(clip[0].unsqueeze(0), output_hidden_states=True)
-    assert output.hidden_states[-1].shape == (1, frames, 8)
-    if frames == 1:
-        np.testing.assert_allclose(output.logits, logits_by_the_slides(model, clip), rtol=0, atol=1e-5)
-    assert torch.isfinite(output.logits).all()
-
-
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("shape", POOLINGS, ids=str)
 def test_a_clip_without_a_real_frame_spoils_no_other(shape: dict, attention: str) -> None:
@@ -206,27 +182,6 @@ def test_training_under_autocast_stays_near_single_precision() -> None:
         assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
         losses.append(loss.item())
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
-
-
-def test_late_fusion_is_one_encoder_per_stream() -> None:
-    late = enlivened(SERModel(small_config(**LATE)))
-    features, mask = clips_for(late)
-    output = late(features, mask, output_attentions=True)
-    assert late.pooled_size == 16
-    for index, columns in enumerate((slice(0, 2), slice(2, 6))):
-        single = SERModel(small_config(input_size=columns.stop - columns.start)).eval()
-        single.streams[0].load_state_dict(late.streams[index].state_dict())
-        single.set_normalization(late.feature_mean[columns], late.feature_std[columns])
-        expected = single(features[..., columns], mask, output_attentions=True)
-        channels = slice(8 * index, 8 * index + 8)
-        torch.testing.assert_close(output.last_hidden_state[..., channels], expected.last_hidden_state)
-        torch.testing.assert_close(output.pooler_output[:, channels], expected.pooler_output)
-        torch.testing.assert_close(output.attentions[index], expected.attentions[0])
-
-
-def test_frame_fusion_ignores_the_sizes_of_the_streams() -> None:
-    model = SERModel(small_config(stream_sizes=[2, 4]))
-    assert (len(model.streams), model.pooled_size) == (1, 8)
 
 
 def test_hidden_states_are_what_attention_reads_and_writes() -> None:
@@ -281,6 +236,30 @@ def test_the_configuration_can_ask_for_attentions_and_hidden_states() -> None:
 def test_a_wrong_shape_is_named(features: tuple[int, ...], mask: tuple[int, ...] | None, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         small_model()(torch.zeros(features), None if mask is None else torch.ones(mask))
+
+
+def test_a_clip_of_many_frames_is_scored() -> None:
+    model = small_model()
+    with torch.no_grad():
+        assert torch.isfinite(model(*clips_for(model, [5000])).logits).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "streams", "pooled"),
+    [
+        ({"stream_sizes": [2, 4]}, 1, 8),  # which fusion by frames does not heed
+        (LATE, 2, 16),
+        (STATISTICS, 1, 16),
+        (STATISTICS | LATE, 2, 32),
+        (FUNCTIONALS, 1, 64),
+        (FUNCTIONALS | LATE, 2, 128),
+    ],
+    ids=str,
+)
+def test_streams_and_pooling_decide_the_size_of_what_is_pooled(fields: dict, streams: int, pooled: int) -> None:
+    model = SERModel(small_config(**fields))
+    assert (len(model.streams), model.pooled_size) == (streams, pooled)
+    assert ("pooling" in " ".join(model.state_dict())) == ("pooling" in fields)  # the mean has no weights
 
 
 def test_an_ensembles_configuration_is_refused() -> None:

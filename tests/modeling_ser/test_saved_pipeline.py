@@ -1,10 +1,6 @@
 """Saved folders in processes that cannot import the project: `transformers.pipeline` and every kind of input."""
 
-import functools
 import json
-import threading
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,19 +27,17 @@ import datasets, numpy, soundfile, torch
 from huggingface_hub import HfApi
 from transformers import AutoModelForAudioClassification, pipeline
 
-url, repository = {url!r}, {repository!r}
 warnings.simplefilter("ignore")
 make = lambda model, **kwargs: pipeline("audio-classification", model=model, trust_remote_code=True, **kwargs)
 classify = make("saved")
 
-names = json.loads(pathlib.Path("names.json").read_text())
-paths = [f"clips/{{name}}.wav" for name in names]
+paths = [f"clips/{name}.wav" for name in names]
 first, content = paths[0], pathlib.Path(paths[0]).read_bytes()
 array, rate = soundfile.read(first, dtype="float32")
 low, low_rate = soundfile.read("low.wav", dtype="float32")
-column = datasets.Dataset.from_dict({{"audio": paths}}).cast_column("audio", datasets.Audio(decode=False))["audio"]
+column = datasets.Dataset.from_dict({"audio": paths}).cast_column("audio", datasets.Audio(decode=False))["audio"]
 
-single = {{
+single = {
     "str": classify(first),
     "Path": classify(pathlib.Path(first)),
     "bytes": classify(content),
@@ -51,29 +45,28 @@ single = {{
     "open file": classify(open(first, "rb")),
     "numpy": classify(array),
     "torch": classify(torch.from_numpy(array)),
-    "array": classify({{"array": array, "sampling_rate": rate}}),
-    "raw": classify({{"raw": array, "sampling_rate": rate}}),
-    "bytes of datasets": classify({{"path": None, "bytes": content}}),
-    "path of datasets": classify({{"path": first, "bytes": None}}),
+    "array": classify({"array": array, "sampling_rate": rate}),
+    "raw": classify({"raw": array, "sampling_rate": rate}),
+    "bytes of datasets": classify({"path": None, "bytes": content}),
+    "path of datasets": classify({"path": first, "bytes": None}),
     "value of a column": classify(column[0]),
-    "URL": classify(f"{{url}}/{{first}}"),
-}}
-many = {{
+}
+many = {
     "list": classify(paths),
     "generator": list(classify(path for path in paths)),
     "column": classify(column),
     "arrays": classify([soundfile.read(path, dtype="float32")[0] for path in paths]),
-    **{{f"batch of {{size}}": classify(paths, batch_size=size) for size in (1, 3, 8)}},
+    **{f"batch of {size}": classify(paths, batch_size=size) for size in (1, 3, 8)},
     "generator in batches": list(classify((path for path in paths), batch_size=3)),
     "column in batches": classify(column, batch_size=3),
-}}
-whole = {{
+}
+whole = {
     "kind": [type(classify).__name__, type(classify.model).__name__],
     "single": single,
     "many": many,
-    "8 kHz": [classify({{"raw": low, "sampling_rate": low_rate}}), classify("low.wav")],
+    "8 kHz": [classify({"raw": low, "sampling_rate": low_rate}), classify("low.wav")],
     "nothing": classify([]),
-}}
+}
 
 # Saved again by the copy of the code, and shared, and saved again from there.
 classify.save_pretrained("again")
@@ -84,7 +77,7 @@ shared = make(repository)
 shared.save_pretrained("from-hub")
 model = AutoModelForAudioClassification.from_pretrained(repository, trust_remote_code=True)
 model.save_pretrained("model-only")
-whole["copies"] = {{name: model(paths) for name, model in (("again", make("again")), ("Hub", shared))}}
+whole["copies"] = {name: model(paths) for name, model in (("again", make("again")), ("Hub", shared))}
 whole["copies"]["from the Hub"] = make("from-hub")(paths)
 whole["copies"]["model only"] = make("model-only", feature_extractor=classify.feature_extractor)(paths)
 if hasattr(model, "members"):
@@ -95,14 +88,9 @@ else:
 
     AutoModel.from_pretrained(repository, trust_remote_code=True).save_pretrained("body-only")
     assert type(AutoModel.from_pretrained("body-only", trust_remote_code=True)).__name__ == "SERModel"
-whole["modules"] = sorted({{"librosa", "matplotlib", "torchcodec", "torchaudio"}} & set(sys.modules))
+whole["modules"] = sorted({"librosa", "matplotlib", "torchcodec", "torchaudio"} & set(sys.modules))
 print(json.dumps(whole))
 """
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 class Saved(NamedTuple):
@@ -118,26 +106,12 @@ class Saved(NamedTuple):
         return pytest.approx(expected_scores(self.model, self.extractor, waveform), abs=1e-5)
 
 
-@pytest.fixture(scope="module")
-def web_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A folder and the address at which it is served."""
-    folder = tmp_path_factory.mktemp("saved-pipeline")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 @pytest.fixture(scope="module", params=["classifier", "ensemble"])
-def saved(request: pytest.FixtureRequest, web_folder: tuple[Path, str], local_hub: LocalHub) -> Saved:
-    kind, (base, url) = request.param, web_folder
-    folder, repository = base / kind, f"alice/small-{kind}"
-    (folder / "clips").mkdir(parents=True)
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, local_hub: LocalHub) -> Saved:
+    kind = request.param
+    folder, repository = tmp_path_factory.mktemp(kind), f"alice/small-{kind}"
+    (folder / "clips").mkdir()
     write_clips(folder / "clips")
-    (folder / "names.json").write_text(json.dumps(list(CLIPS)))
     half_second = np.arange(4000) / 8000
     soundfile.write(folder / "low.wav", np.sin(2000 * half_second) * np.hanning(4000), 8000, subtype="FLOAT")
     model, extractor = small_classifier()
@@ -145,14 +119,14 @@ def saved(request: pytest.FixtureRequest, web_folder: tuple[Path, str], local_hu
         model = SEREnsembleForAudioClassification.from_members(three_classifiers()[0])
     model.save_pretrained(folder / "saved")
     extractor.save_pretrained(folder / "saved")
-    program = PROGRAM.format(url=f"{url}/{kind}", repository=repository)
+    program = f"repository, names = {repository!r}, {list(CLIPS)!r}\n{PROGRAM}"
     answers = run_python_json(program, env=local_hub.env(folder / "home"), cwd=folder)
     return Saved(model, extractor, folder, repository, answers)
 
 
 def test_every_kind_of_single_source(saved: Saved) -> None:
     assert saved.answers["kind"] == ["SERPipeline", type(saved.model).__name__]
-    assert len(saved.answers["single"]) == 13
+    assert len(saved.answers["single"]) == 12
     for kind, scores in saved.answers["single"].items():
         assert by_label(scores) == saved.scores_of(CLIPS["angry"]), kind
 

@@ -1,23 +1,12 @@
 """Small corpora, one cache for all trainings, and the environment of those in processes of their own."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.speech_emotion.training.spelled_speech import write_spelled
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment
 from tests.synthetic import write_polish
-
-
-@pytest.fixture(autouse=True)
-def same_threads() -> Iterator[None]:
-    """Compute with one thread, as the trainings in other processes do: another number sums in another order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +35,5 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a training in a process of its own: two on two cores, the same sums in both."""
-    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT_ROOT)}
-    return offline_environment(tmp_path_factory.mktemp("home")) | own
+    """The environment of a training in a process of its own."""
+    return offline_environment(tmp_path_factory.mktemp("home")) | {"PYTHONPATH": str(PROJECT_ROOT)}

@@ -38,16 +38,16 @@ def spell(text: str, seed: int, higher: float = 1.0) -> np.ndarray:
     return (wave + 0.003 * random.standard_normal(len(wave))).astype(np.float32)
 
 
-def write_spelled(root: Path, texts: tuple[str, ...] = TEXTS) -> Path:
-    """Write the corpus, by default 60 clips of 10 speakers; returns its root."""
+def write_spelled(root: Path) -> Path:
+    """Write the corpus, 60 clips of 10 speakers; returns its root."""
     tables = {half: dict.fromkeys(("text", "utt2spk", "spk2gender", "spk2age"), "") for half in ("train", "test")}
-    for (speaker, (half, sex, age)), number in itertools.product(SPEAKERS.items(), range(len(texts))):
+    for (speaker, (half, sex, age)), number in itertools.product(SPEAKERS.items(), range(len(TEXTS))):
         clip = f"{speaker.zfill(5)}{number + 1:04}"
         path = root / "WAVE" / f"SPEAKER{speaker}" / f"{clip}.WAV"
         path.parent.mkdir(parents=True, exist_ok=True)
         higher = (1.1 if age < 16 else 1.0) * (1.05 if sex == "f" else 1.0)
-        soundfile.write(path, spell(texts[number], zlib.crc32(clip.encode()), higher), RATE)
-        tables[half]["text"] += f"{clip}\t{texts[number]}\n"
+        soundfile.write(path, spell(TEXTS[number], zlib.crc32(clip.encode()), higher), RATE)
+        tables[half]["text"] += f"{clip}\t{TEXTS[number]}\n"
         tables[half]["utt2spk"] += f"{clip} {speaker}\n"
         if number == 0:
             tables[half]["spk2gender"] += f"{speaker}\t{sex}\n"

@@ -12,7 +12,7 @@ from speech_emotion.cli.train import main, main_deepspeech
 from speech_emotion.training import ModelArguments, SERTrainingArguments, parse_arguments
 from speech_emotion.training.arguments import PRESETS, TrainingDefaults
 from speech_emotion.training.building import make_extractor
-from speech_emotion.training.command_line import CTC_GROUPS, GROUPS, get_parser, given_options
+from speech_emotion.training.command_line import CTC_GROUPS, GROUPS, get_parser
 
 START = ["--corpus", "polish", "--use_cpu", "true", "--report_to", "none"]
 
@@ -56,11 +56,6 @@ def test_wrong_words_end_the_program_in_few_lines(
     assert message in error and len(error.splitlines()) < 4
 
 
-def test_negative_patience_is_refused() -> None:
-    with pytest.raises(ValueError, match="early_stopping_patience"):
-        SERTrainingArguments(early_stopping_patience=-1, use_cpu=True)
-
-
 @pytest.mark.parametrize(("groups", "option"), [(GROUPS, "--band_warp"), (CTC_GROUPS, "--evaluate_test")])
 def test_help_names_every_field_once_and_explains_it(groups: tuple[type, ...], option: str) -> None:
     listed = re.findall(r"^  --(\w+)", get_parser("train.py", groups).format_help(), re.MULTILINE)
@@ -82,36 +77,16 @@ def test_all_of_transformers_is_listed_on_request(
     assert all(f"--{item.name}" in printed for item in fields(TrainingArguments))
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("--corpus polish --folds_file gone.jsonl", "gone.jsonl"),
-        ("--corpus polish --resume_from_checkpoint gone", "gone"),
-        ("--corpus ravdes", "Did you mean 'ravdess'?"),
-    ],
-)
-def test_what_is_not_there_is_named(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words.split()) == 1
-    assert message in capsys.readouterr().err
+def test_what_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--corpus", "polish", "--resume_from_checkpoint", "gone"]) == 1
+    assert "gone" in capsys.readouterr().err
 
 
 def test_settings_shown_with_transformers_own_defaults_have_them() -> None:
     own = {item.name: item.default for item in fields(TrainingArguments)}
-    for name in (
-        "max_steps",
-        "gradient_accumulation_steps",
-        "max_grad_norm",
-        "seed",
-        "bf16",
-        "use_cpu",
-        "push_to_hub",
-    ):
+    names = "max_steps gradient_accumulation_steps max_grad_norm seed bf16 use_cpu push_to_hub"
+    for name in names.split():
         assert TrainingDefaults.__dataclass_fields__[name].default == own[name], name
-
-
-def test_given_options_are_those_that_were_said() -> None:
-    given = given_options(["--learning_rate", "3e-4", "--optim", "sgd"], [ModelArguments, TrainingDefaults])
-    assert given == {"learning_rate": 3e-4, "optim": "sgd"}
 
 
 # Presets -------------------------------------------------------------------------------------------------------------

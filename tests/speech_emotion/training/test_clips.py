@@ -136,15 +136,10 @@ def test_labels_choose_clips_and_the_order_of_classes(rows: datasets.Dataset) ->
     assert len(kept) == len(rows) * 2 // 3
 
 
-@pytest.mark.parametrize("labels", [["anger", "joy"], ["anger"], ["anger", "anger"]])
-def test_unusable_labels_are_refused(rows: datasets.Dataset, labels: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"no clips labelled joy|At least two different labels"):
+@pytest.mark.parametrize("labels", [["anger"], ["anger", "anger"]])
+def test_fewer_than_two_labels_are_refused(rows: datasets.Dataset, labels: list[str]) -> None:
+    with pytest.raises(ValueError, match="At least two different labels"):
         keep_labels(rows, labels)
-
-
-def test_a_fold_that_does_not_exist_is_refused(rows: datasets.Dataset) -> None:
-    with pytest.raises(ValueError, match="There is no fold 5: leave-one-speaker-out gives 5"):
-        choose_fold(rows, DataArguments(corpus="polish", fold=5))
 
 
 # Cache ---------------------------------------------------------------------------------------------------------------

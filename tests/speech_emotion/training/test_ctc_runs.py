@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from feature_extraction import DeepSpeechFeatureExtractor
 from speech_emotion.cli.train import main_deepspeech as train
 from speech_emotion.evaluation.error_rates import error_rates
-from tests.speech_emotion.training.spelled_speech import SPEAKERS, write_spelled
+from tests.speech_emotion.training.spelled_speech import SPEAKERS
 from tests.speech_emotion.training.trainings import read_json, read_rows, words
 from tests.subprocess_tools import PROJECT_ROOT, run_command
 from tests.synthetic import write_polish
@@ -38,7 +38,6 @@ def run(spelled_dir: Path, cache_dir: Path) -> Run:
 @pytest.fixture(scope="module")
 def finished(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "model"
-    torch.set_num_threads(1)
     assert run(folder, "--num_train_epochs 30 --half true --evaluate_test true") == 0
     return folder
 
@@ -130,26 +129,12 @@ def test_two_processes_train_as_one(
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [
-        ("--corpus polish", "folds_file"),
-        ("--validation_speakers 8", "Cannot take 8 of 8"),
-        ("--time_mask_frames -1", "time_mask_frames"),
-        ("--tempo 1.5", "tempo must lie"),
-        ("--label_smoothing_factor 0.1", "label_smoothing"),
-        ("--folds_file missing.jsonl", "missing.jsonl"),
-        ("--corpus speechocean762", "'000020002', 'b-a', has '-'"),  # outside the alphabet
-    ],
+    [("--corpus polish", "polish"), ("--validation_speakers 8", "8 of 8"), ("--tempo 1.5", "tempo must lie")],
 )
-def test_settings_and_clips_that_do_not_fit_end_the_run(
-    change: str, message: str, run: Run, spelled_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_settings_that_do_not_fit_end_the_run(
+    change: str, message: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    corpus = spelled_dir
-    if "polish" in change:
-        corpus = write_polish(tmp_path / "polish", repetitions=(1,))
-    elif "b-a" in message:
-        corpus = write_spelled(tmp_path / "corpus", texts=("AB", "BA"))
-        table = corpus / "train" / "text"
-        table.write_text(table.read_text().replace("000020002\tBA", "000020002\tB-A"))
-    assert run(tmp_path / "run", change, corpus) == 1
+    corpus = {"corpus": write_polish(tmp_path / "polish", repetitions=(1,))} if "polish" in change else {}
+    assert run(tmp_path / "run", change, **corpus) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run" / "config.json").exists()

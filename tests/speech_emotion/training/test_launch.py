@@ -1,4 +1,4 @@
-"""Launches, folders, checkpoints and signals: what a training does before it trains, and when it is told to stop."""
+"""Launches, folders, checkpoints, signals and the best weights: what a training does beside its steps."""
 
 import json
 import os
@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import filelock
 import pytest
+from torch import nn
+from transformers import TrainerControl
 
-from speech_emotion.training.callbacks import StopSignalCallback
+from speech_emotion.training.callbacks import BestWeights, StopSignalCallback
 from speech_emotion.training.launch import LOCK_NAME, check_launch, find_checkpoint, prepare_folder, sole_training
 from speech_emotion.training.training_arguments import SERTrainingArguments
 
@@ -109,3 +111,31 @@ def test_the_second_signal_acts_as_if_nobody_listened() -> None:
         assert received == ["default"]
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+# The best weights ----------------------------------------------------------------------------------------------------
+
+
+def test_best_weights_choose_as_trainer_does() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    best, control = BestWeights(model, "ua", patience=2), TrainerControl()
+    stopped = []
+    for epoch, ua in enumerate([0.2, 0.5, 0.5, 0.4], start=1):
+        nn.init.constant_(model.weight, epoch)
+        best.on_evaluate(None, None, control, metrics={"eval_ua": ua})
+        stopped.append(control.should_training_stop)
+    assert stopped == [False, False, False, True]  # the second 0.5 is no better; two evaluations without a better one
+    best.restore()
+    assert model.weight.item() == 2 and (best.best_epoch, best.epochs) == (2, 4)
+    with pytest.raises(RuntimeError, match="at least one epoch"):
+        BestWeights(model, "ua").restore()
+
+
+@pytest.mark.parametrize("metric", ["loss", "eval_loss"])
+def test_the_best_epoch_by_loss_has_the_least(metric: str) -> None:
+    arguments = SERTrainingArguments(metric_for_best_model=metric, use_cpu=True)
+    assert arguments.greater_is_better is False and SERTrainingArguments(use_cpu=True).greater_is_better is True
+    best = BestWeights(nn.Linear(1, 1), metric, greater_is_better=arguments.greater_is_better)
+    for loss in (1.2, 0.8, 0.9):
+        best.on_evaluate(None, None, TrainerControl(), metrics={"eval_loss": loss})
+    assert (best.best_epoch, best.best) == (2, 0.8)

@@ -38,7 +38,7 @@ def model_3(
     folder = tmp_path_factory.mktemp("model-3")
     more = f"--num_train_epochs 2 --streams mel deepspeech --encoder {shlex.quote(str(deepspeech))}"
     line = words(polish_dir, cache_dir, folder / "model", f"{more} --push_to_hub true --hub_model_id {REPO}")
-    env = local_hub.env(folder / "home") | {"PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
+    env = local_hub.env(folder / "home") | {"PYTHONPATH": str(PROJECT_ROOT)}
     run_command([sys.executable, PROJECT_ROOT / "train.py", *line], env=env, cwd=folder)
     return folder / "model"
 
@@ -146,7 +146,6 @@ def test_other_models_train_and_load(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("--streams glottal", "'glottal' needs --encoder"),
         ("--streams deepspeech --encoder_revision abc", "'deepspeech' needs --encoder"),
         ("--encoder somewhere", "for a stream of its own"),
         ("--streams a b --encoder somewhere", "takes one encoder"),

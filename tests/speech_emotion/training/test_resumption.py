@@ -109,13 +109,11 @@ def test_accumulating_gradients_resumes_exactly_too(train: Train, tmp_path: Path
     assert_equal_runs(once, parts, "eval_ua")
 
 
-def test_every_checkpoint_of_a_recognizer_is_a_plain_model_with_extractor_and_tokenizer(
+def test_every_checkpoint_of_a_recognizer_is_a_plain_model_that_keeps_its_first_layer(
     whole: dict[str, Path], train: Train, tmp_path: Path
 ) -> None:
     folder = whole["letters"] / "checkpoint-5"
     assert type(DeepSpeechForCTC.from_pretrained(folder).deepspeech.layer_1) is torch.nn.Linear
-    names = {path.name for path in folder.iterdir()}
-    assert {"preprocessor_config.json", "vocab.json", "modeling_deepspeech.py", "pipeline_deepspeech.py"} <= names
     assert not [path for run in whole.values() for path in run.rglob("training_args.bin")]
     # Resumed from it without the first layer as it learned, the training would go on a little otherwise.
     train("letters", tmp_path, num_train_epochs=1)
