@@ -65,7 +65,7 @@ def common_fields(
         "fold": fold,
         "seed": settings["seed"],
         "epochs": result.epochs,
-        "parameters": sum(parameter.numel() for parameter in result.network.parameters()),
+        "parameters": result.parameters,
         "arguments": settings,
         "versions": library_versions(),
     }

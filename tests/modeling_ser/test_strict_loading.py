@@ -13,22 +13,7 @@ from modeling_ser import SERForAudioClassification, SERModel, SERPreTrainedModel
 from modeling_ser.modeling_ser import logger
 from tests.modeling_ser.small_models import clips_for, small_model
 
-STREAM = "ser.streams.0."
-BUFFERS = [
-    "ser.feature_mean",
-    "ser.feature_std",
-    STREAM + "conv1.norm.running_mean",
-    STREAM + "conv2.norm.running_var",
-]
-WEIGHTS = [
-    STREAM + "conv1.conv.weight",
-    STREAM + "conv2.norm.weight",
-    STREAM + "conv2.norm.bias",
-    STREAM + "attention.key.weight",
-    STREAM + "attention.output.bias",
-    "classifier.dense.bias",
-    "classifier.out_proj.weight",
-]
+NAMES = list(small_model(attention_bias=True).state_dict())
 FRESH_ONES = ("norm.weight", "running_var", "feature_std")
 FRESH_ZEROS = ("bias", "running_mean", "feature_mean")
 
@@ -78,7 +63,7 @@ def test_a_whole_checkpoint_loads_exactly(original: Path) -> None:
     assert torch.equal(model(*clips_for(model)).logits, saved(*clips_for(model)).logits)
 
 
-@pytest.mark.parametrize("name", BUFFERS + WEIGHTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_missing_weight_or_buffer_is_an_error(checkpoint: Path, name: str) -> None:
     edit(checkpoint, without=[name])
     with pytest.raises(RuntimeError, match=rf"SERForAudioClassification. Weights missing: {name}\."):
@@ -86,7 +71,7 @@ def test_a_missing_weight_or_buffer_is_an_error(checkpoint: Path, name: str) -> 
 
 
 def test_everything_wrong_is_listed_at_once(checkpoint: Path) -> None:
-    missing, size = ["ser.feature_mean", STREAM + "conv1.norm.running_var"], "classifier.dense.bias"
+    missing, size = ["ser.feature_mean", "ser.streams.0.conv1.norm.running_var"], "classifier.dense.bias"
     edit(checkpoint, without=[*missing, size], decoder_weight=torch.zeros(2), lstm_bias=torch.zeros(2))
     edit(checkpoint, classifier_dense_bias=torch.zeros(7))
     with pytest.raises(RuntimeError) as caught:
@@ -114,7 +99,7 @@ def test_the_weights_of_one_pooling_do_not_fit_the_other(original: Path) -> None
         load(original, pooling="attention_statistics", ignore_mismatched_sizes=True)
 
 
-@pytest.mark.parametrize("names", [[name] for name in BUFFERS + WEIGHTS] + [BUFFERS + WEIGHTS], ids=lambda n: n[-1])
+@pytest.mark.parametrize("names", [NAMES[::2], NAMES[1::2], NAMES[:1]], ids=len)
 def test_without_strict_what_is_missing_is_fresh(
     checkpoint: Path, names: list[str], warnings_logged: list[str]
 ) -> None:
