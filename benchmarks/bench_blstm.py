@@ -39,7 +39,6 @@ def step_seconds(read: Read) -> tuple[float, float]:
 
 
 def main() -> str:
-    """Return the section of RESULTS.md."""
     padded, packed = MaskedBLSTM(FEATURES, CELLS, LAYERS), make_packed()
     contenders = {"padded": lambda: step_seconds(padded), "packed": lambda: step_seconds(packed)}
     with threads(1):

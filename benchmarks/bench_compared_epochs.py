@@ -37,7 +37,6 @@ def step(network: nn.Module, features: torch.Tensor) -> None:
 
 
 def main() -> str:
-    """Return the section of RESULTS.md."""
     # In Satt's paper sizes are not all given; what stands for them has twice the channels and cells of ours.
     made = {
         "Satt et al. 2017, as in the tables": satt(),

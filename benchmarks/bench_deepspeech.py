@@ -175,7 +175,6 @@ def agreement(measured: Measured) -> list[str]:
 
 
 def main() -> str:
-    """Return the section of RESULTS.md."""
     # The temporary folder holds 300 MB and must go whatever ends the run.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     speeds, parts, agreed = [], [], []

@@ -74,7 +74,6 @@ def measure(input_size: int, clips: int) -> dict[str, list[Times]]:
 
 
 def main() -> str:
-    """Return the section of RESULTS.md."""
     warnings.filterwarnings("ignore", "There is a performance drop")  # vmap takes fused attention member by member
     rows = []
     for number, (size, model), clips in itertools.product(THREADS, INPUT_SIZES.items(), BATCHES):

@@ -42,7 +42,6 @@ def compare(shape: tuple[int, ...]) -> tuple[list[float], list[float]]:
 
 
 def main() -> str:
-    """Return the section of RESULTS.md."""
     rows = []
     with threads(1):
         for name, shape in SIZES.items():

@@ -92,7 +92,6 @@ def peak_megabytes() -> float:
 
 
 def main() -> str:
-    """Return the section of RESULTS.md."""
     clips, kind = load_clips()
     times, audio = in_child(measure_speed), audio_seconds(clips)
     rows = []

@@ -4,7 +4,7 @@ Light on purpose: whoever asks for help waits for no torch. `training_arguments`
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from dataset_scripts import list_corpora
@@ -40,12 +40,8 @@ def told_settings(*groups: object) -> dict[str, Any]:
 class DataArguments:
     """Which clips, and who trains, validates and is tested."""
 
-    corpus: str = field(
-        metadata={
-            "help": f"corpus: {', '.join(list_corpora())}; or user/copy on the Hub",
-            "changes": "weights",
-            "group": "clips",
-        }
+    corpus: str = argument(
+        MISSING, f"corpus: {', '.join(list_corpora())}; or user/copy on the Hub", "weights", "clips"
     )
     data_dir: str | None = argument(None, "folder of the corpus (default: its usual place)", "looks")
     config: str | None = argument(None, "configuration of the corpus", "weights")

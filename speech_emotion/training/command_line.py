@@ -45,20 +45,15 @@ def get_parser(prog: str = "train.py", groups: Sequence[type] = GROUPS) -> Comma
         epilog="Every field of transformers.TrainingArguments can be said, too; --help_all lists them.",
     )
     parser.add_argument("--help_all", action=_HelpOfAll, nargs=0, const=groups, default=SUPPRESS, help=SUPPRESS)
-    add_options(parser, groups)
-    return parser
-
-
-def add_options(parser: argparse.ArgumentParser, groups: Sequence[type]) -> None:
-    """Give a parser an option for each field of some dataclasses, under the titles of their groups."""
     titled: dict[str, Any] = {}
     for kind in groups:
-        hints, group = get_type_hints(kind), ""
+        hints, title = get_type_hints(kind), ""
         for item in fields(kind):
-            group = item.metadata.get("group") or group or kind.__name__
-            if group not in titled:
-                titled[group] = parser.add_argument_group(group)
-            _add_option(titled[group], item, hints[item.name])
+            title = item.metadata["group"] or title
+            if title not in titled:
+                titled[title] = parser.add_argument_group(title)
+            _add_option(titled[title], item, hints[item.name])
+    return parser
 
 
 def parse_arguments(

@@ -62,15 +62,6 @@ def test_functional_transforms_are_torchs() -> None:
     torch.testing.assert_close(*found)
 
 
-def test_autocast_trains_in_half_precision() -> None:
-    x, weight = torch.randn(2, 9, 4), torch.randn(3, 4, 5, requires_grad=True)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = convolve(x, weight)
-    assert output.dtype == torch.bfloat16
-    output.float().square().sum().backward()
-    assert weight.grad.dtype == torch.float32 and weight.grad.isfinite().all()
-
-
 def test_what_hangs_on_modules_works_on_the_convolutions() -> None:
     model = enlivened(SERForAudioClassification(small_config()))
     batch = padded(random_clips([5, 9]))
