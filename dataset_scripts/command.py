@@ -59,11 +59,7 @@ def get_parser(prog: str = "python -m dataset_scripts") -> argparse.ArgumentPars
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m dataset_scripts``: ``ser corpus`` without the rest of the library.
-
-    >>> main(["folds", "no-corpus", "--output", "folds"])
-    1
-    """
+    """Run ``python -m dataset_scripts``: ``ser corpus`` without the rest of the library."""
     args = get_parser().parse_args(argv)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
@@ -103,12 +99,11 @@ def _check(args: argparse.Namespace) -> Iterator[str]:
         warnings.simplefilter("always")
         corpus = make_builder(**_corpus(args))
     from .corpus_audit import Finding, audit_corpus
-    from .corpus_base import CountWarning, SpeakerWarning
+    from .corpus_base import AuditedWarning
 
     findings = audit_corpus(corpus, args.threads)
-    # What a builder says of the counts is among the findings, and of speakers too.
-    told = (str(one.message) for one in caught if not issubclass(one.category, (CountWarning, SpeakerWarning)))
-    findings += [Finding("builder", False, message) for message in told]
+    told = (one for one in caught if one.category is not AuditedWarning)
+    findings += [Finding("builder", False, str(one.message)) for one in told]
     for finding in findings:
         yield f"{'SERIOUS' if finding.serious else 'note':<8}{finding.kind:<11}{finding.message}"
     serious = sum(finding.serious for finding in findings)

