@@ -54,15 +54,13 @@ def run(args: argparse.Namespace) -> Iterator[Path]:
         yield fill_card(args.card, args.results, args.system, args.corpus)
         return
     from speech_emotion.cross_validation.report import Report
-    from speech_emotion.cross_validation.score_store import write_clip_lines
+    from speech_emotion.cross_validation.score_store import pack, write_clip_lines
 
-    tables = args.tables or args.results[0]
+    results, tables = args.results, args.tables or args.results[0]
     if args.pack is not None:
-        from speech_emotion.cross_validation.score_store import pack
-
-        for folder in args.results:
+        for folder in results:
             yield from pack(folder, args.pack, remove=True)
-        args.results = [args.pack]
-    yield from Report().write(args.results, tables, args.corpora)
+        results = [args.pack]
+    yield from Report().write(results, tables, args.corpora)
     if args.scores_jsonl is not None:
-        yield write_clip_lines(args.results, args.scores_jsonl)
+        yield write_clip_lines(results, args.scores_jsonl)

@@ -16,7 +16,7 @@ from speech_emotion.files import write_csv, write_text
 
 from .report_table import ReportTable
 from .score_store import FoldScores, read_fold_scores
-from .score_table import SystemScores, condition_settings, gather_systems
+from .score_table import SystemScores, condition_settings, gather_systems, hours_of
 from .system_names import system_title
 from .tables import (
     abstention_table,
@@ -186,10 +186,9 @@ def system_sections(systems: Sequence[SystemScores]) -> list[Section]:
 def page_facts(systems: Sequence[SystemScores]) -> dict[str, Any]:
     """What a page says of the clips and of the computing; `clips` is `None` where no system has a complete seed."""
     parts = [part for system in systems for part in system.parts.values()]
-    seconds = [part.about.get("seconds") for part in parts]
     computing = {
         "finished": len(parts),
-        "hours": None if None in seconds else sum(seconds) / 3600,
+        "hours": hours_of(parts),
         "threads": sorted({part.about["threads"] for part in parts if "threads" in part.about}),
     }
     test = next((system.test for system in systems if system.seeds), None)

@@ -199,8 +199,7 @@ class SystemScores:
     @property
     def hours(self) -> float | None:
         """Hours of computing of every file, those of incomplete seeds included; `None` if a file does not say."""
-        seconds = [part.about.get("seconds") for part in self.parts.values()]
-        return None if None in seconds else sum(seconds) / 3600
+        return hours_of(self.parts.values())
 
     def folds_of(self, seed: int) -> list[FoldScores]:
         """Return the scores of all folds of a complete seed."""
@@ -280,19 +279,27 @@ def find_system(systems: Sequence[SystemScores], name: str) -> SystemScores | No
     return next((system for system in systems if system.system == name and system.seeds), None)
 
 
+def hours_of(parts: Iterable[FoldScores]) -> float | None:
+    """Sum the hours of computing of some folds; `None` if a file does not say."""
+    seconds = [part.about.get("seconds") for part in parts]
+    return None if None in seconds else sum(seconds) / 3600
+
+
+def fold_settings(part: FoldScores) -> dict[str, Any]:
+    """What the scores of a file depend on, where it tells."""
+    return part.about.get("settings") or {}
+
+
 def condition_settings(part: FoldScores) -> dict[str, Any]:
     """How clips and folds were chosen, where the file tells: `scheme`, `num_folds`, `part`, …."""
-    settings = part.about.get("settings")
-    condition = settings.get("condition") if isinstance(settings, dict) else None
-    return condition if isinstance(condition, dict) else {}
+    return fold_settings(part).get("condition") or {}
 
 
 def _check_same_folds(entries: Sequence[FoldScores]) -> None:
     """Refuse files of which one fold number means several divisions of the clips, or several recordings."""
     known: dict[tuple[str, int], tuple[str, FoldScores]] = {}
     for entry, (name, contrast) in itertools.product(entries, OF_ONE_FOLD.items()):
-        settings = entry.about.get("settings")
-        digest = settings.get(name) if isinstance(settings, dict) else None
+        digest = fold_settings(entry).get(name)
         if digest is None:
             continue
         first, other = known.setdefault((name, entry.fold), (digest, entry))
@@ -305,9 +312,7 @@ def _check_same_folds(entries: Sequence[FoldScores]) -> None:
 
 def _common_settings(part: FoldScores) -> str:
     """What all folds of a system share: its settings but the entries that tell one fold's clips."""
-    settings = part.about.get("settings")
-    if isinstance(settings, dict):
-        settings = {name: value for name, value in settings.items() if name not in OF_ONE_FOLD}
+    settings = {name: value for name, value in fold_settings(part).items() if name not in OF_ONE_FOLD}
     return json.dumps(settings, sort_keys=True)
 
 
