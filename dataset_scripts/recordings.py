@@ -115,11 +115,10 @@ class Recordings(SpeechCorpus):
                 row["speaker"] = match["speaker"] if match else None
             if row["speaker"] is None:
                 nameless.append(file)
-            for name in ("speaker", "session", "native_label"):
-                row[name] = spelled(row[name]) if row.get(name) is not None else None
+            row |= {name: spelled(row[name]) for name in ("speaker", "session", "native_label") if row.get(name)}
             if house_label(row["native_label"]) not in LABELS:
                 foreign.add(row["native_label"].strip())
-            yield file, {name: value for name, value in row.items() if value is not None or name != "session"}
+            yield file, row
         self._check_spellings(foreign)
         if nameless:
             warnings.warn(
@@ -195,19 +194,18 @@ class Recordings(SpeechCorpus):
     def _from_list(self, file: Path) -> dict[str, Any]:
         row = dict(self.listed[file])
         row.pop("file")
-        name = file
-        if file.is_absolute():  # what lies above all of them is this machine's business
-            name = file.relative_to(self.common)
-        named = {"id": name.with_suffix("").as_posix(), "speaker": None, "native_label": row.pop("label")}
-        return named | row
+        # What lies above all absolute paths is this machine's business.
+        name = file.relative_to(self.common) if file.is_absolute() else file
+        return {"id": _without_suffix(name), "speaker": None, "native_label": row.pop("label")} | row
 
     def _from_folders(self, file: Path) -> dict[str, Any]:
         folders = file.parent.parts
-        return {
-            "id": file.with_suffix("").as_posix(),
-            "native_label": folders[0],
-            "speaker": folders[1] if len(folders) > 1 else None,
-        }
+        speaker = folders[1] if len(folders) > 1 else None
+        return {"id": _without_suffix(file), "native_label": folders[0], "speaker": speaker}
+
+
+def _without_suffix(file: Path) -> str:
+    return file.with_suffix("").as_posix()
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:

@@ -169,13 +169,13 @@ def test_a_damaged_corpus_is_refused_and_leaves_no_table(small: Path, damage: st
 def test_what_is_no_corpus(small: Path) -> None:
     (small.parent / "empty/Actor_01").mkdir(parents=True)
     write_polish(small.parent / "polish", speakers=(1,), words=("nie",), seconds=0.1)
-    for name, error, message in (
-        ("nowhere", FileNotFoundError, r"nowhere does not exist.*data_dir"),
-        ("empty", FileNotFoundError, r"no \.wav, \.flac or \.ogg file"),
+    for name, error, named in (
+        ("nowhere", FileNotFoundError, "nowhere"),
+        ("empty", FileNotFoundError, "empty"),
         (f"ravdess/{FIRST}.wav", NotADirectoryError, "is a file"),
-        ("polish", ValueError, r"none of the 9 audio files .* m1\.a_nie_1\.wav"),
+        ("polish", ValueError, r"m1\.a_nie_1\.wav"),
     ):
-        with pytest.raises(error, match=message):
+        with pytest.raises(error, match=named):
             load(small.parent / name)
 
 

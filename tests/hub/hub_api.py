@@ -171,22 +171,13 @@ class HubApi:
         for wanted in json.loads(request.body)["objects"]:
             answer = {"oid": wanted["oid"], "size": wanted["size"]}
             if wanted["oid"] not in self.store.large_files:
-                upload = {"href": f"{request.base_url}/_lfs/{wanted['oid']}", "header": {}}
-                verify = {"href": f"{request.base_url}/_lfs/verify", "header": {}}
-                answer["actions"] = {"upload": upload, "verify": verify}
+                answer["actions"] = {"upload": {"href": f"{request.base_url}/_lfs/{wanted['oid']}", "header": {}}}
             objects.append(answer)
         return json_response({"transfer": "basic", "objects": objects}, content_type="application/vnd.git-lfs+json")
 
     @route("PUT", "/_lfs/{sha256}")
     def upload_large_file(self, request: Request, sha256: str) -> Response:
         self.store.add_large_file(request.body, sha256)
-        return json_response({})
-
-    @route("POST", "/_lfs/verify")
-    def verify_large_file(self, request: Request) -> Response:
-        wanted = json.loads(request.body)
-        if len(self.store.large_file(wanted["oid"])) != wanted["size"]:
-            raise HubError(400, "BadRequest", f"The size of {wanted['oid']} is not the one that was announced")
         return json_response({})
 
     @route("POST", "{repo}/commit/{revision}")
