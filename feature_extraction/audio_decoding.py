@@ -184,12 +184,10 @@ def warn_assumed_rate(sampling_rate: int) -> None:
 def _read(source: Any, name: str, sampling_rate: int) -> tuple[np.ndarray, float]:
     """Turn a source into its mono samples (samples,), float32, and their rate in Hz."""
     if isinstance(source, str | Path):
-        return _decode(_fetch(source, name), name)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(bytes(source), name)
-    if isinstance(source, Mapping):
-        return _read_mapping(source, name)
-    if _is_array(source):
+        source = {"path": source}
+    elif isinstance(source, bytes | bytearray | memoryview):
+        source = {"bytes": source}
+    elif _is_array(source):
         samples = to_float(source, name)
         if samples.ndim != 1:
             raise ValueError(
@@ -198,30 +196,27 @@ def _read(source: Any, name: str, sampling_rate: int) -> tuple[np.ndarray, float
             )
         warn_assumed_rate(sampling_rate)
         return samples, sampling_rate
-    if hasattr(source, "get_all_samples"):  # the decoder object of a datasets audio column
+    elif hasattr(source, "get_all_samples"):  # the decoder object of a datasets audio column
         decoded = source.get_all_samples()
         return _mix(to_float(decoded.data, name), name, channel_axis=0), _check_rate(decoded.sample_rate, name)
-    if hasattr(source, "read"):
-        content = source.read()
-        if not isinstance(content, bytes):
+    elif hasattr(source, "read"):
+        source = {"bytes": source.read()}
+        if not isinstance(source["bytes"], bytes):
             raise ValueError(f'{name}: the file object yields text; open the file in binary mode, `open(path, "rb")`.')
-        return _decode(content, name)
-    if hasattr(source, "__getitem__") and not isinstance(source, list | tuple):
+    elif hasattr(source, "__getitem__") and not isinstance(source, Mapping | list | tuple):
         try:
-            found = {key: source[key] for key in ("array", "sampling_rate")}
+            source = {key: source[key] for key in ("array", "sampling_rate")}
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise TypeError(
                 f"{name}: cannot read audio from a {type(source).__name__} ({error}); of a data set "
                 'give its column of audio, such as rows["audio"].'
             ) from error
-        return _read_mapping(found, name)
-    raise TypeError(
-        f"{name}: cannot read audio from a {type(source).__name__}; give a path, an http(s) URL, bytes, a binary "
-        'file object, a 1-D array, {"array": ..., "sampling_rate": ...} or an audio value of datasets.'
-    )
+    if not isinstance(source, Mapping):
+        raise TypeError(
+            f"{name}: cannot read audio from a {type(source).__name__}; give a path, an http(s) URL, bytes, a binary "
+            'file object, a 1-D array, {"array": ..., "sampling_rate": ...} or an audio value of datasets.'
+        )
 
-
-def _read_mapping(source: Mapping[str, Any], name: str) -> tuple[np.ndarray, float]:
     for key in ("array", "raw"):
         if source.get(key) is not None:
             if source.get("sampling_rate") is None:

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from .mel_deltas import CLIP_NORMALIZATIONS
 
 MEL = "mel"
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
 # What an encoder's entry may hold: where it is from, what is taken of it, and what saving adds to recognize it by.
 ENCODER_KEYS = ("name_or_path", "revision", "layer", "size", "digest", "bundled")
 
@@ -41,25 +44,22 @@ def check_streams(
     return entries
 
 
-def check_numbers(*, n_fft: int, win_length: int, num_mel_bins: int, **others: int) -> None:
-    """Check the numbers that spectra depend on."""
-    for name, value in {"n_fft": n_fft, "win_length": win_length, "num_mel_bins": num_mel_bins, **others}.items():
+def check_settings(settings: Any) -> None:
+    """Check the attributes that the log-mel energies of an extractor depend on."""
+    for name in ("sampling_rate", "n_fft", "win_length", "hop_length", "num_mel_bins"):
+        value = getattr(settings, name)
         if type(value) is not int or value < 1:
             raise ValueError(f"{name}={value!r}: must be a whole number of 1 or more.")
+    n_fft, bins, span = settings.n_fft, settings.num_mel_bins, settings.dynamic_range
     if n_fft % 2:
         raise ValueError(f"n_fft={n_fft}: must be even.")
-    if win_length > n_fft:
-        raise ValueError(f"win_length={win_length}: the window must fit into the transform, n_fft={n_fft}.")
-    if num_mel_bins > n_fft // 2:
-        raise ValueError(
-            f"num_mel_bins={num_mel_bins}: more than the n_fft // 2 = {n_fft // 2} bins there are to share."
-        )
-
-
-def check_normalization(dynamic_range: float | None, clip_normalization: str) -> None:
-    """Check what is done to a clip's log-mel energies."""
-    if clip_normalization not in CLIP_NORMALIZATIONS:
-        raise ValueError(f"clip_normalization={clip_normalization!r}: choose one of {', '.join(CLIP_NORMALIZATIONS)}.")
-    numeric = isinstance(dynamic_range, int | float) and not isinstance(dynamic_range, bool)
-    if dynamic_range is not None and not (numeric and 0 < dynamic_range < float("inf")):
-        raise ValueError(f"dynamic_range={dynamic_range!r}: must be a positive number of dB, or None for no floor.")
+    if settings.win_length > n_fft:
+        raise ValueError(f"win_length={settings.win_length}: the window must fit into the transform, n_fft={n_fft}.")
+    if bins > n_fft // 2:
+        raise ValueError(f"num_mel_bins={bins}: more than the n_fft // 2 = {n_fft // 2} bins there are to share.")
+    for name, choices in (("feature_dtype", DTYPES), ("clip_normalization", CLIP_NORMALIZATIONS)):
+        if getattr(settings, name) not in choices:
+            raise ValueError(f"{name}={getattr(settings, name)!r}: choose one of {', '.join(choices)}.")
+    numeric = isinstance(span, int | float) and not isinstance(span, bool)
+    if span is not None and not (numeric and 0 < span < float("inf")):
+        raise ValueError(f"dynamic_range={span!r}: must be a positive number of dB, or None for no floor.")

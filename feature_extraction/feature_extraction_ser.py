@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from huggingface_hub import HfApi
 
-from .extractor_settings import MEL, check_normalization, check_numbers, check_streams
+from .extractor_settings import DTYPES, MEL, check_settings, check_streams
 from .mel_deltas import log_mel_deltas
 from .waveform_extractor import WaveformExtractor
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
 # Of each file of a folder its inode, time in ns and size.
 Stamps = dict[str, tuple[int, int, int]]
-DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 class SERFeatureExtractor(WaveformExtractor):
@@ -83,34 +82,24 @@ class SERFeatureExtractor(WaveformExtractor):
         **kwargs: Any,
     ) -> None:
         encoders = check_streams(streams, encoders)
-        check_numbers(
-            sampling_rate=sampling_rate,
-            n_fft=n_fft,
-            win_length=win_length,
-            hop_length=hop_length,
-            num_mel_bins=num_mel_bins,
-        )
-        if feature_dtype not in DTYPES:
-            raise ValueError(f"feature_dtype={feature_dtype!r}: choose one of {', '.join(DTYPES)}.")
-        check_normalization(dynamic_range, clip_normalization)
         super().__init__(sampling_rate, kwargs)
-
         self.streams = tuple(streams)
         self.encoders = encoders
         self._networks: dict[str, SpeechEncoder] = {}
         # Where each network was last saved, and as what: the next save links to those files while they are the same.
         self._saved_networks: dict[str, tuple[Path, Stamps]] = {}
         self.num_mel_bins = num_mel_bins
-        for stream, entry in self.encoders.items():
-            if "digest" not in entry:  # not from a file: its size and weights are still to be found out
-                self._attach(stream, _load(**_source(entry)))
-        self.feature_size = sum(self.stream_sizes)
         self.n_fft = n_fft
         self.win_length = win_length
         self.hop_length = hop_length
         self.feature_dtype = feature_dtype
         self.dynamic_range = dynamic_range
         self.clip_normalization = clip_normalization
+        check_settings(self)
+        for stream, entry in self.encoders.items():
+            if "digest" not in entry:  # not from a file: its size and weights are still to be found out
+                self._attach(stream, _load(**_source(entry)))
+        self.feature_size = sum(self.stream_sizes)
 
     def compute(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
         """Compute the features of waveforms, (batch, frames, feature_size), and each clip's number of frames."""

@@ -24,17 +24,11 @@ NUM_LAYERS = 6
 
 @dataclass
 class DeepSpeechState:
-    """What one part of an utterance hands on to the next; each is None where there is nothing to hand on yet.
+    """What one part of an utterance hands on to the next; each is None where there is nothing to hand on yet."""
 
-    Args:
-        hidden: Output of the LSTM at the last frame, (batch, hidden_size).
-        cell: The LSTM's cell at the last frame, (batch, hidden_size).
-        context: The last coefficients, which the next frames see on their left, (batch, frames, input_size).
-    """
-
-    hidden: torch.Tensor | None = None
-    cell: torch.Tensor | None = None
-    context: torch.Tensor | None = None
+    hidden: torch.Tensor | None = None  # output of the LSTM at the last frame, (batch, hidden_size)
+    cell: torch.Tensor | None = None  # the LSTM's cell at the last frame, (batch, hidden_size)
+    context: torch.Tensor | None = None  # coefficients that the next frames see, (batch, frames, input_size)
 
 
 def _layer(index: int, what: str) -> property:
@@ -74,17 +68,10 @@ class DeepSpeechModelOutput(ModelOutput):
 
 @dataclass
 class DeepSpeechCTCOutput(ModelOutput):
-    """Output of `DeepSpeechForCTC`.
+    """Output of `DeepSpeechForCTC`; `hidden_states` and `state` as of `DeepSpeechModelOutput`."""
 
-    Args:
-        loss: With labels, the CTC loss, a scalar.
-        logits: Scores before the softmax, (batch, frames, vocab_size).
-        hidden_states: As of `DeepSpeechModelOutput`.
-        state: As of `DeepSpeechModelOutput`.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
+    loss: torch.FloatTensor | None = None  # with labels, the CTC loss, a scalar
+    logits: torch.FloatTensor | None = None  # scores before the softmax, (batch, frames, vocab_size)
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     state: DeepSpeechState | None = None
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +201,7 @@ def _read_entry(reader: WireReader, value: memoryview, name: str) -> Entry:
         shard=as_int(fields.get(3), what),
         offset=as_int(fields.get(4), what),
         size=as_int(fields.get(5), what),
-        crc=struct.unpack("<I", crc)[0],
+        crc=int.from_bytes(crc, "little"),
         whole=7 not in fields,
     )
 

@@ -71,12 +71,10 @@ class LiteModel:
             if self._model.SubgraphsLength() != 1:
                 raise ModelFileError(f"the model has {self._model.SubgraphsLength()} graphs instead of one")
             self._graph = self._model.Subgraphs(0)
-            for items in (self._model.OperatorCodesLength(), self._model.BuffersLength()):
-                _check_count(items)
+            number = _check_count(self._model.OperatorCodesLength())
+            _check_count(self._model.BuffersLength())
             _check_count(self._graph.TensorsLength())
-            codes = [
-                _read_code(self._model.OperatorCodes(index)) for index in range(self._model.OperatorCodesLength())
-            ]
+            codes = [_read_code(self._model.OperatorCodes(index)) for index in range(number)]
             self.operators = self._read_operators(codes)
             self.inputs = _numbers(self._graph.InputsAsNumpy(), MOST_OUTPUTS)
             self.outputs = _numbers(self._graph.OutputsAsNumpy(), MOST_OUTPUTS)

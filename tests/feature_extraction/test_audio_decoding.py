@@ -58,6 +58,7 @@ SOURCES: dict[str, Callable[[Path], Any]] = {
     "bytes": lambda wav: wav.read_bytes(),
     "bytearray": lambda wav: bytearray(wav.read_bytes()),
     "file object": lambda wav: io.BytesIO(wav.read_bytes()),
+    "open file": lambda wav: wav.open("rb"),
     "array with rate": lambda wav: {"array": tone(), "sampling_rate": 16000},
     "raw with rate": lambda wav: {"raw": tone(), "sampling_rate": 16000},
     "tensor with rate": lambda wav: {"array": torch.from_numpy(tone()), "sampling_rate": 16000},
@@ -85,12 +86,6 @@ def test_sources(kind: str, wav: Path) -> None:
     np.testing.assert_allclose(samples, tone(), atol=4e-3 if kind == "bfloat16" else 1e-4)
 
 
-def test_an_open_file(wav: Path) -> None:
-    with wav.open("rb") as file:
-        assert describe_source(file) == str(wav)
-        np.testing.assert_allclose(load_audio(file), tone(), atol=1e-4)
-
-
 FORMATS = (
     *("WAV PCM_16", "WAV PCM_U8", "WAV PCM_24", "WAV FLOAT", "WAVEX PCM_16", "FLAC PCM_16", "OGG VORBIS", "OGG OPUS"),
     *("MP3 MPEG_LAYER_III", "AIFF PCM_16", "AU PCM_16", "CAF PCM_16", "W64 PCM_16", "RF64 PCM_16"),
@@ -115,15 +110,11 @@ def test_eight_channels_at_192_khz() -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000])
-def test_resampling_keeps_a_tone(rate: int) -> None:
-    samples = load_audio({"array": tone(rate, rate), "sampling_rate": rate})
+def test_resampling_keeps_a_tone_and_removes_what_the_new_rate_cannot_hold(rate: int) -> None:
+    high = np.sin(2 * np.pi * 12000 * np.arange(rate) / rate) if rate > 24000 else 0.0
+    samples = load_audio({"array": tone(rate, rate) + high, "sampling_rate": rate})
     assert samples.shape == (16000,)
     assert np.abs(samples - tone())[500:-500].max() < 1e-3
-
-
-def test_resampling_removes_what_the_new_rate_cannot_hold() -> None:
-    high = np.sin(2 * np.pi * 12000 * np.arange(48000) / 48000).astype(np.float32)
-    assert np.abs(load_audio({"array": high, "sampling_rate": 48000}))[500:-500].max() < 1e-3
 
 
 @pytest.mark.parametrize("shape", [(2, 400), (400, 2), (1, 400), (8, 400)])
@@ -268,6 +259,7 @@ def test_torch_takes_what_is_decoded_of_any_layout() -> None:
         ({"bytes": b"", "path": None}, "bytes"),
         ({"bytes": b"", "path": "b.wav"}, "b.wav"),
         (io.BytesIO(), "file object"),
+        (SimpleNamespace(read=bytes, name="b.wav"), "b.wav"),
         (3, "int"),
     ],
 )

@@ -12,8 +12,9 @@ import soundfile
 
 from feature_extraction import audio_download
 from feature_extraction.audio_decoding import describe_source, load_audio
+from tests.synthetic import tone
 
-TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)).astype(np.float32)
+TONE = tone()
 BUFFER = io.BytesIO()
 soundfile.write(BUFFER, TONE, 16000, format="WAV")
 WAV = BUFFER.getvalue()

@@ -199,26 +199,24 @@ def test_only_the_layers_asked_for_are_computed() -> None:
         _ = model(**inputs).layer_5
 
 
-def test_wrong_inputs_are_refused() -> None:
-    model, features = build("v04"), torch.zeros(2, 30, 26)
-    mask = torch.ones(2, 30, dtype=torch.long)
-    holes = mask.clone()
-    holes[0, 3] = 0
-    empty = mask.clone()
-    empty[0] = 0
-    state = DeepSpeechState(torch.zeros(1, 64), torch.zeros(1, 64))
-    wrong = [
-        ({"input_features": features[..., :20]}, r"\(batch, frames, 26\)"),
-        ({"input_features": features, "attention_mask": mask[:, :9]}, r"\(2, 30\)"),
-        ({"input_features": features, "attention_mask": holes}, "after padding"),
-        ({"input_features": features, "attention_mask": empty, "return_state": True}, "no real frame"),
-        ({"input_features": features, "attention_mask": mask, "final": False}, "takes no attention_mask"),
-        ({"input_features": features, "state": state}, "another number of clips"),
-        ({"input_features": features, "last_layer": 7}, "not 7"),
-    ]
-    for arguments, message in wrong:
-        with pytest.raises(ValueError, match=message):
-            model(**arguments)
+MASK = torch.ones(2, 30, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_features": torch.zeros(2, 30, 20)}, r"\(batch, frames, 26\)"),
+        ({"attention_mask": MASK[:, :9]}, r"\(2, 30\)"),
+        ({"attention_mask": MASK.index_fill(1, torch.tensor([3]), 0)}, "after padding"),
+        ({"attention_mask": MASK.index_fill(0, torch.tensor([0]), 0), "return_state": True}, "no real frame"),
+        ({"attention_mask": MASK, "final": False}, "takes no attention_mask"),
+        ({"state": DeepSpeechState(torch.zeros(1, 64), torch.zeros(1, 64))}, "another number of clips"),
+        ({"last_layer": 7}, "not 7"),
+    ],
+)
+def test_wrong_inputs_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build("v04")(**{"input_features": torch.zeros(2, 30, 26), **arguments})
 
 
 def test_ctc_loss_counts_real_frames_and_labels_only() -> None:
