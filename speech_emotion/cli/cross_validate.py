@@ -84,9 +84,9 @@ def get_parser(prog: str = "cross_validate.py") -> CommandParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "cross_validate.py") -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Compare as the command line says, and print what came out."""
-    return run_command(get_parser(prog), argv)
+    return run_command(get_parser(), argv)
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:

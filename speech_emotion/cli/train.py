@@ -21,9 +21,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
     return _main(argv, prog, recognition=False)
 
 
-def main_deepspeech(argv: Sequence[str] | None = None, prog: str = "train_deepspeech.py") -> int:
+def main_deepspeech(argv: Sequence[str] | None = None) -> int:
     """Train a small DeepSpeech as the command line says, and print what came out."""
-    return _main(argv, prog, recognition=True)
+    return _main(argv, "train_deepspeech.py", recognition=True)
 
 
 def _main(argv: Sequence[str] | None, prog: str, recognition: bool) -> int:

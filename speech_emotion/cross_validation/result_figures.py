@@ -37,15 +37,11 @@ def draw_results(
     output_dir: str | Path,
     condition: str | None = None,
     formats: Sequence[str] = (".png",),
-    report: Report | None = None,
 ) -> list[Path]:
-    """Draw confusion matrices, reliability diagrams, learning curves, and the UA of all systems of a corpus.
-
-    `report` says what conditions and systems are called.
-    """
+    """Draw confusion matrices, reliability diagrams, learning curves, and the UA of all systems of a corpus."""
     with figure_style():  # before the work, not after it: figures need matplotlib
         pass
-    report = report or Report()
+    report = Report()
     gathered = report.read(results, condition)
     if not gathered:
         what = f" of {condition}" if condition else ""

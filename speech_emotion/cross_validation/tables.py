@@ -1,7 +1,6 @@
 """The tables of a cross-validation. What is to be said of them stands in `templates/notes.j2`, by their keys."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -156,11 +155,7 @@ def calibration_table(systems: Sequence[SystemScores]) -> ReportTable:
     rows: list[list[Cell]] = []
     for system in systems:
         found = calibrate_folds(system)
-        cells: list[Cell] = [None] * 5
-        if found is not None:
-            seeds = (found.ece_before, found.ece_after, found.nll_before, found.nll_after)
-            cells = [*map(mean_sd, seeds), mean_sd(found.temperatures.mean(axis=1))]
-        rows.append([named(system), *cells])
+        rows.append([named(system), *([None] * 5 if found is None else map(mean_sd, found))])
     return ReportTable("calibration", "Calibration", CALIBRATION, rows)
 
 
@@ -216,21 +211,11 @@ def speaker_interval(system: SystemScores, metric: CountMetric = ua) -> Interval
     return Interval(estimate.low, estimate.high)
 
 
-@dataclass(frozen=True)
-class FoldCalibration:
-    """Calibration on the test clips of all folds, before and after the temperature."""
-
-    temperatures: np.ndarray  # of each model, (seeds, folds)
-    ece_before: np.ndarray  # expected calibration error, 15 bins, of each seed, (seeds,)
-    ece_after: np.ndarray  # the same after the temperatures
-    nll_before: np.ndarray  # mean negative log-likelihood in nats, (seeds,)
-    nll_after: np.ndarray  # the same after the temperatures
-
-
-def calibrate_folds(system: SystemScores) -> FoldCalibration | None:
+def calibrate_folds(system: SystemScores) -> np.ndarray | None:
     """Fit a temperature for each model on its validation clips and measure calibration on its test clips.
 
-    `None` if a fold has no validation clips.
+    The figures of CALIBRATION in their order, (5, seeds), of the test clips of all folds; `None` if a fold has no
+    validation clips.
     """
     models: dict[str, dict[Any, tuple[np.ndarray, np.ndarray]]] = {"validation": {}, "test": {}}
     for (split, *model), rows in system.clips.groupby(["split", "seed", "fold"]):
@@ -245,10 +230,10 @@ def calibrate_folds(system: SystemScores) -> FoldCalibration | None:
         # A temperature of 1 mends only what float16 rounded from the scores' sum.
         before = np.concatenate([apply_temperature(scores, 1.0) for _, scores in tests.values()])
         after = np.concatenate([apply_temperature(scores, fitted[model]) for model, (_, scores) in tests.items()])
-        errors = [expected_calibration_error(truth, scores) for scores in (before, after)]
-        figures.append([*errors, *(negative_log_likelihood(truth, scores) for scores in (before, after))])
-    temperatures = np.reshape(list(fitted.values()), (len(system.seeds), -1))
-    return FoldCalibration(temperatures, *np.array(figures).T)
+        measures = (expected_calibration_error, negative_log_likelihood)
+        measured = [of(truth, scores) for of in measures for scores in (before, after)]
+        figures.append([*measured, np.mean([fitted[model] for model in tests])])
+    return np.array(figures).T
 
 
 def named(system: SystemScores) -> Name:

@@ -33,15 +33,13 @@ def speaker_bootstrap(
     return _estimate(metric(counts.sum(axis=0)), metric(_resampled(counts, resamples, seed)))
 
 
-def speaker_bootstrap_difference(
-    first: np.ndarray, second: np.ndarray, metric: CountMetric = ua, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
+def speaker_bootstrap_difference(first: np.ndarray, second: np.ndarray, metric: CountMetric = ua) -> Estimate:
     """Estimate the difference of two systems on the same speakers: first − second."""
     if first.shape != second.shape:
         raise ValueError(
             f"The same speakers are needed for both systems; the counts are {first.shape}, {second.shape}."
         )
-    drawn = metric(_resampled(first, resamples, seed)) - metric(_resampled(second, resamples, seed))
+    drawn = metric(_resampled(first)) - metric(_resampled(second))
     return _estimate(metric(first.sum(axis=0)) - metric(second.sum(axis=0)), drawn)
 
 
@@ -96,7 +94,7 @@ def numbered(names: list[str]) -> tuple[np.ndarray, list[str]]:
     return numbers, speakers.tolist()
 
 
-def _resampled(counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+def _resampled(counts: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """Return the counts of each resample, (resamples, true, predicted); the same speakers for the same seed."""
     speakers, classes, _ = counts.shape
     if speakers < 2:

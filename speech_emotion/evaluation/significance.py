@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import CountMetric, grouped_counts, ua
+from .metrics import grouped_counts, ua
 
 # To this many speakers, ranks that are tied or zero are tested by trying all 2^n signs.
 MOST_SPEAKERS_ENUMERATED = 12
+PERMUTATIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -99,21 +100,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 class PermutationResult:
     """What permuting labels against predictions found."""
 
-    value: float  # the figure of the true labels
+    value: float  # UA on the true labels
     expected: float  # its mean over the permutations: chance for these predictions
     p: float  # share of permutations that reach the value, one-sided
 
 
 def permutation_control(
-    truth: np.ndarray,
-    predictions: np.ndarray,
-    num_labels: int,
-    speakers: Sequence[Any] | None = None,
-    metric: CountMetric = ua,
-    permutations: int = 10_000,
-    seed: int = 0,
+    truth: np.ndarray, predictions: np.ndarray, num_labels: int, speakers: Sequence[Any] | None = None
 ) -> PermutationResult:
-    """Permute the labels of the clips against their predictions.
+    """Permute the labels of the clips against their predictions, and look at UA.
 
     Source: Ojala and Garriga, JMLR 11, 2010; Phipson and Smyth, 2010, for p.
     """
@@ -129,14 +124,14 @@ def permutation_control(
             f"{predictions.shape}, {groups.shape}."
         )
     counts = grouped_counts(groups, truth, predictions, groups.max() + 1, num_labels)
-    random = np.random.default_rng(seed)
-    drawn = np.zeros((permutations, num_labels, num_labels))
+    random = np.random.default_rng(0)
+    drawn = np.zeros((PERMUTATIONS, num_labels, num_labels))
     for table in counts:
         # random_table gives integers in float64; fixed margins, rows true and columns predicted.
-        drawn += stats.random_table(table.sum(axis=1), table.sum(axis=0)).rvs(permutations, random_state=random)
-    value, by_chance = float(metric(counts.sum(axis=0))), metric(drawn)
+        drawn += stats.random_table(table.sum(axis=1), table.sum(axis=0)).rvs(PERMUTATIONS, random_state=random)
+    value, by_chance = float(ua(counts.sum(axis=0))), ua(drawn)
     reached = int((by_chance >= value - 1e-12).sum())
-    return PermutationResult(value, float(by_chance.mean()), (1 + reached) / (1 + permutations))
+    return PermutationResult(value, float(by_chance.mean()), (1 + reached) / (1 + PERMUTATIONS))
 
 
 def permute_labels(labels: Sequence[Any], speakers: Sequence[Any], seed: int | Sequence[int]) -> list[Any]:
