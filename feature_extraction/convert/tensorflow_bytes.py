@@ -145,6 +145,12 @@ class WireReader:
             result.append(signed(number))
         return result
 
+    def shape(self, message: Value, what: str) -> list[int]:
+        """Read a TensorShapeProto; -1 stands for an unknown dimension."""
+        fields = self.fields(as_bytes(message, what))
+        dimensions = [self.last(as_bytes(value, what)) for number, _, value in fields if number == 2]
+        return [as_int(dimension.get(1), what) for dimension in dimensions]
+
     def _spend(self) -> None:
         self.budget -= 1
         if self.budget < 0:

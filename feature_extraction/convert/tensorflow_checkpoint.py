@@ -188,16 +188,12 @@ def _handle(buffer: memoryview, position: int) -> tuple[tuple[int, int], int]:
 def _read_entry(reader: WireReader, value: memoryview, name: str) -> Entry:
     what = f"the entry of {name!r}"
     fields = reader.last(value)
-    shape = []
-    for number, _, dimension in reader.fields(as_bytes(fields.get(2, memoryview(b"")), what)):
-        if number == 2:
-            shape.append(as_int(reader.last(as_bytes(dimension, what)).get(1), what))
     crc = as_bytes(fields.get(6, memoryview(bytes(4))), what)
     if len(crc) != 4:
         raise ModelFileError(f"{what} has a broken checksum; the index is damaged")
     return Entry(
         code=as_int(fields.get(1), what),
-        shape=shape,
+        shape=reader.shape(fields.get(2, memoryview(b"")), what),
         shard=as_int(fields.get(3), what),
         offset=as_int(fields.get(4), what),
         size=as_int(fields.get(5), what),

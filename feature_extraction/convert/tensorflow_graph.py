@@ -86,10 +86,10 @@ class FrozenGraph:
             return as_int(value.get(3, value.get(5)), what)
         return default
 
-    def shape(self, node: Node, name: str = "shape") -> list[int]:
-        """Return a node's attribute that is a shape; -1 stands for an unknown dimension."""
-        value = self._attribute(node, name).get(7)
-        return [] if value is None else self._shape(as_bytes(value, f"the shape of {node.name!r}"))
+    def shape(self, node: Node) -> list[int]:
+        """Return a node's shape as its attribute states it; -1 stands for an unknown dimension."""
+        value = self._attribute(node, "shape").get(7)
+        return [] if value is None else self._reader.shape(value, f"the shape of {node.name!r}")
 
     def _read_nodes(self, graph: memoryview) -> list[Node]:
         nodes = []
@@ -121,14 +121,6 @@ class FrozenGraph:
     def _attribute(self, node: Node, name: str) -> dict[int, Value]:
         return self._reader.last(node.attributes.get(name, memoryview(b"")))
 
-    def _shape(self, message: memoryview) -> list[int]:
-        shape = []
-        for number, _, value in self._reader.fields(message):
-            if number == 2:
-                size = self._reader.last(as_bytes(value, "a dimension")).get(1)
-                shape.append(as_int(size, "a dimension"))
-        return shape
-
     def _tensor(self, message: Value | None, what: str) -> np.ndarray | list[bytes]:
         """Read a TensorProto, whose values stand either in one piece of bytes or in a list of their type."""
         if message is None:
@@ -139,7 +131,7 @@ class FrozenGraph:
             if number == 1:
                 code = as_int(value, what)
             elif number == 2:
-                shape = self._shape(as_bytes(value, what))
+                shape = self._reader.shape(value, what)
             elif number == 4:
                 content = as_bytes(value, what)
             elif number == 8:
