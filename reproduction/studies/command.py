@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .head_study import HeadAgreement, HeadStudy
-    from .layer_study import LayerStudy
+    from .layer_study import Quantities
 
 
 # The slides' rows: anger, fearful, happy, calm, sad.
@@ -62,16 +62,13 @@ def run_heads(args: argparse.Namespace) -> Iterator[str]:
     yield f"Saved in {args.output_dir}"
 
 
-def layer_tables(study: "LayerStudy") -> Iterator[str]:
+def layer_tables(found: "Quantities") -> Iterator[str]:
     """Yield a table of the layers for each variant of the correlations and for the probe."""
     from speech_emotion.evaluation import text_table
 
-    from .layer_study import LAYERS
-
-    found = {layer: study.quantities(layer) for layer in LAYERS}
     for start in ("plain", "centered", "probe"):
-        names = [name for name in found[LAYERS[0]] if name.startswith(start)]
-        rows = [[layer, *(_cell(found[layer][name]) for name in names)] for layer in LAYERS]
+        names = [name for name in found["MFCC"] if name.startswith(start)]
+        rows = [[layer, *(_cell(quantities[name]) for name in names)] for layer, quantities in found.items()]
         yield text_table(["layer", *names], rows) + "\n"
 
 

@@ -20,7 +20,6 @@ order of frames; it tells how linearly the layer holds emotion.
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,14 +60,6 @@ class Take(NamedTuple):
     repetition: str
 
 
-@dataclass(frozen=True)
-class LayerCorrelation:
-    """What one layer's correlations are, each as estimate and ends of its 95% interval, (3,)."""
-
-    conditions: dict[str, np.ndarray]  # mean Pearson's r of each of `CONDITIONS`
-    effects: dict[str, np.ndarray]  # "emotion" and "speaker": r of two repetitions less r of two emotions, or speakers
-
-
 def ravdess_takes(rows: Iterable[Mapping[str, Any]]) -> list[Take]:
     """Read from the names of RAVDESS's files what each clip is of."""
     takes = []
@@ -89,8 +80,11 @@ def pair_masks(takes: Sequence[Take]) -> dict[str, np.ndarray]:
     return {name: in_one & differ[..., Take._fields.index(field)] for name, field in CONDITIONS.items()}
 
 
-def summarize_correlations(correlations: np.ndarray, takes: Sequence[Take]) -> LayerCorrelation:
-    """Average correlations over pairs, then over speakers, with intervals from resampled speakers."""
+def summarize_correlations(correlations: np.ndarray, takes: Sequence[Take]) -> dict[str, np.ndarray]:
+    """Average correlations over pairs, then over speakers: estimates with ends of their 95% intervals, (3,) each.
+
+    An effect is how much less the pairs that differ in the emotion, or speaker, correlate than two repetitions.
+    """
     numbers, speakers = numbered([take.speaker for take in takes])
     if len(speakers) < 2:
         raise ValueError(f"The study compares speakers; there is only {', '.join(speakers)}.")
@@ -107,12 +101,10 @@ def summarize_correlations(correlations: np.ndarray, takes: Sequence[Take]) -> L
             raise ValueError(f"There are no pairs of {name} for {', '.join(lonely)}; leave these speakers out.")
         by_pair = total / np.where(pairs > 0, pairs, 1)  # (speakers, speakers)
         means[name] = mean_over_speakers(by_pair.diagonal(), counts) if within else mean_over_pairs(by_pair, counts)
-    effects = {CONDITIONS[name]: means["two repetitions"] - means[name] for name in ("two emotions", "two speakers")}
-
-    def intervals(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: with_interval(values[0], values[1:]) for name, values in found.items()}
-
-    return LayerCorrelation(intervals(means), intervals(effects))
+    found = {f"r, {name}": values for name, values in means.items()}
+    for name in ("two emotions", "two speakers"):
+        found[f"effect of the {CONDITIONS[name]}"] = means["two repetitions"] - means[name]
+    return {name: with_interval(values[0], values[1:]) for name, values in found.items()}
 
 
 def resample_frames(frames: np.ndarray, count: int = FRAMES) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from dataset_scripts import load_corpus, speaker_folds
 from dataset_scripts.audio_leaks import digest_of
 from feature_extraction.speech_encoders import CLIPS_PER_PASS, DeepSpeechEncoder, load_encoder
 from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
-from speech_emotion.evaluation.intervals import RESAMPLES, Estimate
+from speech_emotion.evaluation.intervals import RESAMPLES
 from speech_emotion.files import write_csv, write_json
 from speech_emotion.training.arguments import ModelArguments
 from speech_emotion.training.building import make_extractor
@@ -25,7 +25,6 @@ from .layer_figures import activations_figure, layer_figure
 from .layer_measures import (
     CONDITIONS,
     FRAMES,
-    LayerCorrelation,
     Take,
     ravdess_takes,
     resample_frames,
@@ -39,23 +38,8 @@ INTENSITIES = {"normal": "01", "strong": "02"}
 VARIANTS = {"plain": "Pearson's r", "centered": "Pearson's r, unit means removed"}
 PROBE = "UA of a linear probe (%)"
 
-
-@dataclass(frozen=True)
-class LayerStudy:
-    """What was found, layer by layer."""
-
-    correlations: dict[str, dict[str, LayerCorrelation]]  # by variant and layer
-    probes: dict[str, Estimate]  # UA of the linear probe by layer
-    facts: dict[str, Any]  # clips, speakers, encoder and settings, for JSON
-
-    def quantities(self, layer: str) -> dict[str, list[float]]:
-        """Return everything measured of a layer: estimate and ends of its 95% interval."""
-        found = {}
-        for variant in VARIANTS:
-            correlation = self.correlations[variant][layer]
-            found |= {f"{variant} r, {name}": value for name, value in correlation.conditions.items()}
-            found |= {f"{variant} effect of the {name}": value for name, value in correlation.effects.items()}
-        return {name: value.tolist() for name, value in found.items()} | {"probe UA": _triple(self.probes[layer])}
+# Layer → what was measured of it → estimate and ends of its 95% interval, (3,).
+Quantities = dict[str, dict[str, np.ndarray]]
 
 
 def run_layer_study(
@@ -67,7 +51,7 @@ def run_layer_study(
     intensity: str,
     num_folds: int,
     cache_dir: str | None,
-) -> LayerStudy:
+) -> Quantities:
     """Run the study and write `layers.json`, `layers.csv`, `layers.png`, `layers.svg` and `activations.png`.
 
     Labels and intensity choose the clips that are correlated; the probe takes all clips, in folds of speakers.
@@ -102,12 +86,14 @@ def run_layer_study(
         "probe": {"labels": classes, "clips": len(kept), "folds": num_folds},
         "intervals": f"95%, {RESAMPLES} resamples of speakers",
     }
-    study = LayerStudy(correlate_layers(sequences, compared), probes, facts)
+    found = correlate_layers(sequences, compared)
+    for layer, probe in probes.items():
+        found[layer]["probe UA"] = np.array(astuple(probe))
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     shown = _one_sentence(compared, labels)
-    write_layer_study(study, folder, [[layer[index] for layer in sequences] for index in shown])
-    return study
+    write_layer_study(found, facts, folder, [[layer[index] for layer in sequences] for index in shown])
+    return found
 
 
 def load_deepspeech(encoder: str | None, revision: str | None) -> DeepSpeechEncoder:
@@ -166,43 +152,41 @@ def read_clips(
     return kept, statistics, [np.stack(layer) for layer in sequences]
 
 
-def correlate_layers(sequences: list[np.ndarray], takes: list[Take]) -> dict[str, dict[str, LayerCorrelation]]:
+def correlate_layers(sequences: list[np.ndarray], takes: list[Take]) -> Quantities:
     """Correlate clips in each layer, with and without the units' own levels."""
-    found: dict[str, dict[str, LayerCorrelation]] = {variant: {} for variant in VARIANTS}
+    found: Quantities = {}
     for name, layer in zip(LAYERS, sequences, strict=True):
         centered = layer - layer.mean(axis=(0, 1), dtype=np.float64)  # (clips, frames, units)
+        found[name] = {}
         for variant, values in (("plain", layer), ("centered", centered)):
             with np.errstate(invalid="ignore"):  # NaN for a clip that does not vary
                 matrix = np.corrcoef(values.reshape(len(takes), -1), dtype=np.float64)  # (clips, clips)
-            found[variant][name] = summarize_correlations(matrix, takes)
+            summary = summarize_correlations(matrix, takes)
+            found[name] |= {f"{variant} {what}": figures for what, figures in summary.items()}
     return found
 
 
-def write_layer_study(study: LayerStudy, folder: Path, activations: list[list[np.ndarray]]) -> None:
+def write_layer_study(
+    found: Quantities, facts: dict[str, Any], folder: Path, activations: list[list[np.ndarray]]
+) -> None:
     """Write figures and numbers; the activations are of one sentence, by emotion and layer."""
     header = ["layer", "quantity", "estimate", "low", "high"]
-    numbers = [[layer, name, *values] for layer in LAYERS for name, values in study.quantities(layer).items()]
+    numbers = [[layer, name, *values.tolist()] for layer in LAYERS for name, values in found[layer].items()]
     written = [[layer, name, *(f"{value:.6f}" for value in values)] for layer, name, *values in numbers]
     write_csv(folder / "layers.csv", header, written)
-    write_json(
-        folder / "layers.json", study.facts | {"layers": [dict(zip(header, row, strict=True)) for row in numbers]}
-    )
-    panels = {
-        axis: {
-            name: np.stack([study.correlations[variant][layer].conditions[name] for layer in LAYERS], axis=1)
-            for name in CONDITIONS
-        }
-        for variant, axis in VARIANTS.items()
-    }
-    panels[PROBE] = {"probe": 100 * np.array([_triple(study.probes[layer]) for layer in LAYERS]).T}
-    title = f"RAVDESS, {study.facts['encoder']}: means and 95% intervals over {study.facts['speakers']} speakers"
-    chance = {PROBE: 100 / len(study.facts["probe"]["labels"])}
-    figure = layer_figure(LAYERS, panels, chance, title)
+    write_json(folder / "layers.json", facts | {"layers": [dict(zip(header, row, strict=True)) for row in numbers]})
+
+    def curve(quantity: str) -> np.ndarray:
+        return np.stack([found[layer][quantity] for layer in LAYERS], axis=1)  # (3, layers)
+
+    panels = {axis: {name: curve(f"{variant} r, {name}") for name in CONDITIONS} for variant, axis in VARIANTS.items()}
+    panels[PROBE] = {"probe": 100 * curve("probe UA")}
+    title = f"RAVDESS, {facts['encoder']}: means and 95% intervals over {facts['speakers']} speakers"
+    figure = layer_figure(LAYERS, panels, {PROBE: 100 / len(facts["probe"]["labels"])}, title)
     for ending in FORMATS:
         save_figure(figure, folder / f"layers{ending}")
     names = [layer if layer == "MFCC" else f"layer {layer}" for layer in LAYERS]
-    drawn = activations_figure(activations, study.facts["correlated"]["labels"], names)
-    save_figure(drawn, folder / "activations.png")
+    save_figure(activations_figure(activations, facts["correlated"]["labels"], names), folder / "activations.png")
 
 
 def _one_sentence(takes: Sequence[Take], labels: Sequence[str]) -> list[int]:
@@ -213,7 +197,3 @@ def _one_sentence(takes: Sequence[Take], labels: Sequence[str]) -> list[int]:
         if all(one in places for one in wanted):
             return [places[one] for one in wanted]
     raise ValueError(f"Nobody says a sentence in all of {', '.join(labels)} with the intensity asked for.")
-
-
-def _triple(estimate: Estimate) -> list[float]:
-    return [estimate.value, estimate.low, estimate.high]

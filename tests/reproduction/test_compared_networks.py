@@ -196,33 +196,23 @@ LENGTHS = torch.tensor([7, 12, 1, 9])
 MASK = (torch.arange(12) < LENGTHS[:, None]).long()  # (4, 12)
 
 
-def packed_blstm(blstm: MaskedBLSTM) -> nn.LSTM:
-    """Make torch's own BLSTM with the same weights."""
-    layers = len(blstm.forward_layers)
-    first = blstm.forward_layers[0]
-    packed = nn.LSTM(first.input_size, first.hidden_size, layers, batch_first=True, bidirectional=True)
-    weights = {}
-    for number in range(layers):
-        for part, ending in ((blstm.forward_layers, ""), (blstm.backward_layers, "_reverse")):
-            for name, value in part[number].state_dict().items():
-                weights[name.replace("_l0", f"_l{number}") + ending] = value
-    packed.load_state_dict(weights)
-    return packed
-
-
 def test_the_blstm_is_torchs_over_packed_clips_and_zero_where_padded() -> None:
     torch.manual_seed(0)
     blstm = MaskedBLSTM(5, 3, num_layers=2)
-    packed = packed_blstm(blstm)
+    packed, weights = nn.LSTM(5, 3, 2, batch_first=True, bidirectional=True), {}
+    for key, value in blstm.state_dict().items():
+        part, number, name = key.split(".")
+        weights[name.replace("_l0", f"_l{number}") + ("_reverse" if part == "backward_layers" else "")] = value
+    packed.load_state_dict(weights)
     x = torch.randn(4, 12, 5)  # noise where padded, too
-    weights = torch.randn(4, 12, 6)
+    factors = torch.randn(4, 12, 6)
     own, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     found = blstm(own, MASK)
     sequence = nn.utils.rnn.pack_padded_sequence(theirs, LENGTHS, batch_first=True, enforce_sorted=False)
     expected = nn.utils.rnn.pad_packed_sequence(packed(sequence)[0], batch_first=True)[0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
-    (found * weights).sum().backward()
-    (expected * weights).sum().backward()
+    (found * factors).sum().backward()
+    (expected * factors).sum().backward()
     torch.testing.assert_close(own.grad, theirs.grad, rtol=0, atol=1e-6)
     torch.testing.assert_close(
         blstm.backward_layers[1].weight_hh_l0.grad, packed.weight_hh_l1_reverse.grad, rtol=0, atol=1e-5

@@ -19,18 +19,10 @@ from tests.speech_emotion.cross_validation.recomputed import (
 )
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_scores(tmp_path_factory.mktemp("results"))
-
-
-@pytest.fixture(scope="module")
-def figures(results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], str]:
-    written = PaperReport().write(results, tmp_path_factory.mktemp("tables"))
-    return read_figures(next(path for path in written if path.name == "claims.csv"))
-
-
-def test_planned_comparisons(results: Path, figures: dict) -> None:
+def test_planned_comparisons(tmp_path: Path) -> None:
+    results = write_scores(tmp_path / "results")
+    PaperReport().write(results, tmp_path)
+    figures = read_figures(tmp_path / "claims.csv")
     p_values = {}
     for name, pair in {
         "3, over acoustic": ("model-3", "model-1"),

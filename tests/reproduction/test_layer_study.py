@@ -117,12 +117,12 @@ def test_correlations_are_averaged_over_pairs_and_speakers() -> None:
         else:
             matrix[one, other] = 0.95
     found = summarize_correlations(matrix, takes)
-    np.testing.assert_allclose(found.conditions["two repetitions"], 0.95)
+    np.testing.assert_allclose(found["r, two repetitions"], 0.95)
     # Of 3 speakers all draws are of s0 alone, or of s2 alone, in 1 of 27 cases each: more than 2.5%.
-    np.testing.assert_allclose(found.conditions["two emotions"], [0.5, 0.2, 0.9])
-    np.testing.assert_allclose(found.conditions["two speakers"], [0.4, 0.1, 0.8])
-    np.testing.assert_allclose(found.effects["emotion"], [0.45, 0.05, 0.75])
-    assert found.effects["speaker"][0] == pytest.approx(0.55)
+    np.testing.assert_allclose(found["r, two emotions"], [0.5, 0.2, 0.9])
+    np.testing.assert_allclose(found["r, two speakers"], [0.4, 0.1, 0.8])
+    np.testing.assert_allclose(found["effect of the emotion"], [0.45, 0.05, 0.75])
+    assert found["effect of the speaker"][0] == pytest.approx(0.55)
 
 
 def test_speakers_without_pairs_are_named() -> None:
