@@ -71,9 +71,7 @@ def read_claims(path: Path = CLAIMS_FILE) -> Claims:
         for condition, table in plan["published"].items()
     }
     claims = {
-        entry["name"]: Claim(
-            entry["name"], entry["says"], entry.get("title", f"Claim {entry['name']}"), "family" in entry
-        )
+        (name := entry["name"]): Claim(name, entry["says"], entry.get("title", f"Claim {name}"), "family" in entry)
         for entry in plan["claims"]
     }
     return Claims(
@@ -82,7 +80,7 @@ def read_claims(path: Path = CLAIMS_FILE) -> Claims:
         plan["least_seeds"],
         claims,
         tuple(_planned(plan, published)),
-        {group["name"]: tuple(_comparison(row) for row in group["comparisons"]) for group in plan["beside"]},
+        {group["name"]: tuple(Comparison(**row) for row in group["comparisons"]) for group in plan["beside"]},
         tuple(Aim(aim["condition"], aim["ua"], tuple(aim["systems"])) for aim in plan["aims"]),
         published,
     )
@@ -93,16 +91,11 @@ def _planned(plan: Mapping[str, Any], published: Mapping[str, Any]) -> Iterator[
     for family, conditions in plan["families"].items():
         for claim in plan["claims"]:
             for row in claim["comparisons"] if "family" not in claim else ():
-                figures = published[plan["families"][PAPER][row["on"]]]
+                figures = published[plan["families"][PAPER][row["condition"]]]
                 place = ("wa", "ua").index(row["metric"])
                 difference = round(figures[row["first"]][place] - figures[row["second"]][place], 6)
-                yield _comparison(
-                    row | {"on": conditions[row["on"]]}, claim=claim["name"], family=family, published=difference
-                )
+                found = {"condition": conditions[row["condition"]], "family": family, "published": difference}
+                yield Comparison(**row | found, claim=claim["name"])
     for claim in plan["claims"]:
         for row in claim["comparisons"] if "family" in claim else ():
-            yield _comparison(row, claim=claim["name"], family=claim["family"], recipes=True)
-
-
-def _comparison(row: Mapping[str, Any], **more: Any) -> Comparison:
-    return Comparison(condition=row["on"], **{name: value for name, value in row.items() if name != "on"}, **more)
+            yield Comparison(**row, claim=claim["name"], family=claim["family"], recipes=True)

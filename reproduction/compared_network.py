@@ -67,7 +67,7 @@ class Recipe:
 
 
 class Items(Dataset):
-    """Clips of a split, or stretches of them: frames, symbols (phonemes or letters) or both."""
+    """Clips of a split, with frames, symbols (phonemes or letters) or both; of frames alone also stretches of them."""
 
     def __init__(
         self,
@@ -76,8 +76,6 @@ class Items(Dataset):
         symbols: Sequence[Sequence[int]] | None = None,
         longest: int | None = None,
     ) -> None:
-        if symbols is not None and longest is not None:
-            raise ValueError("Clips with symbols cannot be cut: it is not known where which symbol is spoken.")
         self.clips, self.statistics, self.symbols = clips, statistics, symbols
         # Transcripts are not sorted by length: those of one length are often one text, said over and over, and in a
         # batch of one text batch normalization leaves nothing to learn from. To pad them costs next to nothing.

@@ -24,7 +24,7 @@ from .claims import Finding, by_claim, claim_outcome, evaluate
 from .conditions import condition_order, condition_title, read_conditions
 from .plan import read_plan
 from .study_results import HEAD_CORPORA, judge_heads, read_heads, read_layers
-from .systems import list_systems, system_title
+from .systems import TITLES, system_title
 
 HERE = Path(__file__).parent
 REGION = "results"
@@ -35,7 +35,7 @@ Gathered = Mapping[str, Sequence[SystemScores]]  # condition → its systems
 
 def system_order(systems: Iterable[SystemScores]) -> list[SystemScores]:
     """Sort systems: each model with its variants, then its controls; openSMILE; others' systems; unknown ones."""
-    names = list_systems()
+    names = list(TITLES)
 
     def place(system: SystemScores) -> tuple[int, int, int, str]:
         base = system.system.removesuffix(CONTROL)

@@ -32,11 +32,6 @@ TITLES: dict[str, str] = {
 }
 
 
-def list_systems() -> list[str]:
-    """Return the names of all systems; each may be followed by `-permuted`."""
-    return list(TITLES)
-
-
 def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: str | None = None) -> System:
     """Make a system. Settings are the library's models' alone: the papers' are what they are."""
     base = name.removesuffix(CONTROL)

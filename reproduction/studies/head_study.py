@@ -74,11 +74,7 @@ class HeadScores:
 @contextmanager
 def without_head(model: SERForAudioClassification, stream: int, head: int) -> Iterator[None]:
     """Drop a head for as long as the context lasts."""
-    size, heads = model.config.head_size, model.config.num_attention_heads
-    if not (0 <= stream < len(model.ser.streams) and 0 <= head < heads):
-        raise ValueError(
-            f"There is no head {head} of stream {stream}: the model has {len(model.ser.streams)} stream(s) of {heads}."
-        )
+    size = model.config.head_size
 
     def drop(module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         attended = inputs[0].clone()  # (batch, frames, heads × head_size)
@@ -99,8 +95,6 @@ def score_without_heads(
     streams: Sequence[str] | None = None,
 ) -> HeadScores:
     """Score clips with all heads, and without each in turn."""
-    if not batches:
-        raise ValueError("There are no clips to score.")
     model.eval()
 
     def scores() -> np.ndarray:

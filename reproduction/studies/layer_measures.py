@@ -140,12 +140,9 @@ def ua_by_layer(
     speakers: Sequence[str],
     folds: Sequence[Fold],
 ) -> dict[str, Estimate]:
-    """Measure the UA that a probe reaches from each layer, on the test clips of all folds together."""
+    """Measure the UA that a probe reaches from each layer, on all clips, each of which a fold tests."""
     place = {clip: index for index, clip in enumerate(ids)}
     truth = np.asarray(labels)
-    tested = sorted(clip for fold in folds for clip in fold.test)
-    if tested != sorted(ids):
-        raise ValueError(f"The folds test {len(tested)} clips; each of the {len(ids)} must be tested once.")
     numbers, names = numbered(list(speakers))
     results = {}
     for layer, values in features.items():

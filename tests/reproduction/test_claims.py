@@ -1,7 +1,6 @@
 """Claims carried out: the rule, the correction, the soundness of what is planned, and what came of it."""
 
 from dataclasses import astuple
-from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from reproduction.claim_plan import Comparison, read_claims
-from reproduction.claims import Finding, claim_outcome, evaluate, judge
+from reproduction.claims import claim_outcome, evaluate, judge
 from reproduction.conditions import read_conditions
 from reproduction.plan import read_plan
 from reproduction.report import PaperReport
@@ -19,7 +18,6 @@ from speech_emotion.cross_validation.score_table import gather_systems
 from speech_emotion.cross_validation.systems import get_system
 from speech_emotion.evaluation.intervals import Estimate
 from tests.speech_emotion.cross_validation.simulated_scores import all_folds
-from tests.subprocess_tools import PROJECT_ROOT
 
 
 @pytest.mark.parametrize(
@@ -123,13 +121,6 @@ def test_the_paper_shows_what_it_claims() -> None:
     assert by_name["4, WA"] == pytest.approx(-0.0203)
 
 
-@cache
-def findings_of_today() -> dict[str, Finding]:
-    report = PaperReport()
-    report.read(PROJECT_ROOT / "results")
-    return {one.comparison.name: one for one in report.findings if one.comparison.family == "acted corpora"}
-
-
 @pytest.mark.parametrize(
     ("name", "outcome", "figures"),  # difference, ends of its interval, p of Wilcoxon, Holm and McNemar
     [
@@ -154,8 +145,11 @@ def findings_of_today() -> dict[str, Finding]:
         ("third", "supported", (0.0735677, 0.0355903, 0.111768, 0.00212367, 0.0169893, 3.94203e-10)),
     ],
 )
-def test_what_came_of_it_stays(name: str, outcome: str, figures: tuple[float | None, ...]) -> None:
-    finding = findings_of_today()[name]
+def test_what_came_of_it_stays(
+    of_today: PaperReport, name: str, outcome: str, figures: tuple[float | None, ...]
+) -> None:
+    acted = [one for one in of_today.findings if one.comparison.family == "acted corpora"]
+    (finding,) = [one for one in acted if one.comparison.name == name]
     assert finding.outcome == outcome and finding.seeds == (3, 3)
     found = [*astuple(finding.difference), finding.wilcoxon, finding.holm, finding.clips.p]
     assert found == [figure if figure is None else pytest.approx(figure, rel=2e-5) for figure in figures]

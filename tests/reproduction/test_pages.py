@@ -46,11 +46,6 @@ def report(results: Path) -> PaperReport:
     return read_report(results)
 
 
-@pytest.fixture(scope="module")
-def of_today() -> PaperReport:
-    return read_report(PROJECT_ROOT / "results")
-
-
 def cell_of(table: str, title: str, place: int) -> str:
     """The cell of a system in the column of that number, 1 for the first condition."""
     (row,) = [line.strip("| ").split("|") for line in table.splitlines() if line.startswith(f"| {title} |")]
