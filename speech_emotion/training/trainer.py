@@ -15,7 +15,7 @@ import torch
 import transformers
 from huggingface_hub import CommitInfo, HfApi, ModelCard
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -111,37 +111,24 @@ class TaskTrainer(Trainer):
     # Order and chance --------------------------------------------------------------------------------------------
 
     def get_train_dataloader(self) -> DataLoader:
-        """Load training batches in the sampler's order."""
+        """Load training batches in the sampler's order; Trainer itself loads all others in their own."""
         # Trainer's own batch size is smaller once `auto_find_batch_size` has found one that fits.
         args, size = self.args, getattr(self, "_train_batch_size", self.args.train_batch_size)
         if self.task.lone_items:
             order: dict[str, Any] = {"batch_size": size, "sampler": self.sampler}
         else:
             order = {"batch_sampler": NoLoneItem(self.sampler, size, drop_last=False)}
-        seeded = partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index)
-        keep = args.dataloader_persistent_workers
-        return self._load(self.train_dataset, **order, worker_init_fn=seeded, persistent_workers=keep)
-
-    def get_eval_dataloader(self, eval_dataset: Dataset | None = None) -> DataLoader:
-        """Load the validation data, or others, in their own order, in which scores are told of them."""
-        data = self.eval_dataset if eval_dataset is None else eval_dataset
-        return self._load(data, batch_size=self.args.eval_batch_size)
-
-    def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
-        """Load data in their own order."""
-        return self.get_eval_dataloader(test_dataset)
-
-    def _load(self, dataset: Dataset, **order: Any) -> DataLoader:
-        args = self.args
         return self.accelerator.prepare(
             DataLoader(
-                dataset,
+                self.train_dataset,
                 collate_fn=self.data_collator,
                 num_workers=args.dataloader_num_workers,
                 pin_memory=args.dataloader_pin_memory,
+                persistent_workers=args.dataloader_persistent_workers,
                 prefetch_factor=args.dataloader_prefetch_factor,
                 multiprocessing_context=args.dataloader_multiprocessing_context,
                 in_order=args.dataloader_in_order,
+                worker_init_fn=partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index),
                 **order,
             )
         )
