@@ -20,7 +20,7 @@ from modeling_ser import SERConfig, SERForAudioClassification
 from speech_emotion.training.hub_push import HubPushCallback, push_folder, shared_files
 from tests.hub.hub_store import Commit
 from tests.hub.local_hub import LocalHub
-from tests.speech_emotion.training.trainings import SMALL, read_rows, words
+from tests.speech_emotion.training.trainings import SMALL, read_rows, scores_of, words
 from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
 
 REPO, LETTERS = "alice/polish-emotions", "alice/deepspeech-small"
@@ -100,7 +100,7 @@ def test_the_card_is_filled_and_pins_the_commit_of_the_weights(commits: list[Com
 def test_a_stranger_gets_the_trainers_scores_from_every_commit(
     run: Path, commits: list[Commit], local_hub: LocalHub, polish_dir: Path, tmp_path: Path
 ) -> None:
-    expected = {row["id"]: row["scores"] for row in read_rows(run / "scores.jsonl")}
+    expected = scores_of(run)
     clips = list(expected)[::3]
     given = run_python_json(
         f"""

@@ -14,7 +14,7 @@ from speech_emotion.cli.predict import load_classifier
 from speech_emotion.cli.train import main as train
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
 from tests.hub.local_hub import LocalHub
-from tests.speech_emotion.training.trainings import read_rows, words
+from tests.speech_emotion.training.trainings import scores_of, words
 from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -41,10 +41,6 @@ def model_3(
     env = local_hub.env(folder / "home") | {"PYTHONPATH": str(PROJECT_ROOT)}
     run_command([sys.executable, PROJECT_ROOT / "train.py", *line], env=env, cwd=folder)
     return folder / "model"
-
-
-def scores_of(folder: Path) -> dict[str, dict[str, float]]:
-    return {row["id"]: row["scores"] for row in read_rows(folder / "scores.jsonl")}
 
 
 def test_every_commit_brings_the_encoder_once(model_3: Path, local_hub: LocalHub) -> None:

@@ -17,12 +17,12 @@ from speech_emotion.training.trainer import check_private_parts
 from speech_emotion.training.training_arguments import CTCTrainingArguments
 from tests.speech_emotion.training.trainings import (
     EvaluationSteps,
-    SignalAt,
     arguments,
     assert_equal_runs,
     emotion_task,
     last_checkpoint,
     recognition_task,
+    signal_at,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -72,7 +72,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
 ) -> None:
     epoch = STEPS[learned]
     evaluations = EvaluationSteps()
-    assert train(learned, tmp_path, SignalAt(event, step), evaluations).stopped
+    assert train(learned, tmp_path, signal_at(event, step), evaluations).stopped
     assert last_checkpoint(tmp_path).name == f"checkpoint-{saved}"
     due = [end for end in (epoch, 2 * epoch, 3 * epoch) if end < saved or (end == saved and event == "on_evaluate")]
     assert evaluations.steps == due  # the stop itself evaluates nothing
@@ -88,13 +88,13 @@ def test_patience_that_runs_out_in_the_evaluation_made_up_for_ends_the_training(
     once, parts = tmp_path / "once", tmp_path / "parts"
     train("emotions", once, **never)
     assert last_checkpoint(once).name == "checkpoint-8"
-    train("emotions", parts, SignalAt("on_step_begin", 7), **never)
+    train("emotions", parts, signal_at("on_step_begin", 7), **never)
     assert train("emotions", parts, resume_from_checkpoint=True, **never).epochs == 2
     assert_equal_runs(once, parts, "eval_ua")
 
 
 def test_a_stop_keeps_its_checkpoint_though_only_the_best_may_stay(train: Train, tmp_path: Path) -> None:
-    train("emotions", tmp_path, SignalAt("on_step_begin", 5), save_total_limit=1)
+    train("emotions", tmp_path, signal_at("on_step_begin", 5), save_total_limit=1)
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-6"]
     best = train("emotions", tmp_path, save_total_limit=1, resume_from_checkpoint=True).best_epoch
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == [f"checkpoint-{4 * best:g}"]
@@ -104,7 +104,7 @@ def test_accumulating_gradients_resumes_exactly_too(train: Train, tmp_path: Path
     halves = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2, "num_train_epochs": 2}
     once, parts = tmp_path / "once", tmp_path / "parts"
     train("emotions", once, **halves)
-    train("emotions", parts, SignalAt("on_step_begin", 1), **halves)
+    train("emotions", parts, signal_at("on_step_begin", 1), **halves)
     train("emotions", parts, resume_from_checkpoint=True, **halves)
     assert_equal_runs(once, parts, "eval_ua")
 

@@ -19,7 +19,7 @@ from speech_emotion.cli.main import main as ser
 from speech_emotion.cli.train import main as train
 from speech_emotion.inference.saved_model import load_saved
 from speech_emotion.training.run_record import heard_speakers
-from tests.speech_emotion.training.trainings import read_json, read_rows, words
+from tests.speech_emotion.training.trainings import read_json, read_rows, scores_of, words
 from tests.subprocess_tools import PROJECT_ROOT, run_command
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -43,10 +43,6 @@ def finished(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "model")
-
-
-def scores_of(folder: Path) -> dict[str, dict[str, float]]:
-    return {row["id"]: row["scores"] for row in read_rows(folder / "scores.jsonl")}
 
 
 def test_a_run_leaves_model_card_fold_figures_and_scores(finished: Path) -> None:

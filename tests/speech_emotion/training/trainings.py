@@ -19,22 +19,14 @@ from speech_emotion.training.training_arguments import CTCTrainingArguments
 SMALL = "--corpus polish --hidden_size 8 --dense_size 8 --use_cpu true"
 
 
-class SignalAt(TrainerCallback):
-    """Sends SIGTERM to this process at one moment of the training."""
+def signal_at(event: str, step: int) -> TrainerCallback:
+    """Make a callback that sends SIGTERM to this process at one moment of the training."""
 
-    def __init__(self, event: str, step: int) -> None:
-        self.event, self.step = event, step
+    def send(self: TrainerCallback, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    def __getattribute__(self, name: str) -> Any:
-        event = object.__getattribute__(self, "event") if name.startswith("on_") else None
-        if event != name:
-            return super().__getattribute__(name)
-
-        def send(args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == self.step:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        return send
+    return type("SignalAt", (TrainerCallback,), {event: send})()
 
 
 class EvaluationSteps(TrainerCallback):
@@ -81,6 +73,11 @@ def read_json(path: Path) -> Any:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a file of JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def scores_of(folder: Path) -> dict[str, dict[str, float]]:
+    """Read a run's scores, by clip and emotion."""
+    return {row["id"]: row["scores"] for row in read_rows(folder / "scores.jsonl")}
 
 
 def last_checkpoint(folder: Path) -> Path:
