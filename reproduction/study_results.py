@@ -84,14 +84,9 @@ def _head_result(study: Any) -> HeadResult:
     triples = [tuple(map(float, pooled[half])) for half in HALVES]
     if any(len(triple) != 3 for triple in triples):
         raise ValueError("an interval lacks an end")
-    return HeadResult(
-        int(pooled["models"]),
-        int(pooled["speakers"]),
-        *triples,
-        len(heads),
-        sum(head["ua_change"]["value"] < 0 for head in heads),
-        sum(head["importance"]["value"] < 0 for head in heads),
-    )
+    lowering = sum(head["ua_change"]["value"] < 0 for head in heads)
+    raising = sum(head["importance"]["value"] < 0 for head in heads)
+    return HeadResult(int(pooled["models"]), int(pooled["speakers"]), *triples, len(heads), lowering, raising)
 
 
 def _layer_result(study: Any) -> LayerResult:
@@ -103,12 +98,9 @@ def _layer_result(study: Any) -> LayerResult:
     best, apart = (max(layers, key=lambda name: layers[name][what][0]) for what in (PROBE, SHOWN[2]))
     numbered = [name for name in layers if name.isdecimal()]
     least = sorted(numbered, key=lambda name: layers[name][APART][0])[:3]
-    facts = {
-        **{name: study[name] for name in ("encoder", "hidden_size", "speakers")},
-        **{name: study["probe"][name] for name in ("clips", "folds")},
-        "emotions": len(study["probe"]["labels"]),
-        "correlated": study["correlated"]["clips"],
-        "intensity": study["correlated"]["intensity"],
-        "correlated_emotions": len(study["correlated"]["labels"]),
-    }
+    probe, correlated = study["probe"], study["correlated"]
+    facts = {name: study[name] for name in ("encoder", "hidden_size", "speakers")}
+    facts |= {"clips": probe["clips"], "folds": probe["folds"], "emotions": len(probe["labels"])}
+    facts |= {"correlated": correlated["clips"], "intensity": correlated["intensity"]}
+    facts["correlated_emotions"] = len(correlated["labels"])
     return LayerResult(facts, layers, best, apart, least, set(least) == SLIDES)
