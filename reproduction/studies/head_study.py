@@ -33,6 +33,7 @@ from modeling_ser import SERForAudioClassification
 from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
 from speech_emotion.evaluation.intervals import (
     Estimate,
+    mean_over_pairs,
     mean_over_speakers,
     numbered,
     speaker_bootstrap_difference,
@@ -225,23 +226,13 @@ def pool_heads(studies: Sequence[HeadStudy]) -> HeadAgreement | None:
         means = (member / member.sum(axis=0)).T @ study.importance  # (speakers, heads)
         for column, lead in zip(columns, _leads(means), strict=True):
             leads[column].append(lead)
-    np.fill_diagonal(sums, 0)
-    np.fill_diagonal(pairs, 0)
-    counts = speaker_counts(len(people))  # (resamples, speakers)
-
-    def correlation(weights: np.ndarray) -> np.ndarray:
-        of_pairs = ((weights @ pairs) * weights).sum(axis=1)
-        return ((weights @ sums) * weights).sum(axis=1) / np.where(of_pairs > 0, of_pairs, np.nan)
-
-    by_speaker = np.array([np.mean(values) for values in leads])
-    lead = with_interval(by_speaker.mean(), mean_over_speakers(by_speaker, counts))
-    whole = correlation(np.ones((1, len(people))))[0]
-    return HeadAgreement(
-        models=len(studies),
-        speakers=len(people),
-        lead=tuple(lead.tolist()),
-        correlation=tuple(with_interval(whole, correlation(counts.astype(np.float64))).tolist()),
-    )
+    # Of all speakers as they are, then of each resample: (1 + resamples, speakers).
+    counts = np.concatenate([np.ones((1, len(people)), dtype=np.int64), speaker_counts(len(people))])
+    of_pairs = mean_over_pairs(pairs, counts)
+    correlation = mean_over_pairs(sums, counts) / np.where(of_pairs > 0, of_pairs, np.nan)
+    lead = mean_over_speakers(np.array([np.mean(values) for values in leads]), counts)
+    lead, correlation = (tuple(with_interval(one[0], one[1:]).tolist()) for one in (lead, correlation))
+    return HeadAgreement(len(studies), len(people), lead, correlation)
 
 
 def _leads(means: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The layer study: which of DeepSpeech's six layers holds emotion, and which the speaker, on RAVDESS."""
 
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -126,30 +127,27 @@ def read_clips(
     kept: list[int] = []
     statistics: list[list[np.ndarray]] = []
     sequences: list[list[np.ndarray]] = [[] for _ in LAYERS]
-    seen: set[str] = set()
-    waiting: list[tuple[int, torch.Tensor]] = []
-
-    def flush() -> None:
-        for (position, _), layers in zip(waiting, layer_activations(encoder, [w for _, w in waiting]), strict=True):
+    recordings = _recordings(rows, encoder)
+    while batch := list(itertools.islice(recordings, CLIPS_PER_PASS)):
+        activations = layer_activations(encoder, [waveform for _, waveform in batch])
+        for (position, _), layers in zip(batch, activations, strict=True):
             kept.append(position)
             statistics.append([np.concatenate([layer.mean(axis=0), layer.std(axis=0)]) for layer in layers])
             if chosen[position]:
                 for sequence, layer in zip(sequences, layers, strict=True):
                     sequence.append(resample_frames(layer))
-        waiting.clear()
+    return kept, statistics, [np.stack(layer) for layer in sequences]
 
+
+def _recordings(rows: datasets.Dataset, encoder: DeepSpeechEncoder) -> Iterator[tuple[int, torch.Tensor]]:
+    """Decode clips with their positions, of several with one recording the first."""
+    seen: set[str | None] = set()
     for position, audio in enumerate(tqdm(rows["audio"], unit="clip", disable=not sys.stderr.isatty())):
         waveform = encoder.extractor.load_audio(audio)
         recording = digest_of(waveform, encoder.sampling_rate)
-        if recording is not None and recording in seen:
-            continue
+        if recording is None or recording not in seen:
+            yield position, torch.from_numpy(waveform)
         seen.add(recording)
-        waiting.append((position, torch.from_numpy(waveform)))
-        if len(waiting) == CLIPS_PER_PASS:
-            flush()
-    if waiting:
-        flush()
-    return kept, statistics, [np.stack(layer) for layer in sequences]
 
 
 def correlate_layers(sequences: list[np.ndarray], takes: list[Take]) -> Quantities:
