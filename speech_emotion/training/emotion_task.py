@@ -16,7 +16,6 @@ from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERForAudioClassification
 from modeling_ser.modeling_ser import classification_loss
 from speech_emotion.evaluation import classification_metrics
-from speech_emotion.evaluation.ser_metric import SERMetric
 from speech_emotion.files import write_json, write_jsonl
 
 from .arguments import DataArguments, ModelArguments, corpus_places, told_settings
@@ -136,6 +135,8 @@ class EmotionTask(TrainingTask):
         if self.data is None:  # `evaluate` writes each evaluation's clips into an Arrow table first
             return classification_metrics(labels, predicted, classes) | {"loss": loss}
         # Every process holds all predictions, so each computes alone and in memory: no files to meet in.
+        from speech_emotion.evaluation.ser_metric import SERMetric  # evaluate takes a second to import
+
         metric = SERMetric(keep_in_memory=True)
         return metric.compute(predictions=predicted, references=labels, num_labels=classes) | {"loss": loss}
 
