@@ -44,11 +44,10 @@ def speaker_folds(
     """
     if scheme not in SCHEMES:
         raise ValueError(f"There is no scheme {scheme!r}. Known schemes: {', '.join(SCHEMES)}")
-    if (scheme == "k-fold") != (k is not None):
-        raise ValueError(
-            f"k, the number of folds (--num_folds on a command line), here {k}, is needed by the scheme 'k-fold' and "
-            f"by no other; the scheme is {scheme!r}"
-        )
+    if scheme == "k-fold" and k is None:
+        raise ValueError("The scheme 'k-fold' needs the number of folds: --num_folds, or k")
+    if scheme != "k-fold" and k is not None:
+        raise ValueError(f"A number of folds (--num_folds, or k: {k}) is for the scheme 'k-fold', not for {scheme!r}")
     clips = clips_by_id(rows)
     check_confounding(clips.values())
     validations = None

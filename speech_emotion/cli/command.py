@@ -5,7 +5,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from speech_emotion.terminal import plain_warnings
 
@@ -13,6 +16,13 @@ from speech_emotion.terminal import plain_warnings
 MENDABLE = (ValueError, OSError, RuntimeError, ImportError, FloatingPointError)
 # Packages whose errors are mendable too: a lost connection, a refusal by the Hub, damaged weights.
 MENDABLE_PACKAGES = ("httpx", "httpx2", "huggingface_hub", "safetensors", "safetensors_rust")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM asked the command to stop."""
+
+    exit_code = 128 + signal.SIGTERM
+
 
 Run = Callable[[argparse.Namespace], Iterable[object] | int]
 
@@ -31,24 +41,50 @@ def run_guarded(work: Callable[[], Iterable[object] | int]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     plain_warnings()
     try:
-        results = work()
-        if isinstance(results, int):
-            return results
-        for result in results:
-            print(result, flush=True)
+        with _told_of_termination():
+            results = work()
+            if isinstance(results, int):
+                return results
+            for result in results:
+                print(result, flush=True)
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt as stop:
-        print(f"Stopped: {stop or 'interrupted by Ctrl-C'}.", file=sys.stderr)
+        print(f"Stopped: {str(stop) or 'interrupted by Ctrl-C'}.", file=sys.stderr)
         return getattr(stop, "exit_code", 128 + signal.SIGINT)
     except Exception as error:
         if not isinstance(error, MENDABLE) and type(error).__module__.partition(".")[0] not in MENDABLE_PACKAGES:
             raise
         logging.getLogger(__name__).debug("Where it happened:", exc_info=error)
-        print(f"error: {error}{_way_out(error)}", file=sys.stderr)
+        print(f"error: {_sentence(error)}{_way_out(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def _told_of_termination() -> Iterator[None]:
+    """Turn SIGTERM into `Terminated`, where nothing within, such as a training, takes it for itself."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated("by SIGTERM")
+
+    if threading.current_thread() is not threading.main_thread():  # Python delivers signals to no other
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says; one of the system, which says "[Errno 2] …", by the file and what is the matter with it."""
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}."
+    return str(error)
 
 
 def _way_out(error: Exception) -> str:

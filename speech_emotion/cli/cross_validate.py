@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dataset_scripts import list_corpora
 from dataset_scripts.folds import SCHEMES
-from speech_emotion.cross_validation.system_names import GRAMMAR
+from speech_emotion.cross_validation.system_names import CONTROL, GRAMMAR, SYSTEM_TITLES
 from speech_emotion.terminal import CommandParser, whole_number
 
 from .command import run_command
@@ -77,7 +77,9 @@ def get_parser(prog: str = "cross_validate.py") -> CommandParser:
     where.add_argument("--no-figures", action="store_true", help="draw none into the folder figures of the tables")
     where.add_argument("--overwrite", action="store_true", help="compute finished folds anew")
     how = parser.add_argument_group("how")
-    how.add_argument("--workers", type=int, default=1, help="processes that compute folds side by side (default: 1)")
+    how.add_argument(
+        "--workers", type=whole_number(1), default=1, help="processes that compute folds side by side (default: 1)"
+    )
     how.add_argument("--threads", type=int, help="threads of each (default: an even share of the cores)")
     how.add_argument("--device", help="for example cpu (default: a GPU where there is one)")
     parser.set_defaults(run=run)
@@ -128,6 +130,14 @@ def make_plan(args: argparse.Namespace) -> "Plan":
         raise ValueError("--config and --labels are for one --corpus; --corpora have their own.")
     if args.data_dir is not None and not Path(args.data_dir).is_dir():
         raise FileNotFoundError(f"There is no folder {args.data_dir}.")
+    if args.results.exists() and not args.results.is_dir():
+        raise NotADirectoryError(f"--results {args.results} is a file; name a folder.")
+    for folder in args.finished or ():
+        if not folder.is_dir():
+            raise FileNotFoundError(f"There is no folder {folder} (--finished).")
+    for name in args.systems:
+        if name.removesuffix(CONTROL) not in SYSTEM_TITLES:
+            raise ValueError(f"There is no system {name!r}. Known ones: {GRAMMAR}.")
     from speech_emotion.cross_validation.corpus_conditions import get_condition, make_condition
 
     if args.corpora is not None:

@@ -23,7 +23,7 @@ def get_parser(prog: str = "ser figures") -> CommandParser:
     results = kinds.add_parser(
         "results", help="confusion matrices, reliability, learning curves and UA of all systems"
     )
-    results.add_argument("--results", default="results", help="folder of results (default: results)")
+    results.add_argument("--results", default="outputs/folds", help="folder of scores (default: outputs/folds)")
     results.add_argument("--corpus", help="the one wanted (default: all)")
     results.add_argument("--output", default="figures", help="folder of the figures (default: figures)")
     results.add_argument("--format", choices=["png", "svg"], nargs="+", default=["png"])
@@ -58,7 +58,9 @@ def draw_attention(args: argparse.Namespace) -> list[Path]:
 def draw_results(args: argparse.Namespace) -> list[Path]:
     """Draw what finished runs gave."""
     if not Path(args.results).is_dir():
-        raise FileNotFoundError(f"There is no folder {args.results}.")
+        raise FileNotFoundError(
+            f"There is no folder {args.results} of scores (--results); cross_validate.py writes one."
+        )
     from speech_emotion.cross_validation.result_figures import draw_results as draw
 
     drawn = draw(args.results, args.output, args.corpus, [f".{ending}" for ending in args.format])

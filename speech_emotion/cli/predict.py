@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,11 @@ def load_classifier(model: str, revision: str | None = None, device: str | None 
     quiet_unless_terminal()
     import torch
 
-    if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
+    try:
+        kind = "cpu" if device is None else torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"There is no device {device!r}; take cpu or cuda:0, or leave it out.") from error
+    if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"There is no device {device}: torch sees no GPU here. Leave it out, or take cpu.")
     network, extractor = load_saved(model, revision)
     return network.as_pipeline(extractor, device=device)
@@ -107,6 +112,8 @@ def classify(
             usable.append(file)
             yield {"array": waveform, "sampling_rate": rate}
 
+    # Of what is the matter with a file its decoding has warned, by name; the pipeline knows arrays only.
+    warnings.filterwarnings("ignore", message="array: ")
     scores = classifier(decode(), batch_size=batch_size)
     for index, result in enumerate(tqdm(scores, total=len(files), unit="clip", disable=not is_terminal())):
         yield usable[index], result

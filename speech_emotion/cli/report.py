@@ -14,9 +14,9 @@ def get_parser(prog: str = "ser report") -> CommandParser:
         "--results",
         nargs="+",
         type=Path,
-        default=[Path("results")],
+        default=[Path("outputs/folds")],
         metavar="FOLDER",
-        help="folders of scores; of a fold that several have, the first counts (default: results)",
+        help="folders of scores; of a fold that several have, the first counts (default: outputs/folds)",
     )
     parser.add_argument("--tables", type=Path, metavar="FOLDER", help="folder of the tables (default: that of scores)")
     parser.add_argument("--corpora", nargs="+", metavar="NAME", help="conditions to write tables of (default: all)")
@@ -47,7 +47,9 @@ def run(args: argparse.Namespace) -> Iterator[Path]:
         raise ValueError(f"--card writes nothing but the card; leave out {', '.join(ignored)}.")
     for folder in args.results:
         if not folder.is_dir():
-            raise FileNotFoundError(f"There is no folder {folder}.")
+            raise FileNotFoundError(
+                f"There is no folder {folder} of scores (--results); cross_validate.py writes one."
+            )
     if args.card is not None:
         from speech_emotion.cross_validation.card_results import fill_card
 

@@ -43,10 +43,7 @@ class CorpusCondition:
         if self.scheme not in SCHEMES:
             raise ValueError(f"{self.name}: there is no scheme {self.scheme!r}; choose one of {', '.join(SCHEMES)}.")
         if (self.scheme == "k-fold") != (self.num_folds is not None):
-            raise ValueError(
-                f"{self.name}: --num_folds, here {self.num_folds}, is needed by k-fold and by no other scheme; the "
-                f"scheme is {self.scheme}."
-            )
+            raise ValueError(f"{self.name}: the scheme k-fold needs --num_folds, and no other scheme takes it.")
         if (self.part is None) != (self.select is None):
             raise ValueError(f"{self.name}: a part of a corpus has a name and a way to select its clips.")
 

@@ -200,8 +200,8 @@ class Worker:
             self.pool.shutdown()  # which waits for the end of the process
             raise FoldError(
                 key,
-                f"the worker died (exit code {self.process.exitcode}); of a lack of memory, perhaps: take fewer "
-                "--workers.",
+                f"the worker died (exit code {self.process.exitcode}), perhaps of a lack of memory. The same command "
+                "goes on; take fewer --workers.",
             ) from None
 
 

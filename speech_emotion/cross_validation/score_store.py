@@ -314,7 +314,7 @@ def _decoded(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _damaged(path: Path, reason: object) -> ValueError:
-    return ValueError(f"{path} is damaged: {reason}. Restore it, or remove it and compute its folds again.")
+    return ValueError(f"{path} is damaged ({reason}). Restore it, or remove it and compute its folds again.")
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -38,6 +38,8 @@ sys.exit(main(sys.argv[1:]))
         ["predict", __file__, "--model", "./gone"],
         ["figures", "attention", "--file", "gone.wav", "--model", "nobody/model"],
         ["report", "--results", "gone"],
+        ["cross-validate", "--corpora", "emodb", "--systems", "model-1", "--finished", "gone"],
+        ["cross-validate", "--corpora", "emodb", "--systems", "gone"],
         ["convert", "gone.pb", "out"],
         ["train", "--corpus", "polish", "--data_dir", "gone"],
         ["train", "--corpus", "polish", "--model_name_or_path", "./gone"],
@@ -80,10 +82,24 @@ def test_errors_are_a_sentence_and_mistakes_of_ours_keep_their_trace(capsys: pyt
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("begun\n", "error: the fold 7\n")
     assert run(HubRefusal("401")) == 1 and "hf auth login" in capsys.readouterr().err
+    missing = FileNotFoundError(2, "No such file or directory", "gone.wav")
+    assert run(missing) == 1 and capsys.readouterr().err == "error: gone.wav: No such file or directory.\n"
     assert run(KeyboardInterrupt()) == 128 + signal.SIGINT
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    told = capsys.readouterr().err
+    assert "Ctrl-C" in told and len(told.splitlines()) == 1
     with pytest.raises(KeyError):
         run(KeyError("a mistake of ours"))
+
+
+def test_a_command_that_is_terminated_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work(args: object) -> Iterator[object]:
+        yield "begun"
+        signal.raise_signal(signal.SIGTERM)
+
+    assert run_command(CommandParser(), [], work) == 128 + signal.SIGTERM
+    assert "SIGTERM" in capsys.readouterr().err and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_an_exit_code_of_its_own_is_returned() -> None:
