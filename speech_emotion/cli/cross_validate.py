@@ -77,9 +77,7 @@ def get_parser(prog: str = "cross_validate.py") -> CommandParser:
     where.add_argument("--no-figures", action="store_true", help="draw none into the folder figures of the tables")
     where.add_argument("--overwrite", action="store_true", help="compute finished folds anew")
     how = parser.add_argument_group("how")
-    how.add_argument(
-        "--workers", type=whole_number(1), default=1, help="processes that compute folds side by side (default: 1)"
-    )
+    how.add_argument("--workers", type=int, default=1, help="processes that compute folds side by side (default: 1)")
     how.add_argument("--threads", type=int, help="threads of each (default: an even share of the cores)")
     how.add_argument("--device", help="for example cpu (default: a GPU where there is one)")
     parser.set_defaults(run=run)
