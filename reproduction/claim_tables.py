@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from speech_emotion.cross_validation.report_table import Cell, Column, Interval, ReportTable
 
 from .claim_plan import read_claims
-from .claims import Finding, by_claim, claim_outcome
+from .claims import Verdict, by_claim, claim_outcome
 from .conditions import condition_title
 from .systems import system_title
 
@@ -24,7 +24,7 @@ COMPARISON_COLUMNS = [
 ]
 
 
-def comparison_table(findings: Sequence[Finding]) -> ReportTable:
+def comparison_table(findings: Sequence[Verdict]) -> ReportTable:
     """Tabulate planned comparisons."""
     rows: list[list[Cell]] = []
     for finding in findings:
@@ -55,7 +55,7 @@ def comparison_table(findings: Sequence[Finding]) -> ReportTable:
     return ReportTable("comparisons", "Planned comparisons", COMPARISON_COLUMNS, rows)
 
 
-def claims_table(findings: Sequence[Finding]) -> ReportTable:
+def claims_table(findings: Sequence[Verdict]) -> ReportTable:
     """Tabulate the claims, each with the outcomes of its parts."""
     rows: list[list[Cell]] = []
     for of_claim in by_claim(findings):

@@ -25,7 +25,7 @@ Outcome = Literal["supported", "contradicted", "not decided", "not run"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Verdict:
     """What a comparison gave."""
 
     comparison: Comparison
@@ -53,7 +53,7 @@ def judge(expected: Expected, difference: Estimate) -> Outcome:
 
 def evaluate(
     conditions: Mapping[str, Sequence[SystemScores]], comparisons: Sequence[Comparison] | None = None
-) -> list[Finding]:
+) -> list[Verdict]:
     """Carry out comparisons, by default all that are planned.
 
     Holm's correction counts those of a family that were not run with p = 1.
@@ -72,16 +72,16 @@ def evaluate(
     return findings
 
 
-def claim_outcome(findings: Iterable[Finding]) -> Outcome:
+def claim_outcome(findings: Iterable[Verdict]) -> Outcome:
     """Join the parts of a claim: one contradicted part contradicts it, and it is supported if all parts are."""
     outcomes = {finding.outcome for finding in findings}
     order: tuple[Outcome, ...] = ("contradicted", "not run", "not decided", "supported")
     return next(outcome for outcome in order if outcome in outcomes)
 
 
-def by_claim(findings: Iterable[Finding]) -> list[list[Finding]]:
+def by_claim(findings: Iterable[Verdict]) -> list[list[Verdict]]:
     """Group findings by family and claim, in their order."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
+    groups: dict[tuple[str, str], list[Verdict]] = {}
     for finding in findings:
         groups.setdefault((finding.comparison.family, finding.comparison.claim), []).append(finding)
     return list(groups.values())
@@ -99,24 +99,24 @@ def recipe_difference(first: SystemScores, second: SystemScores) -> str:
     return "; ".join(differences(*records))
 
 
-def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Finding:
+def _compare(comparison: Comparison, systems: Sequence[SystemScores]) -> Verdict:
     names = (comparison.first, comparison.second)
     first, second = (find_system(systems, name) for name in names)
     if first is None or second is None:
         lacking = [name for name, found in zip(names, (first, second), strict=True) if found is None]
-        return Finding(comparison, "not run", f"no complete seed of {', nor of '.join(map(system_title, lacking))}")
+        return Verdict(comparison, "not run", f"no complete seed of {', nor of '.join(map(system_title, lacking))}")
     check_same_clips(first, second)
     otherwise = "" if comparison.recipes else recipe_difference(first, second)
     if otherwise:
-        return Finding(comparison, "not run", f"trained otherwise: {otherwise}")
+        return Verdict(comparison, "not run", f"trained otherwise: {otherwise}")
     if None in first.test.speakers or len(set(first.test.speakers)) < 2:
-        return Finding(comparison, "not run", "fewer than 2 known speakers")
+        return Verdict(comparison, "not run", "fewer than 2 known speakers")
     metric = COUNT_METRICS[comparison.metric]
     speakers, of_first = first.test.speaker_seed_counts()  # (seeds, speakers, classes, classes)
     _, of_second = second.test.speaker_seed_counts()
     difference = speaker_bootstrap_difference(of_first.sum(axis=0), of_second.sum(axis=0), metric)
     by_speaker = [metric(counts).mean(axis=0) for counts in (of_first, of_second)]  # of all seeds
-    return Finding(
+    return Verdict(
         comparison,
         judge(comparison.expected, difference),
         difference=difference,

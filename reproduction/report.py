@@ -20,7 +20,7 @@ from speech_emotion.marked_region import read_region, write_region
 
 from .claim_plan import Claim, read_claims
 from .claim_tables import claims_table, comparison_table
-from .claims import Finding, by_claim, claim_outcome, evaluate
+from .claims import Verdict, by_claim, claim_outcome, evaluate
 from .conditions import condition_order, condition_title, read_conditions
 from .plan import read_plan
 from .study_results import HEAD_CORPORA, judge_heads, read_heads, read_layers
@@ -179,7 +179,7 @@ class PaperReport(Report):
             "references": references(self.gathered),
         }
 
-    def _at_hand(self) -> list[Finding]:
+    def _at_hand(self) -> list[Verdict]:
         """The findings without the families of which nothing was run."""
         run = {finding.comparison.family for finding in self.findings if finding.outcome != "not run"}
         return [finding for finding in self.findings if not run or finding.comparison.family in run]
