@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PAPER_LABELS = ("anger", "fear", "happiness", "calm", "sadness")
 
 
-def add_studies(parts: "argparse._SubParsersAction[Any]") -> None:
+def add_studies(parts: Any) -> None:
     """Add the parsers of both studies to a command's parts; each knows by `run` what to run, as `run_command` asks."""
     layers = parts.add_parser("layers", help="correlate and probe the six layers of a DeepSpeech on RAVDESS")
     layers.add_argument("--data_dir", help="folder of RAVDESS (default: its usual place)")
