@@ -26,7 +26,7 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
     probabilities sum to 1, softmax(log p) = p / Σ p = p, so everything that takes a softmax of logits (the pipeline,
     for one) gives p. The members run one after another: on one thread of a CPU that takes as long as one pass with
     stacked weights (`torch.func.stack_module_state`) for a single clip, and less for a batch of 16:
-    `python -m benchmarks.bench_ensemble` measures it.
+    `python -m benchmarks --only ensemble` measures it.
 
     Args:
         config: The configuration; `num_members` is the number of members, 2 at least.

@@ -1,6 +1,7 @@
 """What the wheel holds: the library with its data, and nothing that serves only this checkout."""
 
 import importlib
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -43,3 +44,19 @@ def test_a_room_gives_all_that_it_names(room: str) -> None:
 def test_the_version_is_told_by_the_installed_package() -> None:
     version = metadata.version("modeling-ser")
     assert f'version = "{version}"' in (PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+PAGES = ("README.md", "model_card.md", "benchmarks/RESULTS.md", "reproduction/HISTORY.md", "results/*.md")
+TOP = (*LIBRARY, "benchmarks", "reproduction", "results", "tests")
+
+
+@pytest.mark.parametrize("page", sorted(path for pattern in PAGES for path in PROJECT_ROOT.glob(pattern)), ids=str)
+def test_pages_name_files_and_commands_that_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [page.parent / link for link in re.findall(r"\]\(([^)#:]+)", text)]
+    files = [PROJECT_ROOT / name for name in re.findall(rf"(?<![\w/.])(?:{'|'.join(TOP)})/[\w./-]*\w", text)]
+    scripts = [PROJECT_ROOT / name for name in re.findall(r"python (\w+\.py)", text)]
+    assert [str(path) for path in (*links, *files, *scripts) if not path.exists()] == []
+    for module in re.findall(r"python -m ([\w.]+)", text):
+        folder = PROJECT_ROOT / module.replace(".", "/")
+        assert (folder / "__main__.py").is_file() or module in ("pip", "pytest"), module

@@ -112,11 +112,12 @@ def classify(
             usable.append(file)
             yield {"array": waveform, "sampling_rate": rate}
 
-    # Of what is the matter with a file its decoding has warned, by name; the pipeline knows arrays only.
-    warnings.filterwarnings("ignore", message="array: ")
-    scores = classifier(decode(), batch_size=batch_size)
-    for index, result in enumerate(tqdm(scores, total=len(files), unit="clip", disable=not is_terminal())):
-        yield usable[index], result
+    with warnings.catch_warnings():
+        # Of what is the matter with a file its decoding has warned, by name; the pipeline knows arrays only.
+        warnings.filterwarnings("ignore", message="array: ")
+        scores = classifier(decode(), batch_size=batch_size)
+        for index, result in enumerate(tqdm(scores, total=len(files), unit="clip", disable=not is_terminal())):
+            yield usable[index], result
 
 
 def csv_rows(results: Iterable[tuple[Path, list[dict[str, Any]]]], labels: list[str]) -> Iterator[list[str]]:
