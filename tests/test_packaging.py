@@ -50,10 +50,14 @@ PAGES = ("README.md", "model_card.md", "benchmarks/RESULTS.md", "reproduction/HI
 TOP = (*LIBRARY, "benchmarks", "reproduction", "results", "tests")
 
 
-@pytest.mark.parametrize("page", sorted(path for pattern in PAGES for path in PROJECT_ROOT.glob(pattern)), ids=str)
+@pytest.mark.parametrize(
+    "page",
+    sorted(path for pattern in PAGES for path in PROJECT_ROOT.glob(pattern)),
+    ids=lambda path: path.relative_to(PROJECT_ROOT).as_posix(),
+)
 def test_pages_name_files_and_commands_that_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    links = [page.parent / link for link in re.findall(r"\]\(([^)#:]+)", text)]
+    links = [page.parent / link for link in re.findall(r"\]\(([^)#:]+)[)#]", text)]
     files = [PROJECT_ROOT / name for name in re.findall(rf"(?<![\w/.])(?:{'|'.join(TOP)})/[\w./-]*\w", text)]
     scripts = [PROJECT_ROOT / name for name in re.findall(r"python (\w+\.py)", text)]
     assert [str(path) for path in (*links, *files, *scripts) if not path.exists()] == []
