@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from .mel_deltas import CLIP_NORMALIZATIONS
+from .speech_front import FRONTS
 
 MEL = "mel"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -57,7 +58,11 @@ def check_settings(settings: Any) -> None:
         raise ValueError(f"win_length={settings.win_length}: the window must fit into the transform, n_fft={n_fft}.")
     if bins > n_fft // 2:
         raise ValueError(f"num_mel_bins={bins}: more than the n_fft // 2 = {n_fft // 2} bins there are to share.")
-    for name, choices in (("feature_dtype", DTYPES), ("clip_normalization", CLIP_NORMALIZATIONS)):
+    for name, choices in (
+        ("feature_dtype", DTYPES),
+        ("clip_normalization", CLIP_NORMALIZATIONS),
+        ("front", FRONTS),
+    ):
         if getattr(settings, name) not in choices:
             raise ValueError(f"{name}={getattr(settings, name)!r}: choose one of {', '.join(choices)}.")
     numeric = isinstance(span, int | float) and not isinstance(span, bool)

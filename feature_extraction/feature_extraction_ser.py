@@ -14,6 +14,7 @@ from huggingface_hub import HfApi
 
 from .extractor_settings import DTYPES, MEL, check_settings, check_streams
 from .mel_deltas import log_mel_deltas
+from .speech_front import speech_part
 from .waveform_extractor import WaveformExtractor
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class SERFeatureExtractor(WaveformExtractor):
         dynamic_range: Floor of the log-mel energies below each clip's loudest one, in dB; `None` for none.
         clip_normalization: What is subtracted from a clip's log-mel energies: "none", "level", their mean, or "band",
             each band's mean. Either makes features of loud and quiet recordings alike; see `normalize_clip`.
+        front: What is done to a clip before anything else: "none", or "speech": the silence at its ends is cut off and
+            its speech brought to one level, so that neither says anything; see `speech_part`.
         **kwargs: What transformers itself writes into `preprocessor_config.json`; anything else is refused.
 
     Raises:
@@ -79,6 +82,7 @@ class SERFeatureExtractor(WaveformExtractor):
         feature_dtype: str = "float32",
         dynamic_range: float | None = None,
         clip_normalization: str = "none",
+        front: str = "none",
         **kwargs: Any,
     ) -> None:
         encoders = check_streams(streams, encoders)
@@ -95,6 +99,7 @@ class SERFeatureExtractor(WaveformExtractor):
         self.feature_dtype = feature_dtype
         self.dynamic_range = dynamic_range
         self.clip_normalization = clip_normalization
+        self.front = front
         check_settings(self)
         for stream, entry in self.encoders.items():
             if "digest" not in entry:  # not from a file: its size and weights are still to be found out
@@ -103,6 +108,8 @@ class SERFeatureExtractor(WaveformExtractor):
 
     def compute(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
         """Compute the features of waveforms, (batch, frames, feature_size), and each clip's number of frames."""
+        if self.front == "speech":
+            waveforms = [speech_part(waveform)[0] for waveform in waveforms]
         features, lengths = self._mel(waveforms) if self.streams == (MEL,) else self._side_by_side(waveforms)
         return features.to(DTYPES[self.feature_dtype]), lengths
 
@@ -144,11 +151,13 @@ class SERFeatureExtractor(WaveformExtractor):
             first += size
         return batch, lengths
 
-    def frame_times(self, frames: int) -> np.ndarray:
+    def frame_times(self, frames: int, waveform: np.ndarray | None = None) -> np.ndarray:
         """Say when the frames of a clip's features are.
 
         Args:
-            frames: Number of frames, counted from the clip's start.
+            frames: Number of frames, counted from the first.
+            waveform: The clip, (samples,). A `front` that cuts silence off needs it to say when in the clip
+                the frames are; without it, times count from where speech begins.
 
         Returns:
             Time of each in seconds, (frames,): where the window that it is computed from has its center.
@@ -156,7 +165,10 @@ class SERFeatureExtractor(WaveformExtractor):
         Raises:
             ValueError: If the times are an encoder's, and it is not loaded.
         """
-        return self._centers(self._leading, frames, torch.device("cpu")).double().numpy() / self.sampling_rate
+        centers = self._centers(self._leading, frames, torch.device("cpu")).double().numpy()
+        if waveform is not None and self.front == "speech":
+            centers = centers + speech_part(torch.as_tensor(waveform))[1]
+        return centers / self.sampling_rate
 
     @property
     def _leading(self) -> str:
@@ -309,6 +321,8 @@ class SERFeatureExtractor(WaveformExtractor):
             self.__dict__.update(hidden)
         settings["streams"] = list(self.streams)
         settings["encoders"] = settings["encoders"] or None
+        if self.front == "none":  # not written, so that what was computed before there were fronts is found again
+            del settings["front"]
         return settings
 
     def __getstate__(self) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def clip_attention(
     return ClipAttention(
         head_names=names,
         attention=attention.double().numpy(),
-        times=extractor.frame_times(features.shape[1])[:: members[0].ser.frame_stride],
+        times=extractor.frame_times(features.shape[1], waveform)[:: members[0].ser.frame_stride],
         log_mel=mel[0, :, :bands].numpy(),
         mel_step=extractor.hop_length / extractor.sampling_rate,
         top_frequency=extractor.sampling_rate / 2,
