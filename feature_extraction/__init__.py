@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .audio_decoding import load_audio
     from .configuration_deepspeech import DeepSpeechConfig
     from .convert.deepspeech import convert_deepspeech
+    from .convert.whisper import convert_whisper
     from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
     from .feature_extraction_ser import SERFeatureExtractor
     from .modeling_deepspeech import DeepSpeechForCTC, DeepSpeechModel
@@ -21,6 +22,7 @@ _MODULES = {
     "DeepSpeechStream": "streaming_deepspeech",
     "SERFeatureExtractor": "feature_extraction_ser",
     "convert_deepspeech": "convert.deepspeech",
+    "convert_whisper": "convert.whisper",
     "load_audio": "audio_decoding",
 }
 
@@ -40,5 +42,6 @@ __all__ = [
     "DeepSpeechStream",
     "SERFeatureExtractor",
     "convert_deepspeech",
+    "convert_whisper",
     "load_audio",
 ]

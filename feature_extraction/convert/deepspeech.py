@@ -3,9 +3,6 @@
 Reading needs neither torch nor transformers, so a file that is missing or damaged is told at once.
 """
 
-import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from .model_facts import (
     find_release,
     releases_with,
 )
+from .output_folder import check_output, write_folder
 from .tensorflow_bytes import ModelFileError, map_file
 from .tensorflow_checkpoint import Checkpoint, find_prefix
 from .tensorflow_lite import IDENTIFIER
@@ -69,30 +67,13 @@ def convert_deepspeech(
         PosixPath('deepspeech-0.4.1')
     """
     output_dir = Path(output_dir)
-    _check_output(output_dir, overwrite)
+    check_output(output_dir, overwrite, "deepspeech")
     facts = read_model(source)
     complete_facts(facts, str(source), version, alphabet)
     from .torch_model import build_model
 
     parts = build_model(facts)
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its place, so that it can be moved there in one step.
-    work = Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
-    try:
-        new = work / "new"
-        for part in parts:
-            part.save_pretrained(new)
-        if output_dir.exists():
-            output_dir.rename(work / "old")
-        try:
-            new.rename(output_dir)
-        except OSError:
-            if (work / "old").exists():
-                (work / "old").rename(output_dir)
-            raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return output_dir
+    return write_folder(output_dir, parts)
 
 
 def read_model(source: str | Path) -> ModelFacts:
@@ -183,31 +164,3 @@ def _complete_alphabet(facts: ModelFacts, source: str, alphabet: str | Path | Se
         )
     if BLANK in facts.alphabet:
         raise ValueError(f"{source}: the alphabet has a label {BLANK!r}, which names the blank here.")
-
-
-def _check_output(output_dir: Path, overwrite: bool) -> None:
-    if not output_dir.exists() and not output_dir.is_symlink():
-        return
-    if not overwrite:
-        raise FileExistsError(f"{output_dir}: exists already; pass overwrite=True to replace the model in it.")
-    if output_dir.is_symlink() or not output_dir.is_dir():
-        raise FileExistsError(f"{output_dir}: is not a folder; give another one.")
-    strangers = sorted(path.name for path in output_dir.iterdir() if path.is_dir() or not _is_ours(path))
-    if strangers or (any(output_dir.iterdir()) and not _is_deepspeech(output_dir / "config.json")):
-        what = f" ({', '.join(strangers[:3])})" if strangers else ""
-        raise FileExistsError(
-            f"{output_dir}: holds something else than a converted model{what} and is not replaced; give another one."
-        )
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file is of a kind that a converted model consists of."""
-    return path.suffix in (".json", ".safetensors", ".py", ".md", ".txt") or path.name.startswith(".git")
-
-
-def _is_deepspeech(config: Path) -> bool:
-    try:
-        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return False
-    return kind == "deepspeech"

