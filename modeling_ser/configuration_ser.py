@@ -64,6 +64,9 @@ class SERConfig(PreTrainedConfig):
             `(16, 32, 64)`, for log-mel, Δ and ΔΔ as the first or only stream; `None`, as in the paper, for none. The
             encoder then reads a quarter of the frames (half of them after a single layer), to which other streams are
             averaged.
+        layer_mix: Layers that each stream holds side by side, in order, such as `(1, 4)` for log-mel and four layers
+            of Whisper: the model averages them with learned weights that sum to 1, after normalization and before
+            everything else. `None` for one layer in each; needs `stream_sizes`.
         pooling: `"mean"`: the average of the contexts over the frames, as in the paper. `"attention_statistics"`:
             their mean and standard deviation under learned weights of the frames (Okabe et al., 2018), twice the size.
             `"functionals"`: their mean, deviation, trend and rhythm over the clip, eight times the size.
@@ -102,6 +105,7 @@ class SERConfig(PreTrainedConfig):
     fusion: str = "frame"
     stream_sizes: list[int] | tuple[int, ...] | None = None
     stem_channels: list[int] | tuple[int, ...] | None = None
+    layer_mix: list[int] | tuple[int, ...] | None = None
     pooling: str = "mean"
     class_weights: list[float] | tuple[float, ...] | None = None
     label_smoothing: float | int = 0.0
@@ -208,10 +212,27 @@ class SERConfig(PreTrainedConfig):
             raise ValueError(
                 f"stream_sizes {list(self.stream_sizes)} must be positive and sum to input_size {self.input_size}."
             )
-        if self.stem_channels:  # after the sizes of the streams, which it reads
+        if self.layer_mix is not None:  # after the sizes of the streams, which it reads
+            self._check_layer_mix()
+        if self.stem_channels:  # likewise
             self._check_stem()
         if self.class_weights is not None and not all(0 < weight < float("inf") for weight in self.class_weights):
             raise ValueError(f"class_weights must be positive and finite, not {list(self.class_weights)}.")
+
+    def _check_layer_mix(self) -> None:
+        if self.stream_sizes is None:
+            raise ValueError("layer_mix needs stream_sizes, the number of features of each stream.")
+        mix, sizes = list(self.layer_mix), list(self.stream_sizes)
+        fits = len(mix) == len(sizes) and all(
+            layers >= 1 and size % layers == 0 for layers, size in zip(mix, sizes, strict=False)
+        )
+        if not fits:
+            raise ValueError(
+                f"layer_mix {mix} must name for each of the streams, whose sizes are {sizes}, a number of layers, at "
+                "least 1, that divides its size."
+            )
+        if self.stem_channels and mix[0] != 1:
+            raise ValueError(f"stem_channels convolve over log-mel energies, which have one layer, not {mix[0]}.")
 
     def _check_stem(self) -> None:
         if min(self.stem_channels) < 1:

@@ -21,6 +21,7 @@ from transformers.utils import can_return_tuple, logging
 from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
 from .frame_layers import ConvLayer, MaskedBatchNorm
+from .layer_mix import LayerMix
 from .pooling import POOLINGS
 from .spectrogram_stem import SpectrogramStem, average_frames
 
@@ -145,6 +146,8 @@ class SERPreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
             init.zeros_(module.running_mean)
             init.ones_(module.running_var)
+        elif isinstance(module, LayerMix):
+            init.zeros_(module.scores)
         elif isinstance(module, SERModel):
             init.zeros_(module.feature_mean)
             init.ones_(module.feature_std)
@@ -255,6 +258,10 @@ class SERModel(SERPreTrainedModel):
         sizes = list(config.stream_sizes or [config.input_size])
         self.register_buffer("feature_mean", torch.zeros(config.input_size))
         self.register_buffer("feature_std", torch.ones(config.input_size))
+        self.mix: LayerMix | None = None
+        if max(config.layer_mix or [1]) > 1:
+            self.mix = LayerMix(sizes, config.layer_mix)
+            sizes = list(self.mix.output_sizes)
         self.stem: SpectrogramStem | None = None
         if config.stem_channels:
             self.stem = SpectrogramStem(config.stem_channels, sizes[0])
@@ -342,6 +349,8 @@ class SERModel(SERPreTrainedModel):
         mask = mask.unsqueeze(-1)  # (batch, frames, 1)
         if real is not None:  # not a product: whatever stands in the padding, NaN included, must vanish
             features.masked_fill_(~real.unsqueeze(-1), 0.0)
+        if self.mix is not None:
+            features = self.mix(features)  # (batch, frames, sum of its output_sizes)
         if self.stem is not None:
             mel, others = features.tensor_split([self.stem.input_size], dim=-1)
             mel, fewer = self.stem(mel, mask)

@@ -18,6 +18,18 @@ def convolve(clip: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     )  # (frames, out)
 
 
+def mix_layers(clip: np.ndarray, sizes: list[int], layers: list[int], weights: Weights) -> np.ndarray:
+    """Average each stream's layers, with scores in the order of the streams that have several."""
+    several = [number for number in layers if number > 1]
+    scores = iter(np.split(weights["ser.mix.scores"], np.cumsum(several)[:-1]))
+    parts = []
+    for part, number in zip(np.split(clip, np.cumsum(sizes)[:-1], axis=1), layers, strict=True):
+        exponentials = np.exp(next(scores)) if number > 1 else np.ones(1)
+        layer_by_layer = part.reshape(len(clip), number, -1)
+        parts.append(np.einsum("k,tkd->td", exponentials / exponentials.sum(), layer_by_layer))
+    return np.concatenate(parts, axis=1)
+
+
 def normalize(clips: list[np.ndarray], weights: Weights, layer: str, training: bool) -> list[np.ndarray]:
     mean, variance = weights[layer + "running_mean"], weights[layer + "running_var"]
     if training:
@@ -68,7 +80,11 @@ def logits_by_the_slides(
     """Score clips in numpy, without batch or mask: (clips, labels)."""
     weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
     normalized = [(clip.double().numpy() - weights["ser.feature_mean"]) / weights["ser.feature_std"] for clip in clips]
-    sizes = model.config.stream_sizes if model.config.fusion == "late" else [model.config.input_size]
+    sizes = model.config.stream_sizes or [model.config.input_size]
+    if model.config.layer_mix:
+        normalized = [mix_layers(clip, sizes, model.config.layer_mix, weights) for clip in normalized]
+        sizes = [size // layers for size, layers in zip(sizes, model.config.layer_mix, strict=True)]
+    sizes = sizes if model.config.fusion == "late" else [sum(sizes)]
     pooled = []
     for stream in range(len(sizes)):
         start = sum(sizes[:stream])

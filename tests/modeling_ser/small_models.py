@@ -18,10 +18,12 @@ SMALL: dict[str, Any] = {
 }
 # Variants, and clips that are scored with them.
 LATE: dict[str, Any] = {"fusion": "late", "stream_sizes": [2, 4]}
+MIX: dict[str, Any] = {"stream_sizes": [2, 4], "layer_mix": [1, 2]}
 STATISTICS: dict[str, Any] = {"pooling": "attention_statistics"}
 FUNCTIONALS: dict[str, Any] = {"pooling": "functionals"}
 STEM: dict[str, Any] = {"input_size": 24, "stem_channels": (3, 4, 2)}
 STEM_AND_ANOTHER: dict[str, Any] = STEM | {"input_size": 29, "stream_sizes": [24, 5]}
+STEM_AND_LAYERS: dict[str, Any] = STEM | {"input_size": 30, "stream_sizes": [24, 6], "layer_mix": [1, 3]}
 LENGTHS = [5, 1, 12, 8]
 EMOTIONS = torch.tensor([0, 1, 2, 1])  # their labels
 

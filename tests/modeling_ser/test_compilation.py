@@ -15,7 +15,7 @@ from tests.modeling_ser.small_models import (
     LENGTHS,
     STATISTICS,
     STEM,
-    STEM_AND_ANOTHER,
+    STEM_AND_LAYERS,
     clips_for,
     enlivened,
     small_config,
@@ -83,7 +83,7 @@ def test_compiled_by_inductor_for_clips_of_every_length() -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [{}, LATE, STATISTICS, FUNCTIONALS, {"num_members": 2}, STEM, STEM_AND_ANOTHER], ids=str
+    "shape", [{}, LATE, STATISTICS, FUNCTIONALS, {"num_members": 2}, STEM, STEM_AND_LAYERS], ids=str
 )
 def test_exported_with_dynamic_batch_and_time(shape: dict) -> None:
     kind = SEREnsembleForAudioClassification if "num_members" in shape else SERForAudioClassification

@@ -25,6 +25,7 @@ DEFAULTS = {
     "fusion": "frame",
     "stream_sizes": None,
     "stem_channels": None,
+    "layer_mix": None,
     "pooling": "mean",
     "class_weights": None,
     "label_smoothing": 0.0,
@@ -54,6 +55,11 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"stem_channels": [8], "stream_sizes": [184, 200]}, "at least 2 bands; it has 184 features"),
     ({"stem_channels": [8], "input_size": 385}, "at least 2 bands; it has 385 features"),
     ({"stem_channels": [4] * 8}, "at least 256 bands; it has 384 features"),
+    ({"layer_mix": [2]}, "stream_sizes"),
+    ({"layer_mix": [1, 2], "stream_sizes": [384]}, r"\[1, 2\] .*\[384\]"),
+    ({"layer_mix": [0], "stream_sizes": [384]}, "at least 1"),
+    ({"layer_mix": [5], "stream_sizes": [384]}, "divides"),
+    ({"stem_channels": [8], "layer_mix": [2], "stream_sizes": [384]}, "one layer, not 2"),
     ({"fusion": "early"}, "'frame' or 'late', not 'early'"),
     ({"fusion": "late"}, "stream_sizes"),
     ({"fusion": "late", "stream_sizes": []}, "stream_sizes"),
@@ -124,6 +130,7 @@ def test_every_field_survives_saving(tmp_path: Path) -> None:
         "fusion": "late",
         "stream_sizes": [12, 18],
         "stem_channels": [2],
+        "layer_mix": [1, 3],
         "pooling": "attention_statistics",
         "class_weights": [0.5, 1.0, 1.5],
         "label_smoothing": 0.0,  # what the focal loss asks for
@@ -168,7 +175,7 @@ def test_with_members_changes_the_class_and_nothing_else() -> None:
 
 def test_a_configuration_saved_before_a_field_existed_loads_with_its_default(tmp_path: Path) -> None:
     old = SERConfig(hidden_size=64).to_dict()
-    for name in ("encoder_dropout", "pooling", "focal_gamma", "stem_channels"):
+    for name in ("encoder_dropout", "pooling", "focal_gamma", "stem_channels", "layer_mix"):
         del old[name]
     (tmp_path / "config.json").write_text(json.dumps(old))
     assert SERConfig.from_pretrained(tmp_path).to_dict() == SERConfig(hidden_size=64).to_dict()

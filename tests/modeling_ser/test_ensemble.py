@@ -17,6 +17,7 @@ from tests.modeling_ser.small_models import (
     EMOTIONS,
     LATE,
     LENGTHS,
+    MIX,
     STATISTICS,
     STEM,
     clips_for,
@@ -35,7 +36,7 @@ def small_ensemble(**fields: Any) -> SEREnsembleForAudioClassification:
     return SEREnsembleForAudioClassification.from_members(three_members(**fields))
 
 
-@pytest.mark.parametrize("fields", [{}, LATE | STATISTICS], ids=str)
+@pytest.mark.parametrize("fields", [{}, LATE | MIX | STATISTICS], ids=str)
 def test_scores_are_the_mean_of_the_members_posteriors(fields: dict) -> None:
     members = three_members(**fields)
     batch = clips_for(members[0])

@@ -11,9 +11,11 @@ from tests.modeling_ser.small_models import (
     FUNCTIONALS,
     LATE,
     LENGTHS,
+    MIX,
     STATISTICS,
     STEM,
     STEM_AND_ANOTHER,
+    STEM_AND_LAYERS,
     clips_for,
     enlivened,
     padded,
@@ -32,9 +34,11 @@ SHAPES = [
     STATISTICS,
     LATE | STATISTICS,
     FUNCTIONALS,
+    MIX,
+    LATE | MIX,
 ]
 POOLINGS = [{}, STATISTICS, FUNCTIONALS]
-STEMS = [STEM, STEM_AND_ANOTHER, STEM_AND_ANOTHER | {"fusion": "late"}]
+STEMS = [STEM, STEM_AND_ANOTHER, STEM_AND_LAYERS | {"fusion": "late"}]
 NO_DROPOUT = {"dropout": 0, "attention_dropout": 0}
 
 
@@ -54,6 +58,29 @@ def test_training_scores_follow_the_slides_formulas(shape: dict) -> None:
     model = small_model(**NO_DROPOUT, **shape).double()
     expected = logits_by_the_slides(model, random_clips(LENGTHS), training=True)
     np.testing.assert_allclose(model.train()(*clips_for(model)).logits.detach(), expected, rtol=0, atol=1e-10)
+
+
+def test_layers_are_mixed_after_each_was_normalized() -> None:
+    model = SERModel(small_config(**MIX)).eval()
+    clip = torch.randn(1, 9, 6)
+    model.set_normalization(torch.arange(6.0), torch.tensor([1.0, 1.0, 2.0, 4.0, 8.0, 16.0]))
+    seen = []
+    model.streams[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model(clip)
+    normalized = (clip - model.feature_mean) / model.feature_std
+    even = torch.cat([normalized[..., :2], (normalized[..., 2:4] + normalized[..., 4:]) / 2], dim=-1)
+    torch.testing.assert_close(seen[0], even)  # at birth all layers count alike
+    with torch.no_grad():
+        model.mix.scores.copy_(torch.tensor([0.0, 1.0]))
+    model(clip)
+    share = 1 / (1 + np.e)
+    torch.testing.assert_close(seen[1][..., 2:], share * normalized[..., 2:4] + (1 - share) * normalized[..., 4:])
+
+
+def test_a_mix_of_single_layers_has_no_weights() -> None:
+    plain, single = (small_model(stream_sizes=[2, 4], layer_mix=mix) for mix in (None, [1, 1]))
+    assert list(plain.state_dict()) == list(single.state_dict())
+    assert torch.equal(plain(*clips_for(plain)).logits, single(*clips_for(plain)).logits)
 
 
 @pytest.mark.parametrize("field", ["dropout", "attention_dropout", "encoder_dropout"])
@@ -97,7 +124,7 @@ def test_attentions(shape: dict, streams: int, attention: str) -> None:
 @pytest.mark.parametrize("garbage", [0.0, 1e4, torch.nan, torch.inf])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize(
-    "shape", [{"conv_kernel_size": 5}, LATE, *POOLINGS, LATE | FUNCTIONALS, *STEMS, STEM | STATISTICS], ids=str
+    "shape", [{"conv_kernel_size": 5}, LATE, MIX, *POOLINGS, LATE | FUNCTIONALS, *STEMS, STEM | STATISTICS], ids=str
 )
 def test_a_clip_scores_alone_as_in_any_batch(shape: dict, attention: str, garbage: float) -> None:
     model = small_model(**shape)
@@ -112,7 +139,7 @@ def test_a_clip_scores_alone_as_in_any_batch(shape: dict, attention: str, garbag
     torch.testing.assert_close(reversed_logits.flip(0), alone, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [*POOLINGS, *STEMS], ids=str)
+@pytest.mark.parametrize("shape", [*POOLINGS, *STEMS, LATE | MIX], ids=str)
 def test_training_statistics_do_not_see_padding(shape: dict) -> None:
     states = []
     for frames in (12, 50):
@@ -123,7 +150,7 @@ def test_training_statistics_do_not_see_padding(shape: dict) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("shape", [*POOLINGS, *STEMS], ids=str)
+@pytest.mark.parametrize("shape", [*POOLINGS, *STEMS, LATE | MIX], ids=str)
 def test_no_gradient_flows_into_padding(shape: dict, training: bool) -> None:
     # With few units in the first dense layer a clip may rectify all of them to 0, and has no gradient then.
     model = small_model(dense_size=20, **shape).train(training)
@@ -135,7 +162,7 @@ def test_no_gradient_flows_into_padding(shape: dict, training: bool) -> None:
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("shape", [*({"attention_bias": True} | LATE | pooling for pooling in POOLINGS), *STEMS])
+@pytest.mark.parametrize("shape", [*({"attention_bias": True} | LATE | pooling for pooling in POOLINGS), *STEMS, MIX])
 def test_every_parameter_is_trained(shape: dict) -> None:
     model = small_model(dense_size=20, **shape).train().double()
     model(*clips_for(model), labels=EMOTIONS).loss.backward()

@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from modeling_ser import SERForAudioClassification, SERModel, SERPreTrainedModel
 from modeling_ser.modeling_ser import logger
-from tests.modeling_ser.small_models import clips_for, small_model
+from tests.modeling_ser.small_models import MIX, clips_for, small_model
 
-NAMES = list(small_model(attention_bias=True).state_dict())
+NAMES = list(small_model(attention_bias=True, **MIX).state_dict())
 FRESH_ONES = ("norm.weight", "running_var", "feature_std")
-FRESH_ZEROS = ("bias", "running_mean", "feature_mean")
+FRESH_ZEROS = ("bias", "running_mean", "feature_mean", "scores")
 
 
 Weights = dict[str, torch.Tensor]
@@ -25,7 +25,7 @@ load = SERForAudioClassification.from_pretrained
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint") / "original"
-    small_model(attention_bias=True).save_pretrained(folder)
+    small_model(attention_bias=True, **MIX).save_pretrained(folder)
     return folder
 
 
@@ -57,7 +57,7 @@ def warnings_logged() -> Iterator[list[str]]:
 def test_a_whole_checkpoint_loads_exactly(original: Path) -> None:
     assert [path.name for path in original.glob("*model*") if path.suffix != ".py"] == ["model.safetensors"]
     model, info = load(original, output_loading_info=True)
-    saved = small_model(attention_bias=True)
+    saved = small_model(attention_bias=True, **MIX)
     assert not model.training and not info["missing_keys"] and not info["unexpected_keys"]
     torch.testing.assert_close(model.state_dict(), saved.state_dict(), rtol=0, atol=0)
     assert torch.equal(model(*clips_for(model)).logits, saved(*clips_for(model)).logits)
