@@ -1,4 +1,4 @@
-"""What the paper's systems are compared on: corpora, parts of ASED that stand for IEMOCAP's, and IEMOCAP itself."""
+"""What systems are compared on: corpora, parts of ASED that stand for IEMOCAP's, IEMOCAP itself, EmoBox's folds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import numpy as np
 
 from speech_emotion.cross_validation import corpus_conditions
 from speech_emotion.cross_validation.corpus_conditions import CorpusCondition
+
+from . import emobox
 
 if TYPE_CHECKING:
     import datasets
@@ -41,10 +43,15 @@ def read_conditions() -> dict[str, PaperCondition]:
     found = {}
     for name, entry in tomllib.loads(CONDITIONS_FILE.read_text(encoding="utf-8")).items():
         labels = tuple(entry["labels"]) if "labels" in entry else None
-        made = corpus_conditions.make_condition(entry.get("corpus", name), entry.get("config"), labels)
-        part = entry.get("part")
-        select = partial(select_part, part=part) if part else None
-        condition = replace(made, name=name, part=part, select=select)
+        corpus, part, num_folds = entry.get("corpus", name), entry.get("part"), entry.get("num_folds")
+        made = corpus_conditions.make_condition(corpus, entry.get("config"), labels, num_folds=num_folds)
+        if entry.get("emobox", False):
+            divide, sharing = partial(emobox.emobox_folds, corpus=corpus), emobox.shares_speakers(corpus)
+            given = {"given": emobox.NAME, "divide": divide, "shares_speakers": sharing}
+            condition = replace(made, name=name, scheme=None, num_folds=None, **given)
+        else:
+            select = partial(select_part, part=part) if part else None
+            condition = replace(made, name=name, part=part, select=select)
         found[name] = PaperCondition(condition, entry["title"], entry["note"], entry.get("holds_words", False))
     return found
 
@@ -58,8 +65,8 @@ def get_condition(name: str) -> CorpusCondition:
 def condition_title(name: str) -> str:
     """Return what a condition is called.
 
-    >>> condition_title("ased-own"), condition_title("polish")
-    ('ASED, own sentences', 'polish')
+    >>> condition_title("ased-own"), condition_title("tess")
+    ('ASED, own sentences', 'tess')
     """
     return read_conditions()[name].title if name in read_conditions() else name
 
@@ -67,8 +74,8 @@ def condition_title(name: str) -> str:
 def condition_order(names: Iterable[str]) -> list[str]:
     """Sort conditions: the paper's in reading order, then others by name.
 
-    >>> condition_order(["polish", "ased-own", "emodb"])
-    ['emodb', 'ased-own', 'polish']
+    >>> condition_order(["tess", "ased-own", "emodb"])
+    ['emodb', 'ased-own', 'tess']
     """
     known = list(read_conditions())
     return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))

@@ -10,10 +10,11 @@ from typing import Any
 
 from dataset_scripts.registry import CORPORA
 from speech_emotion.cross_validation.report import Report, Section, page_facts
-from speech_emotion.cross_validation.report_table import MeanSD, ReportTable, format_cell, mean_sd
+from speech_emotion.cross_validation.report_table import Cell, Column, MeanSD, ReportTable, format_cell, mean_sd
 from speech_emotion.cross_validation.score_store import pack
 from speech_emotion.cross_validation.score_table import SystemScores, find_system, pooled_metrics
 from speech_emotion.cross_validation.system_names import CONTROL
+from speech_emotion.cross_validation.tables import named
 from speech_emotion.evaluation.tables import markdown_table
 from speech_emotion.files import write_text
 from speech_emotion.marked_region import read_region, write_region
@@ -22,6 +23,7 @@ from .claim_plan import Claim, read_claims
 from .claim_tables import claims_table, comparison_table
 from .claims import Verdict, by_claim, claim_outcome, evaluate
 from .conditions import condition_order, condition_title, read_conditions
+from .emobox import NAME as EMOBOX
 from .plan import read_plan
 from .study_results import HEAD_CORPORA, judge_heads, read_heads, read_layers
 from .systems import TITLES, system_title
@@ -29,6 +31,7 @@ from .systems import TITLES, system_title
 HERE = Path(__file__).parent
 REGION = "results"
 PARTIAL = "**partial**"
+EMOBOX_PAGE = "emobox"
 
 Gathered = Mapping[str, Sequence[SystemScores]]  # condition → its systems
 
@@ -48,18 +51,45 @@ def system_order(systems: Iterable[SystemScores]) -> list[SystemScores]:
 
 
 @cache
-def _cited_works() -> tuple[dict[str, str], dict[str, list[str]]]:
-    content = tomllib.loads((HERE / "references.toml").read_text(encoding="utf-8"))
-    return content["works"], content["systems"]
+def read_references() -> dict[str, Any]:
+    """Read what to cite, and the figures that EmoBox publishes."""
+    return tomllib.loads((HERE / "references.toml").read_text(encoding="utf-8"))
 
 
 def references(gathered: Gathered) -> list[str]:
     """List what to cite for the corpora and systems of some conditions."""
     corpora = (CORPORA.get(name) or CORPORA.get(name.partition("-")[0]) for name in gathered)
     cited = [corpus.citation.rstrip(".") for corpus in corpora if corpus is not None and corpus.citation]
-    works, works_of = _cited_works()
+    works, works_of = (read_references()[name] for name in ("works", "systems"))
     systems = dict.fromkeys(system.system for of_condition in gathered.values() for system in of_condition)
-    return list(dict.fromkeys([*cited, *(works[work] for name in systems for work in works_of.get(name, ()))]))
+    cited += [works[work] for name in systems for work in works_of.get(name, ())]
+    return list(dict.fromkeys([*cited, *([works["emobox"]] if any(map(is_emobox, gathered)) else [])]))
+
+
+def is_emobox(condition: str) -> bool:
+    """Tell whether a condition has EmoBox's folds."""
+    known = read_conditions().get(condition)
+    return known is not None and known.clips.given == EMOBOX
+
+
+def emobox_table(gathered: Gathered) -> ReportTable:
+    """Tabulate the UA of our systems on EmoBox's folds, and what EmoBox publishes."""
+    names = [name for name in gathered if is_emobox(name)]
+    columns = [Column("system", "system"), Column("by", "computed by")]
+    for name in names:
+        clips = read_conditions()[name].clips
+        sharing = "shares speakers" if clips.shares_speakers else "speaker-disjoint"
+        columns.append(Column(name, f"{condition_title(clips.corpus)} ({sharing})", "percent"))
+    ours = system_order({one.system: one for name in names for one in gathered[name]}.values())
+    rows: list[list[Cell]] = []
+    for system in ours:
+        found = [find_system(gathered[name], system.system) for name in names]
+        cells = [one and mean_sd(pooled_metrics(one.test)["ua"]) for one in found]
+        if any(cells):
+            rows.append([named(system), "us", *cells])
+    for name, figures in read_references()["emobox"].items():
+        rows.append([name, EMOBOX, *(figures[of] / 100 if of in figures else None for of in names)])
+    return ReportTable("emobox", "EmoBox's folds", columns, rows)
 
 
 def _figures(system: SystemScores) -> str:
@@ -124,10 +154,15 @@ class PaperReport(Report):
         }
 
     def more_pages(self, output: Path, gathered: Gathered) -> list[Path]:
-        """Write the page of the claims and the overview."""
+        """Write the page of the claims, that of EmoBox's folds and the overview."""
         tables = [claims_table(self._at_hand()), comparison_table(self._at_hand())]
         section = Section("All figures", tables)
         written = self.write_page(output, "claims", "Claims", [section], "claims", **self.claim_facts(output))
+        if any(map(is_emobox, gathered)):
+            of_emobox = {name: systems for name, systems in gathered.items() if is_emobox(name)}
+            facts = {"conditions": list(of_emobox), "references": references(of_emobox)}
+            section = Section("Results", [emobox_table(gathered)])
+            written += self.write_page(output, EMOBOX_PAGE, "EmoBox's folds", [section], EMOBOX_PAGE, **facts)
         return [*written, write_text(output / "README.md", self.render("overview.md.j2", **self.overview_facts()))]
 
     def readme_region(self, folder: str) -> str:
@@ -156,7 +191,12 @@ class PaperReport(Report):
         """Return what the overview says."""
         everything = [system for systems in self.gathered.values() for system in systems]
         names = [system.system for system in system_order({one.system: one for one in everything}.values())]
-        facts = {"table": self.table(self.gathered, names), "systems": names, "layers": read_layers(self.results)}
+        facts = {
+            "table": self.table([name for name in self.gathered if not is_emobox(name)], names),
+            "emobox": any(map(is_emobox, self.gathered)),
+            "systems": names,
+            "layers": read_layers(self.results),
+        }
         return page_facts(everything) | facts
 
     def claim_facts(self, output: Path) -> dict[str, Any]:

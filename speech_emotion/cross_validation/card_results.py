@@ -17,7 +17,7 @@ from speech_emotion.training.run_record import differences, switched_on
 from .neural_system import TOLD_ELSEWHERE
 from .report import Folders, Report, told
 from .report_table import format_cell, mean_sd
-from .score_table import SystemScores, find_system, pooled_metrics
+from .score_table import SystemScores, condition_settings, find_system, pooled_metrics
 from .systems import get_system
 from .tables import speaker_interval
 
@@ -35,6 +35,11 @@ def fill_card(
     condition = condition or trained.corpus
     systems = report.read(results, condition).get(condition, [])
     found = find_system(systems, system)
+    if found is not None and condition_settings(next(iter(found.parts.values()))).get("shares_speakers"):
+        raise ValueError(
+            f"The folds of {condition} share speakers between training and test: figures of them do not say what to "
+            "expect on new speakers. Take another condition."
+        )
     if found is None:
         complete = ", ".join(one.system for one in systems if one.seeds) or "none"
         raise ValueError(

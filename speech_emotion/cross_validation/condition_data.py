@@ -55,6 +55,9 @@ def read_condition(
     if data_dir is not None and (Path(data_dir) / condition.corpus).is_dir():
         data_dir = Path(data_dir) / condition.corpus
     corpus = load_corpus(condition.corpus, data_dir=data_dir, config=condition.config, cache_dir=cache_dir)
+    if condition.divide is not None:
+        rows, labels = keep_labels(corpus, condition.labels)
+        return ConditionData(corpus, rows, labels, given_folds(condition, rows))
     if condition.select is None:
         rows, labels = keep_labels(corpus, condition.labels)
         return ConditionData(corpus, rows, labels, speaker_folds(rows, condition.scheme, condition.num_folds))
@@ -72,6 +75,21 @@ def read_condition(
         check_disjoint(fold, rows)
         check_classes(fold, rows)
     return ConditionData(corpus, rows, labels, folds)
+
+
+def given_folds(condition: CorpusCondition, rows: datasets.Dataset) -> list[Fold]:
+    """Divide clips as somebody else did, and assert that speakers are shared where the condition says so, only."""
+    folds = condition.divide(rows)
+    speaker_of = dict(zip(*(rows[name][:] for name in ("id", "speaker")), strict=True))
+    sharing = 0
+    for fold in folds:
+        check_disjoint(fold, rows, shares_speakers=condition.shares_speakers)
+        check_classes(fold, rows)
+        trained, tested = ({speaker_of[clip] for clip in ids} for ids in (fold.train, fold.test))
+        sharing += not trained.isdisjoint(tested)
+    if condition.shares_speakers and not sharing:
+        raise ValueError(f"{condition.name} says that its folds share speakers, and none does. Let it say what is so.")
+    return folds
 
 
 def fold_digest(fold: Fold, data: ConditionData) -> str:

@@ -33,13 +33,23 @@ class CorpusCondition:
     corpus: str  # as `load_corpus` takes it
     config: str | None = None  # configuration of the corpus; `None` for its default one
     labels: tuple[str, ...] | None = None  # emotions to keep; `None` for all that the corpus has
-    scheme: Scheme = "leave-one-speaker-out"  # how speakers are divided into folds, as `speaker_folds` takes it
+    scheme: Scheme | None = "leave-one-speaker-out"  # of `speaker_folds`; `None` where the folds are given
     num_folds: int | None = None  # number of folds of `k-fold`
     part: str | None = None  # what a part of the corpus is called; `None` for all of it
     # From the corpus and its folds to the ids of the part's clips. Workers are sent it: no lambda.
     select: Callable[[datasets.Dataset, Sequence[Fold]], set[str]] | None = None
+    given: str | None = None  # who gave the folds, such as "EmoBox"; `None` where the speakers are divided here
+    # From the condition's clips to the folds that are given. Workers are sent it: no lambda.
+    divide: Callable[[datasets.Dataset], list[Fold]] | None = None
+    shares_speakers: bool = False  # whether given folds train and test the same speakers: told wherever it is so
 
     def __post_init__(self) -> None:
+        if self.given is not None:
+            if self.divide is None or self.scheme is not None or self.num_folds is not None or self.part is not None:
+                raise ValueError(f"{self.name}: its folds are given by {self.given}; it takes no other division.")
+            return
+        if self.divide is not None or self.shares_speakers:
+            raise ValueError(f"{self.name}: only folds that somebody gave may share speakers; say who, in `given`.")
         if self.scheme not in SCHEMES:
             raise ValueError(f"{self.name}: there is no scheme {self.scheme!r}; choose one of {', '.join(SCHEMES)}.")
         if (self.scheme == "k-fold") != (self.num_folds is not None):

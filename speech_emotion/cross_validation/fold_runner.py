@@ -17,12 +17,14 @@ from speech_emotion.training.run_record import corpus_title, library_versions, s
 from speech_emotion.training.splits import Splits, make_splits
 
 from .condition_data import ConditionData, MappedFeatures, audio_digest, fold_digest, read_condition
+from .corpus_conditions import CorpusCondition
 from .plan import FoldReport, Plan, find_finished, sole_computation
 from .score_store import CLIP_COLUMNS, FoldKey, FoldScores
 from .system import ClipFeatures, FoldTask, System
 
 # Of a condition; the name is that of the folder, and of its corpus the clips of the fold tell.
 CONDITION_SETTINGS = ("config", "labels", "scheme", "num_folds", "part")
+GIVEN = ("given", "shares_speakers")  # likewise, where somebody else made the folds
 
 
 class FoldRunner:
@@ -35,10 +37,15 @@ class FoldRunner:
         self._features: dict[tuple[str, str], MappedFeatures] = {}
         self._settings: dict[tuple[str, str, int], dict[str, Any]] = {}
 
+    def condition(self, name: str) -> CorpusCondition:
+        """Return a condition of the plan."""
+        (found,) = (item for item in self.plan.conditions if item.name == name)
+        return found
+
     def data(self, condition: str) -> ConditionData:
         """Return the clips and folds of a condition of the plan, read once."""
         if condition not in self._data:
-            (found,) = (item for item in self.plan.conditions if item.name == condition)
+            found = self.condition(condition)
             with warnings.catch_warnings():
                 if self.quiet:
                     warnings.simplefilter("ignore")
@@ -81,7 +88,7 @@ class FoldRunner:
         place = (key.condition, key.system, key.fold)
         if place not in self._settings:
             data, system = self.data(key.condition), self.system(key.system)
-            (condition,) = (item for item in self.plan.conditions if item.name == key.condition)
+            condition = self.condition(key.condition)
             fold = data.folds[key.fold]
             speaker_of = dict(zip(*(data.rows[name][:] for name in ("id", "speaker")), strict=True))
             parts = [sorted({speaker_of[clip] for clip in fold.splits[part]}) for part in ("validation", "test")]
@@ -89,7 +96,10 @@ class FoldRunner:
             settings = {
                 "system": system.settings(),
                 "features": _feature_settings(system.make_extractor()),
-                "condition": {name: getattr(condition, name) for name in CONDITION_SETTINGS},
+                "condition": {
+                    name: getattr(condition, name)
+                    for name in CONDITION_SETTINGS + (GIVEN if condition.given is not None else ())
+                },
                 "labels": data.labels,
                 "fold": fold_digest(fold, data),
                 "audio": audio_digest(fold, data.recordings),
@@ -117,7 +127,8 @@ class FoldRunner:
         fold = data.folds[key.fold]
         features = self.features(key.condition, key.system)
         start = time.perf_counter()  # what all folds share is not the first one's
-        splits = make_splits(data.rows, features, fold, data.labels)
+        shares_speakers = self.condition(key.condition).shares_speakers
+        splits = make_splits(data.rows, features, fold, data.labels, shares_speakers=shares_speakers)
         with tempfile.TemporaryDirectory(prefix="ser-fold-") as folder:
             outcome = system.fit(FoldTask(data.rows, splits, data.labels, key.seed, Path(folder), self.plan.device))
         seconds = round(time.perf_counter() - start, 1)

@@ -194,11 +194,14 @@ def page_facts(systems: Sequence[SystemScores]) -> dict[str, Any]:
     test = next((system.test for system in systems if system.seeds), None)
     if test is None:
         return computing | {"clips": None}
+    chosen = condition_settings(parts[0])
     return computing | {
         "clips": len(test.ids),
         "speakers": len(set(test.speakers) - {None}),
         "labels": test.labels,
         "folds": len(systems[0].planned_folds),
-        "scheme": condition_settings(parts[0]).get("scheme"),
+        "scheme": chosen.get("scheme"),
+        "given": chosen.get("given"),
+        "shares_speakers": chosen.get("shares_speakers", False),
         "most_frequent": np.bincount(test.truth).max() / len(test.truth),
     }

@@ -36,7 +36,7 @@ class FoldTask:
     """One fit: a fold and a seed."""
 
     rows: datasets.Dataset
-    splits: Splits  # features and classes of the training, validation and test clips; speakers are disjoint
+    splits: Splits  # features and classes of the training, validation and test clips; see there of their speakers
     labels: list[str]  # emotions in the order of the classes
     seed: int  # seed of everything random
     folder: Path  # for the system's own files while it works; removed when the fold is done

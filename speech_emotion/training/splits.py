@@ -51,7 +51,7 @@ class ClipSplit(Dataset):
 
 @dataclass(frozen=True)
 class Splits:
-    """Clips to train on, to choose by and to test on; their speakers are disjoint."""
+    """Clips to train on, to choose by and to test on; their speakers are disjoint, unless `make_splits` was told."""
 
     train: ClipSplit  # clips to learn from
     validation: ClipSplit  # clips to choose the epoch by
@@ -86,10 +86,17 @@ def choose_fold(rows: datasets.Dataset, args: DataArguments) -> Fold:
     return folds[args.fold]
 
 
-def make_splits(rows: datasets.Dataset, features: datasets.Dataset, fold: Fold, labels: Sequence[str]) -> Splits:
-    """Join clips, features and classes, split by split."""
+def make_splits(
+    rows: datasets.Dataset,
+    features: datasets.Dataset,
+    fold: Fold,
+    labels: Sequence[str],
+    *,
+    shares_speakers: bool = False,
+) -> Splits:
+    """Join clips, features and classes, split by split; `shares_speakers` as of `check_disjoint`."""
     # Checked when folds are made, and again here, where they are used.
-    check_disjoint(fold, rows)
+    check_disjoint(fold, rows, shares_speakers=shares_speakers)
     usable = {str(clip): index for index, clip in enumerate(features["id"][:])}
     clips = dict(zip(rows["id"], zip(rows["speaker"], rows["label"], strict=True), strict=True))
     classes = {label: index for index, label in enumerate(labels)}

@@ -166,6 +166,16 @@ def test_what_is_no_leak() -> None:
     check_disjoint(Fold(ONE["c"] + ONE["d"], ONE["a"], ONE["b"]), PAIRS)
 
 
+def test_folds_that_share_speakers_share_no_clip_though() -> None:
+    fold = Fold(A[:1], B, (*C, A[1]))
+    check_disjoint(fold, ROWS, shares_speakers=True)
+    check_disjoint(Fold(ONE["a"], ONE["c"], ONE["b"]), PAIRS, shares_speakers=True)
+    for case in ("no test", "unknown clip", "clip twice", "clip in two splits"):
+        rows, fold, message = WORTHLESS[case]
+        with pytest.raises(ValueError, match=message):
+            check_disjoint(fold, rows, shares_speakers=True)
+
+
 def test_classes_must_be_trained() -> None:
     rows = [row | {"label": "joy"} if row["speaker"] == "c" else row for row in ROWS]
     with pytest.raises(ValueError, match=r"Fold 'y': joy occur\(s\) in test but in no training clip"):

@@ -63,6 +63,19 @@ def test_ravdess(cache: Path) -> None:
         assert {speaker_of[i] for i in fold.test} == {f"Actor_{4 * group + n:02}" for n in (1, 2, 3, 4)}
 
 
+def test_nemo(cache: Path) -> None:
+    rows = load("nemo", cache)
+    assert len(rows) == 4481 and people(rows) == {"f": 4, "m": 5}
+    assert len(set(rows["transcript"])) == 90
+    emotions_of = rows.to_pandas().groupby("sentence")["label"].nunique()
+    assert set(emotions_of) == {6} and len(emotions_of) == 90  # words tell nothing
+    folds = speaker_folds(rows)
+    assert len(folds) == 9 and sum(len(fold.test) for fold in folds) == 4481
+    speaker_of = dict(zip(rows["id"], rows["speaker"], strict=True))
+    for fold in speaker_folds(rows, "k-fold", k=3):
+        assert {len({speaker_of[clip] for clip in part}) for part in fold.splits.values()} == {3}
+
+
 @pytest.mark.parametrize(
     ("config", "clips", "speakers"), [("all", 5000, 250), ("train", 2500, 125), ("test", 2500, 125)]
 )

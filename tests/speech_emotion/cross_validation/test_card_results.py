@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from speech_emotion.cli.main import main as ser
-from speech_emotion.cross_validation.card_results import command, recipe_differences
+from speech_emotion.cross_validation.card_results import command, fill_card, recipe_differences
 from speech_emotion.cross_validation.neural_system import parse_overrides
 from speech_emotion.cross_validation.report import Report
 from speech_emotion.cross_validation.report_table import mean_sd
@@ -70,6 +70,13 @@ def test_a_card_without_a_cross_validation_shows_none(tmp_path: Path) -> None:
     text = (write_run(tmp_path / "run", report_of()) / "README.md").read_text()
     assert "<!-- cross-validation:start -->\n<!-- cross-validation:end -->\n" in text
     assert "Cross-validation" not in text and "{{" not in text
+
+
+def test_figures_of_shared_speakers_are_on_no_card(tmp_path: Path) -> None:
+    about = {"settings": {"condition": {"given": "Somebody", "shares_speakers": True}}}
+    results = save_all(all_folds("model-1", corpus="emodb", about=about), tmp_path / "results")
+    with pytest.raises(ValueError, match="share speakers"):
+        fill_card(write_run(tmp_path / "run", report_of()), results, "model-1")
 
 
 def test_a_card_shows_its_recipes_cross_validation(results: Path, tmp_path: Path, show: Callable) -> None:

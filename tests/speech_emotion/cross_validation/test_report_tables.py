@@ -97,6 +97,8 @@ def test_facts_of_a_page() -> None:
         "labels": ["anger", "fear", "neutral"],
         "folds": 3,
         "scheme": "k-fold",
+        "given": None,
+        "shares_speakers": False,
         "most_frequent": pytest.approx(1 / 3),
     }
     none = page_facts(gather_systems(all_folds(about={"seconds": None, "folds": 4})[:1]))
