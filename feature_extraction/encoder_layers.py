@@ -2,7 +2,7 @@
 
 Pure functions over a network of transformers (Whisper's encoder, wav2vec 2.0, HuBERT, WavLM, UniSpeech), all of them
 differentiable. Layer 0 is what enters the first block, layer k what leaves the k-th; the states are those that
-transformers gives as `hidden_states` for the clip by itself, so Whisper's last ones have passed its final normalization.
+transformers gives as `hidden_states` for the clip by itself: Whisper's last ones have passed its final normalization.
 A clip has the same states alone and in any batch: beyond its end every convolution sees zeros, and attention nothing.
 
 Dropout follows `network.training`; whole layers are not dropped, nor are inputs masked as in pretraining.
@@ -65,7 +65,7 @@ def block_states(
         ValueError: If a layer lies below `start` or above the last one.
     """
     encoder = network if network.config.model_type == "whisper" else network.encoder
-    last = len(encoder.layers)
+    last = network.config.num_hidden_layers  # of which a network may hold only the lower ones
     if not layers or min(layers) < start or max(layers) > last:
         raise ValueError(f"layers={list(layers)}: choose from {start}, where the states are of, to {last}, the last.")
     kept = real_frames(states, lengths)  # (batch, states) or None

@@ -27,6 +27,8 @@ CHOICES = {
 }
 
 SIZES = ("input_size", "hidden_size", "conv_kernel_size", "num_attention_heads", "head_size", "dense_size")
+# Encoders that can belong to a model, by their `model_type` in transformers.
+ENCODER_KINDS = ("whisper", "wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 SHARES = ("dropout", "attention_dropout", "encoder_dropout", "label_smoothing")
 
 # Keys that transformers itself passes or writes beyond its declared fields; everything else unknown is a mistake.
@@ -70,6 +72,11 @@ class SERConfig(PreTrainedConfig):
         pooling: `"mean"`: the average of the contexts over the frames, as in the paper. `"attention_statistics"`:
             their mean and standard deviation under learned weights of the frames (Okabe et al., 2018), twice the size.
             `"functionals"`: their mean, deviation, trend and rhythm over the clip, eight times the size.
+        encoder_config: Configuration, as a dictionary with its `model_type`, of a speech encoder of transformers that
+            belongs to the model: Whisper's, wav2vec 2.0, HuBERT, WavLM or UniSpeech. What the extractor gives is then
+            the encoder's input, log-mel energies or a waveform, and `input_size` is that of the layers that the model
+            reads. `None`: what the extractor gives is read as it is.
+        encoder_layers: Which of that encoder's layers are read, side by side, 0 for what enters its first block.
         class_weights: Weight w_y of each class in the loss, in the order of the labels; `None` weighs all alike. Use
             weights of mean 1 over the training clips to keep the loss on its usual scale.
         label_smoothing: Share of the target spread over all classes, in [0, 1); of cross entropy only.
@@ -107,6 +114,8 @@ class SERConfig(PreTrainedConfig):
     stem_channels: list[int] | tuple[int, ...] | None = None
     layer_mix: list[int] | tuple[int, ...] | None = None
     pooling: str = "mean"
+    encoder_config: dict[str, Any] | None = None
+    encoder_layers: list[int] | tuple[int, ...] | None = None
     class_weights: list[float] | tuple[float, ...] | None = None
     label_smoothing: float | int = 0.0
     loss: str = "cross_entropy"
@@ -214,6 +223,8 @@ class SERConfig(PreTrainedConfig):
             )
         if self.layer_mix is not None:  # after the sizes of the streams, which it reads
             self._check_layer_mix()
+        if self.encoder_config is not None or self.encoder_layers is not None:
+            self._check_encoder()
         if self.stem_channels:  # likewise
             self._check_stem()
         if self.class_weights is not None and not all(0 < weight < float("inf") for weight in self.class_weights):
@@ -233,6 +244,22 @@ class SERConfig(PreTrainedConfig):
             )
         if self.stem_channels and mix[0] != 1:
             raise ValueError(f"stem_channels convolve over log-mel energies, which have one layer, not {mix[0]}.")
+
+    def _check_encoder(self) -> None:
+        if not self.encoder_config or not self.encoder_layers:
+            raise ValueError("encoder_config and encoder_layers go together: an encoder, and which layers are read.")
+        kind, layers = self.encoder_config.get("model_type"), list(self.encoder_layers)
+        if kind not in ENCODER_KINDS:
+            known = ", ".join(ENCODER_KINDS)
+            raise ValueError(f"encoder_config has the model_type {kind!r}; choose one of {known}.")
+        if min(layers) < 0 or len(set(layers)) < len(layers):
+            raise ValueError(f"encoder_layers must name different layers, from 0, not {layers}.")
+        if len(self.stream_sizes or [1]) != 1:
+            raise ValueError(
+                f"An encoder that belongs to the model is its only stream, not one of {len(self.stream_sizes)}."
+            )
+        if self.stem_channels:
+            raise ValueError("stem_channels convolve over mel bands, not over the layers of an encoder.")
 
     def _check_stem(self) -> None:
         if min(self.stem_channels) < 1:

@@ -3,8 +3,9 @@
 Every layer honors the attention mask, so that padding never changes a score.
 """
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -20,6 +21,7 @@ from transformers.utils import can_return_tuple, logging
 
 from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
+from .encoder_network import EncoderNetwork
 from .frame_layers import ConvLayer, MaskedBatchNorm
 from .layer_mix import LayerMix
 from .pooling import POOLINGS
@@ -255,6 +257,7 @@ class SERModel(SERPreTrainedModel):
 
     def __init__(self, config: SERConfig) -> None:
         super().__init__(config)
+        self.encoder = EncoderNetwork(config) if config.encoder_config else None
         sizes = list(config.stream_sizes or [config.input_size])
         self.register_buffer("feature_mean", torch.zeros(config.input_size))
         self.register_buffer("feature_std", torch.ones(config.input_size))
@@ -279,7 +282,13 @@ class SERModel(SERPreTrainedModel):
     @property
     def frame_stride(self) -> int:
         """Frames of features for each frame of C: frame j of C stands at frame j × `frame_stride` of the features."""
-        return 1 if self.stem is None else self.stem.frame_stride
+        parts = (self.encoder, self.stem)
+        return math.prod(part.frame_stride for part in parts if part is not None)
+
+    @property
+    def frame_size(self) -> int:
+        """Features per frame that `forward` takes: `input_size`, or those of the input of the model's own encoder."""
+        return self.config.input_size if self.encoder is None else self.encoder.input_size
 
     @torch.no_grad()
     def set_normalization(self, mean: torch.Tensor, std: torch.Tensor) -> None:
@@ -310,14 +319,18 @@ class SERModel(SERPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        given_layers: Sequence[int] | None = None,
     ) -> BaseModelOutputWithPooling:
         """Encode a batch of clips.
 
         Args:
-            input_features: Features, (batch, frames, input_size).
+            input_features: Features, (batch, frames, input_size); with an encoder of the model's own its input,
+                (batch, frames, frame_size).
             attention_mask: 1 for real frames and 0 for padding, (batch, frames); None when all are real.
             output_attentions: Whether to return the attention weights of every head.
             output_hidden_states: Whether to return E beside C.
+            given_layers: Layers of that encoder whose states, computed before, `input_features` hold side by side in
+                place of its input: only the blocks above the highest of them are run.
 
         Returns:
             With `return_dict=False`, as a keyword or in the configuration, a tuple instead of an object with
@@ -332,9 +345,14 @@ class SERModel(SERPreTrainedModel):
         config = self.config
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        if input_features.dim() != 3 or input_features.shape[-1] != config.input_size or not input_features.shape[1]:
+        size = self.frame_size
+        if given_layers is not None:
+            if self.encoder is None:
+                raise ValueError("given_layers is for models with an encoder of their own; leave it out.")
+            size = self.encoder.size * len(given_layers)
+        if input_features.dim() != 3 or input_features.shape[-1] != size or not input_features.shape[1]:
             raise ValueError(
-                f"input_features must be (batch, frames, {config.input_size}), with a frame at least, "
+                f"input_features must be (batch, frames, {size}), with a frame at least, "
                 f"not {tuple(input_features.shape)}."
             )
         if attention_mask is not None and attention_mask.shape != input_features.shape[:2]:
@@ -342,6 +360,8 @@ class SERModel(SERPreTrainedModel):
                 f"attention_mask must be (batch, frames) = {tuple(input_features.shape[:2])}, "
                 f"not {tuple(attention_mask.shape)}."
             )
+        if self.encoder is not None:
+            input_features, attention_mask = self.encoder(input_features, attention_mask, given_layers)
         # In place: nothing else is as large as the features, and writing them anew costs more than the arithmetic.
         features = (input_features.to(self.feature_mean.dtype) - self.feature_mean).div_(self.feature_std)
         real = None if attention_mask is None else attention_mask.bool()  # (batch, frames)
@@ -427,6 +447,7 @@ class SERForAudioClassification(SERPreTrainedModel):
         labels: torch.Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        given_layers: Sequence[int] | None = None,
     ) -> SequenceClassifierOutput:
         """Score a batch of clips, and compute the loss where labels are given.
 
@@ -437,6 +458,7 @@ class SERForAudioClassification(SERPreTrainedModel):
                 By `config.problem_type` also what `classification_loss` says.
             output_attentions: Whether to return the attention weights of every head.
             output_hidden_states: Whether to return E and C.
+            given_layers: As of `SERModel`.
 
         Returns:
             With `return_dict=False`, as a keyword or in the configuration, a tuple instead of an object with `loss`, a
@@ -451,6 +473,7 @@ class SERForAudioClassification(SERPreTrainedModel):
             attention_mask=attention_mask,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            given_layers=given_layers,
             return_dict=True,
         )
         logits = self.classifier(outputs.pooler_output)  # (batch, num_labels)

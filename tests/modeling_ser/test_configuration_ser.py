@@ -27,6 +27,8 @@ DEFAULTS = {
     "stem_channels": None,
     "layer_mix": None,
     "pooling": "mean",
+    "encoder_config": None,
+    "encoder_layers": None,
     "class_weights": None,
     "label_smoothing": 0.0,
     "loss": "cross_entropy",
@@ -63,6 +65,9 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"fusion": "early"}, "'frame' or 'late', not 'early'"),
     ({"fusion": "late"}, "stream_sizes"),
     ({"fusion": "late", "stream_sizes": []}, "stream_sizes"),
+    ({"encoder_layers": [3]}, "go together"),
+    ({"encoder_config": {"model_type": "bert"}, "encoder_layers": [3]}, "'bert'; choose one of whisper"),
+    ({"encoder_layers": [3, 3], "encoder_config": {"model_type": "whisper"}}, "different layers"),
     ({"stream_sizes": [300, 83]}, r"\[300, 83\] .*input_size 384"),
     ({"stream_sizes": [385, -1]}, "must be positive"),
 ]
@@ -132,6 +137,8 @@ def test_every_field_survives_saving(tmp_path: Path) -> None:
         "stem_channels": [2],
         "layer_mix": [1, 3],
         "pooling": "attention_statistics",
+        "encoder_config": None,  # it would be the only stream; test_encoder_network.py saves one
+        "encoder_layers": None,
         "class_weights": [0.5, 1.0, 1.5],
         "label_smoothing": 0.0,  # what the focal loss asks for
         "loss": "focal",
