@@ -84,6 +84,9 @@ class SERConfig(PreTrainedConfig):
             emotion is already recognized with a high probability p_t (Lin et al., 2017).
         focal_gamma: γ of the focal loss, at least 0, where it is cross entropy.
         num_members: Models in an ensemble (`SEREnsembleForAudioClassification`); 1 for a single model.
+        temperature: What the pipeline divides logits by before it makes probabilities of them, positive; fitted on
+            validation speakers (Guo et al., 2017), it makes scores mean what they say. The model's own logits and its
+            loss know nothing of it.
         kwargs: Fields of `transformers.PreTrainedConfig` (`id2label`, `label2id`, `num_labels`, …).
 
     Raises:
@@ -121,6 +124,7 @@ class SERConfig(PreTrainedConfig):
     loss: str = "cross_entropy"
     focal_gamma: float | int = 2.0
     num_members: int = 1
+    temperature: float | int = 1.0
     custom_pipelines: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -202,6 +206,8 @@ class SERConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must be {known}, not {getattr(self, name)!r}.")
         if not 0 <= self.focal_gamma < float("inf"):
             raise ValueError(f"focal_gamma must be finite and at least 0, not {self.focal_gamma}.")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature must be finite and greater than 0, not {self.temperature}.")
         if self.loss == "focal" and self.label_smoothing:
             raise ValueError(
                 f"The focal loss knows one true class and no smoothed target: set label_smoothing to 0, not "

@@ -24,9 +24,10 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
 
     p = Σ_k softmax(z_k) / K, with z_k the logits of member k of K. The output's `logits` are log p: since the
     probabilities sum to 1, softmax(log p) = p / Σ p = p, so everything that takes a softmax of logits (the pipeline,
-    for one) gives p. The members run one after another: on one thread of a CPU that takes as long as one pass with
-    stacked weights (`torch.func.stack_module_state`) for a single clip, and less for a batch of 16:
-    `python -m benchmarks --only ensemble` measures it.
+    for one) gives p; `config.temperature` is of the average, and the pipeline divides log p by it. The members run one
+    after another: on one thread of a CPU that takes as long as one pass with stacked weights
+    (`torch.func.stack_module_state`) for a single clip, and less for a batch of 16: `python -m benchmarks --only
+    ensemble` measures it.
 
     Args:
         config: The configuration; `num_members` is the number of members, 2 at least.
@@ -70,7 +71,9 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
 
         Returns:
             The ensemble in evaluation mode, on the device of the first, with copies of the weights and of the
-            normalization of each.
+            normalization of each. Its temperature is 1 whatever theirs are: each of those was fitted to scores of one
+            member, and an average is less certain than its members. Fit the ensemble's own to its scores of
+            validation clips (`speech_emotion.evaluation.calibration.fit_temperature`) and set it in `config`.
 
         Raises:
             ValueError: If there are too few, one is no classifier, or one disagrees with the first.
@@ -85,7 +88,9 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
             check_agreement(member, members[0], index)
         if len(members) < 2:
             raise ValueError(f"An ensemble has 2 members or more, not {len(members)}.")
-        ensemble = cls(members[0].config.with_members(len(members))).to(members[0].device, members[0].dtype)
+        config = members[0].config.with_members(len(members))
+        config.temperature = 1.0
+        ensemble = cls(config).to(members[0].device, members[0].dtype)
         for own, member in zip(ensemble.members, members, strict=True):
             own.load_state_dict(member.state_dict())
         return ensemble.eval()
@@ -159,7 +164,8 @@ def check_agreement(member: PreTrainedModel, first: PreTrainedModel, index: int)
     # By what it holds, not by its class: a model loaded with its own code from the Hub is of a copy of the class.
     if getattr(getattr(member, "config", None), "model_type", None) != "ser" or not hasattr(member, "classifier"):
         raise ValueError(f"Member {index} must be a SERForAudioClassification, not a {type(member).__name__}.")
-    for name in [*SERConfig.own_fields(), "id2label", "problem_type"]:
+    shared = [name for name in SERConfig.own_fields() if name != "temperature"]
+    for name in [*shared, "id2label", "problem_type"]:
         own, others = (getattr(model.config, name) for model in (member, first))
         # What is written as a tuple is read back as a list.
         own, others = (list(value) if isinstance(value, tuple) else value for value in (own, others))

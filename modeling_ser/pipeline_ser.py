@@ -20,8 +20,8 @@ class SERPipeline(AudioClassificationPipeline):
     Args:
         args: As of `transformers.Pipeline`.
         top_k: How many of the best labels to return; `None` for all.
-        function_to_apply: `"softmax"`, `"sigmoid"` or `"none"` (the logits); `None` takes what `config.problem_type`
-            asks for, softmax by default.
+        function_to_apply: `"softmax"` or `"sigmoid"` of the logits divided by `config.temperature`, or `"none"` (the
+            logits as the model gives them); `None` takes what `config.problem_type` asks for, softmax by default.
         kwargs: As of `transformers.Pipeline` (`model`, `feature_extractor`, `device`, `batch_size`, …).
 
     Raises:
@@ -111,7 +111,8 @@ class SERPipeline(AudioClassificationPipeline):
             by_problem = {"regression": "none", "multi_label_classification": "sigmoid"}
             function_to_apply = by_problem.get(self.model.config.problem_type, "softmax")
         logits = model_outputs["logits"][0].float()  # (num_labels,)
-        scores = {"softmax": logits.softmax(-1), "sigmoid": logits.sigmoid(), "none": logits}[function_to_apply]
+        tempered = logits / self.model.config.temperature
+        scores = {"softmax": tempered.softmax(-1), "sigmoid": tempered.sigmoid(), "none": logits}[function_to_apply]
         best = scores.topk(min(top_k or len(scores), len(scores)))
         names = self.model.config.id2label
         return [

@@ -236,7 +236,7 @@ class Lee(ComparedSystem):
             tried.append((classification_metrics(truth, guesses, len(fold.labels))["ua"], ridge, machine))
         ua, ridge, machine = max(tried, key=itemgetter(0))  # the first, of equal ones
         scores = [softmax(machine.decide(part), axis=1) for part in (validation, test)]
-        temperature = fit_temperature(truth, scores[0])
+        temperature = fit_temperature(truth, scores[0], prior_clips=0)  # as what is stored
         about = trained.about | {"ridge": ridge, "temperature": temperature, "machine_validation_ua": ua}
         return FoldOutcome(*(apply_temperature(part, temperature) for part in scores), about)
 

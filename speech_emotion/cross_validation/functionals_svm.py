@@ -155,7 +155,7 @@ class FunctionalsSVM(System):
         best = int(np.argmax([point["validation_ua"] for point in curve]))  # the first of equal ones
         machine, on_validation = found[best]
         on_test = decision_values(machine, kernel_values(curve[best]["kernel"], test, train), len(task.labels))
-        temperature = fit_temperature(truth, softmax(on_validation, axis=1))
+        temperature = fit_temperature(truth, softmax(on_validation, axis=1), prior_clips=0)  # as what is stored
         scores = (apply_temperature(softmax(of, axis=1), temperature) for of in (on_validation, on_test))
         support = {"temperature": temperature, "support_vectors": int(machine.n_support_.sum())}
         return FoldOutcome(*scores, curve[best] | support | {"curve": curve})

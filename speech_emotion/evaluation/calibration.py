@@ -8,6 +8,8 @@ from scipy.special import log_softmax, softmax
 
 BINS = 15
 COLDEST, HOTTEST = 0.05, 20.0
+# Clips that count as if they had come out evenly over the classes, beside the validation clips.
+PRIOR_CLIPS = 2.0
 # float16 has no positive number below 2^-24, and rounds to 0 what is below half of it.
 FLOOR = 2.0**-25
 
@@ -53,7 +55,8 @@ def expected_calibration_error(truth: np.ndarray, scores: np.ndarray, bins: int 
 
 def log_scores(scores: np.ndarray) -> np.ndarray:
     """Return log probabilities, which are logits of the same softmax."""
-    return np.log(np.maximum(np.asarray(scores, dtype=np.float64), FLOOR))
+    scores = np.asarray(scores, dtype=np.float64)
+    return np.log(np.where(scores > 0, scores, FLOOR))
 
 
 def check_scores(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,18 +88,41 @@ def negative_log_likelihood(truth: np.ndarray, scores: np.ndarray, temperature: 
     return float(-log_p[np.arange(len(truth)), truth].mean())
 
 
-def fit_temperature(truth: np.ndarray, scores: np.ndarray) -> float:
+def fit_temperature(truth: np.ndarray, scores: np.ndarray, prior_clips: float = PRIOR_CLIPS) -> float:
     """Find the temperature with the least negative log-likelihood, on validation clips.
 
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
+    The target of each of N clips is (N × its class + P / classes) / (N + P), with P `prior_clips`: where a few clips
+    are all right, nothing else would keep the scores from certainty.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2; the targets: Platt,
+    "Probabilistic Outputs for Support Vector Machines", 1999, whose (N + 1) / (N + 2) are ours for two classes.
     """
+    truth, scores = check_scores(truth, scores)
+    logits, evenly = log_scores(scores), prior_clips / (len(truth) + prior_clips)
+
+    def loss(log_temperature: float) -> float:
+        log_p = log_softmax(logits / np.exp(log_temperature), axis=1)
+        true = log_p[np.arange(len(truth)), truth]
+        return float(-((1 - evenly) * true + evenly * log_p.mean(axis=1)).mean())
+
     found = minimize_scalar(
-        lambda log_temperature: negative_log_likelihood(truth, scores, np.exp(log_temperature)),
+        loss,
         bounds=(np.log(COLDEST), np.log(HOTTEST)),
         method="bounded",
         options={"xatol": 1e-6},
     )
     return float(np.exp(found.x))
+
+
+def calibration_metrics(truth: np.ndarray, scores: np.ndarray, temperature: float) -> dict[str, float]:
+    """Compute calibration error and negative log-likelihood (in nats) before and after a temperature."""
+    before, after = apply_temperature(scores, 1.0), apply_temperature(scores, temperature)
+    measures = {"ece": expected_calibration_error, "nll": negative_log_likelihood}
+    return {
+        f"{name}_{when}": of(truth, values)
+        for name, of in measures.items()
+        for when, values in (("before", before), ("after", after))
+    }
 
 
 @dataclass(frozen=True)

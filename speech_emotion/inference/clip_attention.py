@@ -67,7 +67,7 @@ def clip_attention(
     bands = extractor.num_mel_bins
     settings = {name: getattr(extractor, name) for name in ("sampling_rate", "n_fft", "win_length", "hop_length")}
     mel = SERFeatureExtractor(num_mel_bins=bands, **settings).extract([waveform])["input_features"]
-    scores = output.logits[0].double().softmax(dim=-1)
+    scores = (output.logits[0].double() / model.config.temperature).softmax(dim=-1)  # as the pipeline's
     return ClipAttention(
         head_names=names,
         attention=attention.double().numpy(),

@@ -13,6 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig
 from speech_emotion.evaluation import classification_metrics, confusion_counts, confusion_table
+from speech_emotion.evaluation.calibration import calibration_metrics
 
 from .run_record import corpus_title, library_versions, public_name, stage_changes
 from .splits import ClipSplit, Splits
@@ -79,6 +80,8 @@ class SplitReport:
     speakers: list[str]  # names of its speakers
     metrics: dict[str, float] = field(default_factory=dict)  # `wa`, `ua`, `macro_f1`, `weighted_f1`, each in [0, 1]
     confusion: list[list[int]] = field(default_factory=list)  # clips by true and predicted class, (classes, classes)
+    # `ece` and `nll` (in nats), each with `_before` or `_after` the temperature; empty in older reports
+    calibration: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class RunReport(TrainingReport):
     validation: SplitReport
     test: SplitReport
     architecture: str = ENCODER
+    temperature: float = 1.0  # that the logits are divided by, fitted on the validation speakers
     heard_before: dict[str, dict[str, list[str]]] | None = field(default_factory=dict)
     stages: list[dict[str, Any]] = field(default_factory=list)
 
@@ -102,16 +106,18 @@ class RunReport(TrainingReport):
 
 
 def report_split(
-    name: str, clips: ClipSplit, logits: torch.Tensor, labels: list[str]
+    name: str, clips: ClipSplit, logits: torch.Tensor, labels: list[str], temperature: float = 1.0
 ) -> tuple[SplitReport, list[dict[str, Any]]]:
-    """Measure a split, and list each clip's scores."""
-    probabilities = logits.double().softmax(dim=-1).numpy()  # (clips, classes)
-    predicted = probabilities.argmax(axis=1)
+    """Measure a split, and list each clip's scores as the pipeline gives them."""
+    uncalibrated = logits.double().softmax(dim=-1).numpy()  # (clips, classes)
+    probabilities = (logits.double() / temperature).softmax(dim=-1).numpy()  # (clips, classes)
+    predicted = uncalibrated.argmax(axis=1)
     report = SplitReport(
         clips=len(clips),
         speakers=speakers_of(clips),
         metrics=classification_metrics(clips.labels, predicted, len(labels)),
         confusion=confusion_counts(clips.labels, predicted, len(labels)).tolist(),
+        calibration=calibration_metrics(np.asarray(clips.labels), uncalibrated, temperature),
     )
     columns = (clips.ids, clips.speakers, clips.labels, predicted, probabilities)
     scores = [

@@ -1,6 +1,7 @@
 """The emotions of a corpus's speakers, or of ready splits, as a task."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -9,13 +10,16 @@ import datasets
 import numpy as np
 import torch
 from huggingface_hub import ModelCard
+from scipy.special import softmax
 from transformers import EvalPrediction, TrainingArguments
+from transformers.trainer_utils import PredictionOutput
 
 from dataset_scripts import Fold, load_corpus, save_fold
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERForAudioClassification
 from modeling_ser.modeling_ser import classification_loss
 from speech_emotion.evaluation import classification_metrics
+from speech_emotion.evaluation.calibration import fit_temperature
 from speech_emotion.files import write_json, write_jsonl
 
 from .arguments import DataArguments, ModelArguments, corpus_places, told_settings
@@ -118,6 +122,7 @@ class EmotionTask(TrainingTask):
         network = make_model(self.model, self.labels, self.normalized_by, self.extractor)
         if self.model.model_name_or_path is not None:
             self.model = loaded_arguments(self.model, network.config, self.extractor)
+        network.config.temperature = 1.0  # that of a model to fine-tune was of its old weights
         if self.loss != "cross_entropy":  # else as the model to fine-tune says
             network.config.loss = self.loss  # read whenever a loss is computed
         self._config = network.config
@@ -141,6 +146,12 @@ class EmotionTask(TrainingTask):
         return metric.compute(predictions=predicted, references=labels, num_labels=classes) | {"loss": loss}
 
     # For runs that are saved ---------------------------------------------------------------------------------------
+
+    def calibrate(self, network: SERForAudioClassification, outputs: Mapping[str, PredictionOutput]) -> None:
+        """Fit the temperature to the validation speakers."""
+        found = outputs["validation"]
+        scores = softmax(found.predictions.astype(np.float64), axis=1)  # (clips, classes)
+        network.config.temperature = fit_temperature(found.label_ids, scores)
 
     def description(self) -> str:
         """Say in words who trains, validates and is tested."""
@@ -182,13 +193,15 @@ class EmotionTask(TrainingTask):
             output = result.outputs[name]
             if output.label_ids.tolist() != list(clips.labels):
                 raise RuntimeError(f"The {name} clips came back from Trainer in another order than they went in.")
-            parts[name], scores = report_split(name, clips, torch.from_numpy(output.predictions), self.labels)
+            logits, temperature = torch.from_numpy(output.predictions), result.network.config.temperature
+            parts[name], scores = report_split(name, clips, logits, self.labels, temperature)
             self.scores += scores
         return RunReport(
             **common_fields(public_name(self.data.corpus), self.rows, self.fold.name, result, settings),
             labels=self.labels,
             streams=describe_streams(self.extractor),
             architecture=describe_architecture(result.network.config),
+            temperature=temperature,
             train=SplitReport(clips=len(self.splits.train), speakers=speakers_of(self.splits.train)),
             **parts,
             stages=stages if len(stages) > 1 else [],  # `arguments` tell of a single one

@@ -127,8 +127,9 @@ def _train_and_save(
     if trainer.is_world_process_zero():  # an earlier run's, which would speak of the new weights
         for name in task.files:
             (folder / name).unlink(missing_ok=True)
-    task.save(network, folder, trainer.save_model)
     result = _result(task, trainer, folder)
+    task.calibrate(network, result.outputs)
+    task.save(network, folder, trainer.save_model)
     report = task.report(result, settings, stages)
     if trainer.is_world_process_zero():
         task.write(report, result, folder)

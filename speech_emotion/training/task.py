@@ -117,6 +117,9 @@ class TrainingTask(ABC):
     def finish(self, network: nn.Module, best: Path | None) -> None:  # noqa: B027
         """Give the network its final form, after a training whose best checkpoint, if that is kept, is `best`."""
 
+    def calibrate(self, network: nn.Module, outputs: Mapping[str, PredictionOutput]) -> None:  # noqa: B027
+        """Fit what turns the network's final outputs into scores, on those of `scored`; it is saved afterwards."""
+
     def save(self, network: nn.Module, folder: Path, save: Callable[[], None]) -> None:
         """Save the final network; `save` does it as for a checkpoint."""
         save()

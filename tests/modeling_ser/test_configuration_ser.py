@@ -34,6 +34,7 @@ DEFAULTS = {
     "loss": "cross_entropy",
     "focal_gamma": 2.0,
     "num_members": 1,
+    "temperature": 1.0,
 }
 SIZES = ("input_size", "hidden_size", "dense_size", "conv_kernel_size", "head_size", "num_members")
 NAN, INFINITY = float("nan"), float("inf")
@@ -70,6 +71,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"encoder_layers": [3, 3], "encoder_config": {"model_type": "whisper"}}, "different layers"),
     ({"stream_sizes": [300, 83]}, r"\[300, 83\] .*input_size 384"),
     ({"stream_sizes": [385, -1]}, "must be positive"),
+    *(({"temperature": value}, "greater than 0") for value in (0, -1.0, INFINITY, NAN)),
 ]
 
 WRONG_TYPES = [{"hidden_size": "128"}, {"hidden_size": 12.5}, {"fusion": 1}, {"class_weights": 2.0}]
@@ -144,6 +146,7 @@ def test_every_field_survives_saving(tmp_path: Path) -> None:
         "loss": "focal",
         "focal_gamma": 0.5,
         "num_members": 4,
+        "temperature": 1.75,
     }
     assert fields.keys() == DEFAULTS.keys()
     text = saved(SERConfig(**fields, id2label={0: "anger", 1: "sadness", 2: "neutral"}), tmp_path)

@@ -95,7 +95,9 @@ def test_members_share_nothing_and_fresh_ones_differ() -> None:
 def test_from_members_copies_and_leaves_the_members_as_they_are() -> None:
     members = three_members()
     members[1].train()
+    members[0].config.temperature = 2.0
     ensemble = SEREnsembleForAudioClassification.from_members(members)
+    assert [ensemble.config.temperature, members[0].config.temperature] == [1.0, 2.0]
     assert (ensemble.training, members[1].training) == (False, True)
     assert [member.config.num_members for member in members] == [1, 1, 1]
     assert ensemble.config.num_members == 3

@@ -162,10 +162,14 @@ def test_top_k_of_the_call_outranks_that_of_construction(classifier: SERPipeline
     assert single(clips[0]) == whole[:1]
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
 @pytest.mark.parametrize("problem", [None, "single_label_classification", "multi_label_classification", "regression"])
-def test_functions(classifier: SERPipeline, clips: list[Path], problem: str | None) -> None:
+def test_functions(classifier: SERPipeline, clips: list[Path], problem: str | None, temperature: float) -> None:
     logits = logits_of(classifier.model, classifier.feature_extractor, CLIPS["angry"])
-    functions = {"softmax": logits.softmax(-1), "sigmoid": logits.sigmoid(), "none": logits}
+    classifier.model.config.temperature = temperature
+    assert torch.equal(logits, logits_of(classifier.model, classifier.feature_extractor, CLIPS["angry"]))
+    tempered = logits / temperature
+    functions = {"softmax": tempered.softmax(-1), "sigmoid": tempered.sigmoid(), "none": logits}
     for name, scores in functions.items():
         answer = by_label(classifier(clips[0], function_to_apply=name))
         assert answer == pytest.approx(dict(zip(LABELS, scores.tolist(), strict=True)), abs=1e-6)

@@ -97,7 +97,9 @@ def sharpened(clips: pd.DataFrame, temperature: float) -> np.ndarray:
 
 def best_temperature(clips: pd.DataFrame) -> float:
     def loss(temperature: np.ndarray) -> float:
-        return log_loss(clips["truth"], sharpened(clips, float(temperature[0])), labels=range(len(LABELS)))
+        scores, classes = sharpened(clips, float(temperature[0])), range(len(LABELS))
+        evenly = -np.log(scores).sum(axis=1).mean() / len(LABELS)
+        return (len(clips) * log_loss(clips["truth"], scores, labels=classes) + 2 * evenly) / (len(clips) + 2)
 
     return float(optimize.brute(loss, [slice(0.1, 5, 0.05)], finish=optimize.fmin)[0])
 

@@ -8,6 +8,7 @@ from sklearn.metrics import log_loss
 from speech_emotion.evaluation.calibration import (
     abstention_curve,
     apply_temperature,
+    calibration_metrics,
     expected_calibration_error,
     fit_temperature,
     log_scores,
@@ -44,7 +45,9 @@ def test_temperature_recovers_what_sharpened_the_scores() -> None:
     temperature = fit_temperature(truth, scores)
     assert temperature == pytest.approx(2.5, rel=0.1)
     losses = [log_loss(truth, apply_temperature(scores, one)) for one in np.geomspace(1, 6, 25)]
-    assert negative_log_likelihood(truth, scores, temperature) <= min(losses) + 1e-9
+    plain = fit_temperature(truth, scores, prior_clips=0)
+    assert negative_log_likelihood(truth, scores, plain) <= min(losses) + 1e-9
+    assert temperature == pytest.approx(plain, rel=2e-3)  # two clips among thousands
     after = apply_temperature(scores, temperature)
     assert (after.argmax(axis=1) == scores.argmax(axis=1)).all()
     assert expected_calibration_error(truth, after) < 0.03 < 0.15 < expected_calibration_error(truth, scores)
@@ -55,14 +58,35 @@ def test_loss_is_that_of_scikit_learn() -> None:
     assert negative_log_likelihood(truth, scores) == pytest.approx(log_loss(truth, scores, labels=range(4)))
 
 
-def test_temperature_of_separated_clips_is_the_bound() -> None:
-    truth = np.array([0, 1])
-    assert fit_temperature(truth, np.array([[0.6, 0.4], [0.4, 0.6]])) == pytest.approx(0.05, rel=1e-3)
+@pytest.mark.parametrize("truth", [[0, 1], [0, 0]], ids=["two classes", "one class"])
+def test_right_clips_make_no_more_certain_than_their_number_allows(truth: list[int]) -> None:
+    scores = np.where(np.eye(2)[truth] > 0, 0.6, 0.4)
+    # The target of two clips is (2 + 1) / (2 + 2): odds of 3, which 0.6 : 0.4 have at T = ln 1.5 / ln 3.
+    assert fit_temperature(np.array(truth), scores) == pytest.approx(np.log(1.5) / np.log(3), rel=1e-4)
+    for clips in (2, 50, 5000):
+        many, certain = np.zeros(clips, int), np.tile([1 - 1e-9, 1e-9], (clips, 1))
+        after = apply_temperature(certain, fit_temperature(many, certain))
+        assert after[0, 0] == pytest.approx((clips + 1) / (clips + 2), rel=1e-3)
+    assert fit_temperature(np.array(truth), scores, prior_clips=0) == pytest.approx(0.05, rel=1e-3)  # the bound
+
+
+def test_wrong_clips_make_evenness_at_most() -> None:
+    assert fit_temperature(np.ones(50, int), np.tile([0.9, 0.1], (50, 1))) == pytest.approx(20, rel=1e-3)
+
+
+def test_figures_before_and_after() -> None:
+    truth, scores = overconfident()
+    found = calibration_metrics(truth, scores, 2.5)
+    after = apply_temperature(scores, 2.5)
+    assert found["ece_before"] == expected_calibration_error(truth, apply_temperature(scores, 1.0))
+    assert found["ece_after"] == expected_calibration_error(truth, after) < 0.03 < found["ece_before"]
+    assert found["nll_after"] == pytest.approx(log_loss(truth, after)) and found["nll_after"] < found["nll_before"]
 
 
 def test_scores_that_float16_rounds_to_zero_stay_finite() -> None:
     wrong = np.array([[1.0, 0.0]] * 3, dtype=np.float16)
     assert log_scores(wrong)[0, 1] == pytest.approx(np.log(2.0**-25))
+    assert log_scores(np.array([[1e-30]]))[0, 0] == pytest.approx(np.log(1e-30))
     assert np.float16(2.0**-25 * 0.99) == 0 and np.float16(2.0**-25 * 1.01) > 0
     assert negative_log_likelihood(np.array([1, 1, 0]), wrong) == pytest.approx(2 / 3 * 25 * np.log(2), rel=1e-6)
     assert np.isfinite(fit_temperature(np.array([1, 1, 0]), wrong))

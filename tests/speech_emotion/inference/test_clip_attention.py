@@ -58,7 +58,11 @@ def test_frames_of_a_model_2_stand_where_the_encoder_says(tmp_path: Path) -> Non
 
 def test_heads_of_an_ensemble_are_those_of_its_members() -> None:
     members = [SERForAudioClassification(SERConfig(hidden_size=8, num_attention_heads=2)).eval() for _ in range(2)]
-    found = clip_attention(SEREnsembleForAudioClassification.from_members(members), SERFeatureExtractor(), CLIP)
+    ensemble = SEREnsembleForAudioClassification.from_members(members)
+    ensemble.config.temperature = 3.0
+    found = clip_attention(ensemble, SERFeatureExtractor(), CLIP)
+    classified = ensemble.as_pipeline(SERFeatureExtractor())(CLIP)
+    assert found.scores == pytest.approx({one["label"]: one["score"] for one in classified}, abs=1e-6)
     assert found.head_names == ["member 1 head 1", "member 1 head 2", "member 2 head 1", "member 2 head 2"]
     for number, member in enumerate(members):
         alone = clip_attention(member, SERFeatureExtractor(), CLIP)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from speech_emotion.cli import demo
 from speech_emotion.cli.main import main as ser
 from speech_emotion.cli.train import main as train
+from speech_emotion.evaluation.calibration import apply_temperature, calibration_metrics, fit_temperature
 from speech_emotion.inference.saved_model import load_saved
 from speech_emotion.training.run_record import heard_speakers
 from tests.speech_emotion.training.trainings import read_json, read_rows, scores_of, words
@@ -68,6 +70,26 @@ def test_a_run_leaves_model_card_fold_figures_and_scores(finished: Path) -> None
     assert not list(finished.rglob("*.bin"))
     # What is shared names no folder of the machine that trained.
     assert str(finished.parent) not in (finished / "results.json").read_text() + card
+
+
+def test_the_temperature_is_fitted_on_the_validation_speakers_and_saved(finished: Path) -> None:
+    results, config = read_json(finished / "results.json"), read_json(finished / "config.json")
+    assert results["temperature"] == config["temperature"] != 1
+    assert {read_json(path)["temperature"] for path in finished.glob("checkpoint-*/config.json")} == {1.0}
+    for part in ("validation", "test"):
+        rows = [row for row in read_rows(finished / "scores.jsonl") if row["split"] == part]
+        truth = np.array([results["labels"].index(row["label"]) for row in rows])
+        scores = np.array([[row["scores"][label] for label in results["labels"]] for row in rows])
+        before = apply_temperature(scores, 1 / config["temperature"])  # the scores are the pipeline's
+        assert results[part]["calibration"] == pytest.approx(
+            calibration_metrics(truth, before, config["temperature"]), abs=1e-9
+        )
+        if part == "validation":
+            assert fit_temperature(truth, before) == pytest.approx(config["temperature"], rel=1e-4)
+    of = results["test"]["calibration"]
+    card = " ".join((finished / "README.md").read_text().split())
+    assert f"calibration error (15 bins) from {of['ece_before']:.1%} to {of['ece_after']:.1%}" in card
+    assert f"the temperature {config['temperature']:.2f}, fitted on the validation speakers" in card
 
 
 def test_half_precision_trains_on_a_fold_of_a_file_and_scores_in_float32(
@@ -220,6 +242,8 @@ def test_fine_tuning_starts_from_a_saved_model_with_other_labels(run: Run, finis
     config, results = read_json(tmp_path / "config.json"), read_json(tmp_path / "results.json")
     assert config["id2label"] == {"0": "fear", "1": "anger"}
     assert (config["hidden_size"], config["dropout"]) == (8, 0.5)
+    assert 1.0 != config["temperature"] != read_json(finished / "config.json")["temperature"]
+    assert {read_json(path)["temperature"] for path in tmp_path.glob("checkpoint-*/config.json")} == {1.0}
     for name in ("hidden_size", "conv_kernel_size"):
         assert results["arguments"][name] == config[name]
     assert results["heard_before"] == {TITLE: {"train": ["m1", "m4", "m5"], "validation": ["m3"]}}
