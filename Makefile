@@ -34,7 +34,7 @@ demo: $(STAMP)  ## Train on real speech, save, and classify an unseen speaker's 
 	@$(WITH_DATA) exec $(PY) -m speech_emotion.cli demo
 
 test: $(STAMP)  ## Run the tests and the examples in the docstrings
-	@$(WITH_DATA) exec $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile
+	@$(WITH_DATA) exec $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 2
 
 lint: $(STAMP)  ## Check style and formatting
 	@$(PY) -m ruff check .

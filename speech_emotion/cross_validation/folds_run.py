@@ -9,9 +9,8 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
 from types import FrameType
 
 import datasets
@@ -155,18 +154,19 @@ def run_here(runner: FoldRunner, keys: Sequence[FoldKey], on_report: OnReport) -
 def run_workers(plan: Plan, keys: Sequence[FoldKey], workers: int, threads: int, on_report: OnReport) -> None:
     """Compute folds in several processes; after one that failed, only those that are being computed are finished."""
     pending = deque(keys)
-    at_work: dict[Future[FoldReport], tuple[Worker, FoldKey]] = {}
+    at_work: dict[Connection, tuple[Worker, FoldKey]] = {}
     failure: FoldError | None = None
     with _team(plan, min(workers, len(keys)), threads) as team:
         resting = list(team)
         while at_work or (pending and failure is None):
             while pending and resting and failure is None:
                 worker, key = resting.pop(), pending.popleft()
-                at_work[worker.pool.submit(_compute_in_worker, key)] = worker, key
-            for future in wait(at_work, return_when=FIRST_COMPLETED).done:
-                worker, key = at_work.pop(future)
+                worker.begin(key)
+                at_work[worker.connection] = worker, key
+            for connection in wait(list(at_work)):
+                worker, key = at_work.pop(connection)
                 try:
-                    report = worker.answer(future, key)
+                    report = worker.answer(key)
                 except FoldError as error:
                     failure = failure or error
                     continue
@@ -182,27 +182,36 @@ def run_workers(plan: Plan, keys: Sequence[FoldKey], workers: int, threads: int,
 class Worker:
     """A process that computes one fold after another.
 
-    A pool of its own: one of several processes does not say which of them died, on which fold, or of what.
+    The standard library's pool does not say which of its processes died, on which fold, or of what; and what ends a
+    process just when it has answered, the pool's own code takes for another answer.
     """
 
     def __init__(self, plan: Plan, threads: int) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-        self.pool = ProcessPoolExecutor(1, spawn, initializer=_start_worker, initargs=(plan, threads))
-        others = set(multiprocessing.active_children())
-        self.pool.submit(os.getpid)  # starts the process
-        (self.process,) = set(multiprocessing.active_children()) - others
+        self.connection, its_end = spawn.Pipe()
+        self.process = spawn.Process(target=_work, args=(its_end, plan, threads))
+        self.process.start()
+        its_end.close()  # here: when the process ends, so does the connection
 
-    def answer(self, future: Future[FoldReport], key: FoldKey) -> FoldReport:
+    def begin(self, key: FoldKey) -> None:
+        """Have a fold computed; a process that has died meanwhile is found out by `answer`."""
+        with suppress(BrokenPipeError):
+            self.connection.send(key)
+
+    def answer(self, key: FoldKey) -> FoldReport:
         """Return what came of a fold."""
         try:
-            return future.result()
-        except BrokenProcessPool:
-            self.pool.shutdown()  # which waits for the end of the process
+            answer = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
             raise FoldError(
                 key,
                 f"the worker died (exit code {self.process.exitcode}), perhaps of a lack of memory. The same command "
                 "goes on; take fewer --workers.",
             ) from None
+        if isinstance(answer, FoldError):
+            raise answer
+        return answer
 
 
 @contextmanager
@@ -220,7 +229,8 @@ def _team(plan: Plan, workers: int, threads: int) -> Iterator[list[Worker]]:
         for worker in team:
             worker.process.join(max(0.0, until - time.monotonic()))
             worker.process.kill()
-            worker.pool.shutdown()
+            worker.process.join()
+            worker.connection.close()
 
 
 @contextmanager
@@ -238,32 +248,28 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _start_worker(plan: Plan, threads: int) -> None:
-    """What a worker does before its first fold."""
+def _work(connection: Connection, plan: Plan, threads: int) -> None:
+    """Compute the folds that are asked for, in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says what follows
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that temporary folders are removed
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     plain_warnings()
     quiet_unless_terminal()
-    global _runner
-    _runner = FoldRunner(plan, quiet=True)
-
-
-_runner: FoldRunner  # of a worker
+    runner = FoldRunner(plan, quiet=True)
+    while True:
+        key = connection.recv()
+        try:
+            answer: FoldReport | FoldError = _compute(runner, key)
+        except FoldError as error:
+            answer = error
+        connection.send(answer)
 
 
 def _end_with_parent() -> None:
     """End this process when its parent ends without a word, as by SIGKILL."""
     multiprocessing.parent_process().join()
     os._exit(1)
-
-
-def _compute_in_worker(key: FoldKey) -> FoldReport:
-    try:
-        return _compute(_runner, key)
-    except SystemExit:  # the pool would take it for an answer and wait for the next fold
-        os._exit(TERMINATED)
 
 
 def _compute(runner: FoldRunner, key: FoldKey) -> FoldReport:
