@@ -11,7 +11,9 @@ from .speech_front import FRONTS
 MEL = "mel"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 # What an encoder's entry may hold: where it is from, what is taken of it, and what saving adds to recognize it by.
-ENCODER_KEYS = ("name_or_path", "revision", "layer", "size", "digest", "bundled")
+ENCODER_KEYS = ("name_or_path", "revision", "layer", "context", "size", "digest", "bundled")
+# How Whisper reads a clip: at its own length, or filled up to 30 s as it was trained.
+CONTEXTS = ("clip", "30s")
 
 
 def check_streams(
@@ -38,10 +40,15 @@ def check_streams(
         if unknown:
             raise ValueError(
                 f"The entry of the encoder {name!r} has no {', '.join(map(repr, unknown))}; it has "
-                f"{', '.join(ENCODER_KEYS[:3])}."
+                f"{', '.join(ENCODER_KEYS[:4])}."
             )
         if not entry.get("name_or_path") and not entry.get("bundled"):
             raise ValueError(f"The entry of the encoder {name!r} lacks name_or_path, a folder or an id on the Hub.")
+        if entry.get("context", "30s") not in CONTEXTS:
+            raise ValueError(
+                f"The entry of the encoder {name!r} has context={entry['context']!r}; choose one of "
+                f"{', '.join(CONTEXTS)}, or leave it out, which means 30s."
+            )
     return entries
 
 

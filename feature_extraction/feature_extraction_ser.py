@@ -32,9 +32,9 @@ class SERFeatureExtractor(WaveformExtractor):
     `power_to_db(melspectrogram(y, sr=16000, n_fft=2048, hop_length=400, win_length=400, n_mels=128), top_db=None)` and
     `feature.delta(width=9, mode="nearest")` of it, to float32's accuracy.
 
-    Every other stream is the activations of one layer of a frozen encoder: DeepSpeech's fifth is the paper's. Streams
-    side by side share the times of "mel", or else of the first: the frames of the others are interpolated to them,
-    linearly between neighbors and constant outside.
+    Every other stream is the activations of one layer of a frozen encoder, or of several side by side: DeepSpeech's
+    fifth is the paper's. Streams side by side share the times of "mel", or else of the first: the frames of the others
+    are interpolated to them, linearly between neighbors and constant outside.
 
     Args:
         streams: What a frame holds, side by side: "mel" and names of encoders, for example ("mel", "deepspeech").
@@ -44,8 +44,11 @@ class SERFeatureExtractor(WaveformExtractor):
         hop_length: Step between frames, in samples.
         num_mel_bins: Number of mel filters between 0 Hz and half the sampling rate.
         encoders: For every stream but "mel" where its network is: `{"name_or_path": …, "revision": …, "layer": …}`,
-            a folder or an id on the Hub, of a DeepSpeech, wav2vec 2.0, HuBERT, WavLM, UniSpeech or Whisper. Without
-            `layer` it is 5 for DeepSpeech and the last one for others.
+            a folder or an id on the Hub, of a DeepSpeech, wav2vec 2.0, HuBERT, WavLM, UniSpeech or Whisper. `layer` is
+            a number, 0 for what enters the first block, or a list of numbers, whose activations then are side by side
+            in that order; without it, it is 5 for DeepSpeech and the last one for others. Whisper's entry can say
+            `"context": "clip"`: a clip is read at its own length, many times faster than in the 30 s that Whisper was
+            trained with, which are what "30s" and no word stand for.
         feature_dtype: "float32", or "float16": the features are then rounded to it as the last step.
         dynamic_range: Floor of the log-mel energies below each clip's loudest one, in dB; `None` for none.
         clip_normalization: What is subtracted from a clip's log-mel energies: "none", "level", their mean, or "band",
@@ -237,7 +240,8 @@ class SERFeatureExtractor(WaveformExtractor):
                 place = {"name_or_path": str(pretrained_model_name_or_path), "subfolder": subfolder, **hub}
             else:
                 place = {**hub, "revision": None, **_source(entry)}
-            extractor._attach(stream, _load(**{**place, "layer": entry["layer"]}))
+            taken = {key: entry[key] for key in ("layer", "context") if key in entry}
+            extractor._attach(stream, _load(**{**place, **taken}))
         return loaded
 
     def save_pretrained(
@@ -339,7 +343,7 @@ SERFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 
 def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What an entry says to `load_encoder`."""
-    return {key: entry[key] for key in ("name_or_path", "revision", "layer") if entry.get(key) is not None}
+    return {key: entry[key] for key in ("name_or_path", "revision", "layer", "context") if entry.get(key) is not None}
 
 
 def _load(**place: Any) -> "SpeechEncoder":

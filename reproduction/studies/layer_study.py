@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from dataset_scripts import load_corpus, speaker_folds
 from dataset_scripts.audio_leaks import digest_of
-from feature_extraction.speech_encoders import CLIPS_PER_PASS, DeepSpeechEncoder, load_encoder
+from feature_extraction.frozen_encoder import CLIPS_PER_PASS
+from feature_extraction.speech_encoders import DeepSpeechEncoder, load_encoder
 from speech_emotion.evaluation.figures import FORMATS, figure_style, save_figure
 from speech_emotion.evaluation.intervals import RESAMPLES
 from speech_emotion.files import write_csv, write_json
