@@ -1,7 +1,7 @@
 """The encoders that there are: DeepSpeech, Whisper, and those of transformers that read waveforms."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -63,6 +63,12 @@ class WaveformEncoder(SpeechEncoder):
             seen += (kernel - 1) * step
             step *= stride
         return seen
+
+    def _passes(self, waveforms: Sequence[torch.Tensor]) -> Iterator[list[int]]:
+        """Which clips are computed together; on a CPU none are: their convolutions are then twice as fast."""
+        if waveforms[0].device.type != "cpu":
+            return super()._passes(waveforms)
+        return ([index] for index in range(len(waveforms)))
 
     def encode(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Compute the frames of some clips at once, each (frames, size)."""
