@@ -44,6 +44,8 @@ def check_streams(
             )
         if not entry.get("name_or_path") and not entry.get("bundled"):
             raise ValueError(f"The entry of the encoder {name!r} lacks name_or_path, a folder or an id on the Hub.")
+        if isinstance(entry.get("layer"), tuple):
+            entry["layer"] = list(entry["layer"])  # as it comes back from a file
         if entry.get("context", "30s") not in CONTEXTS:
             raise ValueError(
                 f"The entry of the encoder {name!r} has context={entry['context']!r}; choose one of "

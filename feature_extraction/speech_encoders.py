@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 from transformers import AutoFeatureExtractor, AutoModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperNetwork
 
 from .configuration_deepspeech import DeepSpeechConfig
 from .encoder_layers import encoder_states
@@ -88,7 +89,8 @@ def load_encoder(
     name_or_path: str, layer: int | Sequence[int] | None = None, context: str | None = None, **hub: Any
 ) -> SpeechEncoder:
     """Load a frozen encoder in full precision; see `SERFeatureExtractor` for what the arguments mean."""
-    kind = _model_type(name_or_path, **hub)
+    settings = _settings(name_or_path, **hub)
+    kind = settings["model_type"]
     if context is not None and kind != "whisper":
         raise ValueError(
             f"context={context!r}: only Whisper reads clips in a window of 30 s or at their own length, and "
@@ -104,7 +106,11 @@ def load_encoder(
             f"{name_or_path!r} is a {kind!r} model, which is not read here; choose DeepSpeech, wav2vec 2.0, HuBERT, "
             "WavLM, UniSpeech or Whisper."
         )
-    model = AutoModel.from_pretrained(name_or_path, dtype=torch.float32, use_safetensors=True, **hub)
+    # Whisper's encoder is there alone where it was bundled, else with its decoder.
+    alone = settings.get("architectures") == ["WhisperEncoder"]
+    model = (WhisperNetwork if alone else AutoModel).from_pretrained(
+        name_or_path, dtype=torch.float32, use_safetensors=True, **hub
+    )
     extractor = AutoFeatureExtractor.from_pretrained(name_or_path, **hub)
     if kind == "whisper":
         model = model.get_encoder() if hasattr(model, "decoder") else model
@@ -112,13 +118,13 @@ def load_encoder(
     return WaveformEncoder(model, extractor, layer)
 
 
-def _model_type(name_or_path: str, **hub: Any) -> str:
+def _settings(name_or_path: str, **hub: Any) -> dict[str, Any]:
     # The configuration as a dictionary: a DeepSpeech's own class would be remote code, and this project has it.
     settings, _ = DeepSpeechConfig.get_config_dict(name_or_path, **hub)
     if not settings.get("model_type"):
         place = "/".join(filter(None, (str(name_or_path), hub.get("subfolder"))))
         raise FileNotFoundError(f"{place} holds no config.json of a model; a folder or an id on the Hub is needed.")
-    return settings["model_type"]
+    return settings
 
 
 def interpolate(frames: torch.Tensor, centers: torch.Tensor, times: torch.Tensor) -> torch.Tensor:

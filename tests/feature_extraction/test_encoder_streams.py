@@ -11,53 +11,16 @@ import torch
 import transformers
 from datasets.fingerprint import Hasher
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
+from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
 from feature_extraction.speech_encoders import load_encoder
+from tests.feature_extraction.small_encoders import KINDS, RATE, SMALL, noise, small_model
 from tests.hub.local_hub import LocalHub
 from tests.subprocess_tools import run_python_json
 
-RATE = 16000
 LENGTHS = (5000, 300, 16000, 12345)
-
-
-def noise(samples: int, seed: int = 0) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
-
-
 CLIPS = [noise(length, seed) for seed, length in enumerate(LENGTHS)]
-CONVOLUTIONS = {"conv_dim": (8,) * 7, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
-SMALL = {**CONVOLUTIONS, "intermediate_size": 16, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
-
-
-MODELS = {
-    "wav2vec2": ("Wav2Vec2", "group"),
-    "wav2vec2-layer": ("Wav2Vec2", "layer"),
-    "hubert": ("Hubert", "group"),
-    "wavlm": ("WavLM", "layer"),
-}
-
-
-def small_model(kind: str) -> tuple[PreTrainedModel, Any]:
-    torch.manual_seed(0)
-    if kind == "deepspeech":
-        return DeepSpeechForCTC(DeepSpeechConfig(hidden_size=24)), DeepSpeechFeatureExtractor()
-    if kind == "whisper":
-        config = transformers.WhisperConfig(
-            d_model=16, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
-            encoder_ffn_dim=16, decoder_ffn_dim=16, max_source_positions=40, vocab_size=50, pad_token_id=0,
-            bos_token_id=0, eos_token_id=0, decoder_start_token_id=0,
-        )  # fmt: skip
-        return transformers.WhisperModel(config), transformers.WhisperFeatureExtractor()
-    name, norm = MODELS[kind]
-    config = getattr(transformers, f"{name}Config")(
-        **SMALL, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer"
-    )
-    return getattr(transformers, f"{name}Model")(config), Wav2Vec2FeatureExtractor(do_normalize=True)
-
-
-KINDS = ("deepspeech", *MODELS, "whisper")
 
 
 @pytest.fixture(scope="module")
