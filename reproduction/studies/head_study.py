@@ -297,7 +297,7 @@ def own_test_clips(folder: Path, data: DataArguments, labels: list[str], extract
     path = folder / "fold.jsonl"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no fold.jsonl, which says who was tested. Name the folder of a run.")
-    corpus, features = load_with_features(data, extractor)
+    corpus, features, _ = load_with_features(data, extractor)
     rows, labels = keep_labels(corpus, labels)
     return make_splits(rows, features, load_fold(path, rows), labels).test
 

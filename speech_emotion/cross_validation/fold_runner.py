@@ -34,7 +34,7 @@ class FoldRunner:
         self.plan, self.quiet = plan, quiet
         self._data: dict[str, ConditionData] = {}
         self._systems: dict[str, System] = {}
-        self._features: dict[tuple[str, str], MappedFeatures] = {}
+        self._features: dict[tuple[str, str, int], MappedFeatures] = {}
         self._settings: dict[tuple[str, str, int], dict[str, Any]] = {}
 
     def condition(self, name: str) -> CorpusCondition:
@@ -58,12 +58,16 @@ class FoldRunner:
             self._systems[name] = self.plan.make_system(name, self.plan.overrides, self.plan.encoder)
         return self._systems[name]
 
-    def features(self, condition: str, system: str) -> MappedFeatures:
-        """Return the features that a system takes of a condition's corpus, computed once for all with the same."""
+    def features(self, condition: str, system: str, variant: int = 0) -> MappedFeatures:
+        """Return the features that a system takes of a condition's corpus, computed once for all with the same.
+
+        Or those of a variant of every clip.
+        """
         corpus, extractor = self.data(condition).corpus, self.system(system).make_extractor()
-        place = (corpus._fingerprint, json.dumps(extractor.to_dict(), sort_keys=True, default=str))
+        place = (corpus._fingerprint, json.dumps(extractor.to_dict(), sort_keys=True, default=str), variant)
         if place not in self._features:
-            self._features[place] = MappedFeatures(cache_features(corpus, extractor, device=self.plan.device))
+            cached = cache_features(corpus, extractor, device=self.plan.device, variant=variant)
+            self._features[place] = MappedFeatures(cached)
         return self._features[place]
 
     def keys(self) -> list[FoldKey]:
@@ -125,10 +129,12 @@ class FoldRunner:
     def _compute(self, key: FoldKey) -> FoldReport:
         data, system = self.data(key.condition), self.system(key.system)
         fold = data.folds[key.fold]
-        features = self.features(key.condition, key.system)
+        features, *variants = (
+            self.features(key.condition, key.system, variant) for variant in range(system.variants + 1)
+        )
         start = time.perf_counter()  # what all folds share is not the first one's
         shares_speakers = self.condition(key.condition).shares_speakers
-        splits = make_splits(data.rows, features, fold, data.labels, shares_speakers=shares_speakers)
+        splits = make_splits(data.rows, features, fold, data.labels, variants, shares_speakers=shares_speakers)
         with tempfile.TemporaryDirectory(prefix="ser-fold-") as folder:
             outcome = system.fit(FoldTask(data.rows, splits, data.labels, key.seed, Path(folder), self.plan.device))
         seconds = round(time.perf_counter() - start, 1)

@@ -108,6 +108,11 @@ class NeuralSystem(System):
             self._extractor = make_extractor(self.model)
         return self._extractor
 
+    @property
+    def variants(self) -> int:
+        """How many variants of each training clip it learns from."""
+        return self.model.variants
+
     @cached_property
     def start(self) -> StartingModel | None:
         """The saved model that every fold fine-tunes; `None` where each begins anew."""
@@ -185,7 +190,7 @@ def subset(clips: ClipSplit, indices: Sequence[int]) -> ClipSplit:
     ids, speakers, labels = (
         [values[index] for index in indices] for values in (clips.ids, clips.speakers, clips.labels)
     )
-    return ClipSplit(clips.features, clips.positions[np.asarray(indices)], ids, speakers, labels)
+    return ClipSplit(clips.features, clips.positions[np.asarray(indices)], ids, speakers, labels, clips.variants)
 
 
 def member_seed(seed: int, member: int) -> int:

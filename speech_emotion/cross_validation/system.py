@@ -56,6 +56,7 @@ class System(ABC):
     """A way from clips to scores, compared with others on the same folds."""
 
     heeds: tuple[str, ...] = ()  # which of the options --set and --encoder it heeds
+    variants: int = 0  # of each training clip, to learn from beside it
 
     def __init__(self, name: str, title: str) -> None:
         self.name, self.title = name, title

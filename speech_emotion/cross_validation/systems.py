@@ -35,6 +35,11 @@ class PermutedSystem(System):
         super().__init__(system.name + CONTROL, system.title + CONTROL_TITLE)
         self.system, self.heeds = system, system.heeds
 
+    @property
+    def variants(self) -> int:
+        """How many variants the system learns from."""
+        return self.system.variants
+
     def make_extractor(self) -> ClipFeatures:
         """Make the system's own extractor."""
         return self.system.make_extractor()
@@ -58,4 +63,4 @@ class PermutedSystem(System):
 
 def _permuted(clips: ClipSplit, seed: Sequence[int]) -> ClipSplit:
     labels = permute_labels(clips.labels, clips.speakers, seed)
-    return ClipSplit(clips.features, clips.positions, clips.ids, clips.speakers, labels)
+    return ClipSplit(clips.features, clips.positions, clips.ids, clips.speakers, labels, clips.variants)

@@ -90,7 +90,13 @@ class ModelArguments:
     clip_normalization: Literal["none", "level", "band"] = argument(
         "none", "mean subtracted from a clip's log-mel energies", "features"
     )
-    tempo: float = argument(0.0, "largest random change of length, as a part", "weights", "augmentation")
+    front: Literal["none", "speech"] = argument(
+        "none", "speech: cut silence off at a clip's ends, and bring its speech to one level", "features"
+    )
+    variants: int = argument(
+        0, "copies of each training clip with echoes, noise, other bands and coding", "weights", "augmentation"
+    )
+    tempo: float = argument(0.0, "largest random change of length, as a part", "weights")
     band_warp: float = argument(0.0, "largest random warp of the mel bands, as a part", "weights")
     time_masks: int = argument(0, "SpecAugment: masks over time", "weights")
     time_mask_frames: int = argument(20, "SpecAugment: the most frames of one", "weights")
@@ -104,6 +110,8 @@ class ModelArguments:
         """Take a stem of 0 channels for none, as the command line has no other word for it."""
         if self.stem_channels == [0]:
             self.stem_channels = []
+        if self.variants < 0:
+            raise ValueError(f"variants={self.variants}: give a number of copies of each clip, 0 for none.")
 
 
 @dataclass

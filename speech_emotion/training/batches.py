@@ -13,14 +13,18 @@ IGNORED = -100  # what pads labels
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Yields clip indices so that consecutive clips, batch by batch, have like lengths."""
+    """Yields clip indices so that consecutive clips, batch by batch, have like lengths.
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    Of each clip comes by chance itself or one of its variants, which `ClipSplit` numbers beyond the clips.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, variants: int = 0) -> None:
         if not len(lengths) or batch_size < 1:
             raise ValueError(f"Cannot order {len(lengths)} clips in batches of {batch_size}: both must be at least 1.")
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
+        self.variants = variants
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -42,7 +46,10 @@ class LengthGroupedSampler(Sampler[int]):
         full = [batch for batch in batches if len(batch) == self.batch_size]
         order = [full[i] for i in generator.permutation(len(full))]
         order += [batch for batch in batches if len(batch) < self.batch_size]
-        yield from np.concatenate(order).tolist()
+        indices = np.concatenate(order)
+        if self.variants:
+            indices += len(self.lengths) * generator.integers(self.variants + 1, size=len(indices))
+        yield from indices.tolist()
 
 
 class NoLoneItem(BatchSampler):

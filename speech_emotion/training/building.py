@@ -29,6 +29,7 @@ def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
             win_length=args.win_length,
             dynamic_range=args.dynamic_range or None,
             clip_normalization=args.clip_normalization,
+            front=args.front,
         )
     return SERFeatureExtractor.from_pretrained(args.model_name_or_path, revision=args.model_revision)
 
@@ -121,6 +122,7 @@ def loaded_arguments(args: ModelArguments, config: SERConfig, extractor: SERFeat
         "win_length": extractor.win_length,
         "dynamic_range": extractor.dynamic_range or 0.0,
         "clip_normalization": extractor.clip_normalization,
+        "front": extractor.front,
         "encoder": None,
         "encoder_revision": None,
         "encoder_layer": None,

@@ -109,10 +109,12 @@ class EmotionTask(TrainingTask):
         with training.main_process_first(local=False, desc="corpus and features"), warnings.catch_warnings():
             if not training.should_log:  # what there is to say of the corpus is said once
                 warnings.simplefilter("ignore")
-            corpus, self.features = load_with_features(self.data, extractor, str(training.device))
+            corpus, self.features, variants = load_with_features(
+                self.data, extractor, str(training.device), self.model.variants
+            )
             self.rows, labels = keep_labels(corpus, self.data.labels)
             self.fold = choose_fold(self.rows, self.data)
-        self._take(labels, make_splits(self.rows, self.features, self.fold, labels), extractor)
+        self._take(labels, make_splits(self.rows, self.features, self.fold, labels, variants), extractor)
         self.heard = heard_speakers(self.model.model_name_or_path, self.model.model_revision)
         parts = speakers_of(self.splits.validation), speakers_of(self.splits.test)
         check_unheard(self.heard, corpus_title(self.rows), *parts, str(self.model.model_name_or_path))
@@ -220,21 +222,27 @@ class EmotionTask(TrainingTask):
 
 
 def load_with_features(
-    data: DataArguments, extractor: SERFeatureExtractor, device: str | None = None
-) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """Load a corpus and the features of its clips, from the cache where they are there already."""
+    data: DataArguments, extractor: SERFeatureExtractor, device: str | None = None, variants: int = 0
+) -> tuple[datasets.Dataset, datasets.Dataset, list[datasets.Dataset]]:
+    """Load a corpus, the features of its clips, and those of variants; from the cache where they are there already."""
     places = corpus_places(data)
     if data.speaker_pattern is not None:
         places["speaker_pattern"] = data.speaker_pattern
     if not data.streaming:
         rows = load_corpus(data.corpus, **places)
-        return rows, cache_features(rows, extractor, skip_bad=data.skip_bad, device=device)
+        features, *others = (
+            cache_features(rows, extractor, data.skip_bad, device, variant) for variant in range(variants + 1)
+        )
+        return rows, features, others
     if "/" not in data.corpus:
         raise ValueError(
             f"--streaming is for copies of a corpus (you/{data.corpus} on the Hub, or a folder); {data.corpus} itself "
             "is on this machine's disk anyway."
         )
     stream = load_corpus(data.corpus, **places, streaming=True)
-    return cache_streamed(
-        stream, stream_state(data.corpus), extractor, data.skip_bad, device=device, cache_dir=data.cache_dir
+    state = stream_state(data.corpus)
+    (rows, features), *others = (
+        cache_streamed(stream, state, extractor, data.skip_bad, device, data.cache_dir, variant)
+        for variant in range(variants + 1)
     )
+    return rows, features, [one for _, one in others]

@@ -18,6 +18,7 @@ from dataset_scripts.audio_leaks import samples_digest
 from dataset_scripts.names import first_few
 
 from .run_record import extractor_state
+from .waveform_variants import VARIANTS_VERSION, make_variant
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +31,23 @@ LONGEST_SECONDS = 60.0  # taken for clips of a stream, whose longest is not know
 
 
 def cache_features(
-    rows: datasets.Dataset, extractor: SequenceFeatureExtractor, skip_bad: bool = False, device: str | None = None
+    rows: datasets.Dataset,
+    extractor: SequenceFeatureExtractor,
+    skip_bad: bool = False,
+    device: str | None = None,
+    variant: int = 0,
 ) -> datasets.Dataset:
-    """Compute the features of every clip, or find them computed."""
+    """Compute the features of every clip, or of a variant of every clip, or find them computed."""
     if not len(rows):
         raise ValueError("There are no clips to take features of.")
-    fingerprint = Hasher.hash([rows._fingerprint, CACHE_VERSION, *extractor_state(extractor), skip_bad])
+    fingerprint = Hasher.hash(
+        [rows._fingerprint, CACHE_VERSION, *extractor_state(extractor), skip_bad, *_variant_state(variant)]
+    )
     waiting = _clips_that_may_wait(max(rows["duration"]), extractor)
 
     def extract(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         clips = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-        results = list(_extract(clips, extractor, skip_bad, device))
+        results = list(_extract(clips, extractor, skip_bad, device, variant))
         return {
             "id": [clip["id"] for clip, _ in results],
             **{name: [cached[name] for _, cached in results] for name in FEATURE_COLUMNS},
@@ -73,6 +80,7 @@ def cache_streamed(
     skip_bad: bool = False,
     device: str | None = None,
     cache_dir: str | None = None,
+    variant: int = 0,
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
     """Compute the features of clips as they stream in, or find them computed."""
     columns = [name for name in rows.column_names if name != "audio"]
@@ -81,7 +89,7 @@ def cache_streamed(
         with tqdm(desc="Extracting features of the stream", unit=" clips", disable=not sys.stderr.isatty()) as bar:
             for batch in rows.iter(batch_size=CLIPS_PER_BATCH):
                 clips = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-                for clip, cached in _extract(clips, extractor, skip_bad, device):
+                for clip, cached in _extract(clips, extractor, skip_bad, device, variant):
                     yield {name: clip[name] for name in columns} | cached
                 bar.update(len(clips))
 
@@ -89,7 +97,9 @@ def cache_streamed(
         generate,
         features=datasets.Features({**{name: rows.features[name] for name in columns}, **_feature_columns(extractor)}),
         cache_dir=cache_dir,
-        fingerprint=Hasher.hash([state, CACHE_VERSION, *extractor_state(extractor), skip_bad]),
+        fingerprint=Hasher.hash(
+            [state, CACHE_VERSION, *extractor_state(extractor), skip_bad, *_variant_state(variant)]
+        ),
         writer_batch_size=_clips_that_may_wait(LONGEST_SECONDS, extractor),
     )
     if not len(table):
@@ -118,6 +128,10 @@ def stream_state(name: str) -> str:
     return f"{repo_id}@{HfApi().dataset_info(repo_id, revision=revision or None).sha}"
 
 
+def _variant_state(variant: int) -> list[int]:
+    return [VARIANTS_VERSION, variant] if variant else []
+
+
 def _feature_columns(extractor: SequenceFeatureExtractor) -> dict[str, object]:
     return {
         "input_features": datasets.LargeList(datasets.Value(_dtype(extractor))),
@@ -137,7 +151,11 @@ def _clips_that_may_wait(longest: float, extractor: SequenceFeatureExtractor) ->
 
 
 def _extract(
-    clips: Sequence[Mapping[str, Any]], extractor: SequenceFeatureExtractor, skip_bad: bool, device: str | None
+    clips: Sequence[Mapping[str, Any]],
+    extractor: SequenceFeatureExtractor,
+    skip_bad: bool,
+    device: str | None,
+    variant: int,
 ) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
     """Yield each usable clip with what is cached of it."""
     usable, waveforms, recordings = [], [], []
@@ -153,7 +171,7 @@ def _extract(
             logger.warning("Skipped: %s", message)
             continue
         usable.append(clip)
-        waveforms.append(waveform)
+        waveforms.append(make_variant(waveform, clip["id"], variant))
         # Of the samples as they were recorded: what resampling rounds differs from one machine to another.
         recordings.append(recording)
     if not usable:

@@ -30,12 +30,13 @@ class ClipSplit(Dataset):
         ids: Sequence[str],
         speakers: Sequence[str],
         labels: Sequence[int | Sequence[int]],
+        variants: Sequence[datasets.Dataset] = (),
     ) -> None:
         if not len(positions) == len(ids) == len(speakers) == len(labels):
             raise ValueError(
                 f"{len(positions)} positions, {len(ids)} ids, {len(speakers)} speakers, {len(labels)} labels."
             )
-        self.features = features
+        self.features, self.variants = features, tuple(variants)
         self.positions = np.asarray(positions, dtype=np.int64)
         self.ids, self.speakers, self.labels = list(ids), list(speakers), list(labels)
         self.num_frames = np.asarray(features["num_frames"][:])[self.positions]
@@ -44,8 +45,13 @@ class ClipSplit(Dataset):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Read a clip: `input_features`, (frames × feature_size,), and `labels`."""
-        row = self.features[int(self.positions[index])]
+        """Read a clip: `input_features`, (frames × feature_size,), and `labels`.
+
+        Clip i is also number i + k n, as its k-th variant, where n is the number of clips.
+        """
+        variant, index = divmod(index, len(self))
+        features = (self.features, *self.variants)[variant]
+        row = features[int(self.positions[index])]
         return {"input_features": row["input_features"], "labels": self.labels[index]}
 
 
@@ -91,22 +97,35 @@ def make_splits(
     features: datasets.Dataset,
     fold: Fold,
     labels: Sequence[str],
+    variants: Sequence[datasets.Dataset] = (),
     *,
     shares_speakers: bool = False,
 ) -> Splits:
-    """Join clips, features and classes, split by split; `shares_speakers` as of `check_disjoint`."""
+    """Join clips, features and classes, split by split; only clips to learn from have variants.
+
+    `shares_speakers` as of `check_disjoint`.
+    """
     # Checked when folds are made, and again here, where they are used.
     check_disjoint(fold, rows, shares_speakers=shares_speakers)
     usable = {str(clip): index for index, clip in enumerate(features["id"][:])}
     clips = dict(zip(rows["id"], zip(rows["speaker"], rows["label"], strict=True), strict=True))
     classes = {label: index for index, label in enumerate(labels)}
+    if any(list(variant["id"][:]) != list(features["id"][:]) for variant in variants):
+        raise ValueError("The variants are not of the same clips as the features; empty the cache of features.")
 
     def split(name: str, ids: Sequence[str]) -> ClipSplit:
         ids = [clip for clip in ids if clip in usable]
         if not ids:
             raise ValueError(f"Fold {fold.name!r}: the split {name} has no usable clip left.")
         speakers, names = zip(*(clips[clip] for clip in ids), strict=True)
-        return ClipSplit(features, [usable[clip] for clip in ids], ids, speakers, [classes[label] for label in names])
+        return ClipSplit(
+            features,
+            [usable[clip] for clip in ids],
+            ids,
+            speakers,
+            [classes[label] for label in names],
+            variants if name == "train" else (),
+        )
 
     recordings = features.with_format(None)["recording"][:]
     check_recordings(

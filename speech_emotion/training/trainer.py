@@ -97,7 +97,9 @@ class TaskTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         seed = args.seed if args.data_seed is None else args.data_seed
-        self.sampler = LengthGroupedSampler(task.train.num_frames, args.train_batch_size * args.world_size, seed)
+        variants = len(getattr(task.train, "variants", ()))
+        size = args.train_batch_size * args.world_size
+        self.sampler = LengthGroupedSampler(task.train.num_frames, size, seed, variants)
         if args.push_to_hub and self.is_world_process_zero():
             if args.hub_revision:  # now, not after the training, if it cannot be made
                 HfApi(token=args.hub_token).create_branch(self.hub_model_id, branch=args.hub_revision, exist_ok=True)
