@@ -15,6 +15,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "cross-validate": ("speech_emotion.cli.cross_validate:get_parser", "compare systems on all folds of corpora"),
     "report": ("speech_emotion.cli.report:get_parser", "write tables of finished runs; fill model cards with them"),
     "predict": ("speech_emotion.cli.predict:get_parser", "print emotions and scores of audio files"),
+    "robustness": ("speech_emotion.cli.robustness:get_parser", "count labels that gain, coding, noise and so on flip"),
     "corpus": ("dataset_scripts.command:get_parser", "list, describe, check, fold, export and share corpora"),
     "convert": ("feature_extraction.convert.command:get_parser", "convert a released DeepSpeech model"),
     "figures": ("speech_emotion.cli.figures:get_parser", "draw a clip's attention, or what finished runs gave"),
