@@ -13,6 +13,7 @@ from speech_emotion.inference.robustness import CHANGES, measure_robustness
 from speech_emotion.training import run_training
 from tests.modeling_ser.small_pipeline import write_clips
 from tests.speech_emotion.training.trainings import arguments, emotion_task, read_json
+from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning")
 LABELS = ["anger", "fear", "neutral"]
@@ -56,8 +57,9 @@ def test_what_cannot_be_measured_is_refused() -> None:
 
 
 def test_the_command_measures_a_run_by_its_own_test_clips_and_by_files(
-    polish_dir: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    polish_dir, cache_dir = write_polish(tmp_path / "polish"), tmp_path / "cache"
     task = emotion_task(polish_dir, cache_dir, front="speech")
     run_training(task, arguments(tmp_path / "run", num_train_epochs=1))
     capsys.readouterr()
