@@ -9,6 +9,8 @@ from .mel_deltas import CLIP_NORMALIZATIONS
 from .speech_front import FRONTS
 
 MEL = "mel"
+# What a stream's entry holds where its network belongs to the model: the kind of input that it reads, and its form.
+INPUT_KEYS = {"log-mel": ("input", "size", "window"), "waveform": ("input", "size", "normalize", "shortest")}
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 # What an encoder's entry may hold: where it is from, what is taken of it, and what saving adds to recognize it by.
 ENCODER_KEYS = ("name_or_path", "revision", "layer", "context", "size", "digest", "bundled")
@@ -36,6 +38,9 @@ def check_streams(
     if strangers:
         raise ValueError(f"encoders has an entry for {strangers[0]!r}, which is no stream of {tuple(streams)!r}.")
     for name, entry in entries.items():
+        if "input" in entry:
+            _check_input(name, entry, len(streams))
+            continue
         unknown = sorted(set(entry) - set(ENCODER_KEYS))
         if unknown:
             raise ValueError(
@@ -52,6 +57,17 @@ def check_streams(
                 f"{', '.join(CONTEXTS)}, or leave it out, which means 30s."
             )
     return entries
+
+
+def _check_input(name: str, entry: Mapping[str, Any], streams: int) -> None:
+    keys = INPUT_KEYS.get(entry["input"])
+    if keys is None or sorted(entry) != sorted(keys):
+        known = " or ".join(f"{kind!r} with {', '.join(others[1:])}" for kind, others in INPUT_KEYS.items())
+        raise ValueError(f"The entry {entry!r} of the stream {name!r} is no input of an encoder: that is {known}.")
+    if streams > 1:
+        raise ValueError(
+            f"The stream {name!r} is the input of the model's own encoder, which has no stream beside it."
+        )
 
 
 def check_settings(settings: Any) -> None:

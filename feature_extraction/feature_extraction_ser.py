@@ -18,6 +18,7 @@ from .speech_front import speech_part
 from .waveform_extractor import WaveformExtractor
 
 if TYPE_CHECKING:
+    from .encoder_inputs import EncoderInput
     from .speech_encoders import SpeechEncoder
 
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
@@ -48,7 +49,8 @@ class SERFeatureExtractor(WaveformExtractor):
             a number, 0 for what enters the first block, or a list of numbers, whose activations then are side by side
             in that order; without it, it is 5 for DeepSpeech and the last one for others. Whisper's entry can say
             `"context": "clip"`: a clip is read at its own length, many times faster than in the 30 s that Whisper was
-            trained with, which are what "30s" and no word stand for.
+            trained with, which are what "30s" and no word stand for. Where the network belongs to the model, the entry
+            says what it reads: `{"input": "log-mel", …}` or `{"input": "waveform", …}`, as `EncoderInput` takes.
         feature_dtype: "float32", or "float16": the features are then rounded to it as the last step.
         dynamic_range: Floor of the log-mel energies below each clip's loudest one, in dB; `None` for none.
         clip_normalization: What is subtracted from a clip's log-mel energies: "none", "level", their mean, or "band",
@@ -92,7 +94,7 @@ class SERFeatureExtractor(WaveformExtractor):
         super().__init__(sampling_rate, kwargs)
         self.streams = tuple(streams)
         self.encoders = encoders
-        self._networks: dict[str, SpeechEncoder] = {}
+        self._networks: dict[str, SpeechEncoder | EncoderInput] = {}
         # Where each network was last saved, and as what: the next save links to those files while they are the same.
         self._saved_networks: dict[str, tuple[Path, Stamps]] = {}
         self.num_mel_bins = num_mel_bins
@@ -105,7 +107,9 @@ class SERFeatureExtractor(WaveformExtractor):
         self.front = front
         check_settings(self)
         for stream, entry in self.encoders.items():
-            if "digest" not in entry:  # not from a file: its size and weights are still to be found out
+            if "input" in entry:
+                self._networks[stream] = _input(entry, sampling_rate)
+            elif "digest" not in entry:  # not from a file: its size and weights are still to be found out
                 self._attach(stream, _load(**_source(entry)))
         self.feature_size = sum(self.stream_sizes)
 
@@ -276,6 +280,8 @@ class SERFeatureExtractor(WaveformExtractor):
         kept, bundled = copy.deepcopy(self.encoders), []
         try:
             for stream, entry in self.encoders.items():
+                if "input" in entry:  # its network is the model's
+                    continue
                 referable = entry.get("revision") is not None and not Path(entry.get("name_or_path", "")).exists()
                 entry["bundled"] = bundle_encoders or not referable
                 if entry["bundled"]:
@@ -351,6 +357,12 @@ def _load(**place: Any) -> "SpeechEncoder":
     from .speech_encoders import load_encoder
 
     return load_encoder(**place)
+
+
+def _input(entry: Mapping[str, Any], sampling_rate: int) -> "EncoderInput":
+    from .encoder_inputs import EncoderInput
+
+    return EncoderInput(entry, sampling_rate)
 
 
 def _stamps(folder: Path) -> Stamps:

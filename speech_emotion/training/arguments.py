@@ -69,6 +69,13 @@ class ModelArguments:
     encoder: str | None = argument(None, "folder or Hub id of its network (default: a small DeepSpeech)", "features")
     encoder_revision: str | None = argument(None, "its revision on the Hub", "features")
     encoder_layer: int | None = argument(None, "which of its layers", "features")
+    train_encoder: str = argument(
+        "none", "which of its blocks learn with the model: none, top-N (such as top-2), lora or all", "weights"
+    )
+    encoder_learning_rate: float | None = argument(
+        None, "their peak learning rate (default: a hundredth of --learning_rate, a tenth for lora)", "weights"
+    )
+    lora_rank: int | None = argument(None, "rank of the adapters of lora (default: 8)", "weights")
     fusion: Literal["frame", "late"] = argument("frame", "how streams are fused", "weights", "network and loss")
     model_name_or_path: str | None = argument(None, "a saved model to fine-tune", "weights")
     model_revision: str | None = argument(None, "its revision on the Hub", "weights")

@@ -16,16 +16,19 @@ from .task import Augmentation
 
 
 def make_augmentations(
-    args: ModelArguments, extractor: SERFeatureExtractor, network: SERForAudioClassification
+    args: ModelArguments,
+    extractor: SERFeatureExtractor,
+    network: SERForAudioClassification,
+    fill: torch.Tensor | None = None,
 ) -> list[Augmentation]:
-    """Make what changes training batches by chance; nothing by default."""
+    """Make what changes training batches by chance; nothing by default. Masks are filled with the features' mean."""
     bands = mel_bands(extractor)
     has_mel = bool((bands >= 0).any())
     num_mel_bins = extractor.num_mel_bins if has_mel else 0
     mel_start = int((bands >= 0).long().argmax())
     stretching = Stretching(args.tempo, args.band_warp, num_mel_bins, mel_start)
     masking = SpecAugment(
-        network.ser.feature_mean.clone(),
+        network.ser.feature_mean.clone() if fill is None else fill,
         time_masks=args.time_masks,
         time_mask_frames=args.time_mask_frames,
         feature_masks=args.band_masks if has_mel else 0,

@@ -12,6 +12,7 @@ from modeling_ser import SERConfig, SERForAudioClassification
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
 
 from .arguments import ModelArguments, preset_settings
+from .encoder_training import TrainedEncoder, choose_parameters
 from .run_record import differences
 from .splits import ClipSplit, balanced_weights, feature_statistics
 
@@ -23,9 +24,10 @@ REGULARIZATION = ("dropout", "attention_dropout", "encoder_dropout", "label_smoo
 def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
     """Make the feature extractor, or load that of the model to fine-tune."""
     if args.model_name_or_path is None:
+        trained = trained_encoder(args)
         return SERFeatureExtractor(
             streams=tuple(args.streams),
-            encoders=_encoders(args),
+            encoders=_encoders(args) if trained is None else {trained.stream: trained.entry()},
             win_length=args.win_length,
             dynamic_range=args.dynamic_range or None,
             clip_normalization=args.clip_normalization,
@@ -53,6 +55,21 @@ def _encoders(args: ModelArguments) -> dict[str, dict[str, object]]:
     return {stream: entry for stream in streams}
 
 
+def trained_encoder(args: ModelArguments) -> TrainedEncoder | None:
+    """Return the encoder that learns with a new model; `None` where none does."""
+    if args.train_encoder == "none" or args.model_name_or_path is not None:
+        return None
+    entries = _encoders(args)
+    if len(args.streams) > 1 or not entries:
+        raise ValueError(
+            f"--train_encoder {args.train_encoder}: an encoder that learns is the model's only stream, such as "
+            f"--streams encoder --encoder whisper-base; the streams are {', '.join(args.streams)}."
+        )
+    ((stream, entry),) = entries.items()
+    source = {key: entry[key] for key in ("name_or_path", "revision") if key in entry}
+    return TrainedEncoder.of(args.train_encoder, stream, source, entry.get("layer"), args.lora_rank)
+
+
 def make_model(
     args: ModelArguments, labels: list[str], train: ClipSplit, extractor: SERFeatureExtractor
 ) -> SERForAudioClassification:
@@ -68,20 +85,31 @@ def make_model(
         )
         set_labels(network, labels)
         network.config.class_weights = weights
+        if network.ser.encoder is not None:
+            choose_parameters(network, args.train_encoder, args.lora_rank)
+        elif args.train_encoder != "none":
+            raise ValueError(
+                f"--train_encoder {args.train_encoder}: the model to fine-tune has no encoder of its own. Leave that "
+                "out, or train a new model."
+            )
         return network.train()
     if args.stem_channels and extractor.streams[0] != "mel":  # their sizes cannot tell: DeepSpeech's may be 384 too
         raise ValueError(
             f"--stem_channels convolve over mel bands, but the first stream is {extractor.streams[0]!r}; name 'mel' "
             "first in --streams, or leave the stem out."
         )
+    trained = trained_encoder(args)
+    streams = {"input_size": extractor.feature_size, "stream_sizes": extractor.stream_sizes}
     config = SERConfig(
         class_weights=weights,
-        input_size=extractor.feature_size,
-        stream_sizes=extractor.stream_sizes,
         id2label=dict(enumerate(labels)),
         **_model_sizes(args),
+        **(streams if trained is None else trained.fields()),
     )
     network = SERForAudioClassification(config)
+    if trained is not None:
+        trained.begin(network, train)
+        return network.train()
     clips = (train[index]["input_features"] for index in range(len(train)))
     network.ser.set_normalization(*feature_statistics(clips, extractor.feature_size))
     return network.train()

@@ -240,6 +240,9 @@ def describe_streams(extractor: SERFeatureExtractor) -> list[str]:
     mel += SUBTRACTED[extractor.clip_normalization]
     phrases = {"mel": mel}
     for stream, entry in extractor.encoders.items():
+        if "input" in entry:
+            phrases[stream] = f"{entry['input']}, which the model's own encoder reads"
+            continue
         source = public_name(entry.get("name_or_path")) or "a bundled encoder"
         phrases[stream] = f"layer {entry['layer']} of {source}, frozen"
     return [f"{stream}: {phrases[stream]}" for stream in extractor.streams]
@@ -251,7 +254,14 @@ def describe_architecture(config: SERConfig) -> str:
     depth = len(config.stem_channels or [])
     stem = f", behind {depth} convolution{'s' * (depth > 1)} over frames × mel bands" if depth else ""
     pooling = "" if config.pooling == "mean" else f", pooled by {config.pooling.replace('_', ' ')}"
-    return f"{ENCODER}{several}{stem}{pooling}"
+    ear = ""
+    if config.encoder_config:
+        layers = ", ".join(map(str, config.encoder_layers))
+        ear = (
+            f", on layer{'s' * (len(config.encoder_layers) > 1)} {layers} of a {config.encoder_config['model_type']} "
+        )
+        ear += "encoder that was trained with it"
+    return f"{ENCODER}{several}{stem}{pooling}{ear}"
 
 
 def place_on_card(folder: Path) -> str:

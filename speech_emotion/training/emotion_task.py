@@ -25,7 +25,7 @@ from speech_emotion.files import write_json, write_jsonl
 from .arguments import DataArguments, ModelArguments, corpus_places, told_settings
 from .augmentation import make_augmentations
 from .batches import FeatureCollator
-from .building import loaded_arguments, make_extractor, make_model
+from .building import loaded_arguments, make_extractor, make_model, trained_encoder
 from .card import (
     RunReport,
     SplitReport,
@@ -37,7 +37,9 @@ from .card import (
     report_split,
     speakers_of,
 )
+from .encoder_training import default_rate, make_encoder_optimizer
 from .feature_cache import cache_features, cache_streamed, stream_state
+from .low_rank import load_exact_state, merge_low_rank, save_exact_state
 from .run_record import (
     FURTHER_SETTINGS,
     Heard,
@@ -49,8 +51,8 @@ from .run_record import (
     public_name,
     training_settings,
 )
-from .splits import ClipSplit, Splits, choose_fold, keep_labels, make_splits
-from .task import COMMON_COLUMNS, Augmentation, TableColumn, TrainingResult, TrainingTask
+from .splits import ClipSplit, Splits, choose_fold, feature_statistics, keep_labels, make_splits
+from .task import COMMON_COLUMNS, Augmentation, Inputs, TableColumn, TrainingResult, TrainingTask
 
 
 class EmotionTask(TrainingTask):
@@ -98,10 +100,13 @@ class EmotionTask(TrainingTask):
         self.train, self.validation = splits.train, splits.validation
         self.scored = {"validation": splits.validation, "test": splits.test}
         self.normalized_by = splits.train if normalized_by is None else normalized_by
-        self.collator, self.processing_class = FeatureCollator(extractor.feature_size), extractor
+        self.collator = FeatureCollator(extractor.feature_size)
+        self.encoder = trained_encoder(self.model)
+        self.processing_class = extractor if self.encoder is None else self.encoder.saved_extractor(extractor)
 
     def prepare(self, training: TrainingArguments) -> None:
         """Read corpus and features, unless the splits are there already."""
+        self.training = training
         if self.data is None:
             return
         extractor = make_extractor(self.model)
@@ -130,9 +135,30 @@ class EmotionTask(TrainingTask):
         self._config = network.config
         return network
 
+    def make_optimizer(self, network: SERForAudioClassification) -> torch.optim.Optimizer | None:
+        """Give an encoder that learns a rate of its own."""
+        how = self.model.train_encoder
+        if how == "none":
+            return None
+        rate = self.model.encoder_learning_rate
+        rate = default_rate(how, self.training.learning_rate) if rate is None else rate
+        return make_encoder_optimizer(network, self.training, rate)
+
+    def forward(self, network: torch.nn.Module, inputs: Inputs) -> tuple[torch.Tensor, Any]:
+        """Compute a batch's loss and logits; an encoder that learns goes on from where the features end."""
+        given = {} if self.encoder is None else {"given_layers": self.encoder.given_layers}
+        output = network(**inputs, **given)
+        return output.loss, output.logits
+
     def augmentations(self, network: SERForAudioClassification) -> list[Augmentation]:
         """Make those that the arguments name."""
-        return make_augmentations(self.model, self.extractor, network)
+        if network.ser.encoder is None:
+            return make_augmentations(self.model, self.extractor, network)
+        fill = torch.zeros(self.extractor.feature_size)
+        if self.model.time_masks or self.model.band_masks:  # the model's own mean is that of layers above
+            clips = (self.train[index]["input_features"] for index in range(len(self.train)))
+            fill, _ = feature_statistics(clips, self.extractor.feature_size)
+        return make_augmentations(self.model, self.extractor, network, fill)
 
     def metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Measure WA, UA and F1; the loss of each clip counts once."""
@@ -174,9 +200,20 @@ class EmotionTask(TrainingTask):
             "labels": self.labels,
             "features": features_identity(self.extractor),
             "model_name_or_path": public_name(self.model.model_name_or_path),
+            **self._encoder_identity(),
             "speakers heard before": self.heard,
             **parts,
         }
+
+    def _encoder_identity(self) -> dict[str, Any]:
+        """Say what of an encoder learns and how fast, which a checkpoint brings back whatever is asked for."""
+        if self.model.train_encoder == "none":
+            return {}
+        names = ("train_encoder", "encoder_learning_rate", "lora_rank")
+        found = {name: getattr(self.model, name) for name in names}
+        if self.encoder is not None and self.encoder.given_layers is None:  # else the features' digest tells
+            found["encoder"] = self.encoder.pretrained().digest()
+        return found
 
     def settings(self, training: TrainingArguments) -> dict[str, Any]:
         """Return what distinguishes one run from another, without tokens and paths."""
@@ -186,6 +223,18 @@ class EmotionTask(TrainingTask):
             told["scheme"] = "file"
         further = ("load_best_model_at_end", "data_seed", *FURTHER_SETTINGS, "optim")
         return told | training_settings(training, *further)
+
+    def save_state(self, network: SERForAudioClassification, folder: Path) -> None:
+        """Save adapters as they learn."""
+        save_exact_state(network, folder)
+
+    def load_state(self, network: SERForAudioClassification, folder: Path) -> None:
+        """Load them."""
+        load_exact_state(network, folder)
+
+    def finish(self, network: SERForAudioClassification, best: Path | None) -> None:
+        """Merge adapters into the weights; those of the best checkpoint are loaded merged."""
+        merge_low_rank(network)
 
     def report(self, result: TrainingResult, settings: dict[str, Any], stages: list[dict[str, Any]]) -> RunReport:
         """Tell what was measured, and of what."""
@@ -201,7 +250,7 @@ class EmotionTask(TrainingTask):
         return RunReport(
             **common_fields(public_name(self.data.corpus), self.rows, self.fold.name, result, settings),
             labels=self.labels,
-            streams=describe_streams(self.extractor),
+            streams=describe_streams(self.processing_class),
             architecture=describe_architecture(result.network.config),
             temperature=temperature,
             train=SplitReport(clips=len(self.splits.train), speakers=speakers_of(self.splits.train)),

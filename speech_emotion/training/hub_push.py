@@ -28,7 +28,7 @@ SHARED_SUFFIXES = (".safetensors", ".json", ".py", ".md")
 TOLD = ("README.md", RESULTS_FILE)
 # A lost connection, and what the Hub or its cache answers (an HfHubHTTPError is both an HTTPError and an OSError).
 NETWORK_ERRORS = (httpx.HTTPError, OSError)
-KEPT_BACK = (RUN_FILE, STAGES_FILE, "trainer_state.json")
+KEPT_BACK = (RUN_FILE, STAGES_FILE, "trainer_state.json", "low_rank.safetensors")
 
 
 def shared_files(folder: str | Path) -> dict[str, Path]:

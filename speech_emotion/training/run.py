@@ -153,7 +153,7 @@ def _result(task: TrainingTask, trainer: TaskTrainer, folder: Path | None) -> Tr
         curve=[_point(entry, losses.get(entry["step"]), task.followed) for entry in evaluations],
         epochs=trainer.state.epoch,
         best_epoch=kept[0] if kept and trainer.args.load_best_model_at_end else last,
-        parameters=sum(one.numel() for one in trainer.model.parameters() if one.requires_grad),
+        parameters=trainer.num_parameters,
         network=trainer.model,
     )
 

@@ -123,7 +123,10 @@ def features_identity(extractor: "SequenceFeatureExtractor") -> str:
     """Return a digest of all that an extractor's features depend on."""
     version, settings = extractor_state(extractor)
     # Where an encoder lies says nothing of what it computes: its digest does.
-    encoders = {name: [entry["layer"], entry["digest"]] for name, entry in (settings.get("encoders") or {}).items()}
+    encoders = {
+        name: [entry["layer"], entry["digest"]] if "digest" in entry else entry
+        for name, entry in (settings.get("encoders") or {}).items()
+    }
     state = json.dumps([version, settings | {"encoders": encoders}], sort_keys=True, default=str)
     return hashlib.sha256(state.encode()).hexdigest()
 

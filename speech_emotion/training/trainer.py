@@ -94,6 +94,8 @@ class TaskTrainer(Trainer):
             processing_class=task.processing_class,
             callbacks=list(callbacks),
         )
+        # Counted now: what learns beside the weights is merged into them in the end.
+        self.num_parameters = sum(one.numel() for one in network.parameters() if one.requires_grad)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         seed = args.seed if args.data_seed is None else args.data_seed
