@@ -87,6 +87,8 @@ class SERConfig(PreTrainedConfig):
         temperature: What the pipeline divides logits by before it makes probabilities of them, positive; fitted on
             validation speakers (Guo et al., 2017), it makes scores mean what they say. The model's own logits and its
             loss know nothing of it.
+        adapted_clips: Clips without labels that the model's normalization was estimated from (`SERPipeline.adapt`);
+            0 where it is that of the training.
         kwargs: Fields of `transformers.PreTrainedConfig` (`id2label`, `label2id`, `num_labels`, …).
 
     Raises:
@@ -125,6 +127,7 @@ class SERConfig(PreTrainedConfig):
     focal_gamma: float | int = 2.0
     num_members: int = 1
     temperature: float | int = 1.0
+    adapted_clips: int = 0
     custom_pipelines: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -206,6 +209,8 @@ class SERConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must be {known}, not {getattr(self, name)!r}.")
         if not 0 <= self.focal_gamma < float("inf"):
             raise ValueError(f"focal_gamma must be finite and at least 0, not {self.focal_gamma}.")
+        if self.adapted_clips < 0:
+            raise ValueError(f"adapted_clips must be at least 0, not {self.adapted_clips}.")
         if not 0 < self.temperature < float("inf"):
             raise ValueError(f"temperature must be finite and greater than 0, not {self.temperature}.")
         if self.loss == "focal" and self.label_smoothing:

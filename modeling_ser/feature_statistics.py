@@ -5,6 +5,10 @@ import torch
 
 # A feature that hardly varies (a silent band) would be blown up by its own deviation.
 SMALLEST_STD = 1e-4
+# Clips that a model is adapted to, at least; and for how many its former statistics count beside them.
+FEWEST_CLIPS = PRIOR_CLIPS = 8
+# Answers that clips must be worth, at least, for more than one emotion to be among them; see `answers`.
+FEWEST_ANSWERS = 1.5
 
 
 class FeatureStatistics:
@@ -43,3 +47,50 @@ class FeatureStatistics:
             raise ValueError("A feature is not finite.")
         std[std < SMALLEST_STD] = 1.0
         return torch.from_numpy(self.mean).float(), torch.from_numpy(std).float()
+
+
+class AdaptationError(ValueError):
+    """Clips that a model cannot be adapted to."""
+
+
+def shrunk(
+    mean: torch.Tensor, std: torch.Tensor, former_mean: torch.Tensor, former_std: torch.Tensor, clips: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Average the means and the variances of some clips with former ones, which count as `PRIOR_CLIPS` further clips.
+
+    >>> shrunk(*torch.tensor([[2.0], [1.0], [0.0], [3.0]]), clips=8)
+    (tensor([1.]), tensor([2.2361]))
+    """
+    share = clips / (clips + PRIOR_CLIPS)
+    variance = share * std**2 + (1 - share) * former_std**2
+    return share * mean + (1 - share) * former_mean, variance.sqrt()
+
+
+def answers(logits: torch.Tensor) -> float:
+    """Count how many different answers a model gives to clips, (clips, labels), in effect: exp(I).
+
+    I is the mutual information of clip and label, the entropy of the mean posterior less the mean entropy: 1 where the
+    clips get the same posterior, and K where K labels are found equally often with certainty. That a place or a voice
+    favors one label takes little away from it: what differs between clips counts.
+
+    >>> answers(torch.tensor([[9.0, 9.0]] * 4)), round(answers(torch.tensor([[99.0, 0.0], [0.0, 99.0]])), 3)
+    (1.0, 2.0)
+    """
+    posteriors = logits.double().softmax(dim=-1)
+    mean = posteriors.mean(dim=0)
+    information = torch.special.entr(mean).sum() - torch.special.entr(posteriors).sum(dim=-1).mean()
+    return float(information.clamp(min=0).exp())
+
+
+def check_adaptable(logits: torch.Tensor) -> None:
+    """Refuse clips by a model's answers to them, (clips, labels), as logits after its temperature."""
+    if len(logits) < FEWEST_CLIPS:
+        raise AdaptationError(
+            f"{len(logits)} clips are too few to adapt to: {FEWEST_CLIPS} are needed at least, of several emotions."
+        )
+    found = answers(logits)
+    if found < FEWEST_ANSWERS:
+        raise AdaptationError(
+            f"These {len(logits)} clips seem to be of one emotion only (the model tells {found:.2f} kinds apart, "
+            f"{FEWEST_ANSWERS} are needed): an adaptation to them would remove it. Adapt to clips of several emotions."
+        )

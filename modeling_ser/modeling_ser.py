@@ -312,6 +312,16 @@ class SERModel(SERPreTrainedModel):
         self.feature_mean.copy_(mean)
         self.feature_std.copy_(std)
 
+    def clip_frames(
+        self, input_features: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
+        """Give each clip's real frames as the normalization sees them, (frames, input_size)."""
+        if self.encoder is not None:
+            input_features, attention_mask = self.encoder(input_features, attention_mask)
+        if attention_mask is None:
+            return list(input_features)
+        return [frames[real.bool()] for frames, real in zip(input_features, attention_mask, strict=True)]
+
     @can_return_tuple
     def forward(
         self,

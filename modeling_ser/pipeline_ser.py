@@ -1,11 +1,16 @@
 """The pipeline: files, bytes, arrays of any rate → scores for emotions, without FFmpeg, torchcodec or torchaudio."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import copy
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
 
 import torch
 from transformers import AudioClassificationPipeline
 from transformers.modeling_outputs import SequenceClassifierOutput
+
+from .feature_statistics import FeatureStatistics, check_adaptable, shrunk
 
 FUNCTIONS = ("softmax", "sigmoid", "none")
 
@@ -76,6 +81,57 @@ class SERPipeline(AudioClassificationPipeline):
             return super().__call__((clip for clip in inputs), **kwargs)
         return super().__call__(inputs, **kwargs)
 
+    def adapt(self, clips: Any) -> Self:
+        """Make a pipeline for recordings of one place, or of one speaker, from clips of theirs without labels.
+
+        The model's normalization, the mean and deviation of each feature, is taken from the clips in place of the
+        training's, so that what a room, a microphone or a voice adds to all of them alike is removed. Whatever else
+        they have in common is removed too: the clips must be of several emotions. The temperature stays as it was
+        fitted; on speech unlike the training's the scores are no calibrated probabilities, adapted or not.
+
+        Args:
+            clips: Clips, 8 at least, each as for calling the pipeline; a list or any other iterable, read once and in
+                batches of the pipeline's `batch_size`. What the model is normalized by now counts as 8 further clips.
+
+        Returns:
+            Another pipeline with the same settings and a copy of the model, whose `config.adapted_clips` is the number
+            of clips. `save_pretrained` saves it as it is. It can be adapted again: to a place first and then to a
+            speaker is best where both are known.
+
+        Raises:
+            AdaptationError: If the clips are too few, or seem to be of one emotion only; a ValueError.
+            ValueError: If a clip cannot be used.
+
+        Example:
+            >>> mine = classifier.adapt(sorted(Path("my_recordings").rglob("*.wav")))  # doctest: +SKIP
+            >>> mine("my_recordings/today.wav", top_k=1)  # doctest: +SKIP
+            [{'score': 0.81, 'label': 'anger'}]
+        """
+        if isinstance(clips, str | bytes | os.PathLike | Mapping) or (
+            getattr(clips, "ndim", 0) == 1 and not is_list_of_paths(clips)
+        ):
+            raise ValueError("adapt takes several clips, in a list or another iterable, not one.")
+        bodies = [part for part in self.model.modules() if hasattr(part, "set_normalization")]
+        statistics = [FeatureStatistics(len(body.feature_mean)) for body in bodies]
+        logits: list[torch.Tensor] = []
+        for batch in in_batches(clips, self._batch_size or 8):
+            waveforms = [self.preprocess(clip)["input_values"][0] for clip in batch]
+            with torch.inference_mode():
+                features = self.feature_extractor.extract(waveforms, device=self.device)
+                logits.extend(self.model(**features, return_dict=True).logits.cpu())
+                for body, gathered in zip(bodies, statistics, strict=True):
+                    for frames in body.clip_frames(**features):
+                        gathered.add(frames.cpu().numpy())
+        check_adaptable(torch.stack(logits) / self.model.config.temperature if logits else torch.empty(0, 1))
+        adapted = copy.copy(self)
+        adapted.model = copy.deepcopy(self.model)
+        adapted.model.config.adapted_clips = len(logits)
+        copies = [part for part in adapted.model.modules() if hasattr(part, "set_normalization")]
+        for body, gathered in zip(copies, statistics, strict=True):
+            mean, std = gathered.mean_and_std()
+            body.set_normalization(*shrunk(mean, std, body.feature_mean.cpu(), body.feature_std.cpu(), len(logits)))
+        return adapted
+
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
         unknown = sorted(set(kwargs) - {"top_k", "function_to_apply"})
         if unknown:
@@ -119,6 +175,17 @@ class SERPipeline(AudioClassificationPipeline):
             {"score": score, "label": names[index]}
             for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
+
+
+def in_batches(clips: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Give clips in lists of a size, the last perhaps shorter.
+
+    >>> list(in_batches("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    left = iter(clips)
+    while batch := list(itertools.islice(left, size)):
+        yield batch
 
 
 def is_dataset_column(inputs: Any, kind: str) -> bool:

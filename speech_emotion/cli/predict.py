@@ -24,6 +24,13 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
     parser.add_argument("--device", help="for example cuda:0 (default: a GPU where there is one)")
     parser.add_argument("--batch-size", type=whole_number(1), default=8, help="clips at a time (default: 8)")
     parser.add_argument("--output", metavar="FILE.csv", help="write all scores as CSV instead of a table")
+    parser.add_argument(
+        "--adapt",
+        choices=("all", "speaker"),
+        help="normalize by statistics of the files themselves: of all together, or then of each speaker, who is the "
+        "folder that a file lies in; several emotions are needed of each, no labels",
+    )
+    parser.add_argument("--save-adapted", metavar="FOLDER", help="save the model that --adapt all gives")
     parser.add_argument("--skip-bad", action="store_true", help="report files that cannot be used, and go on")
     parser.set_defaults(run=run)
     return parser
@@ -31,13 +38,28 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Score the files; yield the table, or write it as CSV."""
+    if args.save_adapted and args.adapt != "all":
+        raise ValueError("--save-adapted saves what --adapt all gives: one model for all files. Add --adapt all.")
+    if args.save_adapted and Path(args.save_adapted).exists():
+        raise FileExistsError(f"--save-adapted {args.save_adapted}: something is there already; name another folder.")
     if args.output:  # before the work, not after it
         check_writable(args.output)
     files = find_files(args.files)
     if args.output:
         check_output(args.output, files)
-    classifier = load_classifier(args.model, args.revision, args.device)
-    results = list(classify(classifier, files, args.batch_size, args.skip_bad))
+    classifier = load_classifier(args.model, args.revision, args.device, args.batch_size)
+    if args.adapt and args.skip_bad:  # they are read several times
+        files = usable_files(classifier, files)
+    if args.adapt == "speaker":
+        results = classify_by_speaker(classifier, files, args.batch_size)
+    else:
+        if args.adapt:
+            classifier = classifier.adapt(files)
+        results = list(classify(classifier, files, args.batch_size, args.skip_bad))
+    if args.save_adapted:
+        from speech_emotion.inference.adaptation import save_adapted
+
+        save_adapted(classifier, args.save_adapted, args.model, args.revision)
     if not results:
         raise ValueError("none of the files can be used.")
     if args.output:
@@ -75,7 +97,9 @@ def find_files(names: Iterable[str]) -> list[Path]:
     return files
 
 
-def load_classifier(model: str, revision: str | None = None, device: str | None = None) -> "SERPipeline":
+def load_classifier(
+    model: str, revision: str | None = None, device: str | None = None, batch_size: int | None = None
+) -> "SERPipeline":
     """Load a saved model with this library's own code, so that no remote code runs."""
     check_place(model)
     quiet_unless_terminal()
@@ -88,7 +112,7 @@ def load_classifier(model: str, revision: str | None = None, device: str | None 
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"There is no device {device}: torch sees no GPU here. Leave it out, or take cpu.")
     network, extractor = load_saved(model, revision)
-    return network.as_pipeline(extractor, device=device)
+    return network.as_pipeline(extractor, device=device, batch_size=batch_size)
 
 
 def classify(
@@ -118,6 +142,32 @@ def classify(
         scores = classifier(decode(), batch_size=batch_size)
         for index, result in enumerate(tqdm(scores, total=len(files), unit="clip", disable=not is_terminal())):
             yield usable[index], result
+
+
+def usable_files(classifier: "SERPipeline", files: Iterable[Path]) -> list[Path]:
+    """Return the files that can be decoded; the others are told on the standard error."""
+    usable = []
+    for file in files:
+        try:
+            classifier.feature_extractor.load_audio(file)
+            usable.append(file)
+        except (ValueError, OSError) as error:
+            print(f"skipped: {error}", file=sys.stderr)
+    return usable
+
+
+def classify_by_speaker(
+    classifier: "SERPipeline", files: list[Path], batch_size: int
+) -> list[tuple[Path, list[dict[str, Any]]]]:
+    """Give each file with its scores after adapting to its speaker; whom that was not done for is told."""
+    from speech_emotion.inference.adaptation import adapt_to_speakers, by_speaker
+
+    speakers, found = by_speaker(files), {}
+    for speaker, adapted, refused in adapt_to_speakers(classifier, speakers):
+        if refused is not None:
+            print(f"not adapted to {_printable(Path(speaker))}: {refused}", file=sys.stderr)
+        found |= dict(classify(adapted, speakers[speaker], batch_size, skip_bad=False))
+    return [(file, found[file]) for file in files]
 
 
 def csv_rows(results: Iterable[tuple[Path, list[dict[str, Any]]]], labels: list[str]) -> Iterator[list[str]]:

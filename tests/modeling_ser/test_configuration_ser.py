@@ -35,6 +35,7 @@ DEFAULTS = {
     "focal_gamma": 2.0,
     "num_members": 1,
     "temperature": 1.0,
+    "adapted_clips": 0,
 }
 SIZES = ("input_size", "hidden_size", "dense_size", "conv_kernel_size", "head_size", "num_members")
 NAN, INFINITY = float("nan"), float("inf")
@@ -72,6 +73,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"stream_sizes": [300, 83]}, r"\[300, 83\] .*input_size 384"),
     ({"stream_sizes": [385, -1]}, "must be positive"),
     *(({"temperature": value}, "greater than 0") for value in (0, -1.0, INFINITY, NAN)),
+    ({"adapted_clips": -1}, "at least 0"),
 ]
 
 WRONG_TYPES = [{"hidden_size": "128"}, {"hidden_size": 12.5}, {"fusion": 1}, {"class_weights": 2.0}]
@@ -147,6 +149,7 @@ def test_every_field_survives_saving(tmp_path: Path) -> None:
         "focal_gamma": 0.5,
         "num_members": 4,
         "temperature": 1.75,
+        "adapted_clips": 40,
     }
     assert fields.keys() == DEFAULTS.keys()
     text = saved(SERConfig(**fields, id2label={0: "anger", 1: "sadness", 2: "neutral"}), tmp_path)

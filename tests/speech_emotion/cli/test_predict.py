@@ -7,15 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 
-from modeling_ser import SEREnsembleForAudioClassification
+from modeling_ser import SEREnsembleForAudioClassification, SERPipeline
 from speech_emotion.cli import predict
 from speech_emotion.cli.demo import earlier_run
 from speech_emotion.cli.main import main as ser
 from speech_emotion.cli.predict import csv_rows, find_files
 from speech_emotion.files import write_csv
 from tests.modeling_ser.small_pipeline import CLIPS, LABELS, small_classifier, write_clips
+from tests.modeling_ser.test_adaptation import OWN, decided
 from tests.subprocess_tools import PROJECT_ROOT, run_command
 
 
@@ -144,3 +146,85 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Captu
     for model in (str(tmp_path / "typo"), "nobody/typo"):
         assert ser(["predict", str(clip), "--model", model]) == 1
         assert f"There is no folder {model}, and" in capsys.readouterr().err
+
+
+# Adaptation ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Write clips of two speakers, in a folder for each emotion, and a model that tells them apart."""
+    for number, clip in enumerate(OWN):
+        for speaker, loudness in (("anna", 1.0), ("ben", 0.2)):
+            folder = tmp_path / "clips" / ("angry", "sad")[number % 2] / speaker
+            folder.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / f"{number}.wav", clip * loudness, 16000, subtype="FLOAT")
+    model, extractor = decided()
+    model.as_pipeline(extractor).save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "results.json").write_text("{}")
+    (tmp_path / "model" / "README.md").write_text("---\ntags: []\n---\n\n# mine\n\nFigures.\n")
+    return tmp_path
+
+
+def table(path: Path) -> dict[Path, list[float]]:
+    lines = [line.split(",") for line in path.read_text().splitlines()[1:]]
+    return {Path(file): [float(score) for score in scores] for file, _, *scores in lines}
+
+
+def scores_by_hand(classifier: SERPipeline, file: Path) -> list[float]:
+    by_label = {entry["label"]: entry["score"] for entry in classifier(file)}
+    return pytest.approx([by_label[label] for label in LABELS], abs=1e-4)  # the logits are many times larger
+
+
+def test_all_files_together_are_adapted_to_and_the_model_is_saved(recordings: Path) -> None:
+    output, folder = recordings / "scores.csv", recordings / "adapted"
+    words = ["predict", str(recordings / "clips"), "--model", str(recordings / "model"), "--output", str(output)]
+    assert ser([*words, "--adapt", "all", "--save-adapted", str(folder)]) == 0
+    classifier = predict.load_classifier(str(recordings / "model"))
+    found = table(output)
+    adapted, saved = classifier.adapt(list(found)), predict.load_classifier(str(folder))
+    assert len(found) == saved.model.config.adapted_clips == 24
+    for file, scores in found.items():
+        assert scores == scores_by_hand(adapted, file)
+        assert scores == scores_by_hand(saved, file)
+    card = (folder / "README.md").read_text()
+    assert "# mine\n\n> **Adapted without labels**: " in card and "statistics of 24 clips" in card
+    assert card.startswith("---\n") and card.endswith("\n\nFigures.\n")
+    assert (folder / "results.json").read_text() == "{}"
+
+
+def test_each_speaker_is_adapted_to_after_the_place(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = recordings / "clips" / "angry" / "few"
+    few.mkdir()
+    shutil.copy(recordings / "clips" / "angry" / "anna" / "0.wav", few)
+    (few / "broken.wav").write_bytes(b"RIFF")
+    output = recordings / "scores.csv"
+    words = ["predict", str(recordings / "clips"), "--model", str(recordings / "model"), "--output", str(output)]
+    assert ser([*words, "--adapt", "speaker", "--skip-bad"]) == 0
+    told = capsys.readouterr().err
+    assert "not adapted to few: 1 clips are too few" in told and told.count("broken.wav") == 1
+    found = table(output)
+    place = predict.load_classifier(str(recordings / "model")).adapt(list(found))
+    for speaker in ("anna", "ben", "few"):
+        own = [file for file in found if file.parent.name == speaker]
+        adapted = place if speaker == "few" else place.adapt(own)
+        assert len(own) == (1 if speaker == "few" else 12)
+        assert all(found[file] == scores_by_hand(adapted, file) for file in own)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--adapt", "all"], "1 clips are too few to adapt to: 8 are needed"),
+        (["--save-adapted", "x"], "Add --adapt all"),
+        (["--adapt", "speaker", "--save-adapted", "x"], "Add --adapt all"),
+        (["--adapt", "all", "--save-adapted", "."], "something is there already"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_adapted_is_told(
+    recordings: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = recordings / "clips" / "sad" / "ben" / "1.wav"
+    assert ser(["predict", str(clip), "--model", str(recordings / "model"), *more]) == 1
+    assert message in capsys.readouterr().err
