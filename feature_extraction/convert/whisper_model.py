@@ -78,6 +78,7 @@ def generation_settings(facts: WhisperFacts) -> dict[str, Any]:
         languages = {name: token for name, token in ids.items() if re.fullmatch(r"<\|[a-z]{2,3}\|>", name)}
         settings["lang_to_id"] = languages
         settings["task_to_id"] = {task: ids[f"<|{task}|>"] for task in TASKS if f"<|{task}|>" in ids}
+        settings["task"] = TASKS[0]  # without a task Whisper says the same word for ever
     return settings
 
 

@@ -27,6 +27,8 @@ OPTIONS = {
     "decoder/scale_embeddings": 0,
     "decoder/start_from_zero_embedding": 0,
 }
+# How ALiBi would be computed, which Whisper has not: newer releases write it all the same.
+MEANINGLESS = {"decoder/alibi_use_positive_positions", "decoder/scale_alibi"}
 
 
 @dataclass
@@ -78,7 +80,7 @@ class _Reader:
         for name in sorted(self.left & OPTIONS.keys()):
             if (value := self._scalar(name)) != OPTIONS[name]:
                 raise ModelFileError(f"{name} is {value} instead of {OPTIONS[name]}, as it is in Whisper")
-        if left := sorted(self.left - OPTIONS.keys()):
+        if left := sorted(self.left - OPTIONS.keys() - MEANINGLESS):
             raise ModelFileError(f"the file holds what no Whisper has: {', '.join(left[:5])}")
 
     def _side(self, side: str, positions: str, width: int) -> None:

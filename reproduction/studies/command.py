@@ -1,7 +1,11 @@
-"""`python -m reproduction layers` and `heads`: their words, and what they print. The studies load when they run."""
+"""`python -m reproduction layers`, `heads` and `transcripts`: their words, and what they print.
+
+The studies load when they run.
+"""
 
 import argparse
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +18,7 @@ PAPER_LABELS = ("anger", "fear", "happiness", "calm", "sadness")
 
 
 def add_studies(parts: Any) -> None:
-    """Add the parsers of both studies to a command's parts; each knows by `run` what to run, as `run_command` asks."""
+    """Add the parsers of the studies to a command's parts; each knows by `run` what to run, as `run_command` asks."""
     layers = parts.add_parser("layers", help="correlate and probe the six layers of a DeepSpeech on RAVDESS")
     layers.add_argument("--data_dir", help="folder of RAVDESS (default: its usual place)")
     layers.add_argument("--encoder", help="folder or Hub id of a DeepSpeech (default: the one of this library)")
@@ -36,6 +40,20 @@ def add_studies(parts: Any) -> None:
     heads.add_argument("--cache_dir", help="folder for what is built")
     heads.add_argument("--output_dir", default="outputs/heads", help="where to (default: outputs/heads)")
     heads.set_defaults(run=run_heads)
+
+    words = parts.add_parser("transcripts", help="count the words that recognizers get wrong on speechocean762")
+    words.add_argument(
+        "--encoder",
+        nargs="+",
+        default=("whisper-base", "whisper-tiny.en"),
+        help="short names, folders or Hub ids (default: whisper-base whisper-tiny.en)",
+    )
+    words.add_argument("--data_dir", help="folder of speechocean762 (default: its usual place)")
+    words.add_argument("--every", type=int, default=1, help="take one clip in so many (default: 1)")
+    words.add_argument("--batch_size", type=int, default=8, help="clips transcribed at once (default: 8)")
+    words.add_argument("--cache_dir", help="folder for what is built")
+    words.add_argument("--output_dir", default="outputs/transcripts", help="where to (default: outputs/transcripts)")
+    words.set_defaults(run=run_transcripts)
 
 
 def run_layers(args: argparse.Namespace) -> Iterator[str]:
@@ -59,6 +77,16 @@ def run_heads(args: argparse.Namespace) -> Iterator[str]:
         yield from head_tables(study)
     if pooled is not None:
         yield pooled_table(pooled)
+    yield f"Saved in {args.output_dir}"
+
+
+def run_transcripts(args: argparse.Namespace) -> Iterator[str]:
+    """Run the study of transcripts, write its numbers, and yield where."""
+    from .transcription_study import run_transcription
+
+    names = ("output_dir", "data_dir", "every", "batch_size", "cache_dir")
+    run_transcription(encoders=args.encoder, **{name: getattr(args, name) for name in names})
+    yield Path(args.output_dir, "transcripts.md").read_text(encoding="utf-8")
     yield f"Saved in {args.output_dir}"
 
 

@@ -37,12 +37,17 @@ class AnyChecksum(int):
 
 def mutate(name: str, random: np.random.Generator) -> bytes:
     """Change a container in one to four places, mostly outside of its weights, or cut it off."""
-    content = bytearray(container(name))
+    content = container(name)
     values = list(weights(name.split("/")[0]).values())
     weight_bytes = np.zeros(len(content), bool)
     for offset, number, _ in places(name).tolist():
         weight_bytes[offset : offset + values[number].nbytes] = True
-    structure = np.flatnonzero(~weight_bytes)
+    return mutate_bytes(content, np.flatnonzero(~weight_bytes), random)
+
+
+def mutate_bytes(content: bytes, structure: np.ndarray, random: np.random.Generator) -> bytes:
+    """Change bytes in one to four places, mostly at the positions of the structure, or cut them off."""
+    content = bytearray(content)
     for _ in range(random.integers(1, 5)):
         # Weeding out the weights matters: they are most of a file, and any bytes will do there.
         position = int(random.choice(structure)) if random.random() < 0.9 else int(random.integers(len(content)))
