@@ -23,18 +23,20 @@ class OneDNNLinear(TorchFunctionMode):
         True
     """
 
+    @staticmethod
+    def available() -> bool:
+        """Say whether torch has oneDNN."""
+        return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is torch.nn.functional.linear and _AVAILABLE and not torch.is_grad_enabled():
+        if func is torch.nn.functional.linear and self.available() and not torch.is_grad_enabled():
             frames, weight, bias = _arguments(*args, **kwargs)
             if frames.device.type == "cpu" and frames.dtype == weight.dtype == torch.float32:
                 return torch.ops.mkldnn._linear_pointwise(frames, weight, bias, "none", [], "")
         return func(*args, **kwargs)
-
-
-_AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def _arguments(
