@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from tests.hub.local_hub import LocalHub
-from tests.subprocess_tools import clean_environment
+from tests.subprocess_tools import clean_environment, users_home
 
 if "huggingface_hub" in sys.modules:
     raise pytest.UsageError("huggingface_hub was imported before the tests could turn it offline: by which plug-in?")
 
+# Where the user's cache is: tests of real weights read it, and skip where it has none.
+os.environ.setdefault("SER_WEIGHTS_HOME", users_home())
 SESSION_HOME = tempfile.mkdtemp(prefix="ser-tests-")
 # `clean_environment` also takes away what the user has set, such as a cache folder or a token.
 # One thread: with more, the tiny operations of the tests spend their time waiting for each other.

