@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 
 class OneDNNLinear(TorchFunctionMode):
-    """Within `with OneDNNLinear():` linear maps of float32 tensors on the CPU are oneDNN's; they have no gradients.
+    """Within `with OneDNNLinear():` linear maps of float32 tensors on the CPU are oneDNN's, their gradients too.
 
-    Where torch has no oneDNN, or gradients are on, everything stays as it is.
+    Where torch has no oneDNN, or computes in another precision by itself, everything stays as it is.
 
     Example:
         >>> layer, frames = torch.nn.Linear(3, 2), torch.randn(5, 3)
@@ -32,11 +33,40 @@ class OneDNNLinear(TorchFunctionMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is torch.nn.functional.linear and self.available() and not torch.is_grad_enabled():
+        if func is torch.nn.functional.linear and self.available() and not torch.is_autocast_enabled("cpu"):
             frames, weight, bias = _arguments(*args, **kwargs)
             if frames.device.type == "cpu" and frames.dtype == weight.dtype == torch.float32:
-                return torch.ops.mkldnn._linear_pointwise(frames, weight, bias, "none", [], "")
+                return (
+                    _Linear.apply(frames, weight, bias) if torch.is_grad_enabled() else _linear(frames, weight, bias)
+                )
         return func(*args, **kwargs)
+
+
+class _Linear(torch.autograd.Function):
+    """y = x Wᵀ + b with its three gradients, each a linear map again: g W, gᵀ x and the sum of g."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Map x, (…, in), to (…, out)."""
+        ctx.save_for_backward(x, weight)
+        return _linear(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Give the gradients of x, the weight and the bias, those that are asked for."""
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        rows = gradient.flatten(0, -2)  # (all frames, out)
+        return (
+            _linear(gradient, weight.t().contiguous(), None) if of_x else None,
+            _linear(rows.t().contiguous(), x.flatten(0, -2).t().contiguous(), None) if of_weight else None,
+            rows.sum(dim=0) if of_bias else None,
+        )
+
+
+def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 def _arguments(

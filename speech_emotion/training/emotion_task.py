@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,7 @@ from transformers.trainer_utils import PredictionOutput
 
 from dataset_scripts import Fold, load_corpus, save_fold
 from feature_extraction import SERFeatureExtractor
+from feature_extraction.onednn_linear import OneDNNLinear
 from modeling_ser import SERForAudioClassification
 from modeling_ser.modeling_ser import classification_loss
 from speech_emotion.evaluation import classification_metrics
@@ -147,7 +149,8 @@ class EmotionTask(TrainingTask):
     def forward(self, network: torch.nn.Module, inputs: Inputs) -> tuple[torch.Tensor, Any]:
         """Compute a batch's loss and logits; an encoder that learns goes on from where the features end."""
         given = {} if self.encoder is None else {"given_layers": self.encoder.given_layers}
-        output = network(**inputs, **given)
+        with nullcontext() if self.model.train_encoder == "none" else OneDNNLinear():
+            output = network(**inputs, **given)
         return output.loss, output.logits
 
     def augmentations(self, network: SERForAudioClassification) -> list[Augmentation]:

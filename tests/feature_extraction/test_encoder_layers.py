@@ -113,7 +113,7 @@ def test_whisper_reads_no_more_than_it_has_positions_for() -> None:
         encoder_states(network("whisper"), torch.zeros(1, 80, 82), None, [1])
 
 
-def test_linear_maps_of_onednn_are_torchs_and_left_alone_where_gradients_are_wanted() -> None:
+def test_linear_maps_of_onednn_and_their_gradients_are_torchs() -> None:
     torch.manual_seed(0)
     frames, weight, bias = torch.randn(2, 5, 7, 64).transpose(1, 2), torch.randn(48, 64), torch.randn(48)
     expected = linear(frames.double(), weight.double(), bias.double())
@@ -121,5 +121,14 @@ def test_linear_maps_of_onednn_are_torchs_and_left_alone_where_gradients_are_wan
         torch.testing.assert_close(linear(frames, weight, bias=bias).double(), expected, rtol=0, atol=1e-5)
         torch.testing.assert_close(linear(frames, weight).double(), expected - bias, rtol=0, atol=1e-5)
         assert linear(frames.double(), weight.double()).dtype == torch.float64
-    with OneDNNLinear():
-        assert linear(frames, weight.requires_grad_()).requires_grad
+    towards = torch.randn_like(expected)
+    for learns in ((True, True, True), (True, False, False), (False, True, False), (False, False, True)):
+        wide = [one.double().requires_grad_(own) for one, own in zip((frames, weight, bias), learns, strict=True)]
+        asked = [one for one, own in zip(wide, learns, strict=True) if own]
+        gradients = torch.autograd.grad(linear(*wide), asked, towards)
+        narrow = [one.clone().requires_grad_(own) for one, own in zip((frames, weight, bias), learns, strict=True)]
+        with OneDNNLinear():
+            output = linear(*narrow)
+        found = torch.autograd.grad(output, [one for one in narrow if one.requires_grad], towards.float())
+        for gradient, other in zip(gradients, found, strict=True):
+            torch.testing.assert_close(other.double(), gradient, rtol=1e-5, atol=1e-4)
