@@ -1,5 +1,6 @@
 """Whisper base at the clips' own lengths against transformers, wav2vec 2.0 base, and bare matrix products."""
 
+import copy
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -93,6 +94,7 @@ def main() -> str:
     model, extractor = whisper(), WhisperFeatureExtractor()
     wav2vec2 = Wav2Vec2Model(Wav2Vec2Config()).eval()
     padded, own = (kind(model, extractor, LAYER) for kind in (WhisperEncoder, WhisperClipEncoder))
+    half = WhisperClipEncoder(copy.deepcopy(model).bfloat16(), extractor, LAYER)
     apart, together = f"{PRODUCTS}, clip by clip", f"{PRODUCTS}, all at once"
     ways = {
         PADDED: partial(by_transformers, model, extractor, waveforms),
@@ -100,6 +102,7 @@ def main() -> str:
         'ours, `"context": "30s"`': partial(one_by_one, padded, waveforms),
         'ours, `"context": "clip"`, clip by clip': partial(one_by_one, own, waveforms),
         'ours, `"context": "clip"`, all at once': partial(own, waveforms),
+        'ours, `"context": "clip"`, `"dtype": "bfloat16"`, all at once': partial(half, waveforms),
         apart: multiply([[count] for count in frames]),
         together: multiply([frames]),
     }
@@ -121,10 +124,10 @@ def main() -> str:
             ]
         )
     text = (
-        f"Log-mel and encoder of Whisper base to layer {LAYER}, random weights, float32, one thread; {CLIPS} {kind} "
-        f"clips of {audio / CLIPS:.1f} s on average. Transformers fills each clip up to 30 s and computes all "
-        f"{BLOCKS} blocks; wav2vec 2.0 base, with all of its 12 layers, reads a clip at its length. The products are "
-        "those that the convolutions, the attention and the dense layers of ours consist of, "
+        f"Log-mel and encoder of Whisper base to layer {LAYER}, random weights, float32 where nothing else is said, "
+        f"one thread; {CLIPS} {kind} clips of {audio / CLIPS:.1f} s on average. Transformers fills each clip up to "
+        f"30 s and computes all {BLOCKS} blocks; wav2vec 2.0 base, with all of its 12 layers, reads a clip at its "
+        "length. The products are those that the convolutions, the attention and the dense layers of ours consist of, "
         f"{operations / audio / 1e9:.2f} Gflop for a second of audio, by `torch.mm` and with nothing between them; a "
         f"share above 100 % is oneDNN's, which is {'' if OneDNNLinear.available() else 'not '}at hand here. Medians "
         f"of {ROUNDS} rounds in which all take turns, ratios taken within each round (least to greatest in brackets)."

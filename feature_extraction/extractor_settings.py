@@ -13,9 +13,10 @@ MEL = "mel"
 INPUT_KEYS = {"log-mel": ("input", "size", "window"), "waveform": ("input", "size", "normalize", "shortest")}
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 # What an encoder's entry may hold: where it is from, what is taken of it, and what saving adds to recognize it by.
-ENCODER_KEYS = ("name_or_path", "revision", "layer", "context", "size", "digest", "bundled")
-# How Whisper reads a clip: at its own length, or filled up to 30 s as it was trained.
-CONTEXTS = ("clip", "30s")
+PLACE_KEYS, TAKEN_KEYS, FOUND_KEYS = ("name_or_path", "revision"), ("layer", "context", "dtype"), ("size", "digest")
+ENCODER_KEYS = (*PLACE_KEYS, *TAKEN_KEYS, *FOUND_KEYS, "bundled")
+# How Whisper reads a clip, at its own length or filled up to 30 s as in its training, and how precisely it computes.
+WHISPER_CHOICES = {"context": ("clip", "30s"), "dtype": ("float32", "bfloat16")}
 
 
 def check_streams(
@@ -45,17 +46,17 @@ def check_streams(
         if unknown:
             raise ValueError(
                 f"The entry of the encoder {name!r} has no {', '.join(map(repr, unknown))}; it has "
-                f"{', '.join(ENCODER_KEYS[:4])}."
+                f"{', '.join(PLACE_KEYS + TAKEN_KEYS)}."
             )
         if not entry.get("name_or_path") and not entry.get("bundled"):
             raise ValueError(f"The entry of the encoder {name!r} lacks name_or_path, a folder or an id on the Hub.")
         if isinstance(entry.get("layer"), tuple):
             entry["layer"] = list(entry["layer"])  # as it comes back from a file
-        if entry.get("context", "30s") not in CONTEXTS:
-            raise ValueError(
-                f"The entry of the encoder {name!r} has context={entry['context']!r}; choose one of "
-                f"{', '.join(CONTEXTS)}, or leave it out, which means 30s."
-            )
+        for key, choices in WHISPER_CHOICES.items():
+            if entry.get(key) is not None and entry[key] not in choices:
+                raise ValueError(
+                    f"The entry of the encoder {name!r} has {key}={entry[key]!r}; choose one of {', '.join(choices)}."
+                )
     return entries
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from huggingface_hub import HfApi
 
-from .extractor_settings import DTYPES, MEL, check_settings, check_streams
+from .extractor_settings import DTYPES, MEL, PLACE_KEYS, TAKEN_KEYS, check_settings, check_streams
 from .mel_deltas import log_mel_deltas
 from .speech_front import speech_part
 from .waveform_extractor import WaveformExtractor
@@ -244,7 +244,7 @@ class SERFeatureExtractor(WaveformExtractor):
                 place = {"name_or_path": str(pretrained_model_name_or_path), "subfolder": subfolder, **hub}
             else:
                 place = {**hub, "revision": None, **_source(entry)}
-            taken = {key: entry[key] for key in ("layer", "context") if key in entry}
+            taken = {key: entry[key] for key in TAKEN_KEYS if key in entry}
             extractor._attach(stream, _load(**{**place, **taken}))
         return loaded
 
@@ -349,7 +349,7 @@ SERFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 
 def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What an entry says to `load_encoder`."""
-    return {key: entry[key] for key in ("name_or_path", "revision", "layer", "context") if entry.get(key) is not None}
+    return {key: entry[key] for key in PLACE_KEYS + TAKEN_KEYS if entry.get(key) is not None}
 
 
 def _load(**place: Any) -> "SpeechEncoder":

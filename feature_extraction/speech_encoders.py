@@ -86,18 +86,21 @@ class WaveformEncoder(SpeechEncoder):
 
 
 def load_encoder(
-    name_or_path: str, layer: int | Sequence[int] | None = None, context: str | None = None, **hub: Any
+    name_or_path: str,
+    layer: int | Sequence[int] | None = None,
+    context: str | None = None,
+    dtype: str | None = None,
+    **hub: Any,
 ) -> SpeechEncoder:
-    """Load a frozen encoder in full precision; see `SERFeatureExtractor` for what the arguments mean."""
+    """Load a frozen encoder, in full precision if nothing else is said; `SERFeatureExtractor` explains the rest."""
     settings = _settings(name_or_path, **hub)
     kind = settings["model_type"]
-    if context is not None and kind != "whisper":
-        raise ValueError(
-            f"context={context!r}: only Whisper reads clips in a window of 30 s or at their own length, and "
-            f"{name_or_path!r} is a {kind!r} model; leave it out."
-        )
+    for key, value in (("context", context), ("dtype", dtype)):
+        if value is not None and kind != "whisper":
+            raise ValueError(
+                f"{key}={value!r}: that is for Whisper alone, and {name_or_path!r} is a {kind!r} model; leave it out."
+            )
     if kind == "deepspeech":
-        # Weights stored in half precision would otherwise be computed with as such.
         model = DeepSpeechModel.from_pretrained(name_or_path, dtype=torch.float32, **hub)
         extractor = DeepSpeechFeatureExtractor.from_pretrained(name_or_path, **hub)
         return DeepSpeechEncoder(model, extractor, DEEPSPEECH_LAYER if layer is None else layer)
@@ -108,9 +111,10 @@ def load_encoder(
         )
     # Whisper's encoder is there alone where it was bundled, else with its decoder.
     alone = settings.get("architectures") == ["WhisperEncoder"]
-    model = (WhisperNetwork if alone else AutoModel).from_pretrained(
-        name_or_path, dtype=torch.float32, use_safetensors=True, **hub
-    )
+    network = WhisperNetwork if alone else AutoModel
+    # Weights may be stored in half precision, and would be computed with as such.
+    precision = torch.bfloat16 if dtype == "bfloat16" else torch.float32
+    model = network.from_pretrained(name_or_path, dtype=precision, use_safetensors=True, **hub)
     extractor = AutoFeatureExtractor.from_pretrained(name_or_path, **hub)
     if kind == "whisper":
         model = model.get_encoder() if hasattr(model, "decoder") else model

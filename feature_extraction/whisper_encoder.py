@@ -69,6 +69,7 @@ class WhisperClipEncoder(WhisperEncoder):
             for chosen in passes_of_like_length([len(place) for place in places], FRAMES_PER_PASS):
                 log_mel, ends = whisper_log_mel([flat[index] for index in chosen], mel_filters, n_fft, hop_length)
                 padded = bool((ends < log_mel.shape[2]).any())
+                log_mel = log_mel.to(self.model.dtype)
                 states, _ = encoder_states(self.model, log_mel, ends if padded else None, self.taken)
                 for row, index in enumerate(chosen):
                     torch.cat([layer[row, : len(places[index])] for layer in states], dim=-1, out=places[index])

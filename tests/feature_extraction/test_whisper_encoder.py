@@ -154,18 +154,31 @@ def test_layers_that_cannot_be_are_refused(layer: Any, folder: Path) -> None:
         extractor_with(folder, layer=layer, context="clip")
 
 
-@pytest.mark.parametrize("context", ["30", "", 30, ["clip"]])
-def test_contexts_that_cannot_be_are_refused(context: Any, folder: Path) -> None:
-    with pytest.raises(ValueError, match="choose one of clip, 30s"):
-        extractor_with(folder, context=context)
+@pytest.mark.parametrize("value", ["30", "", 30, ["clip"], False])
+def test_contexts_and_precisions_that_cannot_be_are_refused(value: Any, folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"has context=.*; choose one of clip, 30s"):
+        extractor_with(folder, context=value)
+    with pytest.raises(ValueError, match=r"has dtype=.*; choose one of float32, bfloat16"):
+        extractor_with(folder, dtype=value)
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "deepspeech"])
-def test_a_context_is_whispers_alone(kind: str, tmp_path: Path) -> None:
+def test_contexts_and_precisions_are_whispers_alone(kind: str, tmp_path: Path) -> None:
     for part in small_model(kind):
         part.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"only Whisper reads clips .* is a .* model; leave it out"):
-        extractor_with(tmp_path, context="clip")
+    for more in ({"context": "clip"}, {"dtype": "bfloat16"}):
+        with pytest.raises(ValueError, match=rf"that is for Whisper alone, and .* is a '{kind}' model; leave it out"):
+            extractor_with(tmp_path, **more)
+
+
+@pytest.mark.parametrize("context", ["clip", "30s"])
+def test_half_precision_is_near_and_stays_what_it_is(context: str, folder: Path, tmp_path: Path) -> None:
+    whole, half = (extractor_with(folder, layer=[1, 2], context=context, dtype=it) for it in ("float32", "bfloat16"))
+    features, near = (extractor.extract(CLIPS)["input_features"] for extractor in (whole, half))
+    assert near.dtype == torch.float32
+    assert 0 < (near - features).norm() < 0.05 * features.norm()
+    half.save_pretrained(tmp_path)
+    assert torch.equal(SERFeatureExtractor.from_pretrained(tmp_path).extract(CLIPS)["input_features"], near)
 
 
 @pytest.mark.parametrize(("kind", "layers", "size"), [("wav2vec2", [3, 0], 32), ("deepspeech", [2, 6, 4], 77)])
