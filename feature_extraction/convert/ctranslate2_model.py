@@ -93,7 +93,8 @@ class CTranslate2Model:
         if scale.dtype.kind != "f" or not (np.isfinite(scale).all() and (scale > 0).all()):
             raise ModelFileError(f"{name} has a scale that is not positive, or not finite; the file is damaged")
         rows = (-1,) + (1,) * (stored.ndim - 1)  # int8: one scale for each row; int16: one for all
-        return stored.astype(np.float32) / scale.astype(np.float32).reshape(rows if scale.size > 1 else ())
+        with np.errstate(over="ignore"):  # whoever asks looks whether all is finite
+            return stored.astype(np.float32) / scale.astype(np.float32).reshape(rows if scale.size > 1 else ())
 
     def _read_variable(self) -> None:
         name = self._text("the name of a variable")

@@ -23,6 +23,7 @@ from speech_emotion.evaluation.error_rates import ErrorRates, error_rates
 from speech_emotion.files import write_json, write_text
 from speech_emotion.pretrained import encoder_place
 from speech_emotion.training.ctc_data import ADULT, age_group
+from speech_emotion.training.run_record import public_name
 
 LONGEST = 100  # tokens of a transcript; the longest of the corpus has about 30
 SAMPLING_RATE = 16_000
@@ -40,6 +41,8 @@ def run_transcription(
     if every < 1 or batch_size < 1:
         raise ValueError(f"every={every} and batch_size={batch_size} have to be 1 or more.")
     rows = adult_test_half(load_corpus("speechocean762", data_dir=data_dir, cache_dir=cache_dir))
+    if len(rows) == 0:
+        raise ValueError("There is no adult in the test half; pass the folder of the whole corpus as --data_dir.")
     rows = rows.select(range(0, len(rows), every))
     clips = [load_audio(row["audio"], sampling_rate=SAMPLING_RATE) for row in rows]
     references = [plain_words(text) for text in rows["transcript"]]
@@ -49,7 +52,7 @@ def run_transcription(
         start = time.monotonic()
         texts = transcribe(encoder_place(name), clips, batch_size)
         rates = error_rates(references, [plain_words(text) for text in texts])
-        found[name] = describe(rates, sum(map(len, clips)) / SAMPLING_RATE, time.monotonic() - start)
+        found[public_name(name)] = describe(rates, sum(map(len, clips)) / SAMPLING_RATE, time.monotonic() - start)
     title = f"adults of the test half of speechocean762, {'every clip' if every == 1 else f'one clip in {every}'}"
     write_json(Path(output_dir, "transcripts.json"), {"title": title, "recognizers": found})
     write_text(Path(output_dir, "transcripts.md"), transcription_table(title, found))
@@ -67,7 +70,8 @@ def adult_test_half(rows: datasets.Dataset) -> datasets.Dataset:
 def transcribe(place: str, clips: Sequence[Any], batch_size: int) -> list[str]:
     """Transcribe clips at 16 kHz with a recognizer of transformers, in English where it knows several languages."""
     recognizer = pipeline("automatic-speech-recognition", model=place, dtype=torch.float32)
-    settings: dict[str, Any] = {"max_new_tokens": LONGEST, "num_beams": 1}
+    room = recognizer.model.config.max_target_positions // 2
+    settings: dict[str, Any] = {"max_new_tokens": min(LONGEST, room), "num_beams": 1}
     if recognizer.model.generation_config.is_multilingual:
         settings |= {"language": "en", "task": "transcribe"}
     inputs = ({"raw": clip, "sampling_rate": SAMPLING_RATE} for clip in clips)

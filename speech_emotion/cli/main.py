@@ -17,7 +17,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "predict": ("speech_emotion.cli.predict:get_parser", "print emotions and scores of audio files"),
     "robustness": ("speech_emotion.cli.robustness:get_parser", "count labels that gain, coding, noise and so on flip"),
     "corpus": ("dataset_scripts.command:get_parser", "list, describe, check, fold, export and share corpora"),
-    "convert": ("feature_extraction.convert.command:get_parser", "convert a released DeepSpeech model"),
+    "convert": ("feature_extraction.convert.command:get_parser", "convert a DeepSpeech, Coqui STT or Whisper model"),
     "figures": ("speech_emotion.cli.figures:get_parser", "draw a clip's attention, or what finished runs gave"),
     "demo": ("speech_emotion.cli.demo:get_parser", "train on real speech, then classify an unseen speaker's files"),
 }
