@@ -29,13 +29,20 @@ class FeatureStatistics:
     def add(self, clip: np.ndarray) -> None:
         """Add a clip's frames, (frames, features), or (frames × features,)."""
         frames = np.asarray(clip, dtype=np.float64).reshape(-1, len(self.mean))  # (frames, features)
-        if not len(frames):
-            return
-        clip_mean = frames.mean(axis=0)
-        difference, total = clip_mean - self.mean, self.frames + len(frames)
-        between = difference**2 * (self.frames * len(frames) / total)
-        self.squares += ((frames - clip_mean) ** 2).sum(axis=0) + between
-        self.mean += difference * (len(frames) / total)
+        if len(frames):
+            mean = frames.mean(axis=0)
+            self._join(len(frames), mean, ((frames - mean) ** 2).sum(axis=0))
+
+    def join(self, other: "FeatureStatistics") -> None:
+        """Add the frames that other statistics are of."""
+        if other.frames:
+            self._join(other.frames, other.mean, other.squares)
+
+    def _join(self, frames: int, mean: np.ndarray, squares: np.ndarray) -> None:
+        difference, total = mean - self.mean, self.frames + frames
+        between = difference**2 * (self.frames * frames / total)
+        self.squares += squares + between
+        self.mean += difference * (frames / total)
         self.frames = total
 
     def mean_and_std(self) -> tuple[torch.Tensor, torch.Tensor]:

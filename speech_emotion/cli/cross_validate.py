@@ -50,7 +50,10 @@ def get_parser(prog: str = "cross_validate.py") -> CommandParser:
     what.add_argument("--systems", nargs="+", required=True, metavar="NAME", help=f"systems: {GRAMMAR}")
     what.add_argument("--seeds", nargs="+", type=whole_number(0), default=[0], metavar="N", help="seeds (default: 0)")
     what.add_argument("--folds", nargs="+", type=whole_number(0), metavar="N", help="folds, from 0 (default: all)")
-    what.add_argument("--encoder", help="folder or Hub id of the encoder of deepspeech (default: the one that ships)")
+    what.add_argument(
+        "--encoder",
+        help="encoder of systems that name none, as of train.py (default: deepspeech-small)",
+    )
     what.add_argument(
         "--set", nargs="+", default=[], metavar="FIELD=VALUE", help="settings of the paper's models, as of train.py"
     )

@@ -18,6 +18,7 @@ from .neural_system import TOLD_ELSEWHERE
 from .report import Folders, Report, told
 from .report_table import format_cell, mean_sd
 from .score_table import SystemScores, condition_settings, find_system, pooled_metrics
+from .system_names import MODEL_NAMES, encoder_arguments
 from .systems import get_system
 from .tables import speaker_interval
 
@@ -76,12 +77,20 @@ def command(system: SystemScores, arguments: Mapping[str, Any]) -> str:
     names = [name for name in {**usual, **there} if there.get(name) != usual.get(name)]
     if arguments.get("win_length", ModelArguments.win_length) != ModelArguments.win_length:
         names.append("win_length")
-    names += [name for name in ("encoder_layer", "model_name_or_path") if arguments.get(name) is not None]
+    parts = MODEL_NAMES.get(system.system)
+    named = encoder_arguments(parts.encoder, ("deepspeech",)) if parts and parts.encoder else {}
+    further = ("encoder_layer", "model_name_or_path")
+    names += [name for name in further if arguments.get(name) is not None and arguments[name] != named.get(name)]
     words = ["--corpora", system.corpus, "--systems", system.system, "--seeds", *map(str, system.seeds)]
-    changed = [f"{name}={arguments[name]}" for name in names if name in arguments]
+    changed = [f"{name}={_said(arguments[name])}" for name in names if name in arguments]
     words += ["--set", *changed] if changed else []
-    words += ["--encoder", arguments["encoder"]] if arguments.get("encoder") else []
+    words += ["--encoder", arguments["encoder"]] if arguments.get("encoder") and not named else []
     return shlex.join(["python", "cross_validate.py", *words])
+
+
+def _said(value: object) -> str:
+    """Write a value as `--set` takes it."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def recipe_differences(arguments: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:

@@ -15,7 +15,8 @@ from datasets.fingerprint import Hasher
 
 from dataset_scripts import Fold, check_classes, check_disjoint, load_corpus, speaker_folds
 from dataset_scripts.audio_leaks import recording_digest
-from speech_emotion.training.splits import keep_labels
+from modeling_ser.feature_statistics import FeatureStatistics
+from speech_emotion.training.splits import keep_labels, one_clip
 
 from .corpus_conditions import CorpusCondition
 
@@ -138,6 +139,7 @@ class MappedFeatures:
             "recording": plain["recording"][:],
         }
         self._clips: list[np.ndarray] = []
+        self._statistics: dict[int, FeatureStatistics] = {}
         for chunk in plain.data.column("input_features").chunks:
             values = chunk.values.to_numpy(zero_copy_only=True)  # of all clips of the chunk, one after another
             bounds = chunk.offsets.to_numpy()
@@ -148,6 +150,12 @@ class MappedFeatures:
 
     def __getitem__(self, key: int | str) -> Any:
         return self._columns[key] if isinstance(key, str) else {"input_features": self._clips[key]}
+
+    def statistics(self, position: int, feature_size: int) -> FeatureStatistics:
+        """Take the statistics of a clip's features, once."""
+        if position not in self._statistics:
+            self._statistics[position] = one_clip(self._clips[position], feature_size)
+        return self._statistics[position]
 
     def with_format(self, kind: str | None = None) -> Self:
         """Return itself: the columns are plain values already."""

@@ -17,7 +17,7 @@ from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig
 from speech_emotion.training import run_training
 from speech_emotion.training.arguments import ModelArguments, TrainingDefaults, preset_settings
-from speech_emotion.training.building import make_extractor
+from speech_emotion.training.building import shared_extractor
 from speech_emotion.training.command_line import given_options
 from speech_emotion.training.emotion_task import EmotionTask
 from speech_emotion.training.run_record import (
@@ -34,7 +34,7 @@ from speech_emotion.training.task import TrainingResult
 from speech_emotion.training.training_arguments import SERTrainingArguments
 
 from .system import FoldOutcome, FoldTask, System
-from .system_names import MODELS, SAID_BY_NAME, ModelName
+from .system_names import ENCODERS, MODELS, SAID_BY_NAME, ModelName, encoder_arguments
 
 OF_SEVERAL = ("ensemble", "averaging")  # ways by several networks
 NUM_MEMBERS = 3
@@ -48,6 +48,7 @@ DECIDED = (
     "output_dir", "overwrite_output_dir", "preset", "push_to_hub", "report_to", "resume_from_checkpoint",
     "save_strategy", "seed", "use_cpu",
 )  # fmt: skip
+LISTS = ("encoder_layer", "stem_channels")  # settings that may be several numbers
 WEIGHTS = "model.safetensors"
 
 
@@ -89,12 +90,13 @@ class NeuralSystem(System):
         super().__init__(str(parts), parts.title)
         self.imbalance = imbalance = parts.imbalance
         streams, fusion, _ = MODELS[parts.model]
-        own: dict[str, Any] = {"streams": list(streams), "fusion": fusion}
+        own: dict[str, Any] = {"fusion": fusion} | encoder_arguments(parts.encoder, streams, encoder)
         if imbalance == "class-weights":
             own["class_weights"] = "balanced"
-        if encoder is not None and streams != ("mel",):
-            own["encoder"] = encoder
-        preset = preset_settings(parts.preset, streams) if parts.preset else {}
+        preset_name = parts.preset or (ENCODERS[parts.encoder].preset if parts.encoder else "")
+        preset = preset_settings(preset_name, own["streams"]) if preset_name else {}
+        if parts.encoder:
+            self.heeds = ("--set",)
         if imbalance == "focal":  # which knows no smoothed target
             preset.pop("label_smoothing", None)
         self.overrides = preset | dict(overrides or {})
@@ -105,7 +107,7 @@ class NeuralSystem(System):
     def make_extractor(self) -> SERFeatureExtractor:
         """Make the feature extractor, once; with an encoder, load it."""
         if self._extractor is None:
-            self._extractor = make_extractor(self.model)
+            self._extractor = shared_extractor(self.model)
         return self._extractor
 
     @property
@@ -231,7 +233,7 @@ def _clips_of_classes(labels: Sequence[int]) -> list[np.ndarray]:
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
-    """Read settings such as `hidden_size=64`, each a field of `ModelArguments` or `SERTrainingArguments`."""
+    """Read settings such as `hidden_size=64` or `encoder_layer=2,3`, fields of a model's or a training's arguments."""
     given = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -239,7 +241,9 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"{word!r} is no setting; write for example hidden_size=64.")
         given[name] = value
     check_overrides(given)
-    line = [part for name, value in given.items() for part in (f"--{name}", value)]
+    line = []
+    for name, value in given.items():
+        line += [f"--{name}", *(value.split(",") if name in LISTS else [value])]
     told = io.StringIO()  # a parser tells of a fault there, and wants to end the program
     try:
         with redirect_stderr(told):

@@ -35,7 +35,7 @@ class Plan:
     cache_dir: str | None = None  # folder of built corpora and features; `None` for the cache of `datasets`
     device: str = "cpu"  # where to compute
     overwrite: bool = False  # whether to compute finished folds anew
-    encoder: str | None = None  # folder or id on the Hub of the encoder of "deepspeech"; `None` for the one that ships
+    encoder: str | None = None  # of systems that name none, as of train.py; `None`: the small DeepSpeech
     overrides: dict[str, Any] = field(default_factory=dict)  # settings of the paper's models, by field
     # From a name, `overrides` and `encoder` to a system. Workers are sent it: no lambda.
     make_system: Callable[[str, Mapping[str, Any], str | None], System] = get_system

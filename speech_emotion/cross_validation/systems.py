@@ -9,7 +9,7 @@ from speech_emotion.evaluation.significance import permute_labels
 from speech_emotion.training.splits import ClipSplit
 
 from .system import ClipFeatures, FoldOutcome, FoldTask, System
-from .system_names import CONTROL, CONTROL_TITLE, FUNCTIONALS_SVM, GRAMMAR, MODEL_NAMES
+from .system_names import CONTROL, CONTROL_TITLE, FUNCTIONALS_SVM, GRAMMAR, MODEL_NAMES, PROBES
 
 
 def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: str | None = None) -> System:
@@ -19,6 +19,10 @@ def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: s
         from .functionals_svm import SYSTEMS, FunctionalsSVM
 
         system: System = FunctionalsSVM(base, *SYSTEMS[base])
+    elif base in PROBES:
+        from .linear_probe import LinearProbe
+
+        system = LinearProbe(base, PROBES[base], overrides, encoder)
     elif base in MODEL_NAMES:
         from .neural_system import NeuralSystem
 

@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from dataset_scripts import list_corpora
+from speech_emotion.pretrained import SHORT_NAMES
 
 # What an argument changes. A run's record tells of the weights' and the features' settings; of the clips its identity
 # tells; and what only changes how or where things are done is nobody's business.
@@ -65,10 +66,14 @@ class ModelArguments:
     # Names of the arguments that were given on a command line, be it with the default's value; no field.
     given: ClassVar[frozenset[str]] = frozenset()
 
-    streams: list[str] = argument(["mel"], "feature streams: mel, deepspeech", "features", "features")  # noqa: RUF009
-    encoder: str | None = argument(None, "folder or Hub id of its network (default: a small DeepSpeech)", "features")
+    streams: list[str] = argument(["mel"], "feature streams: mel, encoder", "features", "features")  # noqa: RUF009
+    encoder: str | None = argument(
+        None, f"network of the stream encoder: {', '.join(SHORT_NAMES)}, a folder or a Hub id", "features"
+    )
     encoder_revision: str | None = argument(None, "its revision on the Hub", "features")
-    encoder_layer: int | None = argument(None, "which of its layers", "features")
+    encoder_layer: list[int] | int | None = argument(  # noqa: RUF009
+        None, "its layer, or several that the model learns to mix (default: DeepSpeech's 5th, or the last)", "features"
+    )
     train_encoder: str = argument(
         "none", "which of its blocks learn with the model: none, top-N (such as top-2), lora or all", "weights"
     )
@@ -109,16 +114,18 @@ class ModelArguments:
     time_mask_frames: int = argument(20, "SpecAugment: the most frames of one", "weights")
     band_masks: int = argument(0, "SpecAugment: masks over mel bands", "weights")
     band_mask_size: int = argument(16, "SpecAugment: the most bands of one", "weights")
-    preset: Literal["paper", "best", "functionals"] = argument(
-        "paper", "defaults of all: the paper's model, the best recipe so far, or a second one", "weights", "training"
+    preset: Literal["paper", "best", "functionals", "layers"] = argument(
+        "paper", "defaults of all: the paper's model, recipes for mel, or one for layers", "weights", "training"
     )
 
     def __post_init__(self) -> None:
-        """Take a stem of 0 channels for none, as the command line has no other word for it."""
+        """Take a stem of 0 channels for none, as the command line has no other word for it; one layer for a number."""
         if self.stem_channels == [0]:
             self.stem_channels = []
         if self.variants < 0:
             raise ValueError(f"variants={self.variants}: give a number of copies of each clip, 0 for none.")
+        if isinstance(self.encoder_layer, list) and len(self.encoder_layer) == 1:  # a number, as runs have saved it
+            self.encoder_layer = self.encoder_layer[0]
 
 
 @dataclass
@@ -220,6 +227,14 @@ RECIPE: Mapping[str, Any] = {
     "early_stopping_patience": 0,
     "load_best_model_at_end": False,
 }
+# For layers of a large encoder side by side: what they tell is there from the start, so a short training is enough.
+LAYERS_RECIPE: Mapping[str, Any] = {
+    "pooling": "attention_statistics",
+    "encoder_dropout": 0.2,
+    "max_steps": 600,
+    "early_stopping_patience": 0,
+    "load_best_model_at_end": False,
+}
 # By preset, defaults of fields of `ModelArguments` and `TrainingDefaults`; what it does not name has the field's own.
 PRESETS: dict[str, Mapping[str, Any]] = {
     # The paper's model, with our choice of what it leaves open: the fields' own defaults.
@@ -228,6 +243,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     # Pooling by functionals in place of the masks, in fewer steps: better on a few validation speakers, over all folds
     # worse on RAVDESS's, no better on EmoDB's and better on ASED's.
     "functionals": {**RECIPE, "pooling": "functionals", "max_steps": 1500},
+    "layers": LAYERS_RECIPE,
 }
 
 

@@ -3,20 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig, SERForAudioClassification
-from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
+from speech_emotion.pretrained import SHORT_NAMES, SMALL_DEEPSPEECH, encoder_place
 
 from .arguments import ModelArguments, preset_settings
 from .encoder_training import TrainedEncoder, choose_parameters
 from .run_record import differences
-from .splits import ClipSplit, balanced_weights, feature_statistics
+from .splits import ClipSplit, balanced_weights, pooled_statistics
 
-DEEPSPEECH = "deepspeech"  # the stream whose network comes with the library
+DEEPSPEECH = "deepspeech"  # the stream that has a network where none is named: the small one that comes along
 # What may be another in each training: no weight depends on it.
 REGULARIZATION = ("dropout", "attention_dropout", "encoder_dropout", "label_smoothing")
 
@@ -28,6 +30,9 @@ def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
         return SERFeatureExtractor(
             streams=tuple(args.streams),
             encoders=_encoders(args) if trained is None else {trained.stream: trained.entry()},
+            # Several layers of a corpus are gigabytes, and half precision is finer than what they tell. An encoder
+            # that learns goes on from its states, and once saved from a waveform: those are not rounded.
+            feature_dtype="float16" if isinstance(args.encoder_layer, list) and trained is None else "float32",
             win_length=args.win_length,
             dynamic_range=args.dynamic_range or None,
             clip_normalization=args.clip_normalization,
@@ -36,23 +41,43 @@ def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
     return SERFeatureExtractor.from_pretrained(args.model_name_or_path, revision=args.model_revision)
 
 
+def shared_extractor(args: ModelArguments) -> SERFeatureExtractor:
+    """Make the feature extractor, or take one that is in use for the same features: an encoder is large."""
+    names = [item.name for item in fields(args) if item.metadata["changes"] == "features"]
+    place = repr([getattr(args, name) for name in (*names, "model_name_or_path", "model_revision")])
+    extractor = _in_use.get(place)
+    if extractor is None:
+        _in_use[place] = extractor = make_extractor(args)
+    return extractor
+
+
+_in_use: WeakValueDictionary[str, SERFeatureExtractor] = WeakValueDictionary()
+
+
 def _encoders(args: ModelArguments) -> dict[str, dict[str, object]]:
     """Write the entry of the one stream that has an encoder."""
     streams = [stream for stream in args.streams if stream != "mel"]
     said = {"name_or_path": args.encoder, "revision": args.encoder_revision, "layer": args.encoder_layer}
-    entry = {key: value for key, value in said.items() if value is not None}
+    entry: dict[str, object] = {key: value for key, value in said.items() if value is not None}
     if len(streams) > 1:
         raise ValueError(f"The command takes one encoder; the streams {', '.join(streams)} would need one each.")
     if entry and not streams:
-        raise ValueError("--encoder is for a stream of its own, for example --streams mel deepspeech.")
-    if streams and args.encoder is None:
+        raise ValueError("--encoder is for a stream of its own, for example --streams mel encoder.")
+    if not streams:
+        return {}
+    name = args.encoder
+    if name is None:
         if streams != [DEEPSPEECH] or args.encoder_revision is not None:
             raise ValueError(
-                f"The stream {streams[0]!r} needs --encoder, the folder or Hub id of its network; only {DEEPSPEECH!r} "
-                "has one that comes with the library."
+                f"The stream {streams[0]!r} needs --encoder, its network: one of {', '.join(SHORT_NAMES)}, a folder, "
+                "or an id on the Hub."
             )
-        entry["name_or_path"] = str(pretrained_path(SMALL_DEEPSPEECH))
-    return {stream: entry for stream in streams}
+        name = SMALL_DEEPSPEECH
+    entry["name_or_path"] = place = encoder_place(name)
+    settings, _ = PreTrainedConfig.get_config_dict(place, revision=args.encoder_revision)
+    if settings.get("model_type") == "whisper":  # read at each clip's own length, not filled up to 30 s
+        entry["context"] = "clip"
+    return {streams[0]: entry}
 
 
 def trained_encoder(args: ModelArguments) -> TrainedEncoder | None:
@@ -99,7 +124,11 @@ def make_model(
             "first in --streams, or leave the stem out."
         )
     trained = trained_encoder(args)
-    streams = {"input_size": extractor.feature_size, "stream_sizes": extractor.stream_sizes}
+    streams = {
+        "input_size": extractor.feature_size,
+        "stream_sizes": extractor.stream_sizes,
+        "layer_mix": layer_mix(extractor),
+    }
     config = SERConfig(
         class_weights=weights,
         id2label=dict(enumerate(labels)),
@@ -110,9 +139,15 @@ def make_model(
     if trained is not None:
         trained.begin(network, train)
         return network.train()
-    clips = (train[index]["input_features"] for index in range(len(train)))
-    network.ser.set_normalization(*feature_statistics(clips, extractor.feature_size))
+    network.ser.set_normalization(*pooled_statistics(train.statistics(extractor.feature_size)))
     return network.train()
+
+
+def layer_mix(extractor: SERFeatureExtractor) -> list[int] | None:
+    """Return how many layers each stream holds, for `SERConfig.layer_mix`; `None` where each is of one."""
+    taken = [extractor.encoders.get(stream, {}).get("layer") for stream in extractor.streams]
+    numbers = [len(layers) if isinstance(layers, list | tuple) else 1 for layers in taken]
+    return numbers if max(numbers) > 1 else None
 
 
 def _model_sizes(args: ModelArguments) -> dict[str, Any]:

@@ -244,7 +244,8 @@ def describe_streams(extractor: SERFeatureExtractor) -> list[str]:
             phrases[stream] = f"{entry['input']}, which the model's own encoder reads"
             continue
         source = public_name(entry.get("name_or_path")) or "a bundled encoder"
-        phrases[stream] = f"layer {entry['layer']} of {source}, frozen"
+        layers = entry["layer"] if isinstance(entry["layer"], list) else [entry["layer"]]
+        phrases[stream] = f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))} of {source}, frozen"
     return [f"{stream}: {phrases[stream]}" for stream in extractor.streams]
 
 
@@ -253,6 +254,7 @@ def describe_architecture(config: SERConfig) -> str:
     several = ", one for each stream" if config.fusion == "late" else ""
     depth = len(config.stem_channels or [])
     stem = f", behind {depth} convolution{'s' * (depth > 1)} over frames × mel bands" if depth else ""
+    mix = ", on a learned average of the encoder's layers" if max(config.layer_mix or [1]) > 1 else ""
     pooling = "" if config.pooling == "mean" else f", pooled by {config.pooling.replace('_', ' ')}"
     ear = ""
     if config.encoder_config:
@@ -261,7 +263,7 @@ def describe_architecture(config: SERConfig) -> str:
             f", on layer{'s' * (len(config.encoder_layers) > 1)} {layers} of a {config.encoder_config['model_type']} "
         )
         ear += "encoder that was trained with it"
-    return f"{ENCODER}{several}{stem}{pooling}{ear}"
+    return f"{ENCODER}{several}{stem}{mix}{pooling}{ear}"
 
 
 def place_on_card(folder: Path) -> str:

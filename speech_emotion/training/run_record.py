@@ -124,7 +124,7 @@ def features_identity(extractor: "SequenceFeatureExtractor") -> str:
     version, settings = extractor_state(extractor)
     # Where an encoder lies says nothing of what it computes: its digest does.
     encoders = {
-        name: [entry["layer"], entry["digest"]] if "digest" in entry else entry
+        name: [entry[key] for key in ("layer", "digest", "context") if key in entry] if "digest" in entry else entry
         for name, entry in (settings.get("encoders") or {}).items()
     }
     state = json.dumps([version, settings | {"encoders": encoders}], sort_keys=True, default=str)

@@ -1,7 +1,7 @@
 """From a corpus and arguments to three sets of clips with features and class indices."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,12 @@ class ClipSplit(Dataset):
         features = (self.features, *self.variants)[variant]
         row = features[int(self.positions[index])]
         return {"input_features": row["input_features"], "labels": self.labels[index]}
+
+    def statistics(self, feature_size: int) -> Iterator[FeatureStatistics]:
+        """Yield the statistics of each clip's features; a cache that keeps them takes them once for all folds."""
+        kept = getattr(self.features, "statistics", None)
+        for index, position in enumerate(self.positions.tolist()):
+            yield kept(position, feature_size) if kept else one_clip(self[index]["input_features"], feature_size)
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,21 @@ def balanced_weights(labels: Sequence[int], num_labels: int) -> list[float]:
 
 def feature_statistics(clips: Iterable[np.ndarray], feature_size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Estimate the mean and standard deviation of each feature over all frames."""
+    return pooled_statistics(one_clip(clip, feature_size) for clip in clips)
+
+
+def one_clip(clip: np.ndarray, feature_size: int) -> FeatureStatistics:
+    """Take the statistics of a clip's features, (frames × feature_size,)."""
     statistics = FeatureStatistics(feature_size)
-    for clip in clips:
-        statistics.add(clip)
-    return statistics.mean_and_std()
+    statistics.add(clip)
+    return statistics
+
+
+def pooled_statistics(clips: Iterable[FeatureStatistics]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Join the statistics of clips to the mean and standard deviation of each feature over all of their frames."""
+    pooled = FeatureStatistics(0)
+    for number, clip in enumerate(clips):
+        if not number:
+            pooled = FeatureStatistics(len(clip.mean))
+        pooled.join(clip)
+    return pooled.mean_and_std()

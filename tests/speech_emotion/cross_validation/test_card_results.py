@@ -163,4 +163,11 @@ def test_the_card_says_by_which_command_its_recipe_is_cross_validated() -> None:
     changes = {"hidden_size": 64, "attention_dropout": 0.0, "max_steps": 800}
     words = told("model-2", changes, encoder="you/words", encoder_layer=4, win_length=2048)
     assert words[5:8] == ["model-2", "--seeds", "0"] and words[-2:] == ["--encoder", "you/words"]
-    assert parse_overrides(words[words.index("--set") + 1 : -2]) == changes | {"win_length": 2048, "encoder_layer": 4}
+    assert parse_overrides(words[words.index("--set") + 1 : -2]) == changes | {
+        "win_length": 2048,
+        "encoder_layer": [4],
+    }
+    layers = {"streams": ["encoder"], "encoder": "whisper-base", "encoder_layer": [2, 3, 4, 5]}
+    assert told("model-2-whisper", {}, **layers) == [*start, "model-2-whisper", "--seeds", "0", "1"]
+    words = told("model-2-whisper", {}, **layers | {"encoder_layer": [1, 2]})
+    assert words[-2:] == ["--set", "encoder_layer=1,2"] and parse_overrides(words[-1:]) == {"encoder_layer": [1, 2]}

@@ -12,6 +12,7 @@ from speech_emotion.cross_validation.plan import Plan, check_heeded
 from speech_emotion.cross_validation.system import ClipFeatures, FoldOutcome, FoldTask, System
 from speech_emotion.cross_validation.system_names import GRAMMAR, SYSTEM_TITLES, system_title
 from speech_emotion.cross_validation.systems import PermutedSystem, get_system
+from speech_emotion.training.arguments import PRESETS
 from speech_emotion.training.splits import ClipSplit
 from tests.speech_emotion.cross_validation.compared_problems import make_task
 
@@ -99,10 +100,30 @@ def test_systems_by_name() -> None:
     assert system_title("mine", {"mine": "My own"}) == "My own" and system_title("mine") == "mine"
     assert get_system("model-1-class-weights").model.class_weights == "balanced"
     assert get_system("model-1", {"dropout": 0.5}).settings()["model"]["dropout"] == 0.5
-    assert len(SYSTEM_TITLES) == 4 * 6 * 3 + 2
+    assert len(SYSTEM_TITLES) == (4 + 2 * 3) * 6 * 3 + 3 + 2
     with pytest.raises(ValueError, match="'model-4'") as error:
         get_system("model-4")
     assert GRAMMAR in str(error.value)
+
+
+def test_a_name_can_say_the_encoder_and_then_nothing_else_does() -> None:
+    system = get_system("model-3-late-whisper-oversampling", {"dropout": 0.5}, encoder="you/words")
+    assert system.title == "Model-3 (late fusion), Whisper base, oversampling"
+    assert (system.model.streams, system.model.encoder) == (["mel", "encoder"], "whisper-base")
+    assert (system.model.encoder_layer, system.model.fusion, system.imbalance) == (
+        [2, 3, 4, 5],
+        "late",
+        "oversampling",
+    )
+    assert system.heeds == ("--set",)
+    assert {name: system.overrides[name] for name in PRESETS["layers"]} == PRESETS["layers"]
+    full, small = get_system("model-2-armspeech"), get_system("model-2")
+    assert (full.model.encoder_layer, full.model.encoder) == (5, "armspeech")
+    settings, others = full.settings(), small.settings()
+    assert settings["model"].pop("streams") == ["encoder"] and others["model"].pop("streams") == ["deepspeech"]
+    assert settings == others  # of the paper's models only the ear is another
+    with pytest.raises(ValueError, match="'model-1-whisper'"):
+        get_system("model-1-whisper")
 
 
 @pytest.mark.parametrize("name", ["model-1", "model-1-ensemble", "model-1-best"])

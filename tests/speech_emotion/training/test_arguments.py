@@ -126,6 +126,11 @@ def test_a_default_that_is_given_explicitly_wins_too() -> None:
         assert values(f"--preset best --{field} {given}")[field] == plain[field]
 
 
+def test_one_layer_is_a_number_and_several_are_a_list() -> None:
+    layers = [values(f"--encoder_layer {words}")["encoder_layer"] for words in ("3", "2 3 4")]
+    assert layers == [3, [2, 3, 4]]  # so that runs that were saved with a number are the same runs
+
+
 def test_features_that_are_no_image_have_no_stem() -> None:
     for streams, stem in (("mel", [8, 16, 32]), ("mel deepspeech", [8, 16, 32]), ("deepspeech", [])):
         assert values(f"--preset best --streams {streams}")["stem_channels"] == stem

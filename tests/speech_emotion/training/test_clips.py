@@ -20,6 +20,8 @@ from speech_emotion.training.splits import (
     feature_statistics,
     keep_labels,
     make_splits,
+    one_clip,
+    pooled_statistics,
 )
 from tests.synthetic import write_polish
 
@@ -90,6 +92,8 @@ def test_statistics_are_those_of_all_frames_at_once() -> None:
     frames = np.concatenate(clips).astype(np.float64)
     np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-6)
+    joined = pooled_statistics(one_clip(clip, 4) for clip in [*clips, clips[0][:0]])  # an empty one tells nothing
+    assert [one.tolist() for one in joined] == [mean.tolist(), std.tolist()]
     assert feature_statistics([np.full(10, 7.0)], 2)[1].tolist() == [1.0, 1.0]  # constant features keep their scale
 
 

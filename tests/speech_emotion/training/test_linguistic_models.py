@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
 from modeling_ser import SERForAudioClassification
@@ -14,7 +15,7 @@ from speech_emotion.cli.predict import load_classifier
 from speech_emotion.cli.train import main as train
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
 from tests.hub.local_hub import LocalHub
-from tests.speech_emotion.training.trainings import scores_of, words
+from tests.speech_emotion.training.trainings import read_json, scores_of, words
 from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -27,6 +28,18 @@ def deepspeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(folder)
     DeepSpeechFeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoders") / "tiny-whisper"
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "encoder_layers": 2, "decoder_layers": 1}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_source_positions": 250}
+    tokens = {"vocab_size": 50, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 0}
+    WhisperModel(WhisperConfig(**sizes, **heads, **tokens)).save_pretrained(folder)
+    WhisperFeatureExtractor().save_pretrained(folder)
     return folder
 
 
@@ -123,7 +136,7 @@ def test_an_encoder_can_be_referred_to_by_id_and_revision(
 def test_other_models_train_and_load(
     bundled: bool, deepspeech: Path, polish_dir: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
-    more, sizes, named = f"mel deepspeech --fusion late --encoder {shlex.quote(str(deepspeech))}", [384, 16], "tiny"
+    more, sizes, named = f"mel encoder --fusion late --encoder {shlex.quote(str(deepspeech))}", [384, 16], "tiny"
     if bundled:  # where no encoder is named, the library's own
         small = DeepSpeechConfig.from_pretrained(pretrained_path(SMALL_DEEPSPEECH))
         more, sizes, named = "deepspeech", [small.hidden_size], "deepspeech-small"
@@ -139,10 +152,33 @@ def test_other_models_train_and_load(
         assert {e["label"]: e["score"] for e in result} == pytest.approx(expected[clip], abs=1e-5)
 
 
+@pytest.mark.parametrize("more", ["encoder", "mel encoder --fusion late"], ids=["Model-2", "Model-3 late"])
+def test_layers_of_whisper_are_mixed(
+    more: str, whisper: Path, polish_dir: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    words_of_it = f"--preset layers --max_steps 2 --encoder {shlex.quote(str(whisper))} --encoder_layer 0 2"
+    folder = tmp_path / "model"
+    assert train(words(polish_dir, cache_dir, folder, f"{words_of_it} --streams {more}")) == 0
+    assert "encoder: layers 0, 2 of tiny-whisper, frozen" in (folder / "README.md").read_text(encoding="utf-8")
+    entry = read_json(folder / "preprocessor_config.json")["encoders"]["encoder"]
+    assert (entry["layer"], entry["context"], entry["size"]) == ([0, 2], "clip", 32)
+    model = SERForAudioClassification.from_pretrained(folder)
+    assert list(model.config.layer_mix) == ([1, 2] if "mel" in more else [2])
+    assert not torch.equal(model.ser.mix.scores, torch.zeros(2))  # it has learned
+    expected = scores_of(folder)
+    clips = list(expected)[:4]
+    classifier = load_classifier(str(folder))
+    for size in (1, 4):
+        results = classifier([str(polish_dir / f"{clip}.wav") for clip in clips], batch_size=size)
+        for clip, result in zip(clips, results, strict=True):
+            assert {e["label"]: e["score"] for e in result} == pytest.approx(expected[clip], abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         ("--streams deepspeech --encoder_revision abc", "'deepspeech' needs --encoder"),
+        ("--streams mel encoder", "'encoder' needs --encoder, its network: one of deepspeech-small, whisper-base,"),
         ("--encoder somewhere", "for a stream of its own"),
         ("--streams a b --encoder somewhere", "takes one encoder"),
         ("--streams deepspeech --encoder no/such/folder", "no/such/folder"),
