@@ -229,7 +229,6 @@ RECIPE: Mapping[str, Any] = {
 }
 # For layers of a large encoder side by side: what they tell is there from the start, so a short training is enough.
 LAYERS_RECIPE: Mapping[str, Any] = {
-    "pooling": "attention_statistics",
     "encoder_dropout": 0.2,
     "max_steps": 600,
     "early_stopping_patience": 0,
