@@ -59,7 +59,7 @@ class Ours:
 
         from feature_extraction.configuration_deepspeech import DeepSpeechConfig
         from feature_extraction.convert.deepspeech_graph import read_graph
-        from feature_extraction.convert.tensorflow_bytes import map_file
+        from feature_extraction.convert.file_bytes import map_file
         from feature_extraction.convert.torch_model import to_state_dict
         from feature_extraction.feature_extraction_deepspeech import DeepSpeechFeatureExtractor
         from feature_extraction.modeling_deepspeech import DeepSpeechModel

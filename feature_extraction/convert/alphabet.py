@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..tokenizer_deepspeech import ENGLISH
-from .tensorflow_bytes import ModelFileError
+from .file_bytes import ModelFileError
 
 MOST_BYTES = 1 << 20
 

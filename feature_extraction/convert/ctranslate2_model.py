@@ -12,7 +12,7 @@ import struct
 
 import numpy as np
 
-from .tensorflow_bytes import MOST_DIMENSIONS, ModelFileError, array, cut
+from .file_bytes import MOST_DIMENSIONS, ModelFileError, array, cut
 
 VERSION = 6  # since 2.0 of 2021; Whisper was added later
 BFLOAT16 = 5

@@ -10,6 +10,7 @@ from ..tokenizer_deepspeech import BLANK
 from .alphabet import read_alphabet
 from .deepspeech_graph import read_graph
 from .deepspeech_lite import read_lite
+from .file_bytes import ModelFileError, map_file
 from .model_facts import (
     INPUT_SIZE,
     RELEASES,
@@ -22,7 +23,6 @@ from .model_facts import (
     releases_with,
 )
 from .output_folder import check_output, write_folder
-from .tensorflow_bytes import ModelFileError, map_file
 from .tensorflow_checkpoint import Checkpoint, find_prefix
 from .tensorflow_lite import IDENTIFIER
 from .weights import find_variables

@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from .alphabet import unpack_alphabet
+from .file_bytes import ModelFileError
 from .model_facts import SAMPLING_RATE, ModelFacts, front_end_of, input_sizes, only_value, releases_with, relu_limit
-from .tensorflow_bytes import ModelFileError, scalar
+from .tensorflow_bytes import scalar
 from .tensorflow_lite import LiteModel, Operator, option
 
 # The schema's numbers of the operations that matter.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .tensorflow_bytes import ModelFileError
+from .file_bytes import ModelFileError
 from .weights import check_weights
 
 MOST_WINDOW_SAMPLES = 1 << 16

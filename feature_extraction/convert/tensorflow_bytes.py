@@ -1,20 +1,16 @@
-"""Bounds-checked reading of TensorFlow's files and of protocol buffers, from a memory map.
-
-Readers of model files see hostile bytes sooner or later. Every length is checked before it is used, the number of
-elements looked at is bounded, and arrays are views of the file, so none is ever larger than it.
+"""Bounds-checked reading of TensorFlow's types and of protocol buffers, from a memory map.
 
 Google's own parser of protocol buffers builds an object for every message, and two bytes can make one: a hostile file
 of a model's size would take gigabytes. Here messages are walked in place, and a budget bounds how many fields are
 looked at. A released model has some thousands.
 """
 
-import math
-import mmap
-import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
+
+from .file_bytes import ModelFileError, cut
 
 # Numbers of TensorFlow's DataType.
 DATA_TYPES = {
@@ -25,7 +21,6 @@ DATA_TYPES = {
     6: np.dtype("i1"),
     9: np.dtype("<i8"),
 }
-MOST_DIMENSIONS = 8
 MOST_FIELDS = 1_000_000
 MOST_TEXT_BYTES = 4096
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -33,47 +28,11 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 Value = int | memoryview
 
 
-class ModelFileError(ValueError):
-    """A file is damaged, or is no model that can be converted; the message says what is wrong."""
-
-
-def map_file(path: str | os.PathLike[str]) -> memoryview:
-    """Map a file into memory, read only."""
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise ModelFileError("the file is empty (0 bytes); fetch it anew")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def cut(buffer: memoryview, offset: int, length: int, what: str) -> memoryview:
-    """Return a part of a buffer."""
-    if offset < 0 or length < 0 or offset + length > len(buffer):
-        raise ModelFileError(
-            f"{what} would lie at bytes {offset} to {offset + length} of {len(buffer)}; "
-            "the file is truncated or damaged"
-        )
-    return buffer[offset : offset + length]
-
-
-def array(buffer: memoryview, dtype: np.dtype, shape: Sequence[int], what: str) -> np.ndarray:
-    """View bytes as an array."""
-    size = count(shape, what)
-    values = np.frombuffer(cut(buffer, 0, size * dtype.itemsize, what), dtype, size)
-    return values.reshape(tuple(shape))
-
-
 def data_type(code: int, what: str) -> np.dtype:
     """Return the type that TensorFlow's number means."""
     if code not in DATA_TYPES:
         raise ModelFileError(f"{what} is of TensorFlow's type number {code}, which is not known here")
     return DATA_TYPES[code]
-
-
-def count(shape: Sequence[int], what: str) -> int:
-    """Return the number of elements of a shape."""
-    if len(shape) > MOST_DIMENSIONS or any(size < 0 for size in shape):
-        raise ModelFileError(f"{what} has the impossible shape {list(shape[:MOST_DIMENSIONS])}; the file is damaged")
-    return math.prod(int(size) for size in shape)
 
 
 def scalar(value: object) -> float | None:

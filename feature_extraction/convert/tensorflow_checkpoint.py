@@ -8,19 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .tensorflow_bytes import (
-    ModelFileError,
-    WireReader,
-    array,
-    as_bytes,
-    as_int,
-    count,
-    cut,
-    data_type,
-    map_file,
-    text,
-    varint,
-)
+from .file_bytes import ModelFileError, array, count, cut, map_file
+from .tensorflow_bytes import WireReader, as_bytes, as_int, data_type, text, varint
 
 SSTABLE_MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48

@@ -6,21 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .tensorflow_bytes import (
-    BYTES,
-    FIXED32,
-    ModelFileError,
-    Value,
-    WireReader,
-    array,
-    as_bytes,
-    as_float,
-    as_int,
-    count,
-    cut,
-    data_type,
-    text,
-)
+from .file_bytes import ModelFileError, array, count, cut
+from .tensorflow_bytes import BYTES, FIXED32, Value, WireReader, as_bytes, as_float, as_int, data_type, text
 
 PACKAGE = "memmapped_package://"
 STRING = 7

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .tensorflow_bytes import MOST_DIMENSIONS, ModelFileError, array, count, scalar
+from .file_bytes import MOST_DIMENSIONS, ModelFileError, array, count
+from .tensorflow_bytes import scalar
 
 if TYPE_CHECKING:
     import tflite

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from .tensorflow_bytes import ModelFileError
+from .file_bytes import ModelFileError
 
 DENSE_LAYERS = (1, 2, 3, 5, 6)
 MOST_UNITS = 1 << 14

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .ctranslate2_model import find_spec
+from .file_bytes import ModelFileError, map_file
 from .output_folder import check_output, write_folder
-from .tensorflow_bytes import ModelFileError, map_file
-from .whisper_weights import WhisperFacts, read_weights
+from .whisper_weights import END, NO_TIMES, START, WhisperFacts, read_weights
 
 MODEL_FILE = "model.bin"
 MOST_JSON_BYTES = 64 << 20  # tokenizer.json of Whisper has 2 to 4 MB
@@ -136,6 +136,9 @@ def _special_tokens(tokenizer: dict[str, Any] | None, vocab_size: int) -> dict[s
         raise ModelFileError("tokenizer.json beside it has no list added_tokens, as Whisper's has") from error
     if not _all_below(list(added.values()), vocab_size):
         raise ModelFileError(f"tokenizer.json beside it has tokens that the model, with {vocab_size}, has not")
+    for token in (END, START, NO_TIMES):
+        if token not in added:
+            raise ModelFileError(f"tokenizer.json beside it has no token {token}: it is not of a Whisper")
     return dict(sorted(added.items(), key=lambda item: item[1]))
 
 

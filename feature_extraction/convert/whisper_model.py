@@ -15,19 +15,15 @@ from transformers import (
     WhisperTokenizer,
 )
 
+from .file_bytes import ModelFileError
 from .output_folder import Part
-from .tensorflow_bytes import ModelFileError
-from .whisper_weights import WhisperFacts
+from .whisper_weights import END, NO_TIMES, START, WhisperFacts
 
-END, START, NO_TIMES = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"
 TASKS = ("transcribe", "translate")
 
 
 def build_whisper(facts: WhisperFacts) -> list[Part]:
     """Build what a converted folder holds."""
-    for token in (END, START, NO_TIMES):
-        if token not in facts.special_tokens:
-            raise ModelFileError(f"tokenizer.json beside it has no token {token}: it is not of a Whisper")
     model = build_network(facts)
     model.generation_config = GenerationConfig(**generation_settings(facts))
     parts: list[Part] = [model, WhisperFeatureExtractor(feature_size=facts.sizes["num_mel_bins"])]

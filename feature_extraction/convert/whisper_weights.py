@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from .ctranslate2_model import CTranslate2Model
-from .tensorflow_bytes import ModelFileError
+from .file_bytes import ModelFileError
 
+END, START, NO_TIMES = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"  # tokens of every Whisper
 HEAD_SIZE = 64  # in every Whisper
 MOST_UNITS = 1 << 14
 MOST_TOKENS = 1 << 20

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from feature_extraction.convert.deepspeech import read_model
-from feature_extraction.convert.tensorflow_bytes import ModelFileError, WireReader, array, cut, varint
+from feature_extraction.convert.file_bytes import ModelFileError, array, cut
+from feature_extraction.convert.tensorflow_bytes import WireReader, varint
 from feature_extraction.convert.tensorflow_checkpoint import Checkpoint, find_prefix
 from feature_extraction.convert.tensorflow_graph import PACKAGE, FrozenGraph
 from feature_extraction.convert.weights import VARIABLES

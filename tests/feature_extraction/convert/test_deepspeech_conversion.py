@@ -15,8 +15,8 @@ from feature_extraction.convert import deepspeech_lite
 from feature_extraction.convert.alphabet import read_alphabet, unpack_alphabet
 from feature_extraction.convert.command import get_parser
 from feature_extraction.convert.deepspeech import complete_facts, convert_deepspeech, read_model
+from feature_extraction.convert.file_bytes import ModelFileError
 from feature_extraction.convert.model_facts import find_release
-from feature_extraction.convert.tensorflow_bytes import ModelFileError
 from feature_extraction.convert.tensorflow_lite import Operator
 from feature_extraction.convert.torch_model import build_model, to_state_dict
 from feature_extraction.convert.weights import VARIABLES

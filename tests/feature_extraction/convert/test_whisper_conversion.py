@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForCondi
 
 from feature_extraction.convert.command import get_parser
 from feature_extraction.convert.ctranslate2_model import CTranslate2Model, find_spec
-from feature_extraction.convert.tensorflow_bytes import ModelFileError
+from feature_extraction.convert.file_bytes import ModelFileError
 from feature_extraction.convert.whisper import convert_whisper, is_ctranslate2, read_whisper, released_tokens
 from feature_extraction.convert.whisper_weights import read_weights
 from tests.feature_extraction.convert.ctranslate2_fixtures import (
