@@ -57,13 +57,21 @@ def is_pretrained(name: str) -> bool:
     return name in SHORT_NAMES
 
 
-def encoder_place(name: str) -> str:
+def encoder_place(name: str, revision: str | None = None) -> str:
     """Return the folder of weights that are asked for by a short name; a folder or a Hub id is returned as it is.
+
+    A folder of one's own that is called by a short name is written with a slash: `./whisper-base`.
 
     >>> encoder_place("openai/whisper-base")
     'openai/whisper-base'
     """
-    return str(pretrained_path(name)) if is_pretrained(name) else name
+    if not is_pretrained(name):
+        return name
+    if revision is not None:
+        raise ValueError(
+            f"{name!r} is pinned by its hash and has no revisions; leave {revision!r} out, or name a Hub id."
+        )
+    return str(pretrained_path(name))
 
 
 __all__ = ["SHORT_NAMES", "SMALL_DEEPSPEECH", "encoder_place", "is_pretrained", "pretrained_path"]

@@ -73,7 +73,7 @@ def _encoders(args: ModelArguments) -> dict[str, dict[str, object]]:
                 "or an id on the Hub."
             )
         name = SMALL_DEEPSPEECH
-    entry["name_or_path"] = place = encoder_place(name)
+    entry["name_or_path"] = place = encoder_place(name, args.encoder_revision)
     settings, _ = PreTrainedConfig.get_config_dict(place, revision=args.encoder_revision)
     if settings.get("model_type") == "whisper":  # read at each clip's own length, not filled up to 30 s
         entry["context"] = "clip"

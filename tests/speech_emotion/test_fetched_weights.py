@@ -136,6 +136,8 @@ def test_names() -> None:
     with pytest.raises(ValueError, match=r"no weights 'whisper-huge'; there are deepspeech-small, whisper-base"):
         pretrained_path("whisper-huge")
     assert not is_pretrained("./whisper-base")
+    with pytest.raises(ValueError, match="pinned by its hash and has no revisions; leave 'main' out"):
+        encoder_place("whisper-base", "main")
     for place in ("openai/whisper-base", "./whisper-base", "folder"):
         assert encoder_place(place) == place
 
