@@ -15,7 +15,7 @@ from .studies.command import add_studies
 def get_parser() -> CommandParser:
     """Return the parser of the command."""
     parser = CommandParser(prog="python -m reproduction", description="The paper's comparisons, studies and claims.")
-    parts = parser.add_subparsers(dest="part", required=True, metavar="{run,heads,layers,transcripts,report}")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="{run,heads,layers,transfer,transcripts,report}")
 
     run = parts.add_parser("run", help="compute the folds of plan.toml that are missing (a day, on 2 cores)")
     run.add_argument("--conditions", nargs="+", metavar="NAME", help="only these conditions of the plan")

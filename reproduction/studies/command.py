@@ -41,6 +41,13 @@ def add_studies(parts: Any) -> None:
     heads.add_argument("--output_dir", default="outputs/heads", help="where to (default: outputs/heads)")
     heads.set_defaults(run=run_heads)
 
+    transfer = parts.add_parser("transfer", help="test on a corpus what others taught, as it is and adapted")
+    transfer.add_argument("--data_dir", help="folder of folders of corpora (default: usual places)")
+    transfer.add_argument("--encoder", default="whisper-base", help="Whisper to read (default: whisper-base)")
+    transfer.add_argument("--cache_dir", help="folder for what is built")
+    transfer.add_argument("--output_dir", default="outputs/transfer", help="where to (default: outputs/transfer)")
+    transfer.set_defaults(run=run_transfer)
+
     words = parts.add_parser("transcripts", help="count the words that recognizers get wrong on speechocean762")
     words.add_argument(
         "--encoder",
@@ -54,6 +61,14 @@ def add_studies(parts: Any) -> None:
     words.add_argument("--cache_dir", help="folder for what is built")
     words.add_argument("--output_dir", default="outputs/transcripts", help="where to (default: outputs/transcripts)")
     words.set_defaults(run=run_transcripts)
+
+
+def run_transfer(args: argparse.Namespace) -> Iterator[str]:
+    """Run the transfer study, write its figures and its page."""
+    from .transfer_study import run_transfer_study
+
+    run_transfer_study(args.output_dir, args.data_dir, args.encoder, args.cache_dir)
+    yield f"Saved in {args.output_dir}"
 
 
 def run_layers(args: argparse.Namespace) -> Iterator[str]:
