@@ -28,7 +28,6 @@ from benchmarks.measuring import (
     take_turns,
     threads,
 )
-from feature_extraction.frozen_encoder import SpeechEncoder
 from feature_extraction.onednn_linear import OneDNNLinear
 from feature_extraction.whisper_encoder import WhisperClipEncoder, WhisperEncoder
 
@@ -46,20 +45,15 @@ def whisper() -> PreTrainedModel:
     return WhisperNetwork(config).eval()
 
 
-def products(frames: Sequence[int]) -> list[Product]:
-    """The matrix products to the layer, of clips with so many frames that are computed together."""
-    rows = sum(frames)
-    found = [(2 * rows, 3 * BINS, SIZE), (rows, 3 * SIZE, SIZE)]  # the convolutions
-    for _ in range(LAYER):
-        found += [(rows, SIZE, SIZE)] * 4 + [(rows, SIZE, INNER), (rows, INNER, SIZE)]
-        for own in frames:
-            found += [(own, SIZE // HEADS, own), (own, own, SIZE // HEADS)] * HEADS
-    return found
+def products(frames: int) -> list[Product]:
+    """The matrix products to the layer of a clip with so many frames."""
+    attention = [(frames, SIZE // HEADS, frames), (frames, frames, SIZE // HEADS)] * HEADS
+    dense = [(frames, SIZE, SIZE)] * 4 + [(frames, SIZE, INNER), (frames, INNER, SIZE)]
+    return [(2 * frames, 3 * BINS, SIZE), (frames, 3 * SIZE, SIZE), *(attention + dense) * LAYER]
 
 
-def multiply(groups: Sequence[Sequence[int]]) -> Callable[[], None]:
-    """The products of some groups of clips and nothing else, by `torch.mm`."""
-    shapes = [product for group in groups for product in products(group)]
+def multiply(shapes: Sequence[Product]) -> Callable[[], None]:
+    """Some products and nothing else, by `torch.mm`."""
     tensors = {
         shape: torch.randn(shape) for rows, inner, columns in shapes for shape in ((rows, inner), (inner, columns))
     }
@@ -79,39 +73,30 @@ def by_transformers(model: PreTrainedModel, extractor: WhisperFeatureExtractor, 
         model(**inputs, output_hidden_states=True)
 
 
-def one_by_one(encoder: SpeechEncoder, clips: Sequence[torch.Tensor]) -> None:
-    for clip in clips:
-        encoder([clip])
-
-
 @torch.no_grad()
 def main() -> str:
     clips, kind = load_clips(CLIPS)
     audio = audio_seconds(clips)
     waveforms = [torch.from_numpy(clip[: len(clip) // 320 * 320]) for clip in clips]
-    frames = [len(clip) // 320 for clip in waveforms]
     torch.manual_seed(0)
     model, extractor = whisper(), WhisperFeatureExtractor()
     wav2vec2 = Wav2Vec2Model(Wav2Vec2Config()).eval()
-    padded, own = (kind(model, extractor, LAYER) for kind in (WhisperEncoder, WhisperClipEncoder))
-    half = WhisperClipEncoder(copy.deepcopy(model).bfloat16(), extractor, LAYER)
-    apart, together = f"{PRODUCTS}, clip by clip", f"{PRODUCTS}, all at once"
+    shapes = [product for clip in waveforms for product in products(len(clip) // 320)]
     ways = {
         PADDED: partial(by_transformers, model, extractor, waveforms),
         WAV2VEC2: partial(by_transformers, wav2vec2, Wav2Vec2FeatureExtractor(), waveforms),
-        'ours, `"context": "30s"`': partial(one_by_one, padded, waveforms),
-        'ours, `"context": "clip"`, clip by clip': partial(one_by_one, own, waveforms),
-        'ours, `"context": "clip"`, all at once': partial(own, waveforms),
-        'ours, `"context": "clip"`, `"dtype": "bfloat16"`, all at once': partial(half, waveforms),
-        apart: multiply([[count] for count in frames]),
-        together: multiply([frames]),
+        'ours, `"context": "30s"`': partial(WhisperEncoder(model, extractor, LAYER), waveforms),
+        'ours, `"context": "clip"`': partial(WhisperClipEncoder(model, extractor, LAYER), waveforms),
+        'ours, `"context": "clip"`, `"dtype": "bfloat16"`': partial(
+            WhisperClipEncoder(copy.deepcopy(model).bfloat16(), extractor, LAYER), waveforms
+        ),
+        PRODUCTS: multiply(shapes),
     }
     with threads(1):
         times = take_turns({name: partial(seconds_of, way) for name, way in ways.items()}, ROUNDS)
-    operations = sum(2 * rows * inner * columns for count in frames for rows, inner, columns in products([count]))
+    operations = sum(2 * rows * inner * columns for rows, inner, columns in shapes)
     rows = []
     for name, seconds in times.items():
-        peak = times[together if name.endswith("at once") else apart]
         ours = '"clip"' in name
         rows.append(
             [
@@ -119,18 +104,19 @@ def main() -> str:
                 f"{1000 * statistics.median(seconds) / CLIPS:.0f}",
                 f"{audio / statistics.median(seconds):.0f}",
                 *(spread(ratios(times[other], seconds), 1) if ours else "" for other in (PADDED, WAV2VEC2)),
-                f"{operations / statistics.median(seconds) / 1e9:.0f}" if ours or PRODUCTS in name else "",
-                f"{100 * statistics.median(ratios(peak, seconds)):.0f} %" if ours else "",
+                f"{operations / statistics.median(seconds) / 1e9:.0f}" if ours or name == PRODUCTS else "",
+                f"{100 * statistics.median(ratios(times[PRODUCTS], seconds)):.0f} %" if ours else "",
             ]
         )
     text = (
         f"Log-mel and encoder of Whisper base to layer {LAYER}, random weights, float32 where nothing else is said, "
         f"one thread; {CLIPS} {kind} clips of {audio / CLIPS:.1f} s on average. Transformers fills each clip up to "
         f"30 s and computes all {BLOCKS} blocks; wav2vec 2.0 base, with all of its 12 layers, reads a clip at its "
-        "length. The products are those that the convolutions, the attention and the dense layers of ours consist of, "
-        f"{operations / audio / 1e9:.2f} Gflop for a second of audio, by `torch.mm` and with nothing between them; a "
-        f"share above 100 % is oneDNN's, which is {'' if OneDNNLinear.available() else 'not '}at hand here. Medians "
-        f"of {ROUNDS} rounds in which all take turns, ratios taken within each round (least to greatest in brackets)."
+        "length, and so does ours, one after another. The products are those that the convolutions, the attention and "
+        f"the dense layers of ours consist of, {operations / audio / 1e9:.2f} Gflop for a second of audio, by "
+        "`torch.mm` and with nothing between them; a share above 100 % is oneDNN's, which is "
+        f"{'' if OneDNNLinear.available() else 'not '}at hand here. Medians of {ROUNDS} rounds in which all take "
+        "turns, ratios taken within each round (least to greatest in brackets)."
     )
     columns = ["", "ms a clip", "times real time", f"times {PADDED}", f"times {WAV2VEC2}", "Gflop/s", "of `torch.mm`"]
     return section("Speech encoders", text, table(columns, rows))

@@ -9,8 +9,10 @@ from .frozen_encoder import CLIPS_PER_PASS, SpeechEncoder, passes_of_like_length
 from .onednn_linear import OneDNNLinear
 from .whisper_log_mel import whisper_log_mel
 
-# Frames of a pass, padding included: a minute. Its memory is bounded by them, and processor caches hold most of it.
-FRAMES_PER_PASS = 3000
+# Frames of a pass, padding included, which bound its memory. On a CPU windows are computed one by one, which takes a
+# fifth longer than in batches, but gives every clip the same bits whatever it is computed with: Whisper has states of
+# several hundred, and in a batch's other products their rounding alone would be above 1e-5.
+FRAMES_PER_PASS = {"cpu": 1, "elsewhere": 12_000}
 
 
 class WhisperEncoder(SpeechEncoder):
@@ -65,8 +67,9 @@ class WhisperClipEncoder(WhisperEncoder):
         # Written where they belong, so that of an hour there is never a second copy.
         places = [place for clip, counts in zip(frames, lengths, strict=True) for place in clip.split(counts)]
         flat = [window for clip in windows for window in clip]
+        most = FRAMES_PER_PASS["cpu" if device.type == "cpu" else "elsewhere"]
         with OneDNNLinear():
-            for chosen in passes_of_like_length([len(place) for place in places], FRAMES_PER_PASS):
+            for chosen in passes_of_like_length([len(place) for place in places], most):
                 log_mel, ends = whisper_log_mel([flat[index] for index in chosen], mel_filters, n_fft, hop_length)
                 padded = bool((ends < log_mel.shape[2]).any())
                 log_mel = log_mel.to(self.model.dtype)
