@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 class OneDNNLinear(TorchFunctionMode):
     """Within `with OneDNNLinear():` linear maps of float32 tensors on the CPU are oneDNN's, their gradients too.
 
-    Where torch has no oneDNN, or computes in another precision by itself, everything stays as it is.
+    Where torch has no oneDNN, or computes in another precision by itself, everything stays as it is. Blocks that are
+    checkpointed must do without: they are computed again while torch goes backward, which it does outside of any mode.
 
     Example:
         >>> layer, frames = torch.nn.Linear(3, 2), torch.randn(5, 3)

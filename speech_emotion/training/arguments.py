@@ -75,7 +75,7 @@ class ModelArguments:
         None, "its layer, or several that the model learns to mix (default: DeepSpeech's 5th, or the last)", "features"
     )
     train_encoder: str = argument(
-        "none", "which of its blocks learn with the model: none, top-N (such as top-2), lora or all", "weights"
+        "none", "which of its blocks learn with the model: none, top-N (such as top-2), lora or all", "features"
     )
     encoder_learning_rate: float | None = argument(
         None, "their peak learning rate (default: a hundredth of --learning_rate, a tenth for lora)", "weights"

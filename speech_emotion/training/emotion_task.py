@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -146,11 +146,15 @@ class EmotionTask(TrainingTask):
         rate = default_rate(how, self.training.learning_rate) if rate is None else rate
         return make_encoder_optimizer(network, self.training, rate)
 
+    def arithmetic(self) -> AbstractContextManager:
+        """Compute an encoder's large linear maps by what is fastest, unless its blocks are checkpointed."""
+        plain = self.model.train_encoder == "none" or self.training.activation_checkpointing
+        return nullcontext() if plain else OneDNNLinear()
+
     def forward(self, network: torch.nn.Module, inputs: Inputs) -> tuple[torch.Tensor, Any]:
         """Compute a batch's loss and logits; an encoder that learns goes on from where the features end."""
         given = {} if self.encoder is None else {"given_layers": self.encoder.given_layers}
-        with nullcontext() if self.model.train_encoder == "none" else OneDNNLinear():
-            output = network(**inputs, **given)
+        output = network(**inputs, **given)
         return output.loss, output.logits
 
     def augmentations(self, network: SERForAudioClassification) -> list[Augmentation]:

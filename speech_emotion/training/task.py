@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -81,6 +82,10 @@ class TrainingTask(ABC):
     def make_optimizer(self, network: nn.Module) -> torch.optim.Optimizer | None:
         """Make an optimizer; `None` for the one that the arguments name. The schedule is theirs in any case."""
         return None
+
+    def arithmetic(self) -> AbstractContextManager:
+        """Return what forward and backward passes are run within."""
+        return nullcontext()
 
     def forward(self, network: nn.Module, inputs: Inputs) -> tuple[torch.Tensor, Any]:
         """Compute a batch's loss, and what `metrics` is to see of it: a tensor or several, item by item.

@@ -150,7 +150,8 @@ class TaskTrainer(Trainer):
         self._seeded_step = step
         place = [self.args.seed, step, self._micro_step, self.args.process_index]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
-        return super().training_step(model, inputs, *args, **kwargs)
+        with self.task.arithmetic():
+            return super().training_step(model, inputs, *args, **kwargs)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """Compute the loss of an augmented batch; `training_step` has seeded the chances."""
@@ -160,7 +161,7 @@ class TaskTrainer(Trainer):
 
     def prediction_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """Compute a batch's loss and scores."""
-        with torch.no_grad(), self.compute_loss_context_manager():
+        with torch.no_grad(), self.compute_loss_context_manager(), self.task.arithmetic():
             loss, scores = self.task.forward(model, inputs)
         return loss.detach().mean(), scores, inputs["labels"]
 
