@@ -128,7 +128,7 @@ def run_heads(args: argparse.Namespace) -> Iterator[str]:
         for seed, fold in itertools.product(plan.seeds, range(folds)):
             folder = HEAD_MODELS.format(corpus=corpus, seed=seed, fold=fold)
             options = {"corpus": corpus, "scheme": "k-fold", "num_folds": folds, "fold": fold, "seed": seed}
-            options |= {"output_dir": folder, "overwrite_output_dir": "true", "use_cpu": "true"}
+            options |= {"output_dir": folder, "overwrite_output_dir": "true", "use_cpu": "true", "preset": "paper"}
             options |= plan.head_settings | places
             if not Path(folder, "results.json").is_file():
                 words = [word for name, value in options.items() for word in (f"--{name}", str(value))]

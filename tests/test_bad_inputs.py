@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -271,7 +272,7 @@ def test_a_training_that_cannot_be_says_why_and_saves_nothing(
     words = make(tmp_path)
     output = tmp_path / "model"
     before = set(output.rglob("*"))
-    common = ["--corpus", "polish", "--use_cpu", "true", "--num_train_epochs", "1", "--hidden_size", "8"]
+    common = shlex.split("--preset paper --corpus polish --use_cpu true --num_train_epochs 1 --hidden_size 8")
     places = ["--output_dir", str(output), "--cache_dir", str(tmp_path / "cache")]
     assert train([*common, *places, *words]) == 1
     errors = capsys.readouterr().err

@@ -94,7 +94,7 @@ def train_model(name: str, folder: Path, args: argparse.Namespace) -> "RunReport
         return report
     data_dir = ["--data_dir", args.data_dir] if args.data_dir else []
     words = ["--corpus", "polish", *data_dir, "--output_dir", str(folder), "--seed", str(args.seed)]
-    code = train([*words, "--streams", *streams, "--overwrite_output_dir", "true"])
+    code = train(["--preset", "paper", *words, "--streams", *streams, "--overwrite_output_dir", "true"])
     if code:
         raise SystemExit(code)
     print()

@@ -94,7 +94,8 @@ class NeuralSystem(System):
         if imbalance == "class-weights":
             own["class_weights"] = "balanced"
         preset_name = parts.preset or (ENCODERS[parts.encoder].preset if parts.encoder else "")
-        preset = preset_settings(preset_name, own["streams"]) if preset_name else {}
+        preset = preset_settings(preset_name, own) if preset_name else {}
+        preset = {field: value for field, value in preset.items() if field not in own}  # which the name says
         if parts.encoder:
             self.heeds = ("--set",)
         if imbalance == "focal":  # which knows no smoothed target

@@ -45,6 +45,7 @@ PRESETS: dict[str, tuple[str, str]] = {
     "": ("", ""),
     "best": ("-best", ", best recipe"),
     "functionals": ("-functionals", ", recipe with functionals"),
+    "recommended": ("-recommended", ", recommended recipe"),
 }
 FUNCTIONALS_SVM = {
     "opensmile-compare-svm": "openSMILE ComParE 2016 + SVM",

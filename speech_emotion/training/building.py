@@ -202,7 +202,7 @@ def loaded_arguments(args: ModelArguments, config: SERConfig, extractor: SERFeat
 def _asked(args: ModelArguments) -> dict[str, Any]:
     """Return the arguments that were given, or have other values than the preset's."""
     names = [item.name for item in fields(args)]
-    preset = preset_settings(args.preset, args.streams)
+    preset = preset_settings(args.preset, {"streams": args.streams, "encoder": args.encoder})
     default = ModelArguments(**{name: value for name, value in preset.items() if name in names})
     asked = {name: getattr(args, name) for name in names}
     return {name: value for name, value in asked.items() if name in args.given or value != getattr(default, name)}

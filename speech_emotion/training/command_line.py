@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 from speech_emotion.terminal import CommandParser
 
 from .arguments import (
+    DEFAULT_PRESET,
     CTCDataArguments,
     CTCModelArguments,
     CTCTrainingDefaults,
@@ -81,9 +82,9 @@ def parse_arguments(
     from .emotion_task import EmotionTask
     from .training_arguments import SERTrainingArguments
 
-    plain = ModelArguments()
-    preset = preset_settings(given.get("preset", plain.preset), given.get("streams", plain.streams))
-    data, model, training = _divided(preset | given, DataArguments, ModelArguments, SERTrainingArguments)
+    name = given.get("preset", DEFAULT_PRESET)
+    settings = {"preset": name} | preset_settings(name, given) | given
+    data, model, training = _divided(settings, DataArguments, ModelArguments, SERTrainingArguments)
     model.given = frozenset(given) & {item.name for item in fields(ModelArguments)}
     return EmotionTask(data, model), training
 

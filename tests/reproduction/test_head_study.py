@@ -198,7 +198,7 @@ def test_models_together_say_whether_heads_matter_alike_to_others() -> None:
 def test_the_head_study_from_a_saved_run_to_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figures")
     folder, corpus, cache = tmp_path / "model", write_polish(tmp_path / "polish"), tmp_path / "cache"
-    words = shlex.split("--corpus polish --hidden_size 8 --dense_size 8 --use_cpu true --num_train_epochs 2")
+    words = shlex.split("--preset paper --corpus polish --hidden_size 8 --dense_size 8 --use_cpu --num_train_epochs 2")
     places = ["--data_dir", corpus, "--output_dir", folder, "--cache_dir", cache]
     assert train([*words, *map(str, places)]) == 0
     output = tmp_path / "heads"

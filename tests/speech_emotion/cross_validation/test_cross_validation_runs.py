@@ -129,7 +129,7 @@ def test_what_is_kept_of_a_fold(whole: Path) -> None:
 
 def test_a_fold_is_trained_as_train_py_trains_it(whole: Path, places: str, tmp_path: Path) -> None:
     settings = " ".join(f"--{word.replace('=', ' ')}" for word in SMALL.split())
-    run = f"--corpus polish {places} {settings} --seed 1 --fold 0 --use_cpu true --output_dir {tmp_path / 'run'}"
+    run = f"--preset paper --corpus polish {places} {settings} --seed 1 --fold 0 --use_cpu --output_dir {tmp_path}/run"
     torch.set_num_threads(1)
     assert train(shlex.split(run)) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
@@ -302,7 +302,7 @@ def test_a_damaged_file_is_computed_again(
 def test_every_fold_fine_tunes_a_model_that_has_heard_nobody_it_is_tested_on(
     whole: Path, places: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = "--hidden_size 8 --dense_size 8 --num_train_epochs 1 --use_cpu true"
+    small = "--preset paper --hidden_size 8 --dense_size 8 --num_train_epochs 1 --use_cpu true"
     run = tmp_path / "run"
     assert train(shlex.split(f"--corpus polish {places} --fold 0 {small} --output_dir {run}")) == 0
     capsys.readouterr()

@@ -98,13 +98,17 @@ def test_presets_name_fields_and_change_them(name: str) -> None:
     assert set(PRESETS[name]) <= set(known) - {"preset"}
     changed = [field for field, value in PRESETS[name].items() if known[field].default != value]
     assert changed == list(PRESETS[name])  # a preset names nothing that is a default anyway
-    plain = values("")  # after which, as before, no preset is left behind
+    plain = values("--preset paper")  # after which, as before, no preset is left behind
     assert values(f"--preset {name}") == plain | dict(PRESETS[name]) | {"preset": name}
-    assert values("") == plain
+    assert values("--preset paper") == plain
 
 
-def test_the_paper_is_the_default() -> None:
-    plain = values("")
+def test_a_command_that_names_no_preset_takes_the_recommended_one() -> None:
+    assert values("") == values("--preset recommended")
+
+
+def test_the_paper_is_the_default_of_the_classes() -> None:
+    plain = values("--preset paper")
     assert plain["preset"] == "paper"
     for item in fields(ModelArguments):
         assert plain[item.name] == (item.default if item.default_factory is MISSING else item.default_factory())
@@ -115,12 +119,12 @@ def test_what_is_given_wins_over_the_preset(order: str) -> None:
     given = "--dynamic_range 0 --pooling mean --learning_rate 0.5 --num_train_epochs 3"
     mixed = values(order.format(preset="--preset best", given=given))
     said = {"dynamic_range": 0.0, "pooling": "mean", "learning_rate": 0.5, "num_train_epochs": 3}
-    expected = values("") | dict(PRESETS["best"]) | said | {"preset": "best"}
+    expected = values("--preset paper") | dict(PRESETS["best"]) | said | {"preset": "best"}
     assert mixed == expected
 
 
 def test_a_default_that_is_given_explicitly_wins_too() -> None:
-    plain = values("")
+    plain = values("--preset paper")
     for field in PRESETS["best"]:
         given = "0" if plain[field] == [] else str(plain[field])
         assert values(f"--preset best --{field} {given}")[field] == plain[field]
@@ -136,7 +140,21 @@ def test_features_that_are_no_image_have_no_stem() -> None:
         assert values(f"--preset best --streams {streams}")["stem_channels"] == stem
 
 
+def test_the_recommended_encoder_and_its_layers_make_way_for_others() -> None:
+    for words, encoder, layers in (
+        ("", "whisper-base", [2, 3, 4, 5]),
+        ("--streams mel encoder", "whisper-base", [2, 3, 4, 5]),
+        ("--encoder whisper-base --encoder_layer 3", "whisper-base", 3),
+        ("--encoder you/encoder", "you/encoder", None),
+        ("--streams mel", None, None),
+        ("--streams mel deepspeech", None, None),
+    ):
+        found = values(words)
+        assert (found["encoder"], found["encoder_layer"]) == (encoder, layers)
+        assert (found["front"], found["variants"]) == ("speech", PRESETS["recommended"]["variants"])
+
+
 def test_settings_of_the_features_reach_the_extractor() -> None:
-    task, _ = parse_arguments([*START, "--win_length", "1024", "--dynamic_range", "60"])
+    task, _ = parse_arguments([*START, "--preset", "paper", "--win_length", "1024", "--dynamic_range", "60"])
     made = [make_extractor(model) for model in (task.model, ModelArguments())]
     assert [(one.win_length, one.dynamic_range, one.n_fft) for one in made] == [(1024, 60.0, 2048), (400, None, 2048)]

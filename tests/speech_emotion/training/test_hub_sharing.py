@@ -147,7 +147,7 @@ def test_training_on_a_streamed_copy_equals_training_on_the_corpus(
         from speech_emotion.cli.train import main
 
         push_corpus("polish", "alice/polish-copy", data_dir={str(polish_dir)!r}, i_have_permission=True)
-        common = "--hidden_size 8 --use_cpu true --num_train_epochs 1 --corpus".split()
+        common = "--preset paper --hidden_size 8 --use_cpu true --num_train_epochs 1 --corpus".split()
         ways = {{
             "corpus": ["polish", "--data_dir", {str(polish_dir)!r}],
             "copy": ["alice/polish-copy"],

@@ -16,7 +16,7 @@ from speech_emotion.training.arguments import CTCDataArguments, CTCModelArgument
 from speech_emotion.training.ctc_task import RecognitionTask
 from speech_emotion.training.training_arguments import CTCTrainingArguments
 
-SMALL = "--corpus polish --hidden_size 8 --dense_size 8 --use_cpu true"
+SMALL = "--preset paper --corpus polish --hidden_size 8 --dense_size 8 --use_cpu true"
 
 
 def signal_at(event: str, step: int) -> TrainerCallback:
