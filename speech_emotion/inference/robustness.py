@@ -29,6 +29,7 @@ CHANGES: dict[str, Change] = {
     "12 dB quieter": lambda samples, random: louder(samples, -12),
     "12 dB louder (clipped)": lambda samples, random: louder(samples, 12),
     "1 s of digital silence at both ends": lambda samples, random: np.pad(samples, RATE),
+    "MP3, 32 kbit/s": lambda samples, random: coded(samples, "mp3", 0.4),
     "MP3, lowest rate": lambda samples, random: coded(samples, "mp3", 1.0),
     "Opus, lowest rate": lambda samples, random: coded(samples, "opus", 1.0),
     "8 kHz": lambda samples, random: at_half_rate(samples),

@@ -4,12 +4,12 @@ import hashlib
 
 import numpy as np
 
-from .waveform_effects import CODECS, NOISES, band_limited, coded, echoing, noisy, telephone
+from .waveform_effects import CODECS, NOISES, band_limited, coded, echoing, noisy, quieter, telephone
 
 # Part of the seed and of the features' fingerprint: raise it when variants come out otherwise.
 VARIANTS_VERSION = 1
 # How often each is done to a variant; where chance does none of them, one is done.
-SHARES = {"echoes": 0.25, "noise": 0.5, "band": 0.4, "codec": 0.4}
+SHARES = {"echoes": 0.25, "noise": 0.5, "band": 0.4, "level": 0.4, "codec": 0.4}
 
 
 def make_variant(waveform: np.ndarray, clip_id: str, number: int) -> np.ndarray:
@@ -46,6 +46,8 @@ def make_variant(waveform: np.ndarray, clip_id: str, number: int) -> np.ndarray:
             samples = telephone(samples, random.uniform(100, 350), random.uniform(3200, 3900))
         else:
             samples = band_limited(samples, random.uniform(20, 400), random.uniform(2500, 7900))
+    if "level" in done:
+        samples = quieter(samples, random.uniform(0, 30))
     if "codec" in done:
         samples = coded(samples, CODECS[random.integers(len(CODECS))], random.uniform(0.5, 1))
     return samples.astype(np.float32)
