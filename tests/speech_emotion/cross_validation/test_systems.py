@@ -12,6 +12,7 @@ from speech_emotion.cross_validation.plan import Plan, check_heeded
 from speech_emotion.cross_validation.system import ClipFeatures, FoldOutcome, FoldTask, System
 from speech_emotion.cross_validation.system_names import GRAMMAR, SYSTEM_TITLES, system_title
 from speech_emotion.cross_validation.systems import PermutedSystem, get_system
+from speech_emotion.training import parse_arguments
 from speech_emotion.training.arguments import PRESETS
 from speech_emotion.training.splits import ClipSplit
 from tests.speech_emotion.cross_validation.compared_problems import make_task
@@ -100,7 +101,7 @@ def test_systems_by_name() -> None:
     assert system_title("mine", {"mine": "My own"}) == "My own" and system_title("mine") == "mine"
     assert get_system("model-1-class-weights").model.class_weights == "balanced"
     assert get_system("model-1", {"dropout": 0.5}).settings()["model"]["dropout"] == 0.5
-    assert len(SYSTEM_TITLES) == (4 + 2 * 3) * 6 * 3 + 3 + 2
+    assert len(SYSTEM_TITLES) == (4 + 2 * 3) * 6 * 4 + 3 + 2
     with pytest.raises(ValueError, match="'model-4'") as error:
         get_system("model-4")
     assert GRAMMAR in str(error.value)
@@ -124,6 +125,15 @@ def test_a_name_can_say_the_encoder_and_then_nothing_else_does() -> None:
     assert settings == others  # of the paper's models only the ear is another
     with pytest.raises(ValueError, match="'model-1-whisper'"):
         get_system("model-1-whisper")
+
+
+def test_the_recommended_recipe_is_that_of_train_py_on_what_the_name_says() -> None:
+    system = get_system("model-2-whisper-recommended")
+    task, _ = parse_arguments(["--corpus", "polish", "--use_cpu", "true"])
+    assert replace(system.model, preset="recommended") == task.model
+    assert system.variants == get_system("model-2-whisper-recommended-permuted").variants == 3
+    acoustic = get_system("model-1-recommended").model
+    assert (acoustic.streams, acoustic.encoder, acoustic.front) == (["mel"], None, "speech")
 
 
 @pytest.mark.parametrize("name", ["model-1", "model-1-ensemble", "model-1-best"])
