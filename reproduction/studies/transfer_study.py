@@ -4,7 +4,7 @@ Clips are described by mean and deviation over time of Whisper's middle layers, 
 on their first principal axes. Adaptation takes the mean of such descriptions from clips without labels, of the same
 place (here: corpus) or of the same speaker, and their deviation from the place. These are other clips, the half of
 each speaker's that is not scored then, or the tested clips themselves. No speaker is in two corpora. Layers, strength
-and what is removed from the training clips are chosen for each tested corpus and each way by leaving out each of the
+and the rest of the recipe are chosen for each tested corpus and each way by leaving out each of the
 three training corpora in turn; the tested one chooses nothing.
 """
 
@@ -63,11 +63,11 @@ class Recipe:
     layers: tuple[int, ...]
     removed: str | None  # whose mean is removed from training clips: the place's, the speaker's, or that of all
     strength: float  # C of the logistic regression
+    shrinkage: float = 0.0  # of the directions along which speakers differ in one emotion
 
 
 RECIPES = [
-    Recipe(*values)
-    for values in product(((2, 3, 4), (3, 4), (2, 3, 4, 5), (3, 4, 5)), (None, PLACE, SPEAKER), (1e-3, 1e-2, 1e-1))
+    Recipe(*values) for values in product(((2, 3, 4), (2, 3, 4, 5)), (None, PLACE, SPEAKER), (1e-3, 1e-2), (0.0, 1.0))
 ]
 
 
@@ -158,13 +158,21 @@ class Probe:
         axes = min(AXES, *centered.shape)
         self.axes = PCA(axes, svd_solver="randomized", random_state=0)
         reduced = self.axes.fit_transform(centered if recipe.removed else centered / self.std)
+        self.stretch = np.eye(axes)
+        if recipe.shrinkage:
+            spread = speaker_spread(self.axes.transform((values - self.mean) / self.std), train)
+            self.stretch = inverse_root(np.eye(axes) + recipe.shrinkage * spread * axes / np.trace(spread))
         # Each corpus counts alike, and in it each emotion.
         _, cells, counts = np.unique(
             train.groups(PLACE) * len(LABELS) + train.truth, return_inverse=True, return_counts=True
         )
         weights = 1 / counts[cells]
         self.regression = LogisticRegression(C=recipe.strength, max_iter=500)
-        self.regression.fit(reduced, train.truth, sample_weight=weights / weights.mean())
+        self.regression.fit(reduced @ self.stretch, train.truth, sample_weight=weights / weights.mean())
+
+    def logits(self, normal: np.ndarray) -> np.ndarray:
+        """Score normalized clips, (clips, features) → (clips, labels)."""
+        return self.regression.decision_function(self.axes.transform(normal) @ self.stretch)
 
     def log_scores(self, clips: Clips, way: Way, reference: np.ndarray | None = None) -> np.ndarray:
         """Score clips normalized in a way, by the statistics of some of them, by default of all: (clips, labels)."""
@@ -175,7 +183,28 @@ class Probe:
             reference = np.ones(len(values), bool) if reference is None else reference
             centered = remove_means(values, clips.groups(way.mean_of), reference)
             normal = centered / (centered[reference].std(axis=0) + SMALLEST)
-        return log_softmax(self.regression.decision_function(self.axes.transform(normal)), axis=1)
+        return log_softmax(self.logits(normal), axis=1)
+
+
+def speaker_spread(values: np.ndarray, clips: Clips) -> np.ndarray:
+    """Compute how speakers' means in an emotion lie about those of the corpora: (features, features)."""
+    speakers, places = clips.groups(SPEAKER), clips.groups(PLACE)
+    offsets = []
+    for label in np.unique(clips.truth):
+        here = clips.truth == label
+        middle = np.mean([values[here & (places == place)].mean(axis=0) for place in np.unique(places[here])], axis=0)
+        offsets += [values[here & (speakers == one)].mean(axis=0) - middle for one in np.unique(speakers[here])]
+    return np.stack(offsets).T @ np.stack(offsets) / len(offsets)
+
+
+def inverse_root(matrix: np.ndarray) -> np.ndarray:
+    """Compute M^(−1/2) of a symmetric positive matrix.
+
+    >>> inverse_root(np.diag([4.0, 1.0])).tolist()
+    [[0.5, 0.0], [0.0, 1.0]]
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors / np.sqrt(values)) @ vectors.T
 
 
 def remove_means(values: np.ndarray, groups: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
@@ -260,8 +289,8 @@ def guard_figures(probe: Probe, test: Clips) -> dict[str, float]:
                 before = probe.log_scores(clips, WAYS[0])
                 refused = answers(torch.from_numpy(before)) < FEWEST_ANSWERS
                 values = clips.values(probe.recipe.layers)
-                moved = probe.regression.predict(probe.axes.transform((values - values.mean(axis=0)) / probe.std))
-                right = (before.argmax(axis=1) == clips.truth).mean(), (moved == clips.truth).mean()
+                moved = probe.logits((values - values.mean(axis=0)) / probe.std)
+                right = [(scores.argmax(axis=1) == clips.truth).mean() for scores in (before, moved)]
                 kinds[kind].append((refused, *map(float, right)))
     return {
         f"{name}_{kind}": float(np.mean([one[number] for one in found])) if found else float("nan")

@@ -22,9 +22,11 @@ from reproduction.studies.transfer_study import (
     figures_of,
     guard_figures,
     halves,
+    inverse_root,
     leave_out,
     remove_means,
     run_transfer_study,
+    speaker_spread,
 )
 from tests.synthetic import speech_like
 
@@ -54,8 +56,17 @@ def left_out(clips: Clips, recipe: Recipe = PLAIN) -> tuple[Probe, Clips]:
     return Probe(recipe, clips.of(clips.places != "one")), clips.of(clips.places == "one")
 
 
-def test_without_shifts_every_way_does_alike() -> None:
-    assert min(figures_of(*left_out(corpora())).values()) > 0.99
+@pytest.mark.parametrize("shrinkage", [0.0, 1.0])
+def test_without_shifts_every_way_does_alike(shrinkage: float) -> None:
+    assert min(figures_of(*left_out(corpora(), Recipe(LAYERS, None, 1.0, shrinkage))).values()) > 0.99
+
+
+def test_shrinkage_makes_little_of_what_tells_speakers_apart() -> None:
+    random = np.random.default_rng(0)
+    clips = corpora(clips=8)
+    values = random.normal(size=(len(clips.truth), 3)) + clips.groups(SPEAKER)[:, None] * [5.0, 0.0, 0.0]
+    stretch = inverse_root(np.eye(3) + speaker_spread(values, clips))
+    assert stretch[0, 0] < 0.1 and np.diag(stretch)[1:].min() > 0.7
 
 
 def test_statistics_of_the_place_remove_its_shift_and_those_of_speakers_theirs() -> None:
