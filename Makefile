@@ -56,7 +56,7 @@ experiments: $(STAMP)  ## Compute what of the paper's comparisons results/ lacks
 heads: $(STAMP)  ## Train models and drop each of their attention heads in turn
 	@$(WITH_DATA) exec $(PY) -m reproduction heads --output_dir results/heads
 
-layers: $(STAMP)  ## Correlate and probe the layers of the small DeepSpeech on RAVDESS
+layers: $(STAMP)  ## Correlate and probe the layers of the small DeepSpeech and of Whisper base
 	@$(WITH_DATA) exec $(PY) -m reproduction layers --output_dir results/layers
 
 report: $(STAMP)  ## Write pages, tables and the README's results from results/

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 CLAIMS_FILE = Path(__file__).with_name("claims.toml")
@@ -27,6 +28,7 @@ class Comparison:
     family: str = ""  # comparisons whose p values are corrected together
     published: float | None = None  # the paper's difference on the condition that this one stands for, in [-1, 1]
     recipes: bool = False  # whether it is of recipes, which may differ in all, and not of models trained alike
+    ear: str = ""  # the network of the linguistic stream, where the claim is judged again with another than the first
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,26 @@ def read_claims(path: Path = CLAIMS_FILE) -> Claims:
 
 
 def _planned(plan: Mapping[str, Any], published: Mapping[str, Any]) -> Iterator[Comparison]:
-    """The comparisons of the paper's claims on every family's conditions, then those of our own claims."""
-    for family, conditions in plan["families"].items():
+    """The comparisons of the paper's claims on every family's conditions, with other ears, then of our own claims."""
+
+    def of_paper(
+        family: str, conditions: Mapping[str, str], ear: Mapping[str, Any] = MappingProxyType({})
+    ) -> Iterator[Comparison]:
         for claim in plan["claims"]:
-            for row in claim["comparisons"] if "family" not in claim else ():
+            for row in claim["comparisons"] if "family" not in claim and (not ear or claim.get("ears")) else ():
                 figures = published[plan["families"][PAPER][row["condition"]]]
                 place = ("wa", "ua").index(row["metric"])
                 difference = round(figures[row["first"]][place] - figures[row["second"]][place], 6)
                 found = {"condition": conditions[row["condition"]], "family": family, "published": difference}
+                if ear:
+                    systems = {which: ear["systems"].get(row[which], row[which]) for which in ("first", "second")}
+                    found |= systems | {"name": f"{row['name']}, {ear['title']}", "ear": ear["title"]}
                 yield Comparison(**row | found, claim=claim["name"])
+
+    for family, conditions in plan["families"].items():
+        yield from of_paper(family, conditions)
+    for ear in plan["ears"]:
+        yield from of_paper(ear["family"], plan["families"][ear["conditions"]], ear)
     for claim in plan["claims"]:
         for row in claim["comparisons"] if "family" in claim else ():
             yield Comparison(**row, claim=claim["name"], family=claim["family"], recipes=True)

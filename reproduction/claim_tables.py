@@ -59,10 +59,10 @@ def claims_table(findings: Sequence[Verdict]) -> ReportTable:
     """Tabulate the claims, each with the outcomes of its parts."""
     rows: list[list[Cell]] = []
     for of_claim in by_claim(findings):
-        name = of_claim[0].comparison.claim
+        name, ear = of_claim[0].comparison.claim, of_claim[0].comparison.ear
         conditions = dict.fromkeys(condition_title(finding.comparison.condition) for finding in of_claim)
         parts = "; ".join(f"{finding.comparison.name}: {finding.outcome}" for finding in of_claim)
         says = read_claims().claims[name].says
-        rows.append([name, says, "; ".join(conditions), claim_outcome(of_claim), parts])
+        rows.append([f"{name}, {ear}" if ear else name, says, "; ".join(conditions), claim_outcome(of_claim), parts])
     columns = [Column(key, key) for key in ("claim", "what it says", "tested on", "outcome", "by part")]
     return ReportTable("claims", "Claim by claim", columns, rows)

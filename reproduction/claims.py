@@ -80,10 +80,11 @@ def claim_outcome(findings: Iterable[Verdict]) -> Outcome:
 
 
 def by_claim(findings: Iterable[Verdict]) -> list[list[Verdict]]:
-    """Group findings by family and claim, in their order."""
-    groups: dict[tuple[str, str], list[Verdict]] = {}
+    """Group findings by family, ear and claim, in their order."""
+    groups: dict[tuple[str, str, str], list[Verdict]] = {}
     for finding in findings:
-        groups.setdefault((finding.comparison.family, finding.comparison.claim), []).append(finding)
+        of = finding.comparison
+        groups.setdefault((of.family, of.ear, of.claim), []).append(finding)
     return list(groups.values())
 
 
@@ -95,7 +96,9 @@ def recipe_difference(first: SystemScores, second: SystemScores) -> str:
         if not isinstance(settings, Mapping) or settings.get("kind") != "neural":
             return ""
         model = {name: value for name, value in settings["model"].items() if name not in SAID_BY_NAME}
-        records.append({"model": model, "training": settings["training"]})
+        # Where nothing is said of it, the best epoch is kept.
+        training = {"load_best_model_at_end": True} | settings["training"]
+        records.append({"model": model, "training": training})
     return "; ".join(differences(*records))
 
 

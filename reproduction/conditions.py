@@ -1,4 +1,4 @@
-"""What systems are compared on: corpora, parts of ASED that stand for IEMOCAP's, IEMOCAP itself, EmoBox's folds."""
+"""What systems are compared on: corpora, parts of ASED that stand for IEMOCAP's, EmoBox's folds."""
 
 from __future__ import annotations
 

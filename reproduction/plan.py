@@ -21,6 +21,7 @@ class Run:
     conditions: tuple[str, ...]
     systems: tuple[str, ...]
     settings: dict[str, Any]  # fields of train.py that differ from a system's own
+    seeds: tuple[int, ...]  # those of the plan, but where it says less
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ class PaperPlan:
                 yield replace(run, conditions=of_conditions, systems=of_systems)
 
     def recipes(self, condition: str) -> list[Run]:
-        """Return the runs of a condition, those with the same settings as one."""
-        joined: dict[tuple[Any, ...], Run] = {}
+        """Return the runs of a condition, those with the same settings and seeds as one."""
+        joined: dict[str, Run] = {}
         for run in self.chosen([condition]):
-            settings = tuple(run.settings.items())
-            before = joined[settings].systems if settings in joined else ()
-            joined[settings] = replace(run, systems=before + run.systems)
+            alike = repr((run.settings, run.seeds))
+            before = joined[alike].systems if alike in joined else ()
+            joined[alike] = replace(run, systems=before + run.systems)
         return list(joined.values())
 
 
@@ -63,10 +64,14 @@ def read_plan(path: Path = PLAN_FILE) -> PaperPlan:
     def settings(entry: dict[str, Any]) -> dict[str, Any]:
         return dict(plan["settings"][entry["settings"]]) if "settings" in entry else {}
 
-    runs = tuple(Run(tuple(run["conditions"]), tuple(run["systems"]), settings(run)) for run in plan["runs"])
+    seeds = tuple(plan["seeds"])
+    runs = tuple(
+        Run(tuple(run["conditions"]), tuple(run["systems"]), settings(run), tuple(run.get("seeds", seeds)))
+        for run in plan["runs"]
+    )
     heads, readme = plan["heads"], plan["readme"]
     return PaperPlan(
-        tuple(plan["seeds"]),
+        seeds,
         plan["threads"],
         runs,
         heads["folds"],
@@ -94,7 +99,7 @@ def run_plan(args: argparse.Namespace) -> Iterator[str]:
         part = Plan(
             conditions=tuple(map(get_condition, run.conditions)),
             systems=run.systems,
-            seeds=plan.seeds,
+            seeds=run.seeds,
             results=args.folds,
             finished=(args.results,),
             data_dir=args.data_dir,

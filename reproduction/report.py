@@ -154,7 +154,7 @@ class PaperReport(Report):
         }
 
     def more_pages(self, output: Path, gathered: Gathered) -> list[Path]:
-        """Write the page of the claims, that of EmoBox's folds and the overview."""
+        """Write the pages of the claims, of EmoBox's folds and of the layers, and the overview."""
         tables = [claims_table(self._at_hand()), comparison_table(self._at_hand())]
         section = Section("All figures", tables)
         written = self.write_page(output, "claims", "Claims", [section], "claims", **self.claim_facts(output))
@@ -163,6 +163,10 @@ class PaperReport(Report):
             facts = {"conditions": list(of_emobox), "references": references(of_emobox)}
             section = Section("Results", [emobox_table(gathered)])
             written += self.write_page(output, EMOBOX_PAGE, "EmoBox's folds", [section], EMOBOX_PAGE, **facts)
+        if layers := read_layers(self.results):
+            folder = Path(os.path.relpath(self.results / "layers", output)).as_posix()
+            text = self.render("layers.md.j2", studies=layers, folder=folder, corpora=CORPORA)
+            written.append(write_text(output / "layers.md", text))
         return [*written, write_text(output / "README.md", self.render("overview.md.j2", **self.overview_facts()))]
 
     def readme_region(self, folder: str) -> str:
@@ -229,11 +233,12 @@ class PaperReport(Report):
         run: list[dict[str, Any]] = []
         not_run: dict[str, list[Claim]] = {}
         for group in by_claim(self.findings):
-            claim = read_claims().claims[group[0].comparison.claim]
+            of = group[0].comparison
+            claim = read_claims().claims[of.claim]
             if claim.ours == ours and {finding.outcome for finding in group} == {"not run"}:
-                not_run.setdefault(group[0].comparison.family, []).append(claim)
+                not_run.setdefault(f"{of.family} ({of.ear})" if of.ear else of.family, []).append(claim)
             elif claim.ours == ours:
-                run.append({"claim": claim, "outcome": claim_outcome(group), "findings": group})
+                run.append({"claim": claim, "ear": of.ear, "outcome": claim_outcome(group), "findings": group})
         return {"run": run, "not_run": not_run}
 
     def _aims(self) -> Iterator[dict[str, Any]]:

@@ -9,15 +9,17 @@ from typing import Any, TypeVar
 from .claims import Outcome
 
 # Where the studies lie, below the folder of results.
-HEADS, LAYERS = "heads/{corpus}/heads.json", "layers/layers.json"
+HEADS, LAYERS = "heads/{corpus}/heads.json", "layers/*/layers.json"
 # Claim 5 is judged on these corpora.
 HEAD_CORPORA = ("ravdess", "emodb")
 # The claim's two halves: that heads count unequally, and that they do so alike across clips.
 HALVES = ("lead", "correlation")
 SLIDES = {"1", "2", "5"}  # the layers across which the slides see emotions correlate least
-# Of a layer's numbers, those that are shown.
-PROBE, APART = "probe UA", "plain r, two emotions"
-SHOWN = (PROBE, APART, "centered effect of the emotion", "centered effect of the speaker")
+APART = "plain r, two emotions"
+# Of a layer's numbers, those that are shown beside its probes.
+CAUSES = ("emotion", "sentence", "speaker")
+EFFECTS = {cause: f"centered effect of the {cause}" for cause in CAUSES}
+PROBE = "probe of the {what}, {corpus}"
 
 Result = TypeVar("Result")
 Triple = Sequence[float]  # a value and the ends of its 95 % interval over speakers
@@ -38,12 +40,12 @@ class HeadResult:
 
 @dataclass(frozen=True)
 class LayerResult:
-    """What each layer tells of emotions."""
+    """What each layer of an encoder tells of emotions and of words."""
 
-    facts: Mapping[str, Any]  # encoder, corpus, numbers of clips, speakers and folds
-    layers: dict[str, dict[str, Triple]]  # layer → what of → value and interval
-    best: str  # the layer whose probe does best
-    apart: str  # the layer in which two emotions differ most, each unit's mean removed
+    facts: Mapping[str, Any]  # the encoder, and what was correlated and probed
+    layers: dict[str, dict[str, Triple]]  # layer → "emotion, ravdess", "emotion", … → probe's UA, or effect
+    apart: dict[str, Triple]  # layer → r of two emotions
+    best: dict[str, str]  # of each of these the layer that has most of it
     least: list[str]  # the three numbered layers across which emotions correlate least
     as_on_slides: bool
 
@@ -62,9 +64,9 @@ def judge_heads(found: Mapping[str, HeadResult]) -> Outcome:
     return "supported" if min(lows) > 0 else "not decided"
 
 
-def read_layers(results: Path) -> LayerResult | None:
-    """Read the study of layers, if it is there."""
-    return _read(results / LAYERS, _layer_result)
+def read_layers(results: Path) -> dict[str, LayerResult]:
+    """Read the studies of layers that are there, by encoder."""
+    return {path.parent.name: _read(path, _layer_result) for path in sorted(results.glob(LAYERS))}
 
 
 def _read(path: Path, understand: Callable[[Any], Result]) -> Result | None:
@@ -90,17 +92,20 @@ def _head_result(study: Any) -> HeadResult:
 
 
 def _layer_result(study: Any) -> LayerResult:
-    layers: dict[str, dict[str, Triple]] = {}
+    every: dict[str, dict[str, Triple]] = {}
     for entry in study["layers"]:
         triple = tuple(float(entry[name]) for name in ("estimate", "low", "high"))
-        layers.setdefault(entry["layer"], {})[entry["quantity"]] = triple
-    layers = {name: {what: found[what] for what in SHOWN} for name, found in layers.items()}
-    best, apart = (max(layers, key=lambda name: layers[name][what][0]) for what in (PROBE, SHOWN[2]))
-    numbered = [name for name in layers if name.isdecimal()]
-    least = sorted(numbered, key=lambda name: layers[name][APART][0])[:3]
-    probe, correlated = study["probe"], study["correlated"]
-    facts = {name: study[name] for name in ("encoder", "hidden_size", "speakers")}
-    facts |= {"clips": probe["clips"], "folds": probe["folds"], "emotions": len(probe["labels"])}
-    facts |= {"correlated": correlated["clips"], "intensity": correlated["intensity"]}
-    facts["correlated_emotions"] = len(correlated["labels"])
-    return LayerResult(facts, layers, best, apart, least, set(least) == SLIDES)
+        every.setdefault(entry["layer"], {})[entry["quantity"]] = triple
+    probes = {
+        f"{what}, {corpus}": PROBE.format(what=what, corpus=corpus)
+        for corpus in study["probes"]
+        for what in ("emotion", "sentence")
+    }
+    layers = {
+        name: {short: found[long] for short, long in (probes | EFFECTS).items()} for name, found in every.items()
+    }
+    best = {what: max(layers, key=lambda name: layers[name][what][0]) for what in (*probes, *EFFECTS)}
+    apart = {name: found[APART] for name, found in every.items()}
+    least = sorted((name for name in apart if name.isdecimal() and name != "0"), key=lambda name: apart[name][0])[:3]
+    facts = {name: study[name] for name in ("encoder", "model_type", "hidden_size", "correlated", "probes")}
+    return LayerResult(facts, layers, apart, best, sorted(least), set(least) == SLIDES)

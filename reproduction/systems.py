@@ -1,4 +1,4 @@
-"""Systems by name: the library's, those of the compared papers, and the control with a shuffled DeepSpeech."""
+"""Systems by name: the library's, the compared papers', the control with a shuffled DeepSpeech, trained encoders."""
 
 import pkgutil
 from collections.abc import Mapping
@@ -21,6 +21,11 @@ PAPERS: dict[str, tuple[str, str]] = {
 }
 # Models whose DeepSpeech may be shuffled.
 SHUFFLED_MODELS = {f"{model}-shuffled": model for model in ("model-2", "model-3")}
+# The model whose encoder learns too → what of it learns, as `train.py --train_encoder` says it, and in words.
+TRAINED_ENCODERS = {
+    "model-2-whisper-top-2": ("model-2-whisper", "top-2", "its upper 2 blocks trained"),
+    "model-2-whisper-lora": ("model-2-whisper", "lora", "trained by LoRA"),
+}
 # All systems but their controls with permuted labels.
 TITLES: dict[str, str] = {
     **SYSTEM_TITLES,
@@ -28,6 +33,7 @@ TITLES: dict[str, str] = {
         name: f"{SYSTEM_TITLES[model]}, DeepSpeech's weights shuffled (control)"
         for name, model in SHUFFLED_MODELS.items()
     },
+    **{name: f"{SYSTEM_TITLES[model]}, {what}" for name, (model, _, what) in TRAINED_ENCODERS.items()},
     **{name: title for name, (_, title) in PAPERS.items()},
 }
 
@@ -35,7 +41,12 @@ TITLES: dict[str, str] = {
 def get_system(name: str, overrides: Mapping[str, Any] | None = None, encoder: str | None = None) -> System:
     """Make a system. Settings are the library's models' alone: the papers' are what they are."""
     base = name.removesuffix(CONTROL)
-    if base not in SHUFFLED_MODELS and base not in PAPERS:
+    if base in TRAINED_ENCODERS and base == name:
+        model, how, _ = TRAINED_ENCODERS[name]
+        system = systems.get_system(model, {**(overrides or {}), "train_encoder": how}, encoder)
+        system.name, system.title = name, TITLES[name]
+        return system
+    if base not in SHUFFLED_MODELS and base not in PAPERS and base not in TRAINED_ENCODERS:
         return systems.get_system(name, overrides, encoder)
     if base != name:
         return systems.PermutedSystem(get_system(base, overrides, encoder))

@@ -15,19 +15,34 @@ if TYPE_CHECKING:
 
 # The slides' rows: anger, fearful, happy, calm, sad.
 PAPER_LABELS = ("anger", "fear", "happiness", "calm", "sadness")
+PAPER_ENCODERS = ("deepspeech-small", "whisper-base")
+PROBE_CORPORA = ("ravdess", "emodb")
 
 
 def add_studies(parts: Any) -> None:
     """Add the parsers of the studies to a command's parts; each knows by `run` what to run, as `run_command` asks."""
-    layers = parts.add_parser("layers", help="correlate and probe the six layers of a DeepSpeech on RAVDESS")
-    layers.add_argument("--data_dir", help="folder of RAVDESS (default: its usual place)")
-    layers.add_argument("--encoder", help="folder or Hub id of a DeepSpeech (default: the one of this library)")
-    layers.add_argument("--encoder_revision", help="its revision on the Hub")
+    layers = parts.add_parser("layers", help="correlate and probe the layers of speech encoders")
+    layers.add_argument("--data_dir", help="folder of folders of corpora, or of RAVDESS (default: usual places)")
+    layers.add_argument(
+        "--encoder",
+        nargs="+",
+        default=PAPER_ENCODERS,
+        help=f"short names, folders or Hub ids (default: {' '.join(PAPER_ENCODERS)})",
+    )
+    layers.add_argument("--encoder_revision", help="revision on the Hub")
+    layers.add_argument(
+        "--corpora",
+        nargs="+",
+        default=PROBE_CORPORA,
+        help=f"to probe, and RAVDESS (default: {' '.join(PROBE_CORPORA)})",
+    )
     layers.add_argument("--labels", nargs="+", default=PAPER_LABELS, help="to correlate (default: the paper's five)")
     layers.add_argument("--intensity", default="normal", help="of these clips: normal (default) or strong")
-    layers.add_argument("--num_folds", type=int, default=6, help="folds of speakers for the probe (default: 6)")
+    layers.add_argument("--num_folds", type=int, default=6, help="folds of RAVDESS's speakers to probe (default: 6)")
     layers.add_argument("--cache_dir", help="folder for what is built")
-    layers.add_argument("--output_dir", default="outputs/layers", help="where to (default: outputs/layers)")
+    layers.add_argument(
+        "--output_dir", default="outputs/layers", help="where to, a folder for each (default: outputs/layers)"
+    )
     layers.set_defaults(run=run_layers)
 
     heads = parts.add_parser("heads", help="drop each attention head of trained models in turn")
@@ -75,9 +90,12 @@ def run_layers(args: argparse.Namespace) -> Iterator[str]:
     """Run the layer study, write its figures and numbers, and yield them as tables."""
     from .layer_study import run_layer_study
 
-    names = ("output_dir", "data_dir", "encoder", "encoder_revision", "labels", "intensity", "num_folds", "cache_dir")
-    yield from layer_tables(run_layer_study(**{name: getattr(args, name) for name in names}))
-    yield f"Saved in {args.output_dir}"
+    names = ("data_dir", "encoder_revision", "labels", "intensity", "corpora", "num_folds", "cache_dir")
+    for encoder in args.encoder:
+        folder = Path(args.output_dir, Path(encoder).name)
+        options = {name: getattr(args, name) for name in names}
+        yield from layer_tables(run_layer_study(output_dir=folder, encoder=encoder, **options))
+        yield f"Saved in {folder}"
 
 
 def run_heads(args: argparse.Namespace) -> Iterator[str]:
@@ -110,7 +128,7 @@ def layer_tables(found: "Quantities") -> Iterator[str]:
     from speech_emotion.evaluation import text_table
 
     for start in ("plain", "centered", "probe"):
-        names = [name for name in found["MFCC"] if name.startswith(start)]
+        names = [name for name in next(iter(found.values())) if name.startswith(start)]
         rows = [[layer, *(_cell(quantities[name]) for name in names)] for layer, quantities in found.items()]
         yield text_table(["layer", *names], rows) + "\n"
 

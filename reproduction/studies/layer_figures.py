@@ -1,5 +1,6 @@
 """Figures of the layer study: one utterance's activations, and what changes from layer to layer."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -42,30 +43,32 @@ def activations_figure(
 def layer_figure(
     layers: Sequence[str],
     panels: Mapping[str, Mapping[str, np.ndarray]],
-    chance: Mapping[str, float] | None = None,
+    chance: Mapping[str, Mapping[str, float]] | None = None,
     title: str | None = None,
 ) -> "Figure":
-    """Draw quantities by layer, with confidence intervals: panel → curve → (3, layers)."""
-    fig = new_figure(max(3.6, min(9.0, 0.4 + 3.0 * len(panels))), 3.3)
+    """Draw quantities by layer, with intervals: panel → curve → (3, layers). A name has one color in all."""
+    from matplotlib.lines import Line2D
+
+    fig = new_figure(max(3.6, min(10.0, 0.4 + 3.0 * len(panels))), 3.5)
+    looks = {label: number for number, label in enumerate(dict.fromkeys(itertools.chain(*panels.values())))}
     handles = {}
     for axes, (name, curves) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for number, (label, curve) in enumerate(curves.items()):
             # Side by side, so that intervals do not hide each other.
             places = np.arange(len(layers)) + 0.14 * (number - (len(curves) - 1) / 2)
-            color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+            color, marker = COLORS[looks[label] % len(COLORS)], MARKERS[looks[label] % len(MARKERS)]
             (handle,) = axes.plot(places, curve[0], color=color, marker=marker, linewidth=1.0)
             # Lines of their own, not errors about the value: a percentile interval need not hold it.
             axes.vlines(places, curve[1], curve[2], color=color, linewidth=1.2)
-            if len(curves) > 1:
-                handles.setdefault(label, handle)
-        if chance and name in chance:
-            axes.axhline(chance[name], color=GRAY, linestyle="--", linewidth=1)
-            where = axes.get_yaxis_transform()
-            axes.text(0.99, chance[name], "chance", color=GRAY, fontsize=8, ha="right", va="bottom", transform=where)
+            handles.setdefault(label, handle)
+            if chance and label in chance.get(name, {}):
+                axes.axhline(chance[name][label], color=color, linestyle="--", linewidth=0.8)
         axes.set_xticks(range(len(layers)), layers)
         axes.set(xlabel="layer", title=name)
         axes.grid(True, axis="y")
-    if handles:
+    if chance:
+        handles["chance"] = Line2D([], [], color=GRAY, linestyle="--", linewidth=0.8)
+    if len(handles) > 1:
         fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
     if title:
         fig.suptitle(title, fontsize=9.5)

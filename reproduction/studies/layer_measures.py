@@ -1,20 +1,23 @@
 """What is measured of a layer: how alike it makes two clips, and how well emotions can be read from it.
 
 The slides look at the activations of one sentence in five emotions and find layers 1, 2 and 5 least correlated "across
-the rows"; for 1 and 2 they blame speaker and gender. To tell causes apart, three kinds of pairs are correlated here,
+the rows"; for 1 and 2 they blame speaker and gender. To tell causes apart, four kinds of pairs are correlated here,
 which are alike in everything but one:
 
 - two emotions: one speaker, sentence, intensity and number of the repetition;
 - two repetitions: one speaker, sentence, intensity and emotion. What differs is chance, timing above all;
-- two speakers: one sentence, intensity, emotion and number of the repetition.
+- two speakers: one sentence, intensity, emotion and number of the repetition;
+- two sentences: one speaker, intensity, emotion and number of the repetition.
 
 How much emotion matters to a layer is then how much less two emotions correlate than two repetitions do, and likewise
-for speakers; a low correlation alone says little. Pearson's r is also taken after the mean of each unit over all clips
-and frames is removed: units differ in their level whatever is said, and that alone makes any two clips correlate.
+for speakers and sentences; a low correlation alone says little. Pearson's r is also taken after the mean of each unit
+over all clips and frames is removed: units differ in their level whatever is said, and that alone makes any two clips
+correlate.
 
-The linear probe is a logistic regression on mean and standard deviation over time of a layer's activations. Its loss
-is convex, so that no seed matters: one fit is all fits. It is no substitute for Model-2 on each layer, which sees the
-order of frames; it tells how linearly the layer holds emotion.
+The linear probe is a logistic regression on mean and standard deviation over time of a layer's activations, of the
+emotion or of which sentence it is. Its loss is convex, so that no seed matters: one fit is all fits. It is no
+substitute for Model-2 on each layer, which sees the order of frames; it tells how linearly the layer holds emotion and
+words.
 """
 
 import re
@@ -27,11 +30,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 from dataset_scripts import Fold
 from dataset_scripts.ravdess import RAVDESS
+from speech_emotion.evaluation import classification_metrics
 from speech_emotion.evaluation.intervals import (
     Estimate,
     mean_over_pairs,
@@ -45,7 +48,12 @@ from speech_emotion.evaluation.metrics import grouped_counts
 
 FRAMES = 50  # that each clip is brought to
 # Kinds of pairs, and the one thing that the two clips of a pair differ in.
-CONDITIONS = {"two emotions": "emotion", "two repetitions": "repetition", "two speakers": "speaker"}
+CONDITIONS = {
+    "two emotions": "emotion",
+    "two repetitions": "repetition",
+    "two speakers": "speaker",
+    "two sentences": "sentence",
+}
 # Inverse strengths of the L2 penalty that the probe chooses from.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -83,7 +91,7 @@ def pair_masks(takes: Sequence[Take]) -> dict[str, np.ndarray]:
 def summarize_correlations(correlations: np.ndarray, takes: Sequence[Take]) -> dict[str, np.ndarray]:
     """Average correlations over pairs, then over speakers: estimates with ends of their 95% intervals, (3,) each.
 
-    An effect is how much less the pairs that differ in the emotion, or speaker, correlate than two repetitions.
+    An effect is how much less pairs that differ in the emotion, speaker or sentence correlate than two repetitions.
     """
     numbers, speakers = numbered([take.speaker for take in takes])
     if len(speakers) < 2:
@@ -102,7 +110,7 @@ def summarize_correlations(correlations: np.ndarray, takes: Sequence[Take]) -> d
         by_pair = total / np.where(pairs > 0, pairs, 1)  # (speakers, speakers)
         means[name] = mean_over_speakers(by_pair.diagonal(), counts) if within else mean_over_pairs(by_pair, counts)
     found = {f"r, {name}": values for name, values in means.items()}
-    for name in ("two emotions", "two speakers"):
+    for name in ("two emotions", "two speakers", "two sentences"):
         found[f"effect of the {CONDITIONS[name]}"] = means["two repetitions"] - means[name]
     return {name: with_interval(values[0], values[1:]) for name, values in found.items()}
 
@@ -128,7 +136,8 @@ def logistic_probe(
             # With little penalty on separable clips it creeps on; validation decides about what it has reached.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(scaled[train], truth[train])
-        tried.append((balanced_accuracy_score(truth[validation], model.predict(scaled[validation])), model))
+        guesses = model.predict(scaled[validation])
+        tried.append((classification_metrics(truth[validation], guesses, int(truth.max()) + 1)["ua"], model))
     _, best = max(tried, key=itemgetter(0))  # the first, of equal ones
     return best.predict(scaled[test])
 

@@ -38,7 +38,7 @@ class CorpusCondition:
     part: str | None = None  # what a part of the corpus is called; `None` for all of it
     # From the corpus and its folds to the ids of the part's clips. Workers are sent it: no lambda.
     select: Callable[[datasets.Dataset, Sequence[Fold]], set[str]] | None = None
-    given: str | None = None  # who gave the folds, such as "EmoBox"; `None` where the speakers are divided here
+    given: str | None = None  # what folds that are given are called, such as "EmoBox"; `None` where we divide speakers
     # From the condition's clips to the folds that are given. Workers are sent it: no lambda.
     divide: Callable[[datasets.Dataset], list[Fold]] | None = None
     shares_speakers: bool = False  # whether given folds train and test the same speakers: told wherever it is so

@@ -33,6 +33,7 @@ SUMMARY = [
     *percents(wa="WA, %", wa_ci="WA, 95 % interval", ua="UA, %", ua_ci="UA, 95 % interval"),
     Column("seeds", "seeds"),
     Column("folds", "folds"),
+    Column("fold_seconds", "s per fold", "number"),
     Column("hours", "hours", "hours"),
     Column("missing", "incomplete"),
 ]
@@ -70,7 +71,9 @@ def summary_table(
             wa_cells = [mean_sd(pooled["wa"]), speaker_interval(system, wa)]
             figures = [*wa_cells, mean_sd(pooled["ua"]), speaker_interval(system, ua)]
         seeds = f"{len(system.seeds)} of {len(system.planned_seeds)}"
-        state = [seeds, system.finished_text, system.hours, system.missing_text or None]
+        hours = system.hours
+        cost = [None if hours is None else 3600 * hours / len(system.parts), hours]
+        state = [seeds, system.finished_text, *cost, system.missing_text or None]
         rows.append([named(system), *figures, *state])
     if not published:
         return ReportTable("summary", "All systems", SUMMARY, rows)

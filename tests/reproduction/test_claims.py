@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from reproduction.claim_plan import Comparison, read_claims
-from reproduction.claims import claim_outcome, evaluate, judge
+from reproduction.claims import claim_outcome, evaluate, judge, recipe_difference
 from reproduction.conditions import read_conditions
 from reproduction.plan import read_plan
 from reproduction.report import PaperReport
@@ -101,7 +101,7 @@ def test_models_that_were_trained_otherwise_test_no_claim_of_the_paper(
 
 def test_the_plan_is_sound() -> None:
     plan, conditions = read_claims(), read_conditions()
-    assert len({(one.family, one.name) for one in plan.planned}) == len(plan.planned) == 23
+    assert len({(one.family, one.name) for one in plan.planned}) == len(plan.planned) == 35
     assert list(plan.claims) == list(dict.fromkeys(one.claim for one in plan.planned))
     computed = {(name, system) for run in read_plan().runs for name in run.conditions for system in run.systems}
     assert len(computed) == sum(len(run.conditions) * len(run.systems) for run in read_plan().runs), "planned twice"
@@ -118,6 +118,19 @@ def test_the_plan_is_sound() -> None:
     for condition, table in plan.published.items():
         assert condition in conditions and all(system_title(system) != system for system in table)
         assert all(0 < figure < 1 for figures in table.values() for figure in figures)
+
+
+def test_the_plan_trains_the_models_of_a_claim_alike() -> None:
+    settings = {
+        (name, system): run.settings for run in read_plan().runs for name in run.conditions for system in run.systems
+    }
+    for comparison in read_claims().planned:
+        if comparison.family != "IEMOCAP" and not comparison.recipes:
+            names = (comparison.first, comparison.second)
+            systems = [get_system(name, settings[comparison.condition, name]) for name in names]
+            folds = [all_folds(one.name, (0,), about={"settings": {"system": one.settings()}}) for one in systems]
+            first, second = (gather_systems(of)[0] for of in folds)
+            assert recipe_difference(first, second) == "", comparison
 
 
 def test_the_paper_shows_what_it_claims() -> None:

@@ -27,9 +27,10 @@ from reproduction.studies.layer_measures import (
     summarize_correlations,
     ua_by_layer,
 )
-from reproduction.studies.layer_study import LAYERS, layer_activations, read_clips
+from reproduction.studies.layer_study import layer_activations, layer_names, load_layers, read_clips
 from speech_emotion.cli.command import run_command
 from speech_emotion.evaluation import classification_metrics
+from tests.feature_extraction.small_encoders import small_model
 from tests.synthetic import speech_like, write_ravdess
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -73,6 +74,20 @@ def test_all_layers_come_from_one_pass_and_equal_the_features_of_each(
             np.testing.assert_allclose(clip[number], expected.numpy(), atol=1e-5)
     coefficients = DeepSpeechFeatureExtractor()(waves[1].numpy(), sampling_rate=16000)["input_features"][0]
     np.testing.assert_allclose(clips[1][0], coefficients, atol=1e-5)
+
+
+def test_whispers_layers_are_those_of_clips_at_their_own_length(tmp_path: Path) -> None:
+    for part in small_model("whisper"):
+        part.save_pretrained(tmp_path)
+    waves = [torch.from_numpy(speech_like(seconds=seconds, seed=2)) for seconds in (0.5, 0.9)]
+    encoder = load_layers(str(tmp_path))
+    names = layer_names(encoder)
+    assert names == [str(number) for number in encoder.layers] and len(names) > 2
+    clips = layer_activations(encoder, waves)
+    for number in encoder.layers:
+        alone = load_encoder(str(tmp_path), layer=number, context="clip")(waves)
+        for clip, expected in zip(clips, alone, strict=True):
+            np.testing.assert_allclose(clip[number], expected.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 50, 131])
@@ -187,19 +202,32 @@ def test_the_layer_study_from_corpus_to_files(
 ) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figures")
     corpus = write_ravdess(tmp_path / "ravdess", actors=range(1, 5), seconds=0.3)
-    output = tmp_path / "study"
-    places = ["--data_dir", corpus, "--encoder", deepspeech, "--output_dir", output, "--cache_dir", tmp_path / "cache"]
-    assert run_study("layers", *places, "--num_folds", 4) == 0
+    places = [
+        "--data_dir",
+        corpus,
+        "--encoder",
+        deepspeech,
+        "--output_dir",
+        tmp_path,
+        "--cache_dir",
+        tmp_path / "cache",
+    ]
+    assert run_study("layers", *places, "--corpora", "ravdess", "--num_folds", 4) == 0
+    output = tmp_path / deepspeech.name
     printed = capsys.readouterr().out
     names = {path.name for path in output.iterdir()}
     assert names == {"activations.png", "layers.csv", "layers.json", "layers.png", "layers.svg"}
     text = (output / "layers.json").read_text()
     facts = json.loads(text)
     assert facts["correlated"]["clips"] == 4 * 2 * 2 * 5  # speakers, sentences, repetitions, emotions
-    assert facts["probe"] == {"labels": sorted(facts["probe"]["labels"]), "clips": 128, "folds": 4}
+    (probe,) = facts["probes"].values()
+    assert (len(probe["emotion"]), probe["sentence"]) == (8, ["01", "02"])
+    assert (probe["clips"], probe["folds"], probe["speakers"]) == (128, 4, 4)
     assert facts["encoder"] == "tiny-deepspeech" and str(tmp_path) not in text
     rows = list(csv.DictReader((output / "layers.csv").open()))
-    assert [row["layer"] for row in rows if row["quantity"] == "probe UA"] == list(LAYERS)
+    for what in ("emotion", "sentence"):
+        layers = [row["layer"] for row in rows if row["quantity"] == f"probe of the {what}, ravdess"]
+        assert layers == ["MFCC", "1", "2", "3", "4", "5", "6"]
     for row in rows:
         assert float(row["low"]) <= float(row["estimate"]) <= float(row["high"])
         assert row["quantity"] in printed
@@ -255,7 +283,8 @@ def test_what_the_layer_study_cannot_do_is_named(
 ) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figures")
     corpus = write_ravdess(tmp_path / "ravdess", actors=(1,), emotions=("angry", "calm"), seconds=0.1)
-    places = ["--data_dir", corpus, "--encoder", deepspeech, "--output_dir", tmp_path / "o", "--cache_dir", tmp_path]
+    places = ["--data_dir", corpus, "--corpora", "ravdess", "--encoder", deepspeech]
+    places += ["--output_dir", tmp_path / "o", "--cache_dir", tmp_path]
     assert run_study("layers", *places, *shlex.split(more)) == 1
     assert named in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
