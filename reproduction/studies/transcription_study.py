@@ -7,7 +7,6 @@ single spaces. Figures in digits therefore count as errors.
 
 import re
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,10 +48,9 @@ def run_transcription(
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     found = {}
     for name in encoders:
-        start = time.monotonic()
         texts = transcribe(encoder_place(name), clips, batch_size)
         rates = error_rates(references, [plain_words(text) for text in texts])
-        found[public_name(name)] = describe(rates, sum(map(len, clips)) / SAMPLING_RATE, time.monotonic() - start)
+        found[public_name(name)] = describe(rates, sum(map(len, clips)) / SAMPLING_RATE)
     title = f"adults of the test half of speechocean762, {'every clip' if every == 1 else f'one clip in {every}'}"
     write_json(Path(output_dir, "transcripts.json"), {"title": title, "recognizers": found})
     write_text(Path(output_dir, "transcripts.md"), transcription_table(title, found))
@@ -89,7 +87,7 @@ def plain_words(text: str) -> str:
     return " ".join(re.sub(r"[^A-Z']+", " ", text.upper().replace("’", "'")).split())
 
 
-def describe(rates: ErrorRates, seconds: float, elapsed: float) -> dict[str, Any]:
+def describe(rates: ErrorRates, seconds: float) -> dict[str, Any]:
     """Write down the rates, in %, and what they are of."""
     return {
         "clips": rates.clips,
@@ -98,7 +96,6 @@ def describe(rates: ErrorRates, seconds: float, elapsed: float) -> dict[str, Any
         "word_errors": rates.word_errors,
         "wer": round(100 * rates.wer, 2),
         "cer": round(100 * rates.cer, 2),
-        "elapsed_minutes": round(elapsed / 60, 1),
     }
 
 
