@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .speech_encoders import SpeechEncoder
 
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
+FRAMES_AT_ONCE = 10_000
 # Of each file of a folder its inode, time in ns and size.
 Stamps = dict[str, tuple[int, int, int]]
 
@@ -150,11 +151,15 @@ class SERFeatureExtractor(WaveformExtractor):
         batch = torch.zeros(len(lengths), max(lengths), self.feature_size, device=device)
         first = 0
         for stream, size in zip(self.streams, self.stream_sizes, strict=True):
-            for row, clip, length in zip(batch, frames[stream], lengths, strict=True):
-                if stream != leading:
-                    times = self._centers(leading, length, device)
-                    clip = interpolate(clip, self._centers(stream, len(clip), device), times)
-                row[:length, first : first + size] = clip
+            for row, clip, length in zip(batch, frames.pop(stream), lengths, strict=True):
+                place = row[:length, first : first + size]
+                if stream == leading:
+                    place.copy_(clip)
+                    continue
+                centers, times = self._centers(stream, len(clip), device), self._centers(leading, length, device)
+                # Part by part: of an hour, there are no more copies than these two.
+                for part, some in zip(place.split(FRAMES_AT_ONCE), times.split(FRAMES_AT_ONCE), strict=True):
+                    part.copy_(interpolate(clip, centers, some))
             first += size
         return batch, lengths
 
