@@ -89,15 +89,16 @@ def answers(logits: torch.Tensor) -> float:
     return float(information.clamp(min=0).exp())
 
 
-def check_adaptable(logits: torch.Tensor) -> None:
-    """Refuse clips by a model's answers to them, (clips, labels), as logits after its temperature."""
+def check_adaptable(logits: torch.Tensor, several: bool = True) -> None:
+    """Refuse clips that are too few, or, by a model's answers (clips, labels) after its temperature, not several."""
     if len(logits) < FEWEST_CLIPS:
         raise AdaptationError(
             f"{len(logits)} clips are too few to adapt to: {FEWEST_CLIPS} are needed at least, of several emotions."
         )
     found = answers(logits)
-    if found < FEWEST_ANSWERS:
+    if several and found < FEWEST_ANSWERS:
         raise AdaptationError(
             f"These {len(logits)} clips seem to be of one emotion only (the model tells {found:.2f} kinds apart, "
-            f"{FEWEST_ANSWERS} are needed): an adaptation to them would remove it. Adapt to clips of several emotions."
+            f"{FEWEST_ANSWERS} are needed): an adaptation to them would remove it. Adapt to clips of several emotions; "
+            "if you know that they are, pass check=False."
         )

@@ -81,7 +81,7 @@ class SERPipeline(AudioClassificationPipeline):
             return super().__call__((clip for clip in inputs), **kwargs)
         return super().__call__(inputs, **kwargs)
 
-    def adapt(self, clips: Any) -> Self:
+    def adapt(self, clips: Any, check: bool = True) -> Self:
         """Make a pipeline for recordings of one place, or of one speaker, from clips of theirs without labels.
 
         The model's normalization, the mean and deviation of each feature, is taken from the clips in place of the
@@ -92,6 +92,9 @@ class SERPipeline(AudioClassificationPipeline):
         Args:
             clips: Clips, 8 at least, each as for calling the pipeline; a list or any other iterable, read once and in
                 batches of the pipeline's `batch_size`. What the model is normalized by now counts as 8 further clips.
+            check: Whether to refuse clips that seem to be of one emotion, by how little the model's answers to them
+                differ. A model that is quite lost in a strange room may take several emotions for one: pass False
+                where you know better.
 
         Returns:
             Another pipeline with the same settings and a copy of the model, whose `config.adapted_clips` is the number
@@ -122,7 +125,8 @@ class SERPipeline(AudioClassificationPipeline):
                 for body, gathered in zip(bodies, statistics, strict=True):
                     for frames in body.clip_frames(**features):
                         gathered.add(frames.cpu().numpy())
-        check_adaptable(torch.stack(logits) / self.model.config.temperature if logits else torch.empty(0, 1))
+        tempered = torch.stack(logits) / self.model.config.temperature if logits else torch.empty(0, 1)
+        check_adaptable(tempered, several=check)
         adapted = copy.copy(self)
         adapted.model = copy.deepcopy(self.model)
         adapted.model.config.adapted_clips = len(logits)

@@ -92,6 +92,11 @@ def test_adapted_again_the_place_counts_as_the_training_did(classifier: SERPipel
 def test_clips_that_would_do_harm_are_refused(classifier: SERPipeline, clips: list, message: str) -> None:
     with pytest.raises(AdaptationError, match=message):
         classifier.adapt(clips)
+    if len(clips) < 8:
+        with pytest.raises(AdaptationError, match=message):
+            classifier.adapt(clips, check=False)
+    else:
+        assert classifier.adapt(clips, check=False).model.config.adapted_clips == 9
 
 
 def test_a_bias_towards_one_label_is_no_reason_to_refuse(classifier: SERPipeline) -> None:
