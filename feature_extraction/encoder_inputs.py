@@ -35,9 +35,13 @@ class EncoderInput:
             ).float()
 
     def centers(self, frames: int, device: torch.device) -> torch.Tensor:
-        """Return the sample that each of so many frames stands at, (frames,)."""
-        step = HOP_LENGTH if self.entry["input"] == "log-mel" else 1
-        return torch.arange(frames, device=device) * float(step)
+        """Return the sample that each of so many frames stands at, (frames,).
+
+        That of a waveform's samples is the center of what the encoder's frame that begins there sees.
+        """
+        log_mel = self.entry["input"] == "log-mel"
+        first = 0.0 if log_mel else (self.entry["shortest"] - 1) / 2
+        return torch.arange(frames, device=device) * float(HOP_LENGTH if log_mel else 1) + first
 
     @torch.no_grad()
     def __call__(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:

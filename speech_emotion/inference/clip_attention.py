@@ -71,7 +71,10 @@ def clip_attention(
     return ClipAttention(
         head_names=names,
         attention=attention.double().numpy(),
-        times=extractor.frame_times(features.shape[1], waveform)[:: members[0].ser.frame_stride],
+        # A waveform's last samples may be too few for a frame of an encoder of the model's own.
+        times=extractor.frame_times(features.shape[1], waveform)[:: members[0].ser.frame_stride][
+            : attention.shape[-1]
+        ],
         log_mel=mel[0, :, :bands].numpy(),
         mel_step=extractor.hop_length / extractor.sampling_rate,
         top_frequency=extractor.sampling_rate / 2,
