@@ -249,7 +249,17 @@ def test_a_trained_model_is_trained_further(
     for how in ("none", "top-1", "lora"):
         more = f"--model_name_or_path {shlex.quote(str(first))} --num_train_epochs 1 --train_encoder {how}"
         folder = tmp_path / how
-        line_ = ["--corpus", "polish", "--use_cpu", "true", *shlex.split(more), "--output_dir", str(folder)]
+        line_ = [
+            "--corpus",
+            "polish",
+            "--preset",
+            "paper",
+            "--use_cpu",
+            "true",
+            *shlex.split(more),
+            "--output_dir",
+            str(folder),
+        ]
         assert train([*line_, "--data_dir", str(polish_dir), "--cache_dir", str(cache_dir)]) == 0
         after = load_file(folder / "model.safetensors")
         assert after.keys() == before.keys()
