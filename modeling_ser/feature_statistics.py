@@ -99,6 +99,6 @@ def check_adaptable(logits: torch.Tensor, several: bool = True) -> None:
     if several and found < FEWEST_ANSWERS:
         raise AdaptationError(
             f"These {len(logits)} clips seem to be of one emotion only (the model tells {found:.2f} kinds apart, "
-            f"{FEWEST_ANSWERS} are needed): an adaptation to them would remove it. Adapt to clips of several emotions, "
-            "or pass check=False if you know that these are."
+            f"{FEWEST_ANSWERS} are needed): an adaptation to them would remove it. Adapt to clips of several "
+            "emotions, or pass check=False if you know that these are."
         )
