@@ -32,7 +32,7 @@ from speech_emotion.training.feature_cache import cache_features
 CORPORA = ("emodb", "ravdess", "ased", "nemo")
 LABELS = ("anger", "happiness", "neutral", "sadness")
 LAYERS = (2, 3, 4, 5)
-AXES = 200
+AXES = 600
 SMALLEST = 1e-6  # deviation that is divided by
 PLACE, SPEAKER = "place", "speaker"
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -67,7 +67,7 @@ class Recipe:
 
 
 RECIPES = [
-    Recipe(*values) for values in product(((2, 3, 4), (2, 3, 4, 5)), (None, PLACE, SPEAKER), (1e-3, 1e-2), (0.0, 1.0))
+    Recipe(*values) for values in product(((2, 3, 4), (2, 3, 4, 5)), (None, SPEAKER), (1e-3, 1e-2, 1e-1), (0.0, 1.0))
 ]
 
 
