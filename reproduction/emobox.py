@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -36,46 +36,56 @@ def emobox_folds(rows: "datasets.Dataset", corpus: str) -> list[Fold]:
     """Divide a corpus as EmoBox does; what a fold does not test, it trains or validates.
 
     Validation, which EmoBox leaves open, is about a fifth of its training clips. Where its folds are of speakers, they
-    are those that the next fold tests; else clips, drawn class by class.
+    are those that the next fold tests; else takes, drawn class by class.
 
     Source: Ma et al., "EmoBox: Multilingual Multi-corpus Speech Emotion Recognition Toolkit and Benchmark",
         Interspeech 2024; its folds, MIT license, by `emobox_folds.json`.
     """
     known = read_emobox()["corpora"][corpus]
-    clips = dict(zip(rows["id"][:], zip(rows["speaker"][:], rows["label"][:], strict=True), strict=True))
+    columns = [rows[name][:] for name in ("label", "speaker", "sentence")]
+    takes = dict(zip(rows["id"][:], zip(*columns, strict=True), strict=True))
     ((by, listed),) = known["tested"].items()
     if by == "speakers":
-        tested = [{clip for clip, (speaker, _) in clips.items() if speaker in names} for names in listed]
+        tested = [{clip for clip, (_, speaker, _) in takes.items() if speaker in names} for names in listed]
     else:
         tested = [set(names) for names in listed]
-    digest = _digest(clips, tested)
+    digest = _digest(takes, tested)
     if digest != known["sha256"]:
-        lacking = sorted(set().union(*tested) - clips.keys())
+        lacking = sorted(set().union(*tested) - takes.keys())
         raise ValueError(
-            f"{NAME}'s folds of {corpus} are of {known['clips']} clips, and here are {len(clips)}"
+            f"{NAME}'s folds of {corpus} are of {known['clips']} clips, and here are {len(takes)}"
             f"{f', without {lacking[0]!r}' if lacking else ''}. They can only be taken with the whole corpus."
         )
     folds = []
     for number, (test, following) in enumerate(pairwise([*tested, tested[0]])):
-        rest = {clip: label for clip, (_, label) in clips.items() if clip not in test}
+        rest = {clip: take for clip, take in takes.items() if clip not in test}
         validation = following if by == "speakers" else draw_share(rest, VALIDATION, (DRAW_SEED, number))
-        parts = ([clip for clip in clips if clip in part] for part in (rest.keys() - validation, validation, test))
+        parts = ([clip for clip in takes if clip in part] for part in (rest.keys() - validation, validation, test))
         folds.append(Fold(*map(tuple, parts), name=f"{NAME}-{number + 1}"))
     return folds
 
 
-def draw_share(label_of: dict[str, str], share: float, seed: Sequence[int]) -> set[str]:
-    """Draw a share of the clips of each class.
+def draw_share(take_of: Mapping[str, tuple[str, ...]], share: float, seed: Sequence[int]) -> set[str]:
+    """Draw a share of the clips of each class, repetitions of a take together: some are the same recording.
 
-    >>> label_of = {f"{label}{number}": label for label in "xy" for number in range(10)}
-    >>> sorted(clip[0] for clip in draw_share(label_of, 0.2, (0, 1)))
-    ['x', 'x', 'y', 'y']
+    A clip's take begins with its class. The share is reached, and passed by less than a take.
+
+    >>> take_of = {f"{label}{number}": (label, str(number // 2)) for label in "xy" for number in range(10)}
+    >>> sorted(draw_share(take_of, 0.2, (0, 1)))
+    ['x2', 'x3', 'y0', 'y1']
     """
+    clips_of: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    for clip, take in sorted(take_of.items()):
+        clips_of.setdefault(take[0], {}).setdefault(take, []).append(clip)
     drawn: set[str] = set()
-    for index, label in enumerate(sorted(set(label_of.values()))):
-        clips = sorted(clip for clip, of in label_of.items() if of == label)
-        size = max(1, round(share * len(clips)))
-        drawn.update(np.random.default_rng([*seed, index]).choice(clips, size, replace=False).tolist())
+    for index, label in enumerate(sorted(clips_of)):
+        takes = sorted(clips_of[label])
+        size = share * sum(map(len, clips_of[label].values()))
+        chosen: list[str] = []
+        for place in np.random.default_rng([*seed, index]).permutation(len(takes)):
+            if len(chosen) < size:
+                chosen += clips_of[label][takes[place]]
+        drawn.update(chosen)
     return drawn
 
 
