@@ -100,5 +100,5 @@ def check_adaptable(logits: torch.Tensor, several: bool = True) -> None:
         raise AdaptationError(
             f"These {len(logits)} clips seem to be of one emotion only (the model tells {found:.2f} kinds apart, "
             f"{FEWEST_ANSWERS} are needed): an adaptation to them would remove it. Adapt to clips of several "
-            "emotions, or pass check=False if you know that these are."
+            "emotions, or pass check=False (ser predict: --adapt-unchecked) if you know that these are."
         )

@@ -30,6 +30,9 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
         help="normalize by statistics of the files themselves: of all together, or then of each speaker, who is the "
         "folder that a file lies in; several emotions are needed of each, no labels",
     )
+    parser.add_argument(
+        "--adapt-unchecked", action="store_true", help="adapt even to files that seem to be of one emotion only"
+    )
     parser.add_argument("--save-adapted", metavar="FOLDER", help="save the model that --adapt all gives")
     parser.add_argument("--skip-bad", action="store_true", help="report files that cannot be used, and go on")
     parser.set_defaults(run=run)
@@ -42,6 +45,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         raise ValueError("--save-adapted saves what --adapt all gives: one model for all files. Add --adapt all.")
     if args.save_adapted and Path(args.save_adapted).exists():
         raise FileExistsError(f"--save-adapted {args.save_adapted}: something is there already; name another folder.")
+    if args.adapt_unchecked and not args.adapt:
+        raise ValueError("--adapt-unchecked says how to adapt. Add --adapt all or --adapt speaker.")
     if args.output:  # before the work, not after it
         check_writable(args.output)
     files = find_files(args.files)
@@ -51,10 +56,10 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     if args.adapt and args.skip_bad:  # they are read several times
         files = usable_files(classifier, files)
     if args.adapt == "speaker":
-        results = classify_by_speaker(classifier, files, args.batch_size)
+        results = classify_by_speaker(classifier, files, args.batch_size, check=not args.adapt_unchecked)
     else:
         if args.adapt:
-            classifier = classifier.adapt(files)
+            classifier = classifier.adapt(files, check=not args.adapt_unchecked)
         results = list(classify(classifier, files, args.batch_size, args.skip_bad))
     if args.save_adapted:
         from speech_emotion.inference.adaptation import save_adapted
@@ -157,13 +162,13 @@ def usable_files(classifier: "SERPipeline", files: Iterable[Path]) -> list[Path]
 
 
 def classify_by_speaker(
-    classifier: "SERPipeline", files: list[Path], batch_size: int
+    classifier: "SERPipeline", files: list[Path], batch_size: int, check: bool = True
 ) -> list[tuple[Path, list[dict[str, Any]]]]:
     """Give each file with its scores after adapting to its speaker; whom that was not done for is told."""
     from speech_emotion.inference.adaptation import adapt_to_speakers, by_speaker
 
     speakers, found = by_speaker(files), {}
-    for speaker, adapted, refused in adapt_to_speakers(classifier, speakers):
+    for speaker, adapted, refused in adapt_to_speakers(classifier, speakers, check):
         if refused is not None:
             print(f"not adapted to {_printable(Path(speaker))}: {refused}", file=sys.stderr)
         found |= dict(classify(adapted, speakers[speaker], batch_size, skip_bad=False))

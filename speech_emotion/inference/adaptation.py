@@ -31,7 +31,7 @@ def by_speaker(files: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def adapt_to_speakers(
-    classifier: "SERPipeline", clips: Mapping[str, Sequence[Any]]
+    classifier: "SERPipeline", clips: Mapping[str, Sequence[Any]], check: bool = True
 ) -> Iterator[tuple[str, "SERPipeline", str | None]]:
     """Adapt to the clips of all speakers and then to those of each; give speaker, pipeline, and what was refused.
 
@@ -39,12 +39,12 @@ def adapt_to_speakers(
     """
     of_all, refused = classifier, None
     try:
-        of_all = classifier.adapt(clip for own in clips.values() for clip in own)
+        of_all = classifier.adapt((clip for own in clips.values() for clip in own), check)
     except AdaptationError as error:
         refused = f"all clips together: {error}"
     for speaker, own in clips.items():
         try:
-            yield speaker, of_all.adapt(own) if len(clips) > 1 else of_all, refused
+            yield speaker, of_all.adapt(own, check) if len(clips) > 1 else of_all, refused
         except AdaptationError as error:
             yield speaker, of_all, "; ".join(filter(None, [refused, str(error)]))
 

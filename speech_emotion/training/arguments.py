@@ -72,7 +72,7 @@ class ModelArguments:
     )
     encoder_revision: str | None = argument(None, "its revision on the Hub", "features")
     encoder_layer: list[int] | int | None = argument(  # noqa: RUF009
-        None, "its layer, or several that the model learns to mix (default: DeepSpeech's 5th, or the last)", "features"
+        None, "its layer, or several to mix; of another one DeepSpeech's 5th, or the last", "features"
     )
     train_encoder: str = argument(
         "none", "which of its blocks learn with the model: none, top-N (such as top-2), lora or all", "features"

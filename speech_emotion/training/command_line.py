@@ -46,6 +46,7 @@ def get_parser(prog: str = "train.py", groups: Sequence[type] = GROUPS) -> Comma
         epilog="Every field of transformers.TrainingArguments can be said, too; --help_all lists them.",
     )
     parser.add_argument("--help_all", action=_HelpOfAll, nargs=0, const=groups, default=SUPPRESS, help=SUPPRESS)
+    presets = preset_settings(DEFAULT_PRESET, {}) if ModelArguments in groups else {}
     titled: dict[str, Any] = {}
     for kind in groups:
         hints, title = get_type_hints(kind), ""
@@ -53,7 +54,7 @@ def get_parser(prog: str = "train.py", groups: Sequence[type] = GROUPS) -> Comma
             title = item.metadata["group"] or title
             if title not in titled:
                 titled[title] = parser.add_argument_group(title)
-            _add_option(titled[title], item, hints[item.name])
+            _add_option(titled[title], item, hints[item.name], presets.get(item.name))
     return parser
 
 
@@ -139,13 +140,15 @@ def _divided(given: Mapping[str, Any], *kinds: type) -> list[Any]:
     return made
 
 
-def _add_option(group: Any, item: Field, hint: Any) -> None:
+def _add_option(group: Any, item: Field, hint: Any, preset: Any = None) -> None:
+    """Add an option whose help tells its default: that of the preset that is taken where none is named, or its own."""
     optional = get_origin(hint) in (Union, types.UnionType)
     kind = next(one for one in get_args(hint) if one is not types.NoneType) if optional else hint
     default, text = _default(item), item.metadata.get("help", "")
-    if default is not MISSING and default not in (None, []) and "default" not in text:
-        words = " ".join(map(str, default)) if isinstance(default, list) else str(default)
-        text += f" (default: {words.lower() if isinstance(default, bool) else words})"
+    told = default if preset is None else preset
+    if told is not MISSING and told not in (None, []) and "default" not in text:
+        words = " ".join(map(str, told)) if isinstance(told, list) else str(told)
+        text += f" (default: {words.lower() if isinstance(told, bool) else words})"
     settings: dict[str, Any] = {"help": text.replace("%", "%%"), "default": SUPPRESS, "required": default is MISSING}
     if get_origin(kind) is Literal:
         settings["choices"] = get_args(kind)
@@ -157,7 +160,7 @@ def _add_option(group: Any, item: Field, hint: Any) -> None:
         known = kind if kind in METAVARS else str
         settings |= {"type": known, "metavar": METAVARS[known]}
     group.add_argument(f"--{item.name}", **settings)
-    if default is True:
+    if told is True or default is True:
         spellings = f"--no_{item.name}", f"--no-{item.name.replace('_', '-')}"
         group.add_argument(*spellings, action="store_false", dest=item.name, default=SUPPRESS, help=SUPPRESS)
 

@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 from speech_emotion.cli.train import main, main_deepspeech
 from speech_emotion.training import ModelArguments, SERTrainingArguments, parse_arguments
-from speech_emotion.training.arguments import PRESETS, TrainingDefaults
+from speech_emotion.training.arguments import DEFAULT_PRESET, PRESETS, TrainingDefaults
 from speech_emotion.training.building import make_extractor
 from speech_emotion.training.command_line import CTC_GROUPS, GROUPS, get_parser
 
@@ -158,3 +158,11 @@ def test_settings_of_the_features_reach_the_extractor() -> None:
     task, _ = parse_arguments([*START, "--preset", "paper", "--win_length", "1024", "--dynamic_range", "60"])
     made = [make_extractor(model) for model in (task.model, ModelArguments())]
     assert [(one.win_length, one.dynamic_range, one.n_fft) for one in made] == [(1024, 60.0, 2048), (400, None, 2048)]
+
+
+def test_help_tells_the_defaults_of_the_preset_that_is_taken() -> None:
+    told = " ".join(get_parser().format_help().split())
+    for name, value in PRESETS[DEFAULT_PRESET].items():
+        words = " ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+        option = told.partition(f" --{name} ")[2].partition(" --")[0]
+        assert f"(default: {words})" in option, name
