@@ -74,6 +74,9 @@ class ModelArguments:
     encoder_layer: list[int] | int | None = argument(  # noqa: RUF009
         None, "its layer, or several to mix; of another one DeepSpeech's 5th, or the last", "features"
     )
+    by_speaker: bool = argument(
+        False, "normalize each speaker by their own statistics, for a model that is adapted to speakers", "weights"
+    )
     train_encoder: str = argument(
         "none", "which of its blocks learn with the model: none, top-N (such as top-2), lora or all", "features"
     )

@@ -16,6 +16,7 @@ from transformers import EvalPrediction, TrainingArguments
 from transformers.trainer_utils import PredictionOutput
 
 from dataset_scripts import Fold, load_corpus, save_fold
+from dataset_scripts.names import first_few
 from feature_extraction import SERFeatureExtractor
 from feature_extraction.onednn_linear import OneDNNLinear
 from modeling_ser import SERForAudioClassification
@@ -135,7 +136,28 @@ class EmotionTask(TrainingTask):
         if self.loss != "cross_entropy":  # else as the model to fine-tune says
             network.config.loss = self.loss  # read whenever a loss is computed
         self._config = network.config
+        if self.model.by_speaker:
+            self._normalize_speakers(network)
         return network
+
+    def _normalize_speakers(self, network: SERForAudioClassification) -> None:
+        """Normalize each speaker's clips by their own statistics, as those who use the model are to adapt it."""
+        if network.ser.encoder is not None:
+            raise ValueError(
+                "--by_speaker: the layers of an encoder that belongs to the model change while it learns, "
+                "and with them each speaker's statistics. Take a frozen encoder, or leave it out."
+            )
+        emotions: dict[str, set[int]] = {}
+        for speaker, label in zip(self.splits.train.speakers, self.splits.train.labels, strict=True):
+            emotions.setdefault(speaker, set()).add(label)
+        lone = sorted(speaker for speaker, labels in emotions.items() if len(labels) == 1)
+        if lone:
+            raise ValueError(
+                f"--by_speaker: all training clips of {first_few(lone)} are of one emotion, which their own "
+                "statistics would remove. Leave them out, or leave out --by_speaker."
+            )
+        for _, part in self.splits.items():
+            part.normalize_speakers(network.ser.feature_mean, network.ser.feature_std)
 
     def make_optimizer(self, network: SERForAudioClassification) -> torch.optim.Optimizer | None:
         """Give an encoder that learns a rate of its own."""

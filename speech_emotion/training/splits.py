@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from dataset_scripts import Fold, check_classes, check_disjoint, load_fold, speaker_folds
 from dataset_scripts.names import as_in_corpus
-from modeling_ser.feature_statistics import FeatureStatistics
+from modeling_ser.feature_statistics import FEWEST_CLIPS, FeatureStatistics, shrunk
 
 from .arguments import DataArguments
 from .run_record import corpus_title
@@ -38,6 +38,8 @@ class ClipSplit(Dataset):
         self.positions = np.asarray(positions, dtype=np.int64)
         self.ids, self.speakers, self.labels = list(ids), list(speakers), list(labels)
         self.num_frames = np.asarray(features["num_frames"][:])[self.positions]
+        # What each speaker's features are multiplied by, and what is added then; see `normalize_speakers`.
+        self.by_speaker: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,15 +50,44 @@ class ClipSplit(Dataset):
         Clip i is also number i + k n, as its k-th variant, where n is the number of clips.
         """
         variant, index = divmod(index, len(self))
-        features = (self.features, *self.variants)[variant]
-        row = features[int(self.positions[index])]
-        return {"input_features": row["input_features"], "labels": self.labels[index]}
+        cached = (self.features, *self.variants)[variant]
+        features = cached[int(self.positions[index])]["input_features"]
+        if self.by_speaker:
+            scale, shift = self.by_speaker[self.speakers[index]]
+            frames = np.asarray(features, dtype=np.float32).reshape(-1, len(scale))  # (frames, features)
+            features = (frames * scale + shift).reshape(-1)
+        return {"input_features": features, "labels": self.labels[index]}
+
+    def normalize_speakers(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        """Bring every speaker's features to one mean and deviation, (features,), by statistics of their own clips.
+
+        A model that is normalized by that mean and deviation then reads what it reads after `SERPipeline.adapt` to all
+        of the speaker's clips here. No label is looked at.
+        """
+        gathered: dict[str, FeatureStatistics] = {}
+        for speaker, one in zip(self.speakers, self.statistics(len(mean)), strict=True):
+            gathered.setdefault(speaker, FeatureStatistics(len(mean))).join(one)
+        clips = Counter(self.speakers)
+        self.by_speaker = {}
+        for speaker, statistics in gathered.items():
+            if clips[speaker] < FEWEST_CLIPS:
+                raise ValueError(
+                    f"The speaker {speaker!r} has {clips[speaker]} clips, too few to normalize by: {FEWEST_CLIPS} are "
+                    "needed. Leave the speaker out, or leave out --by_speaker."
+                )
+            own_mean, own_std = shrunk(*statistics.mean_and_std(), mean, std, clips[speaker])
+            scale = std / own_std
+            self.by_speaker[speaker] = scale.numpy(), (mean - own_mean * scale).numpy()
 
     def statistics(self, feature_size: int) -> Iterator[FeatureStatistics]:
         """Yield the statistics of each clip's features; a cache that keeps them takes them once for all folds."""
         kept = getattr(self.features, "statistics", None)
-        for index, position in enumerate(self.positions.tolist()):
-            yield kept(position, feature_size) if kept else one_clip(self[index]["input_features"], feature_size)
+        for position in self.positions.tolist():
+            yield (
+                kept(position, feature_size)
+                if kept
+                else one_clip(self.features[position]["input_features"], feature_size)
+            )
 
 
 @dataclass(frozen=True)
