@@ -140,6 +140,15 @@ def run(args: argparse.Namespace) -> int:
     return classify_files(folders[SHOWN], args.data_dir)
 
 
+def spread(names: Sequence[str], count: int) -> list[str]:
+    """Choose some of many at equal distances, as neighbors are takes of one word.
+
+    >>> spread("abcdefgh", 3)
+    ['a', 'c', 'e']
+    """
+    return list(names)[:: max(1, len(names) // count)][:count]
+
+
 def classify_files(folder: Path, data_dir: str | None) -> int:
     """Show what a stranger's process makes of some of the test speaker's files."""
     from dataset_scripts import load_corpus
@@ -154,7 +163,7 @@ def classify_files(folder: Path, data_dir: str | None) -> int:
     chosen = [
         clip
         for label in sorted(set(truths.values()))
-        for clip in [name for name, truth in truths.items() if truth == label][:CLIPS_PER_LABEL]
+        for clip in spread([name for name, truth in truths.items() if truth == label], CLIPS_PER_LABEL)
     ]
     print(f"\n{SHOWN}, loaded from {folder} by transformers.pipeline in a fresh process, adapted to the speaker:\n")
     predictions = classify_afresh(folder, [paths[clip] for clip in chosen], [paths[clip] for clip in truths])
