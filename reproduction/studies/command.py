@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speech_emotion.terminal import quiet_unless_terminal
+
 if TYPE_CHECKING:
     from .head_study import HeadAgreement, HeadStudy
     from .layer_study import Quantities
@@ -82,6 +84,7 @@ def run_transfer(args: argparse.Namespace) -> Iterator[str]:
     """Run the transfer study, write its figures and its page."""
     from .transfer_study import run_transfer_study
 
+    quiet_unless_terminal()
     run_transfer_study(args.output_dir, args.data_dir, args.encoder, args.cache_dir)
     yield f"Saved in {args.output_dir}"
 
@@ -90,6 +93,7 @@ def run_layers(args: argparse.Namespace) -> Iterator[str]:
     """Run the layer study, write its figures and numbers, and yield them as tables."""
     from .layer_study import run_layer_study
 
+    quiet_unless_terminal()
     names = ("data_dir", "encoder_revision", "labels", "intensity", "corpora", "num_folds", "cache_dir")
     for encoder in args.encoder:
         folder = Path(args.output_dir, Path(encoder).name)
@@ -117,6 +121,7 @@ def run_transcripts(args: argparse.Namespace) -> Iterator[str]:
     """Run the study of transcripts, write its numbers, and yield where."""
     from .transcription_study import run_transcription
 
+    quiet_unless_terminal()
     names = ("output_dir", "data_dir", "every", "batch_size", "cache_dir")
     run_transcription(encoders=args.encoder, **{name: getattr(args, name) for name in names})
     yield Path(args.output_dir, "transcripts.md").read_text(encoding="utf-8")
