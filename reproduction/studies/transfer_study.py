@@ -311,9 +311,10 @@ def run_transfer_study(
     """Run the study; write its figures, and the page that tells them."""
     if len(set(corpora)) < 3:
         raise ValueError("The study needs three corpora at least: one is tested, and the others choose by each other.")
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
     clips = read_clips(corpora, LayerStatistics(encoder), data_dir, cache_dir)
     rows = leave_out(clips, recipes, tell)
-    folder = Path(output_dir)
     write_json(folder / "transfer.json", {"encoder": encoder, "rows": rows})
     write_text(folder / "README.md", transfer_page(rows))
     return rows

@@ -144,9 +144,10 @@ def test_the_study_writes_a_page(
 ) -> None:
     monkeypatch.setattr("reproduction.studies.transfer_study.read_clips", lambda *words: corpora(place=10, voice=10))
     monkeypatch.setattr("reproduction.studies.transfer_study.LayerStatistics", lambda encoder: None)
-    rows = run_transfer_study(tmp_path, corpora=PLACES, recipes=[PLAIN], tell=print)
+    folder = tmp_path / "new" / "transfer"
+    rows = run_transfer_study(folder, corpora=PLACES, recipes=[PLAIN], tell=print)
     assert len(capsys.readouterr().out.splitlines()) == len(rows) == 15
-    page = (tmp_path / "README.md").read_text()
+    page = (folder / "README.md").read_text()
     for way in WAYS:
         figures = [f"{100 * row['ua']:.1f}" for row in rows if row["way"] == way.title]
         assert f"| {way.title} | {' | '.join(figures)} |" in page
