@@ -25,7 +25,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: no-interpreter help demo test lint format bench experiments heads layers report lock clean
+.PHONY: no-interpreter help demo test fuzz lint format bench experiments heads layers report lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ demo: $(STAMP)  ## Train on real speech, save, and classify an unseen speaker's 
 
 test: $(STAMP)  ## Run the tests and the examples in the docstrings
 	@$(WITH_DATA) exec $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 2
+
+fuzz: $(STAMP)  ## Read thousands of damaged and hostile files (an hour, perhaps)
+	@exec $(PY) -m tests.fuzzing
 
 lint: $(STAMP)  ## Check style and formatting
 	@$(PY) -m ruff check .

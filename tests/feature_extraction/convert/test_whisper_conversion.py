@@ -30,7 +30,8 @@ from tests.feature_extraction.convert.ctranslate2_fixtures import (
     variables_of,
     write_model,
 )
-from tests.feature_extraction.convert.whisper_fuzz import fuzz
+from tests.feature_extraction.convert.whisper_fuzz import attempts
+from tests.fuzzing import fuzz
 
 CONFIG = {
     "suppress_ids": [1, 2, 257],
@@ -337,7 +338,7 @@ def test_sizes_are_bounded() -> None:
 
 
 def test_random_changes_never_do_worse_than_our_error(tmp_path: Path) -> None:
-    outcomes = fuzz(tmp_path, 300, seed=1)
+    outcomes = fuzz(attempts(tmp_path), range(300), seed=1)
     assert outcomes["loaded"] > 10 and outcomes["ModelFileError"] > 100
 
 

@@ -1,11 +1,5 @@
-"""Mutates Whisper files at random and converts them: `python -m tests.feature_extraction.convert.whisper_fuzz 10000`.
+"""Mutated Whisper files, each of which has to convert or to give our error; see `tests.fuzzing`."""
 
-Every file has to load or to give our error. The command limits its own memory, and prints how it went.
-"""
-
-import argparse
-import tempfile
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +13,7 @@ from tests.feature_extraction.convert.ctranslate2_fixtures import (
     variables_of,
     write_model,
 )
-from tests.feature_extraction.convert.deepspeech_fuzz import MEMORY_BYTES, mutate_bytes
+from tests.fuzzing import Attempt, mutate_bytes
 
 TYPES = ("float32", "float16", "int8", "int16")
 
@@ -35,21 +29,17 @@ def convert_mutant(folder: Path, content: bytes) -> str:
     return "loaded"
 
 
-def fuzz(folder: Path, rounds: int, seed: int) -> Counter[str]:
-    """Convert so many mutants, of all types in turn, and count how it went."""
-    outcomes: Counter[str] = Counter()
+def attempts(folder: Path) -> Attempt:
+    """Return what converts a mutant, of all types in turn."""
     variables = variables_of(tiny_whisper(vocab_size=270))
     files = [pack(quantize(variables, kind)) for kind in TYPES]
-    for index in range(rounds):
-        random = np.random.default_rng((seed, index))
+
+    def attempt(index: int, random: np.random.Generator) -> str:
         content = files[index % len(files)]
         structure = np.arange(len(content)) if index % 8 == 0 else structure_of(content)
-        try:
-            outcomes[convert_mutant(folder, mutate_bytes(content, structure, random))] += 1
-        except BaseException:
-            print(f"seed {seed}, index {index}")
-            raise
-    return outcomes
+        return convert_mutant(folder / "model", mutate_bytes(content, structure, random))
+
+    return attempt
 
 
 def structure_of(content: bytes) -> np.ndarray:
@@ -62,21 +52,3 @@ def structure_of(content: bytes) -> np.ndarray:
             place = content.find(word, place + 1)
     found[:32] = found[-64:] = True
     return np.flatnonzero(found)
-
-
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("rounds", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    import resource  # which Windows has not
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    with tempfile.TemporaryDirectory() as folder:
-        for outcome, number in sorted(fuzz(Path(folder, "model"), options.rounds, options.seed).items()):
-            print(f"{outcome:20} {number}")
-
-
-if __name__ == "__main__":
-    main()
