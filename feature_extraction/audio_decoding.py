@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
             * an http or https URL (at most 50 MB and 30 s),
             * the bytes of an audio file, or a binary file object,
             * `{"array" | "raw": samples, "sampling_rate": Hz}`, of any rate, 1-D or with a channel axis,
+            * a pair of the rate and such samples, as Gradio gives it, or of samples and rate, as soundfile does,
             * a value of a `datasets` audio column: `{"path", "bytes"}` or a decoder object,
             * a 1-D numpy array or torch tensor, taken to be at `sampling_rate` already.
 
@@ -137,7 +139,7 @@ def describe_source(source: Any) -> str:
             return describe_source(source["path"])
         kinds = {"array": "array", "raw": "array", "bytes": "bytes"}
         return next((kind for key, kind in kinds.items() if source.get(key) is not None), "dict")
-    if _is_array(source):
+    if _is_array(source) or is_pair(source):
         return "array"
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
@@ -196,6 +198,10 @@ def _read(source: Any, name: str, sampling_rate: int) -> tuple[np.ndarray, float
             )
         warn_assumed_rate(sampling_rate)
         return samples, sampling_rate
+    elif is_pair(source):
+        first, second = source
+        samples, rate = (second, first) if isinstance(first, Real) else (first, second)
+        source = {"array": samples, "sampling_rate": rate}
     elif hasattr(source, "get_all_samples"):  # the decoder object of a datasets audio column
         decoded = source.get_all_samples()
         return _mix(to_float(decoded.data, name), name, channel_axis=0), _check_rate(decoded.sample_rate, name)
@@ -234,6 +240,18 @@ def _read(source: Any, name: str, sampling_rate: int) -> tuple[np.ndarray, float
 
 
 # Arrays
+
+
+def is_pair(source: Any) -> bool:
+    """Tell whether this is samples with their rate: `(rate, samples)` of Gradio, `(samples, rate)` of soundfile.
+
+    >>> is_pair((16000, np.zeros(4))), is_pair((np.zeros(4), 16000)), is_pair(("a.wav", "b.wav"))
+    (True, True, False)
+    """
+    if not isinstance(source, list | tuple) or len(source) != 2:
+        return False
+    number, array = sorted(source, key=lambda part: getattr(part, "ndim", 0))
+    return isinstance(number, Real) and _is_array(array) and array.ndim > 0
 
 
 def _is_array(source: Any) -> bool:

@@ -40,7 +40,7 @@ class DeepSpeechFeatureExtractor(WaveformExtractor):
         >>> import numpy as np
         >>> extractor = DeepSpeechFeatureExtractor()
         >>> waveforms = [0.1 * np.random.randn(16000), 0.1 * np.random.randn(8000)]
-        >>> features = extractor(waveforms, sampling_rate=16000, return_tensors="pt")
+        >>> features = extractor(waveforms, sampling_rate=16000, padding=True, return_tensors="pt")
         >>> features["input_features"].shape, features["attention_mask"].sum(dim=1)
         (torch.Size([2, 50, 26]), tensor([50, 25]))
     """

@@ -71,7 +71,7 @@ class SERFeatureExtractor(WaveformExtractor):
         >>> import numpy as np
         >>> extractor = SERFeatureExtractor()
         >>> waveforms = [np.random.randn(16000), np.random.randn(8000)]
-        >>> features = extractor(waveforms, sampling_rate=16000, return_tensors="pt")
+        >>> features = extractor(waveforms, sampling_rate=16000, padding=True, return_tensors="pt")
         >>> features["input_features"].shape, features["attention_mask"].sum(dim=1)
         (torch.Size([2, 41, 384]), tensor([41, 21]))
     """
@@ -120,6 +120,12 @@ class SERFeatureExtractor(WaveformExtractor):
             waveforms = [speech_part(waveform)[0] for waveform in waveforms]
         features, lengths = self._mel(waveforms) if self.streams == (MEL,) else self._side_by_side(waveforms)
         return features.to(DTYPES[self.feature_dtype]), lengths
+
+    def num_frames(self, samples: int) -> int:
+        """Return the number of frames of a clip of so many samples; with a front that cuts clips, the most of them."""
+        if self._leading == MEL:
+            return 1 + samples // self.hop_length
+        return self._side_by_side([torch.zeros(samples)])[1][0]
 
     def _mel(self, waveforms: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
         """Features of the stream "mel", (batch, frames, size), and each clip's number of frames."""

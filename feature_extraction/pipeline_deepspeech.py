@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
+from .audio_decoding import is_pair
+
 TIMESTAMPS = ("char", "word")
 
 
@@ -54,7 +56,8 @@ class DeepSpeechPipeline(Pipeline):
         Args:
             inputs: A path (str or Path), a URL (http or https), the bytes of a file, a file object, a 1-D waveform
                 (numpy or torch, taken to be at the extractor's rate), a dictionary with `array` or `raw` and
-                `sampling_rate`, an audio value of `datasets`; or a list, an iterator or a column of these.
+                `sampling_rate`, a pair of rate and samples, an audio value of `datasets`; or a list, an iterator or a
+                column of these.
             kwargs: For this call: `return_timestamps` ("char" or "word": the pieces of the text with their begin and
                 end in seconds), `batch_size`, `num_workers`.
 
@@ -66,7 +69,9 @@ class DeepSpeechPipeline(Pipeline):
             ValueError: If a clip cannot be used, naming it.
             FileNotFoundError: If a file is missing, naming it.
         """
-        if isinstance(inputs, list | tuple):
+        if is_pair(inputs):
+            inputs = tuple(inputs)
+        elif isinstance(inputs, list | tuple):
             return super().__call__(list(inputs), **kwargs) if inputs else []
         kind = type(inputs).__name__ if type(inputs).__module__.startswith("datasets.") else ""
         # A file object iterates too, over its lines.

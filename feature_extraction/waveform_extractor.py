@@ -2,9 +2,12 @@
 
 import difflib
 import inspect
+import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +16,7 @@ from torch.nn import functional
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 
-from .audio_decoding import check_waveform, load_audio, to_float, warn_assumed_rate
+from .audio_decoding import check_waveform, is_pair, load_audio, to_float, warn_assumed_rate
 
 # Settings of transformers that are written into every file but have one meaning here.
 FIXED_SETTINGS = {"padding_side": "right", "padding_value": 0.0, "return_attention_mask": True}
@@ -29,6 +32,11 @@ TRANSFORMERS_KEYS = frozenset(
         "transformers_version",
     }
 )
+
+# The threads of torch do not survive a fork: a child, of `Dataset.map(num_proc=…)` for example, would wait for them
+# forever. It computes with one thread, as the workers of torch's DataLoader do.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 class WaveformExtractor(SequenceFeatureExtractor):
@@ -75,11 +83,15 @@ class WaveformExtractor(SequenceFeatureExtractor):
         Each clip's number of frames comes beside them.
         """
 
+    def num_frames(self, samples: int) -> int:
+        """Return the number of frames of a clip of so many samples; with a front that cuts clips, the most of them."""
+        return self.compute([torch.zeros(samples)])[1][0]
+
     def __call__(
         self,
         audio: Any,
         sampling_rate: int | None = None,
-        padding: bool | str = True,
+        padding: bool | str = False,
         max_length: int | None = None,
         truncation: bool = False,
         return_attention_mask: bool | None = True,
@@ -93,12 +105,14 @@ class WaveformExtractor(SequenceFeatureExtractor):
                 of these. Files and sounds of several channels or other rates are for `load_audio`.
             sampling_rate: Of the waveforms, in Hz. Without it they are taken to be at the extractor's rate, with a
                 warning.
-            padding: True or "longest": to the longest clip; "max_length": to `max_length`; False or "do_not_pad":
-                none, the result then holds lists with one array per clip.
-            max_length: A number of frames.
-            truncation: Cut clips longer than `max_length`, after the features have been computed.
+            padding: False or "do_not_pad": each clip keeps its own frames, to be padded later, by `pad` or the
+                collator of a Trainer; True or "longest": to the longest clip; "max_length": to the frames of a clip of
+                `max_length` samples. What is padded is to be given to the model together with its mask.
+            max_length: A number of samples.
+            truncation: Cut clips that are longer than `max_length`, before anything is computed of them.
             return_attention_mask: Whether to return the mask; `None` is as true.
-            return_tensors: "pt" for torch tensors; None or "np" for numpy arrays.
+            return_tensors: "pt" for torch tensors, "np" for numpy arrays; None for numpy arrays too, and without
+                padding for lists of one array per clip.
             device: Where to compute, and where the tensors of "pt" are; by default that of the first waveform.
 
         Returns:
@@ -107,34 +121,55 @@ class WaveformExtractor(SequenceFeatureExtractor):
 
         Raises:
             ValueError: The rate is not the extractor's; a waveform is empty, not 1-D, or holds NaN or infinite
-                samples; or the arguments contradict each other.
+                samples; clips of unequal length are to be one tensor without padding; or the arguments contradict
+                each other.
             TypeError: `audio` is no waveform.
         """
         _check_form(padding, max_length, truncation, return_tensors)
         waveforms = _checked_waveforms(audio, sampling_rate, self.sampling_rate)
+        if truncation:
+            waveforms = [waveform[:max_length] for waveform in waveforms]
+        longest = max(map(len, waveforms))
+        if padding == "max_length" and longest > max_length:
+            raise ValueError(
+                f"A clip has {longest} samples, more than max_length={max_length}; pass truncation=True to cut it."
+            )
         if device is None:
             first = audio[0] if isinstance(audio, list | tuple) else audio
             device = first.device if isinstance(first, torch.Tensor) else None
         batch = self.extract(waveforms, device)
-        frames = batch["attention_mask"].shape[1]
-        if padding == "max_length" and frames > max_length and not truncation:
-            raise ValueError(
-                f"A clip has {frames} frames, more than max_length={max_length}; pass truncation=True to cut it."
-            )
-        wanted = max_length if padding == "max_length" else min(frames, max_length) if truncation else frames
-        missing = wanted - frames  # below 0 where clips are cut
-        batch = {
-            "input_features": functional.pad(batch["input_features"], (0, 0, 0, missing)),
-            "attention_mask": functional.pad(batch["attention_mask"], (0, missing)),
-        }
         lengths = batch["attention_mask"].sum(dim=1).tolist()
+        if padding == "max_length":
+            missing = self.num_frames(max_length) - max(lengths)
+            batch = {
+                "input_features": functional.pad(batch["input_features"], (0, 0, 0, missing)),
+                "attention_mask": functional.pad(batch["attention_mask"], (0, missing)),
+            }
         if not (return_attention_mask is None or return_attention_mask):
             batch = {"input_features": batch["input_features"]}
         if return_tensors != "pt":
             batch = {name: value.cpu().numpy() for name, value in batch.items()}
         if padding in (False, "do_not_pad"):
-            batch = {name: [row[:n] for row, n in zip(value, lengths, strict=True)] for name, value in batch.items()}
+            if return_tensors is None:
+                batch = {
+                    name: [row[:n] for row, n in zip(value, lengths, strict=True)] for name, value in batch.items()
+                }
+            elif len(set(lengths)) > 1:
+                raise ValueError(
+                    f"Clips of {min(lengths)} to {max(lengths)} frames make no single array; pass padding=True, and "
+                    "give the model the attention_mask that comes with it."
+                )
         return BatchFeature(batch)
+
+    def _pad(self, processed_features: dict[str, np.ndarray], *args: Any, **kwargs: Any) -> dict[str, np.ndarray]:
+        """Pad one clip for `pad`, which takes features of one number a frame for vectors."""
+        name, single = self.model_input_names[0], self.feature_size == 1
+        if single:
+            processed_features[name] = processed_features[name][:, 0]  # (frames,)
+        padded = super()._pad(processed_features, *args, **kwargs)
+        if single:
+            padded[name] = padded[name][:, None]  # (frames, 1)
+        return padded
 
     def extract(
         self, waveforms: Sequence[np.ndarray | torch.Tensor], device: str | torch.device | None = None
@@ -198,6 +233,11 @@ def _checked_waveforms(audio: Any, sampling_rate: int | None, expected_rate: int
             f"Cannot take features of a {type(audio).__name__}; give a waveform (numpy array, torch tensor or list of "
             "floats) or a list of them, and read files with `extractor.load_audio(source)`."
         )
+    if isinstance(audio, list | tuple) and is_pair(audio):
+        raise TypeError(
+            "Got a pair of samples and their rate; give them as extractor(samples, sampling_rate=rate), or "
+            "`extractor.load_audio(pair)`, which resamples them, too."
+        )
     if not single and not audio:
         raise ValueError("Got an empty list: neither a waveform nor a list of waveforms.")
     if single or (np.ndim(audio[0]) == 0 and not isinstance(audio[0], str | bytes | dict)):
@@ -236,6 +276,10 @@ def _check_form(padding: bool | str, max_length: int | None, truncation: bool, r
     if return_tensors not in (None, "np", "pt"):
         raise ValueError(f'return_tensors={return_tensors!r}: choose "pt", "np" or None.')
     if max_length is None and (truncation or padding == "max_length"):
-        raise ValueError('truncation=True and padding="max_length" need max_length, a number of frames.')
-    if max_length is not None and (type(max_length) is not int or max_length < 1):
-        raise ValueError(f"max_length={max_length!r}: must be a number of frames, 1 or more.")
+        raise ValueError('truncation=True and padding="max_length" need max_length, a number of samples.')
+    if max_length is None:
+        return
+    if not isinstance(max_length, Integral) or isinstance(max_length, bool) or max_length < 1:
+        raise ValueError(f"max_length={max_length!r}: must be a number of samples, 1 or more.")
+    if not truncation and padding != "max_length":
+        raise ValueError('max_length alone does nothing; pass truncation=True, or padding="max_length".')

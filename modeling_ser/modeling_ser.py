@@ -4,8 +4,11 @@ Every layer honors the attention mask, so that padding never changes a score.
 """
 
 import math
+import os
 import re
+import warnings
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
     from .pipeline_ser import SERPipeline
 
 logger = logging.get_logger(__name__)
+
+# The threads of torch do not survive a fork: a child would wait for them forever. It computes with one thread.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def eager_attention(
@@ -370,6 +377,8 @@ class SERModel(SERPreTrainedModel):
                 f"attention_mask must be (batch, frames) = {tuple(input_features.shape[:2])}, "
                 f"not {tuple(attention_mask.shape)}."
             )
+        if attention_mask is None and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            warn_of_padding(input_features)
         if self.encoder is not None:
             input_features, attention_mask = self.encoder(input_features, attention_mask, given_layers)
         # In place: nothing else is as large as the features, and writing them anew costs more than the arithmetic.
@@ -403,6 +412,24 @@ class SERModel(SERPreTrainedModel):
             hidden_states=(torch.cat(encoded, dim=-1), context) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
+
+
+def warn_of_padding(input_features: torch.Tensor) -> None:
+    """Warn, once per process, of clips that end as padded ones do; input_features is (batch, frames, size)."""
+    # Features of sound are never all zero; a waveform's samples may be for a while, but hardly for 25 ms.
+    least = 1 if input_features.shape[2] > 1 else 400
+    silent = (input_features[:, -least:] == 0).all(dim=2).all(dim=1)  # (batch,)
+    if silent.any() and input_features[silent].any():  # digital silence, normalized, is zero from end to end
+        _warn_of_missing_mask()
+
+
+@cache
+def _warn_of_missing_mask() -> None:
+    warnings.warn(
+        "input_features end in zeros, as clips do that were padded, and came without attention_mask: what is padding "
+        "is taken for sound, which changes the scores. Pass the attention_mask that the feature extractor gives.",
+        stacklevel=5,
+    )
 
 
 class DenseHead(nn.Module):

@@ -4,6 +4,7 @@ import copy
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
 from typing import Any, Self
 
 import torch
@@ -57,8 +58,8 @@ class SERPipeline(AudioClassificationPipeline):
         Args:
             inputs: A path (str or Path), a URL (http or https), the bytes of a file, a file object, a 1-D waveform
                 (numpy or torch, taken to be at the extractor's rate), a dictionary with `array` or `raw` and
-                `sampling_rate`, an audio value of `datasets`; or a list, an iterator or a column of these, or paths in
-                a numpy array or pandas series.
+                `sampling_rate`, a pair of rate and samples as Gradio gives it, an audio value of `datasets`; or a
+                list, an iterator or a column of these, or paths in a numpy array or pandas series.
             kwargs: `top_k`, `function_to_apply`, `batch_size`, `num_workers`: for this call.
 
         Returns:
@@ -69,6 +70,8 @@ class SERPipeline(AudioClassificationPipeline):
             ValueError: If a clip cannot be used, naming it.
             FileNotFoundError: If a file is missing, naming it.
         """
+        if isinstance(inputs, list | tuple) and len(inputs) == 2 and any(isinstance(part, Real) for part in inputs):
+            return super().__call__(tuple(inputs), **kwargs)  # one sound and its rate
         if isinstance(inputs, list | tuple):
             return super().__call__(list(inputs), **kwargs) if len(inputs) else []
         if is_dataset_column(inputs, "Column"):  # one by one: all encoded clips together may outgrow the memory

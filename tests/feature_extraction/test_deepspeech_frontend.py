@@ -60,7 +60,7 @@ def test_a_clip_is_the_same_in_batches_and_in_pieces(
     mfcc: str, frames: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extractor = DeepSpeechFeatureExtractor(mfcc=mfcc)
-    batch = extractor([waveform(clip) for clip in CLIPS], 16000, return_tensors="pt")
+    batch = extractor([waveform(clip) for clip in CLIPS], 16000, padding=True, return_tensors="pt")
     features = batch["input_features"]
     assert batch["attention_mask"].sum(dim=1).tolist() == frames
     assert features.dtype == torch.float32

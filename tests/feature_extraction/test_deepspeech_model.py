@@ -43,7 +43,7 @@ def extractor(release: str, framing: str = "training", floor: str = "training") 
 
 
 def features_of(release: str, *clips: str, **settings: Any) -> dict[str, torch.Tensor]:
-    return extractor(release, **settings)([waveform(clip) for clip in clips], 16000, return_tensors="pt")
+    return extractor(release, **settings)([waveform(clip) for clip in clips], 16000, padding=True, return_tensors="pt")
 
 
 # Release, clip and ending of all that TensorFlow's answers are known of.

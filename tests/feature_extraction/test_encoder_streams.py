@@ -53,6 +53,18 @@ def test_a_clip_has_the_same_features_alone_and_in_any_batch(kind: str, encoders
         assert not batch["input_features"][index, len(alone) :].any()
 
 
+@pytest.mark.parametrize("streams", [("mel",), ("encoder",), ("encoder", "mel")], ids="+".join)
+@pytest.mark.parametrize("kind", KINDS)
+def test_clips_are_padded_to_the_frames_of_so_many_samples(
+    kind: str, streams: tuple[str, ...], encoders: dict[str, Path]
+) -> None:
+    extractor = extractor_with(encoders[kind], streams) if "encoder" in streams else SERFeatureExtractor()
+    batch = extractor(CLIPS[:2], RATE, padding="max_length", max_length=LENGTHS[2], return_tensors="pt")
+    assert batch["input_features"].shape[1] == extractor.extract([CLIPS[2]])["input_features"].shape[1]
+    mask = extractor.extract(CLIPS[:2])["attention_mask"]
+    assert batch["attention_mask"].sum(dim=1).tolist() == mask.sum(dim=1).tolist()
+
+
 def test_deepspeech_frames_are_those_of_the_layer_asked_for(encoders: dict[str, Path]) -> None:
     model = DeepSpeechForCTC.from_pretrained(encoders["deepspeech"]).deepspeech
     clip = CLIPS[2]

@@ -37,7 +37,7 @@ FRAMES = [1 + samples // 400 for samples in LENGTHS]
 
 
 def test_a_padded_batch(extractor: SERFeatureExtractor) -> None:
-    batch = extractor(CLIPS, sampling_rate=16000, device=torch.device("cpu"))
+    batch = extractor(CLIPS, sampling_rate=16000, padding=True, device=torch.device("cpu"))
     features, mask = batch["input_features"], batch["attention_mask"]
     assert features.shape == (5, 41, extractor.feature_size) == (5, 41, 384)
     assert (features.dtype, mask.dtype) == (np.float32, np.int64)
@@ -47,7 +47,7 @@ def test_a_padded_batch(extractor: SERFeatureExtractor) -> None:
         np.testing.assert_allclose(row[:frames], expected[0], atol=2e-5)
         assert not row[frames:].any()
     core = extractor.extract([CLIPS[0], torch.from_numpy(CLIPS[1])])
-    called = extractor(CLIPS[:2], sampling_rate=16000, return_tensors="pt")
+    called = extractor(CLIPS[:2], sampling_rate=16000, padding=True, return_tensors="pt")
     assert all(torch.equal(core[name], called[name]) for name in extractor.model_input_names)
 
 
@@ -80,18 +80,26 @@ def test_integers_are_scaled_as_the_decoder_scales_them(extractor: SERFeatureExt
     np.testing.assert_array_equal(features, expected["input_features"])
 
 
-@pytest.mark.parametrize("padding", [True, False, "do_not_pad"])
+@pytest.mark.parametrize("padding", [None, True, False, "do_not_pad"])
 @pytest.mark.parametrize("return_tensors", [None, "np", "pt"])
-def test_forms_of_a_batch(padding: bool | str, return_tensors: str | None, extractor: SERFeatureExtractor) -> None:
-    form = {"sampling_rate": 16000, "padding": padding, "return_tensors": return_tensors}
-    batch, kind = extractor(CLIPS, **form), torch.Tensor if return_tensors == "pt" else np.ndarray
+def test_forms_of_a_batch(
+    padding: bool | str | None, return_tensors: str | None, extractor: SERFeatureExtractor
+) -> None:
+    form = {"sampling_rate": 16000, "return_tensors": return_tensors}
+    form |= {} if padding is None else {"padding": padding}  # without a word there is none
+    kind = torch.Tensor if return_tensors == "pt" else np.ndarray
+    if padding is not True and return_tensors:
+        with pytest.raises(ValueError, match="Clips of 1 to 41 frames make no single array; pass padding=True"):
+            extractor(CLIPS, **form)
+    clips = CLIPS if padding is True or not return_tensors else CLIPS[:1] * 2
+    batch = extractor(clips, **form)
     assert list(batch) == ["input_features", "attention_mask"] == extractor.model_input_names
-    assert "attention_mask" in extractor(CLIPS, **form, return_attention_mask=None)  # as everywhere in transformers
-    assert list(extractor(CLIPS, **form, return_attention_mask=False)) == ["input_features"]
-    if padding is True:
+    assert "attention_mask" in extractor(clips, **form, return_attention_mask=None)  # as everywhere in transformers
+    assert list(extractor(clips, **form, return_attention_mask=False)) == ["input_features"]
+    if padding is True or return_tensors:
         assert all(isinstance(value, kind) for value in batch.values())
         return
-    padded = extractor(CLIPS, sampling_rate=16000)["input_features"]
+    padded = extractor(CLIPS, sampling_rate=16000, padding=True)["input_features"]
     assert [row.tolist() for row in batch["attention_mask"]] == [[1] * frames for frames in FRAMES]
     for row, whole, frames in zip(batch["input_features"], padded, FRAMES, strict=True):
         assert isinstance(row, kind) and row.shape == (frames, 384)
@@ -99,30 +107,44 @@ def test_forms_of_a_batch(padding: bool | str, return_tensors: str | None, extra
 
 
 def test_padding_to_a_length(extractor: SERFeatureExtractor) -> None:
-    batch = extractor(CLIPS, sampling_rate=16000, padding="max_length", max_length=50)
-    np.testing.assert_array_equal(batch["input_features"][:, :41], extractor(CLIPS, 16000)["input_features"])
-    assert batch["input_features"].shape == (5, 50, 384)
+    padded = extractor(CLIPS, 16000, padding=True)["input_features"]
+    batch = extractor(CLIPS, sampling_rate=16000, padding="max_length", max_length=20000)
+    np.testing.assert_array_equal(batch["input_features"][:, :41], padded)
+    assert batch["input_features"].shape == (5, 51, 384)
     assert not batch["input_features"][:, 41:].any()
     assert batch["attention_mask"].sum(axis=1).tolist() == FRAMES
-    with pytest.raises(ValueError, match="41 frames, more than max_length=10"):
-        extractor(CLIPS, sampling_rate=16000, padding="max_length", max_length=10)
+    with pytest.raises(ValueError, match="16000 samples, more than max_length=4000"):
+        extractor(CLIPS, sampling_rate=16000, padding="max_length", max_length=4000)
 
 
 @pytest.mark.parametrize("padding", [True, "longest", "max_length", False])
-def test_truncation_comes_after_the_deltas(padding: bool | str, extractor: SERFeatureExtractor) -> None:
-    whole = extractor(CLIPS, sampling_rate=16000)["input_features"]
-    batch = extractor(CLIPS, sampling_rate=16000, padding=padding, max_length=10, truncation=True)
-    cut = [min(frames, 10) for frames in FRAMES]
-    assert [int(row.sum()) for row in batch["attention_mask"]] == cut
-    for row, expected, frames in zip(batch["input_features"], whole, cut, strict=True):
-        np.testing.assert_array_equal(row[:frames], expected[:frames])
+def test_truncation_cuts_samples(padding: bool | str, extractor: SERFeatureExtractor) -> None:
+    batch = extractor(CLIPS, sampling_rate=16000, padding=padding, max_length=4000, truncation=True)
+    cut = extractor([clip[:4000] for clip in CLIPS], sampling_rate=16000)
+    for name in cut:
+        for row, expected in zip(batch[name], cut[name], strict=True):
+            np.testing.assert_array_equal(row[: len(expected)], expected)
+            assert len(row) == (len(expected) if padding is False else 11) and not row[len(expected) :].any()
+
+
+@pytest.mark.parametrize("batched", [True, False], ids=["lists", "clip by clip"])
+@pytest.mark.parametrize("mask", [True, False])
+def test_clips_padded_later_are_as_if_padded_at_once(batched: bool, mask: bool) -> None:
+    waveform = {"input": "waveform", "size": 1, "normalize": False, "shortest": 400}
+    for kind in (SERFeatureExtractor(), SERFeatureExtractor(streams=("encoder",), encoders={"encoder": waveform})):
+        expected = kind(CLIPS, sampling_rate=16000, padding=True, return_tensors="pt")
+        single = kind(CLIPS, sampling_rate=16000, return_attention_mask=mask)
+        if not batched:
+            single = [{name: values[index] for name, values in single.items()} for index in range(len(CLIPS))]
+        padded = kind.pad(single, return_tensors="pt")
+        assert all(torch.equal(padded[name].to(value.dtype), value) for name, value in expected.items())
 
 
 def test_half_precision_is_the_last_step() -> None:
     half, full = SERFeatureExtractor(feature_dtype="float16"), SERFeatureExtractor()
     for return_tensors in ("np", "pt"):
-        features = half(CLIPS, sampling_rate=16000, return_tensors=return_tensors)["input_features"]
-        expected = full(CLIPS, sampling_rate=16000)["input_features"].astype(np.float16)
+        features = half(CLIPS, sampling_rate=16000, padding=True, return_tensors=return_tensors)["input_features"]
+        expected = full(CLIPS, sampling_rate=16000, padding=True)["input_features"].astype(np.float16)
         assert str(features.dtype).endswith("float16")
         np.testing.assert_array_equal(features, expected)
 
@@ -132,10 +154,10 @@ def test_loudness_leaves_no_trace(kind: str) -> None:
     extractor = SERFeatureExtractor(dynamic_range=40.0, clip_normalization=kind)
     clip = noise(20000)
     clip[6000:12000] = 0.0  # silence, which lies at the common floor whatever the gain
-    loud, quiet = (extractor(gain * clip, sampling_rate=16000)["input_features"] for gain in (1.0, 0.005))
+    loud, quiet = (extractor(gain * clip, sampling_rate=16000)["input_features"][0] for gain in (1.0, 0.005))
     np.testing.assert_allclose(quiet, loud, atol=2e-3)
-    plain, faint = (SERFeatureExtractor()(gain * clip, sampling_rate=16000)["input_features"] for gain in (1.0, 0.005))
-    assert np.abs(plain - faint)[..., :128].max() > 40
+    plain, faint = (SERFeatureExtractor().extract([gain * clip])["input_features"] for gain in (1.0, 0.005))
+    assert (plain - faint)[..., :128].abs().max() > 40
 
 
 def test_silence_is_at_the_floor_or_zero_and_warned_of_once(extractor: SERFeatureExtractor) -> None:
@@ -185,8 +207,10 @@ BAD_CALLS = {
     "unknown tensors": ((noise(),), {"return_tensors": "tf"}, ValueError, "return_tensors='tf'"),
     "truncation to what": ((noise(),), {"truncation": True}, ValueError, "need max_length"),
     "padding to what": ((noise(),), {"padding": "max_length"}, ValueError, "need max_length"),
-    "no frames": ((noise(),), {"max_length": 0, "truncation": True}, ValueError, "max_length=0"),
-    "broken frames": ((noise(),), {"max_length": 1.5, "truncation": True}, ValueError, r"max_length=1\.5"),
+    "length alone": ((noise(),), {"max_length": 9}, ValueError, "max_length alone does nothing"),
+    "no samples": ((noise(),), {"max_length": 0, "truncation": True}, ValueError, "max_length=0"),
+    "pair with its rate": (((16000, noise()),), {}, TypeError, r"extractor\(samples, sampling_rate=rate\)"),
+    "broken samples": ((noise(),), {"max_length": 1.5, "truncation": True}, ValueError, r"max_length=1\.5"),
 }
 
 
@@ -245,7 +269,7 @@ SETTINGS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_settings_survive_copying_and_saving(settings: dict[str, Any], tmp_path: Path) -> None:
     extractor = SERFeatureExtractor(**settings)
-    features = extractor(CLIPS, sampling_rate=extractor.sampling_rate)["input_features"]  # fills whatever is cached
+    features = extractor(CLIPS, extractor.sampling_rate, padding=True)["input_features"]  # fills whatever is cached
     numbers = {name: value for name, value in settings.items() if name not in ("streams", "feature_dtype")}
     expected, _ = log_mel_deltas([torch.from_numpy(clip) for clip in CLIPS], **numbers)
     np.testing.assert_array_equal(features, expected.numpy().astype(features.dtype))
@@ -254,7 +278,7 @@ def test_settings_survive_copying_and_saving(settings: dict[str, Any], tmp_path:
     for twin in (*twins, SERFeatureExtractor.from_pretrained(tmp_path)):
         assert twin.to_dict() | {"auto_map": extractor.auto_map} == extractor.to_dict()
         assert (twin.streams, twin.feature_size) == (("mel",), features.shape[-1])
-        np.testing.assert_array_equal(twin(CLIPS, sampling_rate=twin.sampling_rate)["input_features"], features)
+        np.testing.assert_array_equal(twin(CLIPS, twin.sampling_rate, padding=True)["input_features"], features)
 
 
 @pytest.mark.parametrize("kind", [SERFeatureExtractor, DeepSpeechFeatureExtractor])
