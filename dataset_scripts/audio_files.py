@@ -54,6 +54,8 @@ def clip_durations(paths: Iterable[Path], skip_bad: bool = False) -> list[float 
     """Read the durations of audio files in s from their headers; ``None`` for bad ones where these may be skipped."""
     import soundfile  # with numpy; files are searched without
 
+    from feature_extraction.content_kind import what_is_there
+
     durations: list[float | None] = []
     broken: list[str] = []
     for path in paths:
@@ -65,7 +67,9 @@ def clip_durations(paths: Iterable[Path], skip_bad: bool = False) -> list[float 
             elif header.duration > LONGEST_CLIP:
                 problem = f"damaged: its header tells of {header.frames} samples"
         except soundfile.LibsndfileError as error:
-            problem = error.error_string
+            with path.open("rb") as file:
+                kind = what_is_there(file.read(4096))
+            problem = error.error_string if kind is None else f"no audio file but {kind}"
         if problem:
             broken.append(f"{path} ({problem})")
         durations.append(None if problem else header.frames / header.samplerate)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from feature_extraction.safe_text import printable_lines
+
 from .fold_checks import SCHEMES
 from .registry import CORPORA, load_corpus, make_builder
 
@@ -62,13 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``python -m dataset_scripts``: ``ser corpus`` without the rest of the library."""
     args = get_parser().parse_args(argv)
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_: print(printable_lines(f"warning: {message}"), file=sys.stderr)
         warnings.simplefilter("always", UserWarning)
         try:
             for line in args.run(args):
-                print(line, flush=True)
+                print(printable_lines(line), flush=True)
         except (ValueError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(printable_lines(f"error: {error}"), file=sys.stderr)
             return 1
     return 0
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from feature_extraction.safe_text import markdown_text, printable
+
 from .names import natural_order
 
 if TYPE_CHECKING:
@@ -100,6 +102,7 @@ def _people(clips: pd.DataFrame) -> tuple[int, int, int]:
 
 
 def _text_table(table: list[list[str]]) -> str:
+    table = [list(map(printable, line)) for line in table]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table)
     return "\n".join(line.rstrip() for line in lines)
@@ -108,7 +111,7 @@ def _text_table(table: list[list[str]]) -> str:
 def _markdown_table(table: list[list[str]]) -> str:
     header, *body = table
     lines = [header, ["---"] * len(header), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(markdown_text, line))} |" for line in lines)
 
 
 def corpus_card(corpus: "SpeechCorpus", rows: "datasets.Dataset") -> str:

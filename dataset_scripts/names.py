@@ -4,6 +4,8 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 
+from feature_extraction.safe_text import printable
+
 LABELS = (
     "anger", "boredom", "calm", "disgust", "excitement", "fear", "frustration", "happiness", "neutral",
     "sadness", "surprise", "other",
@@ -50,12 +52,12 @@ def natural_order(name: str) -> list[tuple[int, int, str]]:
 
 
 def first_few(names: Iterable[object], separator: str = ", ") -> str:
-    """Join at most three names for a message.
+    """Join at most three names for a message, without what would command a terminal.
 
     >>> first_few("abcd")
     'a, b, c, …'
     """
-    names = [str(name) for name in names]
+    names = [printable(name) for name in names]
     return separator.join([*names[:3], "…"] if len(names) > 3 else names)
 
 

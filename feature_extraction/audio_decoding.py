@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from .audio_download import download, is_url, public_url
+from .content_kind import what_is_there
+from .safe_text import printable
 
 MOST_CHANNELS = 32
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; speech below the former is none any more
@@ -131,7 +133,7 @@ def describe_source(source: Any) -> str:
     """Name a source of audio as messages name it: its path or URL where it has one, else its kind."""
     if isinstance(source, str | Path):
         text = str(source)
-        return public_url(text) if is_url(text) else text or "empty path"
+        return printable(public_url(text) if is_url(text) else text) or "empty path"
     if isinstance(source, bytes | bytearray | memoryview):
         return "bytes"
     if isinstance(source, Mapping):
@@ -143,7 +145,7 @@ def describe_source(source: Any) -> str:
         return "array"
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
-        return name if isinstance(name, str) and name else "file object"
+        return printable(name) if isinstance(name, str) and name else "file object"
     return type(source).__name__
 
 
@@ -321,6 +323,8 @@ def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
             promised, rate, log = file.frames, file.samplerate, file.extra_info
     except soundfile.LibsndfileError as error:
         reason = "no audio file that can be read here"
+        if blocks is None and (kind := what_is_there(content)) is not None:
+            raise ValueError(f"{name}: no audio file but {kind}.") from error
         if blocks is not None:
             reason = f"truncated or damaged, decoding ended after {sum(map(len, blocks))} samples"
         raise ValueError(f"{name}: {reason} ({error.error_string}); fetch it anew, or {_CONVERT}.") from error

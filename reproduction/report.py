@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_scripts.registry import CORPORA
+from feature_extraction.safe_text import Markdown
 from speech_emotion.cross_validation.report import Report, Section, page_facts
 from speech_emotion.cross_validation.report_table import Cell, Column, MeanSD, ReportTable, format_cell, mean_sd
 from speech_emotion.cross_validation.score_store import pack
@@ -182,7 +183,7 @@ class PaperReport(Report):
             for name in conditions
             if name in self.gathered
         }
-        header = ["system", *(f"[{condition_title(name)}]({folder}{name}.md)" for name in columns)]
+        header = ["system", *(Markdown(f"[{condition_title(name)}]({folder}{name}.md)") for name in columns)]
         sizes = [len(next(iter(column.values())).labels) for column in columns.values()]
         chance = ["chance", *(f"{100 / labels:.1f}, {labels} emotions" for labels in sizes)]
         rows = [

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from feature_extraction.safe_text import csv_cell
+
 
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text file under a temporary name, then rename it: a reader sees the old file or the new one."""
@@ -35,11 +37,10 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[o
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as comma-separated values (RFC 4180, lines ended by a line feed)."""
+    """Return a table as comma-separated values (RFC 4180, lines ended by a line feed), no cell of them a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(map(csv_cell, row) for row in (header, *rows))
     return text.getvalue()
 
 

@@ -1,11 +1,14 @@
-"""How commands meet people: options in either spelling, bars at a terminal only, warnings in plain words."""
+"""How commands meet people: options in either spelling, bars at a terminal only, plain words without escapes."""
 
 import argparse
+import logging
 import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import NoReturn
+
+from feature_extraction.safe_text import printable_lines
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -22,6 +25,10 @@ class CommandParser(argparse.ArgumentParser):
             option = known.get(name.replace("_", "-"), name) if name.startswith("--") else name
             words.append(option + equals + value)
         return super().parse_known_args(words, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Tell what is wrong with the words, some of which may be names of files that a shell put there."""
+        super().error(printable_lines(message))
 
 
 def whole_number(least: int) -> Callable[[str], int]:
@@ -53,10 +60,19 @@ def quiet_unless_terminal() -> None:
         huggingface_hub.utils.disable_progress_bars()
 
 
-def plain_warnings() -> None:
-    """Print warnings as people read them: what is the matter, without the line of code that found it."""
+def say(text: object, error: bool = False) -> None:
+    """Print for people; what would command their terminal is written as escapes."""
+    print(printable_lines(text), file=sys.stderr if error else sys.stdout, flush=True)
 
-    def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-        print(f"warning: {message}", file=sys.stderr, flush=True)
 
-    warnings.showwarning = show
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
+def plain_messages() -> None:
+    """Print what is logged, and warnings as people read them: without the line of code that found the matter."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    warnings.showwarning = lambda message, *args, **kwargs: say(f"warning: {message}", error=True)

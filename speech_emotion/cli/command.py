@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from speech_emotion.terminal import plain_warnings
+from feature_extraction.safe_text import printable
+from speech_emotion.terminal import plain_messages, say
 
 # What a user can mend: a command answers it by its message. Anything else is a mistake of ours and shows its trace.
 MENDABLE = (ValueError, OSError, RuntimeError, ImportError, FloatingPointError)
@@ -38,26 +39,25 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None, run
 
 def run_guarded(work: Callable[[], Iterable[object] | int]) -> int:
     """Do the work of a command behind the one boundary for errors and interruptions."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    plain_warnings()
+    plain_messages()
     try:
         with _told_of_termination():
             results = work()
             if isinstance(results, int):
                 return results
             for result in results:
-                print(result, flush=True)
+                say(result)
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt as stop:
-        print(f"Stopped: {str(stop) or 'interrupted by Ctrl-C'}.", file=sys.stderr)
+        say(f"Stopped: {str(stop) or 'interrupted by Ctrl-C'}.", error=True)
         return getattr(stop, "exit_code", 128 + signal.SIGINT)
     except Exception as error:
         if not isinstance(error, MENDABLE) and type(error).__module__.partition(".")[0] not in MENDABLE_PACKAGES:
             raise
         logging.getLogger(__name__).debug("Where it happened:", exc_info=error)
-        print(f"error: {_sentence(error)}{_way_out(error)}", file=sys.stderr)
+        say(f"error: {_sentence(error)}{_way_out(error)}", error=True)
         return 1
     return 0
 
@@ -82,7 +82,7 @@ def _told_of_termination() -> Iterator[None]:
 def _sentence(error: Exception) -> str:
     """What an error says; one of the system, which says "[Errno 2] …", by the file and what is the matter with it."""
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
-        where = f"{error.filename}: " if error.filename is not None else ""
+        where = f"{printable(error.filename)}: " if error.filename is not None else ""
         return f"{where}{error.strerror}."
     return str(error)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dataset_scripts import list_corpora
 from dataset_scripts.folds import SCHEMES
 from speech_emotion.cross_validation.system_names import CONTROL, GRAMMAR, SYSTEM_TITLES
-from speech_emotion.terminal import CommandParser, whole_number
+from speech_emotion.terminal import CommandParser, say, whole_number
 
 from .command import run_command
 
@@ -121,7 +121,7 @@ def run_cross_validation(
 
     scores = cross_validate(plan, workers, threads)
     if scores:
-        print(f"\n{summary(plan, scores, published)}\n\nThe scores are in {plan.where}", flush=True)
+        say(f"\n{summary(plan, scores, published)}\n\nThe scores are in {plan.where}")
     return scores
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataset_scripts.registry import CORPORA, make_builder
 from speech_emotion.inference.saved_model import check_place
+from speech_emotion.terminal import say
 from speech_emotion.training.command_line import CTC_GROUPS, GROUPS, get_parser
 
 from .command import run_guarded
@@ -55,10 +56,10 @@ def _train(words: Sequence[str], prog: str, recognition: bool) -> int:
     result = run_training(task, training)
     if result.stopped:
         if training.process_index == 0:
-            print(f"Stopped by SIGTERM. Go on with --resume_from_checkpoint true --output_dir {result.output_dir}")
+            say(f"Stopped by SIGTERM. Go on with --resume_from_checkpoint true --output_dir {result.output_dir}")
         return EXIT_CODE
     if training.process_index == 0:
-        print(f"\n{summary(result.report)}\n\nSaved in {result.output_dir}")
+        say(f"\n{summary(result.report)}\n\nSaved in {result.output_dir}")
     return 0
 
 

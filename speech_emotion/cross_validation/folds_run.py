@@ -18,7 +18,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
-from speech_emotion.terminal import is_terminal, plain_warnings, quiet_unless_terminal
+from speech_emotion.terminal import is_terminal, plain_messages, quiet_unless_terminal, say
 from speech_emotion.training.launch import check_launch
 
 from .fold_runner import FoldRunner
@@ -74,7 +74,7 @@ def fold_progress(total: int, quiet: bool) -> Iterator[OnReport]:
                 left = total - done
                 seconds = (time.monotonic() - start) / done * left
                 rest = f"{left} of {total} left, about {duration(seconds)}" if left else f"all {total} done"
-                print(f"{what}; {rest}", flush=True)
+                say(f"{what}; {rest}")
 
         yield tell
 
@@ -125,7 +125,7 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
         # wait for the others in a fold of its own.
         (pending,) = broadcast_object_list([pending])
         if first and len(pending) < len(keys):
-            print(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {plan.where}.", flush=True)
+            say(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {plan.where}.")
         try:
             with fold_progress(len(pending), quiet=not first) as progress:
                 if workers > 1 and len(pending) > 1:
@@ -135,7 +135,7 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
                     torch.set_num_threads(threads)
                     run_here(runner, pending, progress)
         except FoldError as error:
-            print(error.trace, file=sys.stderr)  # whatever ended a fold, it may be a mistake of ours
+            say(error.trace, error=True)  # whatever ended a fold, it may be a mistake of ours
             raise
     return [finished.get(key) or FoldScores.load(key.path(plan.results)) for key in keys] if first else []
 
@@ -254,7 +254,7 @@ def _work(connection: Connection, plan: Plan, threads: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that temporary folders are removed
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    plain_warnings()
+    plain_messages()
     quiet_unless_terminal()
     runner = FoldRunner(plan, quiet=True)
     while True:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from feature_extraction.safe_text import markdown_text, printable
+
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Lay out rows in columns, numbers to the right.
@@ -14,7 +16,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     anger     12
     joy        3
     """
-    cells = [[str(cell) for cell in row] for row in rows]
+    header, *cells = [[printable(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     right = [
         bool(rows) and all(isinstance(cell, int | float) or _is_number(str(cell)) for cell in column)
@@ -50,7 +52,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
     """
 
     def line(row: Sequence[object]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+        return "| " + " | ".join(map(markdown_text, row)) + " |"
 
     return "\n".join([line(header), line(["---"] * len(header)), *map(line, rows)])
 

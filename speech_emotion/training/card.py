@@ -11,6 +11,7 @@ import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from feature_extraction import SERFeatureExtractor
+from feature_extraction.safe_text import printable
 from modeling_ser import SERConfig
 from speech_emotion.evaluation import classification_metrics, confusion_counts, confusion_table
 from speech_emotion.evaluation.calibration import calibration_metrics
@@ -217,11 +218,13 @@ def template_path() -> Path:
 
 def describe_splits(corpus: str, fold: str, labels: list[str], splits: Splits) -> str:
     """Say in words who trains, validates and is tested."""
-    lines = [f"{corpus}, {fold}: {', '.join(labels)}"]
+    labels = [printable(label) for label in labels]
+    lines = [f"{printable(corpus)}, {printable(fold)}: {', '.join(labels)}"]
     for name, clips in splits.items():
         counts = np.bincount(clips.labels, minlength=len(labels))
         classes = ", ".join(f"{label} {count}" for label, count in zip(labels, counts, strict=True))
-        lines.append(f"  {name:<10} {len(clips):5} clips ({classes}); speakers {', '.join(speakers_of(clips))}")
+        speakers = ", ".join(map(printable, speakers_of(clips)))
+        lines.append(f"  {name:<10} {len(clips):5} clips ({classes}); speakers {speakers}")
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from speech_emotion.files import write_text
-from speech_emotion.terminal import is_terminal, quiet_unless_terminal
+from speech_emotion.terminal import is_terminal, quiet_unless_terminal, say
 
 from .callbacks import BarCallback, BestWeights, EpochTableCallback, StopSignalCallback
 from .card import place_on_card
@@ -101,7 +101,7 @@ def _train_and_save(
     checkpoint = prepare_folder(folder, training)
     task.prepare(training)
     if training.should_log:
-        print(task.description(), flush=True)
+        say(task.description())
     set_seed(training.seed)
     network = task.make_network()
     stop, patience = StopSignalCallback(), training.early_stopping_patience

@@ -8,7 +8,7 @@ import huggingface_hub.utils
 import pytest
 import transformers
 
-from speech_emotion.terminal import plain_warnings, quiet_unless_terminal
+from speech_emotion.terminal import plain_messages, quiet_unless_terminal
 
 
 @pytest.mark.parametrize("watched", [True, False])
@@ -25,6 +25,6 @@ def test_bars_are_switched_off_where_nobody_watches(watched: bool, monkeypatch: 
 def test_a_warning_is_printed_without_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        plain_warnings()
+        plain_messages()
         warnings.warn("half of the clips are silent", stacklevel=1)
     assert capsys.readouterr().err == "warning: half of the clips are silent\n"
