@@ -1,7 +1,6 @@
 """The pipeline: files, bytes, arrays of any rate → scores for emotions, without FFmpeg, torchcodec or torchaudio."""
 
 import copy
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
@@ -14,6 +13,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from .feature_statistics import FeatureStatistics, check_adaptable, shrunk
 
 FUNCTIONS = ("softmax", "sigmoid", "none")
+# Samples, at 16 kHz: clips below 3 s are alike, of clips above 30 s a batch takes fewer, and half an hour may wait.
+SHORT, LONG, MOST_HELD = 48_000, 480_000, 28_800_000
 
 
 class SERPipeline(AudioClassificationPipeline):
@@ -120,10 +121,10 @@ class SERPipeline(AudioClassificationPipeline):
         bodies = [part for part in self.model.modules() if hasattr(part, "set_normalization")]
         statistics = [FeatureStatistics(len(body.feature_mean)) for body in bodies]
         logits: list[torch.Tensor] = []
-        for batch in in_batches(clips, self._batch_size or 8):
-            waveforms = [self.preprocess(clip)["input_values"][0] for clip in batch]
+        waveforms = (self.preprocess(clip)["input_values"][0] for clip in clips)
+        for batch in batches_of_like_length(waveforms, self._batch_size or 8):
             with torch.inference_mode():
-                features = self.feature_extractor.extract(waveforms, device=self.device)
+                features = self.feature_extractor.extract([waveform for _, waveform in batch], device=self.device)
                 logits.extend(self.model(**features, return_dict=True).logits.cpu())
                 for body, gathered in zip(bodies, statistics, strict=True):
                     for frames in body.clip_frames(**features):
@@ -184,14 +185,36 @@ class SERPipeline(AudioClassificationPipeline):
         ]
 
 
-def in_batches(clips: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Give clips in lists of a size, the last perhaps shorter.
+def batches_of_like_length(waveforms: Iterable[Any], size: int) -> Iterator[list[tuple[int, Any]]]:
+    """Give waveforms with their places in batches of a size at most, none of which is padded much; few are held.
 
-    >>> list(in_batches("abcde", 2))
-    [['a', 'b'], ['c', 'd'], ['e']]
+    >>> sounds = map(torch.zeros, [100_000, 10_000_000, 90_000])
+    >>> [[place for place, _ in batch] for batch in batches_of_like_length(sounds, 8)]
+    [[2, 0], [1]]
     """
-    left = iter(clips)
-    while batch := list(itertools.islice(left, size)):
+    numbered, window, held = enumerate(waveforms), [], 0
+    while entry := next(numbered, None):
+        window.append(entry)
+        held += len(entry[1])
+        if len(window) >= 8 * size or held > MOST_HELD:
+            yield from _like_lengths(window, size)
+            window, held = [], 0
+    yield from _like_lengths(window, size)
+
+
+def _like_lengths(window: list[tuple[int, Any]], size: int) -> Iterator[list[tuple[int, Any]]]:
+    batch: list[tuple[int, Any]] = []
+    for entry in sorted(window, key=lambda entry: len(entry[1])):
+        length = len(entry[1])
+        if batch and (
+            len(batch) == size
+            or length > max(SHORT, 1.5 * len(batch[0][1]))
+            or length * (len(batch) + 1) > LONG * size
+        ):
+            yield batch
+            batch = []
+        batch.append(entry)
+    if batch:
         yield batch
 
 

@@ -36,6 +36,16 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[o
     return write_text(path, csv_text(header, rows))
 
 
+def stream_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table row by row: what there is before an interruption stays."""
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow(row)
+            file.flush()
+
+
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table as comma-separated values (RFC 4180, lines ended by a line feed), no cell of them a formula."""
     text = io.StringIO()

@@ -2,17 +2,22 @@
 
 import argparse
 import sys
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speech_emotion.files import check_writable, write_csv
+from speech_emotion.files import check_writable, stream_csv
 from speech_emotion.inference.saved_model import check_place, load_saved
 from speech_emotion.terminal import CommandParser, is_terminal, quiet_unless_terminal, whole_number
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from modeling_ser import SERPipeline
+
+Scores = list[dict[str, Any]]
 
 
 def get_parser(prog: str = "ser predict") -> CommandParser:
@@ -23,7 +28,7 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
     parser.add_argument("--revision", help="commit of the model on the Hub")
     parser.add_argument("--device", help="for example cuda:0 (default: a GPU where there is one)")
     parser.add_argument("--batch-size", type=whole_number(1), default=8, help="clips at a time (default: 8)")
-    parser.add_argument("--output", metavar="FILE.csv", help="write all scores as CSV instead of a table")
+    parser.add_argument("--output", metavar="FILE.csv", help="write all scores as CSV, row by row, instead of a table")
     parser.add_argument(
         "--adapt",
         choices=("all", "speaker"),
@@ -34,13 +39,17 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
         "--adapt-unchecked", action="store_true", help="adapt even to files that seem to be of one emotion only"
     )
     parser.add_argument("--save-adapted", metavar="FOLDER", help="save the model that --adapt all gives")
-    parser.add_argument("--skip-bad", action="store_true", help="report files that cannot be used, and go on")
+    bad = parser.add_mutually_exclusive_group()
+    bad.add_argument(
+        "--skip-bad", action="store_true", help="files that cannot be used are no error: exit code 0 in spite of them"
+    )
+    bad.add_argument("--strict", action="store_true", help="stop at the first file that cannot be used")
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
-    """Score the files; yield the table, or write it as CSV."""
+    """Score the files; yield the table, or write it as CSV, row by row."""
     if args.save_adapted and args.adapt != "all":
         raise ValueError("--save-adapted saves what --adapt all gives: one model for all files. Add --adapt all.")
     if args.save_adapted and Path(args.save_adapted).exists():
@@ -53,29 +62,30 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     if args.output:
         check_output(args.output, files)
     classifier = load_classifier(args.model, args.revision, args.device, args.batch_size)
-    if args.adapt and args.skip_bad:  # they are read several times
-        files = usable_files(classifier, files)
+    bad = BadFiles(args.strict)
+    if args.adapt:  # they are read several times
+        files = [file for file, _ in bad.read(classifier, files)]
+        if not files or bad.error:
+            bad.tell(args.skip_bad)
+    check = not args.adapt_unchecked
     if args.adapt == "speaker":
-        results = classify_by_speaker(classifier, files, args.batch_size, check=not args.adapt_unchecked)
+        results = classify_by_speaker(classifier, files, args.batch_size, bad, check)
     else:
         if args.adapt:
-            classifier = classifier.adapt(files, check=not args.adapt_unchecked)
-        results = list(classify(classifier, files, args.batch_size, args.skip_bad))
+            classifier = classifier.adapt(files, check)
+        results = classify(classifier, files, args.batch_size, bad)
     if args.save_adapted:
         from speech_emotion.inference.adaptation import save_adapted
 
         save_adapted(classifier, args.save_adapted, args.model, args.revision)
-    if not results:
-        raise ValueError("none of the files can be used.")
-    if args.output:
-        labels = classifier.model.config.id2label
-        names = [labels[index] for index in sorted(labels)]
-        write_csv(args.output, ["file", "prediction", *names], csv_rows(results, names))
-        return
-    from speech_emotion.evaluation import text_table
-
-    rows = [[_printable(file), scores[0]["label"], f"{scores[0]['score']:.3f}"] for file, scores in results]
-    yield text_table(["file", "prediction", "score"], rows)
+    names = [label for _, label in sorted(classifier.model.config.id2label.items())]
+    if (first := next(results, None)) is not None:  # else a table that was there before stays
+        results = chain([first], results)
+        if args.output:
+            stream_csv(args.output, ["file", "prediction", *names], csv_rows(results, names))
+        else:
+            yield from table_lines(results, [_printable(file) for file in files], names)
+    bad.tell(args.skip_bad)
 
 
 def find_files(names: Iterable[str]) -> list[Path]:
@@ -120,62 +130,93 @@ def load_classifier(
     return network.as_pipeline(extractor, device=device, batch_size=batch_size)
 
 
-def classify(
-    classifier: "SERPipeline", files: list[Path], batch_size: int, skip_bad: bool
-) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
-    """Yield each usable file with its scores, the highest first."""
-    from tqdm import tqdm
+@dataclass
+class BadFiles:
+    """Reads files, tells which cannot be used and counts them; strictly, the first of them is an error, at the end."""
 
-    rate = classifier.feature_extractor.sampling_rate
-    usable: list[Path] = []
+    strict: bool = False
+    good: int = 0
+    count: int = 0
+    error: Exception | None = None
 
-    def decode() -> Iterator[dict[str, Any]]:
+    def read(self, classifier: "SERPipeline", files: Iterable[Path]) -> "Iterator[tuple[Path, np.ndarray]]":
+        """Yield the files that can be decoded and their waveforms; strictly, up to the first that cannot."""
         for file in files:
             try:
-                waveform = classifier.feature_extractor.load_audio(file)
+                yield file, classifier.feature_extractor.load_audio(file)
             except (ValueError, OSError) as error:
-                if not skip_bad:
-                    raise
+                self.count += 1
+                if self.strict:
+                    self.error = error
+                    return
                 print(f"skipped: {error}", file=sys.stderr)
-                continue
+
+    def tell(self, skip_bad: bool) -> None:
+        """Tell how many files could not be used, as an error unless that is none."""
+        if self.error:
+            raise self.error
+        if not self.good:
+            raise ValueError("none of the files can be used.")
+        if self.count:
+            text = f"{self.count} file(s) could not be used, as told above; the table has the other {self.good}"
+            if not skip_bad:
+                raise ValueError(f"{text}. Mend or remove them, or pass --skip-bad where they are no error.")
+            print(f"{text}.", file=sys.stderr)
+
+
+def classify(
+    classifier: "SERPipeline", files: Sequence[Path], batch_size: int, bad: BadFiles
+) -> Iterator[tuple[Path, Scores]]:
+    """Yield each usable file with its scores, the highest first, as soon as it and those before it have theirs."""
+    import torch
+    from tqdm import tqdm
+
+    from modeling_ser.pipeline_ser import batches_of_like_length
+
+    usable: list[Path] = []
+    scored: dict[int, Scores] = {}
+
+    def decode() -> "Iterator[np.ndarray]":
+        for file, waveform in bad.read(classifier, tqdm(files, unit="clip", disable=not is_terminal())):
             usable.append(file)
-            yield {"array": waveform, "sampling_rate": rate}
+            yield waveform
 
-    with warnings.catch_warnings():
-        # Of what is the matter with a file its decoding has warned, by name; the pipeline knows arrays only.
-        warnings.filterwarnings("ignore", message="array: ")
-        scores = classifier(decode(), batch_size=batch_size)
-        for index, result in enumerate(tqdm(scores, total=len(files), unit="clip", disable=not is_terminal())):
-            yield usable[index], result
-
-
-def usable_files(classifier: "SERPipeline", files: Iterable[Path]) -> list[Path]:
-    """Return the files that can be decoded; the others are told on the standard error."""
-    usable = []
-    for file in files:
-        try:
-            classifier.feature_extractor.load_audio(file)
-            usable.append(file)
-        except (ValueError, OSError) as error:
-            print(f"skipped: {error}", file=sys.stderr)
-    return usable
+    given = 0
+    for batch in batches_of_like_length(decode(), batch_size):
+        with torch.inference_mode():
+            features = classifier.feature_extractor.extract([clip for _, clip in batch], device=classifier.device)
+            logits = classifier.model(**features, return_dict=True).logits.cpu()  # (batch, num_labels)
+        for (place, _), row in zip(batch, logits, strict=True):
+            scored[place] = classifier.postprocess({"logits": row[None]})
+        while given in scored:
+            yield usable[given], scored.pop(given)
+            given, bad.good = given + 1, bad.good + 1
 
 
 def classify_by_speaker(
-    classifier: "SERPipeline", files: list[Path], batch_size: int, check: bool = True
-) -> list[tuple[Path, list[dict[str, Any]]]]:
-    """Give each file with its scores after adapting to its speaker; whom that was not done for is told."""
+    classifier: "SERPipeline", files: Iterable[Path], batch_size: int, bad: BadFiles, check: bool = True
+) -> Iterator[tuple[Path, Scores]]:
+    """Yield each file with its scores after adapting to its speaker; whom that was not done for is told."""
     from speech_emotion.inference.adaptation import adapt_to_speakers, by_speaker
 
-    speakers, found = by_speaker(files), {}
+    speakers = by_speaker(files)
     for speaker, adapted, refused in adapt_to_speakers(classifier, speakers, check):
         if refused is not None:
             print(f"not adapted to {_printable(Path(speaker))}: {refused}", file=sys.stderr)
-        found |= dict(classify(adapted, speakers[speaker], batch_size, skip_bad=False))
-    return [(file, found[file]) for file in files]
+        yield from classify(adapted, speakers[speaker], batch_size, bad)
 
 
-def csv_rows(results: Iterable[tuple[Path, list[dict[str, Any]]]], labels: list[str]) -> Iterator[list[str]]:
+def table_lines(results: Iterable[tuple[Path, Scores]], files: Sequence[str], labels: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a table, each as soon as its file has been scored."""
+    widths = [max(map(len, ["file", *files])), max(map(len, ["prediction", *labels]))]
+    line = "{:<{}}  {:<{}}  {:>5}".format
+    yield line("file", widths[0], "prediction", widths[1], "score")
+    yield line("-" * widths[0], widths[0], "-" * widths[1], widths[1], "-" * 5)
+    for file, scores in results:
+        yield line(_printable(file), widths[0], scores[0]["label"], widths[1], f"{scores[0]['score']:.3f}")
+
+
+def csv_rows(results: Iterable[tuple[Path, Scores]], labels: list[str]) -> Iterator[list[str]]:
     """Yield a row per file: its name, the prediction, and the score of every label."""
     for file, scores in results:
         by_label = {entry["label"]: entry["score"] for entry in scores}

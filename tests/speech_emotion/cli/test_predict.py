@@ -6,10 +6,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
+from transformers import BatchFeature
 
+from feature_extraction import SERFeatureExtractor
 from modeling_ser import SEREnsembleForAudioClassification, SERPipeline
 from speech_emotion.cli import predict
 from speech_emotion.cli.demo import earlier_run
@@ -19,6 +22,7 @@ from speech_emotion.files import write_csv
 from tests.modeling_ser.small_pipeline import CLIPS, LABELS, small_classifier, write_clips
 from tests.modeling_ser.test_adaptation import OWN, decided
 from tests.subprocess_tools import PROJECT_ROOT, run_command
+from tests.synthetic import speech_like
 
 
 @pytest.fixture
@@ -45,6 +49,81 @@ def test_an_ensemble_predicts_too(ensemble: Path, tmp_path: Path) -> None:
         file, _, *scores = line.split(",")
         expected = {entry["label"]: entry["score"] for entry in classifier(file)}
         assert [float(score) for score in scores] == pytest.approx([expected[name] for name in LABELS], abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "names", "message"),
+    [
+        ([], 1, ["0", "1", "3", "4"], "error: 1 file(s) could not be used, as told above; the table has the other 4"),
+        (["--skip-bad"], 0, ["0", "1", "3", "4"], "1 file(s) could not be used"),
+        (["--strict"], 1, ["0", "1"], "error: "),
+    ],
+    ids=["in between", "skipped", "strict"],
+)
+@pytest.mark.parametrize("csv", [True, False], ids=["csv", "table"])
+def test_a_bad_file_among_many_is_told_and_the_rest_is_kept(
+    more: list[str],
+    code: int,
+    names: list[str],
+    message: str,
+    csv: bool,
+    ensemble: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number, clip in enumerate(CLIPS.values()):
+        soundfile.write(tmp_path / f"{number}.wav", clip, 16000)
+    (tmp_path / "2.wav").write_bytes(b"RIFF")
+    files = [str(tmp_path / f"{number}.wav") for number in range(5)]
+    output = tmp_path / "scores.csv"
+    words = ["predict", *files, "--model", str(ensemble), *(["--output", str(output)] if csv else []), *more]
+    assert ser(words) == code
+    out, error = capsys.readouterr()
+    lines = output.read_text().splitlines()[1:] if csv else out.splitlines()[2:]
+    assert [Path(line.split("," if csv else " ")[0]).stem for line in lines] == names
+    assert message in error and error.count("2.wav") == 1
+    (tmp_path / "2.wav").rename(tmp_path / "alone.wav")
+    before = output.read_bytes() if csv else None
+    assert ser(["predict", str(tmp_path / "alone.wav"), *words[6:], *more]) == 1
+    assert not csv or output.read_bytes() == before
+
+
+def test_rows_come_while_others_are_still_to_be_read(
+    ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = [CLIPS["short"]] * 20
+    for number, clip in enumerate(clips):
+        soundfile.write(tmp_path / f"{number:02}.wav", clip, 16000)
+    output, read = tmp_path / "scores.csv", []
+
+    def load_some(extractor: SERFeatureExtractor, source: Path) -> np.ndarray:
+        if len(read) == 18:
+            raise KeyboardInterrupt
+        read.append(source)
+        return clips[0]
+
+    monkeypatch.setattr(SERFeatureExtractor, "load_audio", load_some)
+    words = ["predict", str(tmp_path), "--model", str(ensemble), "--batch-size", "1", "--output", str(output)]
+    assert ser(words) == 130
+    assert len(output.read_text().splitlines()) == 1 + 16  # of eight at a time
+
+
+def test_clips_of_like_length_are_scored_together(
+    ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = [4.0, 40.0, 4.5, 0.5, 4.2, 2.9, 7.0, 4.1]
+    for number, length in enumerate(seconds):
+        soundfile.write(tmp_path / f"{number}.wav", speech_like("sad", seconds=length, seed=number), 16000)
+    batches, extract = [], SERFeatureExtractor.extract
+
+    def watched(self: SERFeatureExtractor, waveforms: list[np.ndarray], device: str) -> BatchFeature:
+        batches.append([len(waveform) / 16000 for waveform in waveforms])
+        return extract(self, waveforms, device)
+
+    monkeypatch.setattr(SERFeatureExtractor, "extract", watched)
+    assert ser(["predict", str(tmp_path), "--model", str(ensemble), "--batch-size", "4"]) == 0
+    assert batches == [[0.5, 2.9], [4.0, 4.1, 4.2, 4.5], [7.0], [40.0]]
+    assert [Path(line.split()[0]).stem for line in capsys.readouterr().out.splitlines()[2:]] == list("01234567")
 
 
 @pytest.mark.parametrize("content", ["{", "{}", json.dumps({"train": {}, "validation": {}, "test": {}})])

@@ -313,7 +313,7 @@ def test_predict_skips_bad_files_only_if_asked(
     assert ser(["predict", str(tmp_path / "empty"), "--model", str(finished)]) == 1
     assert "no audio file" in capsys.readouterr().err
     call = ["predict", str(tmp_path), "--model", str(finished), "--output", str(output)]
-    for more, code, lines in (([], 1, None), (["--skip-bad"], 0, 2)):
+    for more, code, lines in ((["--strict"], 1, None), ([], 1, 2), (["--skip-bad"], 0, 2)):
         assert ser([*call, *more]) == code
         assert "bad.wav" in capsys.readouterr().err
         assert (len(output.read_text().splitlines()) if output.exists() else None) == lines
