@@ -47,7 +47,7 @@ def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
     with ThreadPoolExecutor(num_threads) as pool, warnings.catch_warnings():
         # Digital silence is reported below; the filter is set once, here, because it belongs to the process.
         warnings.simplefilter("ignore", UserWarning)
-        inspected = list(pool.map(inspect_clip, (clip["audio"] for clip in corpus.clips)))
+        inspected = list(pool.map(lambda clip: inspect_clip(corpus, clip), corpus.clips))
     clips = pd.DataFrame([clip | facts for clip, facts in zip(corpus.clips, inspected, strict=True)])
     clips = clips.set_index("id").reindex(columns=[*COLUMNS, *FACTS])
     findings = [Finding("count", True, f"Not as published: {phrase}.") for phrase in corpus.count_differences()]
@@ -62,9 +62,10 @@ def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
     return sorted(findings, key=lambda finding: not finding.serious)
 
 
-def inspect_clip(audio: Mapping[str, Any]) -> dict[str, Any]:
+def inspect_clip(corpus: SpeechCorpus, clip: Mapping[str, Any]) -> dict[str, Any]:
     """Decode a clip: its ``FACTS``, or why they are not known."""
     try:
+        audio = corpus.audio_of(clip)
         samples, rate = decode_clip(audio)
     except (ValueError, OSError) as error:
         return {"error": str(error)}

@@ -186,6 +186,14 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
         for file in files:
             yield file, self.parse(self.root / file)
 
+    def durations(self) -> list[float | None]:
+        """Read how long the clips are, in s; ``None`` for what cannot be read, where that may be skipped."""
+        return clip_durations((self.root / clip["file"] for clip in self.clips), self.config.skip_bad)
+
+    def audio_of(self, clip: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the sound of a clip as ``load_audio`` takes it."""
+        return clip["audio"]
+
     def label_map(self) -> Mapping[str, str]:
         """Return the configuration's own labels and what they are in ``LABELS``."""
         return self.labels
@@ -316,10 +324,9 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         # Headers are read here, not in _generate_examples: there, datasets would wrap a clear error in one of its own.
-        durations = clip_durations((self.root / clip["file"] for clip in self.clips), self.config.skip_bad)
         rows = [
             clip | {"duration": duration}
-            for clip, duration in zip(self.clips, durations, strict=True)
+            for clip, duration in zip(self.clips, self.durations(), strict=True)
             if duration is not None
         ]
         # A list in gen_kwargs is an axis along which datasets divides the work: between processes, or when streaming.
@@ -329,7 +336,7 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
     def _generate_examples(self, shards: list[tuple[dict[str, Any], ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
         for shard in shards:
             for row in shard:
-                yield row["id"], row
+                yield row["id"], row | {"audio": self.audio_of(row)}
 
 
 def _code_hash(corpus: type[SpeechCorpus]) -> str:

@@ -2,10 +2,16 @@
 
 import csv
 import json
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from feature_extraction.safe_text import printable
+
+from .names import first_few
 
 STEMS, SUFFIXES = ("manifest", "metadata"), (".csv", ".tsv", ".jsonl")
 NAMES = tuple(f"{stem}{suffix}" for stem in STEMS for suffix in SUFFIXES)
@@ -13,26 +19,54 @@ NAMES = tuple(f"{stem}{suffix}" for stem in STEMS for suffix in SUFFIXES)
 OTHER_TABLES = (".ods", ".parquet", ".xls", ".xlsx")
 # Other names that people and other tools give to the same columns.
 ALIASES = {
-    "path": "file", "file_name": "file", "filename": "file", "audio": "file", "emotion": "label",
-    "speaker_id": "speaker", "gender": "sex", "text": "transcript",
+    "path": "file", "file_name": "file", "filename": "file", "file_path": "file", "filepath": "file", "audio": "file",
+    "audio_file": "file", "audio_filepath": "file", "audio_path": "file", "wav": "file", "wav_path": "file",
+    "emotion": "label", "emo": "label", "emoclass": "label",
+    "speaker_id": "speaker", "spk": "speaker", "spk_id": "speaker", "spkr_id": "speaker", "spkrid": "speaker",
+    "client_id": "speaker", "gender": "sex", "text": "transcript",
+    "begin": "start", "begin_time": "start", "onset": "start", "start_time": "start", "tmin": "start",
+    "end_time": "end", "stop": "end", "stop_time": "end", "tmax": "end", "dur": "duration",
+    "annotator": "rater", "annotator_id": "rater", "coder": "rater", "rater_id": "rater", "worker": "rater",
+    "worker_id": "rater",
 }  # fmt: skip
 COLUMNS = ("id", "file", "label", "speaker", "sex", "sentence", "transcript", "kind", "language", "session")
+TIMES = ("start", "end", "duration")
 SEXES = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m", "man": "m"}
+SPLIT_COLUMNS = ("data_split", "fold", "partition", "split", "split_name", "split_set", "subset")
+# Names of columns that tell times in other units than seconds.
+OTHER_UNITS = re.compile(
+    r"(start|begin|end|stop|offset|onset|duration|dur)(_time)?_(ms|msecs?|milliseconds|samples?|frames?)"
+    r"|(frame|sample)_(start|begin|end|stop|offset|onset)"
+)
+CLOCK = re.compile(r"(?:(\d+) days? )?(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d+)?)")
+# An id names its clip in folds, scores and copies that others get: not by a path of this machine.
+PATH_OUTSIDE = re.compile(r"[/\\~]|[a-z]:[/\\]|(.*[/\\])?\.\.([/\\]|$)", re.IGNORECASE)
 
 
-def read_manifest(path: Path) -> list[dict[str, str]]:
-    """Read a list of recordings, UTF-8: ``file`` and ``label``, and the other ``COLUMNS`` where known; no others."""
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """Read a list of recordings, UTF-8: ``file`` and ``label``, and the other ``COLUMNS`` where known.
+
+    Where lines are parts of files ``start`` and ``end`` tell which, in s; ``duration`` is what a line says of a whole
+    file, ``rater`` whose label it is, ``where`` where it stands. Columns without a meaning here are passed over.
+    """
     try:
-        rows = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
+        lines = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
     except csv.Error as error:
         raise ValueError(
             f"{path}: {error}. A quotation mark is missing, perhaps: write one within a quoted field twice"
         ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8") from error
-    if not rows:
+    if not lines:
         raise ValueError(f"{path} lists no recordings. Add a line for each")
-    return [_normalize(row, f"{path}, line {number}") for number, row in rows]
+    rows = [_normalize(row, f"{path}, line {number}") for number, row in lines]
+    for column in SPLIT_COLUMNS:
+        if len(parts := {str(row[column]) for row in rows if column in row}) > 1:
+            raise ValueError(
+                f"{path}: the column {column!r} says {first_few(sorted(parts))}, and is not heeded: who trains and "
+                "who is tested is chosen by speaker. Rename it, to published_split perhaps, or leave it out"
+            )
+    return rows
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -41,7 +75,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         file.seek(0)
         delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-        columns = Counter(str(name).strip().lower() for name in reader.fieldnames or [])
+        columns = Counter(_column(name) for name in reader.fieldnames or [])
         twice = [name for name, count in columns.items() if name and count > 1]
         if twice:
             raise ValueError(f"{path}: the column {twice[0]!r} is there {columns[twice[0]]} times. Leave one out")
@@ -66,37 +100,92 @@ def _read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"{path}, line {number}: not a JSON object: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: expected a JSON object, found {line[:80]}")
+            raise ValueError(f"{path}, line {number}: expected a JSON object, found {printable(line[:80])}")
         yield number, row
 
 
-def _normalize(row: dict[str, Any], where: str) -> dict[str, str]:
+def _column(name: object) -> str:
+    """Write the name of a column in one way."""
+    return re.sub(r"[\s-]+", "_", str(name).strip().lower())
+
+
+def _normalize(row: dict[str, Any], where: str) -> dict[str, Any]:
     named: dict[str, Any] = {}
     source: dict[str, str] = {}
-    for key, value in row.items():
-        column = str(key).strip().lower()
-        name = ALIASES.get(column, column)
+    columns = {_column(key): value for key, value in row.items()}
+    aliases = ALIASES | {"offset": "end" if "onset" in columns else "start"}  # of sound events, or of a part
+    for column, value in columns.items():
+        name = aliases.get(column, column)
         if value is None or not str(value).strip():
             continue
-        if name in COLUMNS and named.get(name, value) != value:
+        if OTHER_UNITS.fullmatch(column):
+            raise ValueError(
+                f"{where}: the column {column!r} is not heeded, as it tells no seconds. Write `start` and `end` in "
+                "seconds, or rename it if it has nothing to do with parts of files"
+            )
+        if name not in (*COLUMNS, *TIMES, *SPLIT_COLUMNS, "rater", "channel"):
+            continue
+        if isinstance(value, list | dict):
+            raise ValueError(
+                f"{where}: the {name} is {printable(value)[:80]}, several values or none. Write one; labels of "
+                "several raters are to be agreed on before"
+            )
+        if named.get(name, value) != value:
             raise ValueError(
                 f"{where}: the columns {source[name]!r} and {column!r} both say the {name}, and differ. Leave one out"
             )
         named[name], source[name] = value, column
-    texts = {name: str(named[name]).strip() for name in COLUMNS if name in named}
+    texts: dict[str, Any] = {name: str(value).strip() for name, value in named.items()}
     for column in ("file", "label"):
         if column not in texts:
-            names = [str(key).strip().lower() for key in row]
-            if column in (ALIASES.get(name, name) for name in names):
+            if column in (aliases.get(name, name) for name in columns):
                 raise ValueError(f"{where}: the {column} is empty. Fill it in, or leave the line out")
             raise ValueError(
-                f"{where}: no {column}; the columns are {', '.join(map(str, row))}. Add a column {column!r}"
+                f"{where}: no {column}; the columns are {printable(', '.join(map(str, row)))}. Add a column {column!r}"
             )
     if (sex := texts.get("sex")) is not None:
         if sex.lower() not in SEXES:
             raise ValueError(f"{where}: the sex {sex!r} is none of {', '.join(SEXES)}. Correct it or leave it empty")
         texts["sex"] = SEXES[sex.lower()]
-    return texts
+    if PATH_OUTSIDE.match(texts.get("id", "")):
+        raise ValueError(f"{where}: the id {texts['id']!r} is a path out of the list's folder. Take another")
+    return texts | _times(texts, where) | {"where": where}
+
+
+def _times(texts: dict[str, str], where: str) -> dict[str, float]:
+    """Read which part of a file a line is, or how long it says that the whole file is."""
+    times = {name: _seconds(texts[name], f"{where}: the {name}") for name in TIMES if name in texts}
+    start, end, duration = map(times.get, TIMES)
+    if start is None:
+        if end is not None:
+            raise ValueError(f"{where}: there is an end without a start. Add a column `start`, in seconds")
+        return times
+    if duration is not None:
+        if end is not None and abs(start + duration - end) > 0.05:
+            raise ValueError(f"{where}: from {start:g} s to {end:g} s are not {duration:g} s. Correct it")
+        times["end"] = end = start + duration if end is None else end
+        del times["duration"]
+        texts.pop("duration")
+    if end is not None and end <= start:
+        raise ValueError(f"{where}: the part ends at {end:g} s, not after its start at {start:g} s. Correct it")
+    return times
+
+
+def _seconds(text: str, what: str) -> float:
+    """Read a time: seconds, or hours, minutes and seconds.
+
+    >>> _seconds("61.5", "start"), _seconds("0:01:01,5", "start"), _seconds("0 days 00:01:01.500", "start")
+    (61.5, 61.5, 61.5)
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        clock = CLOCK.fullmatch(text)
+        parts = [float((part or "0").replace(",", ".")) for part in clock.groups()] if clock else [math.nan] * 4
+        seconds = sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{what} is {printable(text)}, which is no time. Write seconds, such as 61.5, or 0:01:01.5")
+    return seconds

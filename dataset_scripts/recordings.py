@@ -3,18 +3,22 @@
 import os
 import re
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
 
-from .audio_files import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files
+from feature_extraction.safe_text import printable
+
+from .audio_files import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files, clip_durations
 from .corpus_base import AuditedWarning, CorpusConfig, SpeechCorpus
-from .manifest import NAMES, OTHER_TABLES, STEMS, SUFFIXES, read_manifest
+from .manifest import COLUMNS, NAMES, OTHER_TABLES, STEMS, SUFFIXES, read_manifest
 from .names import LABELS, first_few, house_label, name_key, spelled
+from .segments import check_part, cut, file_seconds
 
 # Folders of data sets that come divided already.
 SPLITS = ("dev", "eval", "test", "train", "training", "val", "valid", "validation")
@@ -48,8 +52,12 @@ class Recordings(SpeechCorpus):
     labels: ClassVar[dict[str, str]] = {}
     kind = None
     language = None
-    helper_modules = ("manifest", "names")
-    extra_features: ClassVar[dict[str, Any]] = {"session": datasets.Value("string")}
+    helper_modules = ("manifest", "names", "segments")
+    extra_features: ClassVar[dict[str, Any]] = {
+        "session": datasets.Value("string"),
+        "start": datasets.Value("float64"),  # of a clip that is a part of its file, s
+        "end": datasets.Value("float64"),
+    }
 
     @classmethod
     def default_data_dir(cls, cache_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -66,29 +74,60 @@ class Recordings(SpeechCorpus):
         lists = [folder] if folder.is_file() else [folder / name for name in NAMES if (folder / name).is_file()]
         if len(lists) > 1:
             raise ValueError(f"{self.title}: {first_few(lists)} are all lists. Pass as data_dir the one to be used")
-        self.manifest = lists[0] if lists else None
+        self.manifest, self.lines = (lists[0] if lists else None), {}
         if self.manifest is None:
             self._check_for_unread_lists(folder)
             return folder, self._find_in_folders(folder)
-        root = self.manifest.parent
-        rows = read_manifest(self.manifest)
-        self.listed = {Path(row["file"]): row for row in rows}
-        # One file may be named in several ways: clip.wav, ./clip.wav, ../here/clip.wav.
-        ((place, count),) = Counter(os.path.normpath(root / row["file"]) for row in rows).most_common(1)
-        if count > 1:
-            raise ValueError(f"{self.title}: {self.manifest} lists {place} {count} times. Keep one line for each file")
-        absolute = [str(file.parent) for file in self.listed if file.is_absolute()]
-        self.common = os.path.commonpath(absolute) if absolute else None
+        root, self.listed = self.manifest.parent, defaultdict(list)
+        lookup = cache(_names_in)
+        for row in read_manifest(self.manifest):
+            self.listed[_on_disk(root, row["file"], lookup)].append(row)
         slashed = next((str(file) for file in self.listed if "\\" in str(file)), None)
         if slashed and not (root / slashed).is_file() and (root / slashed.replace("\\", "/")).is_file():
-            raise FileNotFoundError(f"{self.title}: {self.manifest} names {slashed}. Write / instead of \\ in paths")
+            raise FileNotFoundError(
+                f"{self.title}: {self.manifest} names {printable(slashed)}. Write / instead of \\ in paths"
+            )
         missing = [file for file in self.listed if not (root / file).is_file()]
         if missing:
             raise FileNotFoundError(
                 f"{self.title}: {len(missing)} file(s) that {self.manifest} lists do not exist: {first_few(missing)}. "
                 "Paths are relative to the list; correct them"
             )
+        self._check_lines(root)
+        self.listed_names = _names_of(root, self.listed)
+        if outside := self.outside_files(root, self.listed):
+            warnings.warn(
+                f"{self.title}: {len(outside)} file(s) that {self.manifest} lists lie outside of its folder: "
+                f"{first_few(outside)}. They are read from there; `export` and `push` do not copy them unless told to",
+                stacklevel=5,
+            )
         return root, list(self.listed)
+
+    @staticmethod
+    def outside_files(root: Path, files: Iterable[Path]) -> list[Path]:
+        """List the files that, links followed, lie outside of a folder."""
+        base = root.resolve()
+        return [file for file in files if not (root / file).resolve().is_relative_to(base)]
+
+    def _check_lines(self, root: Path) -> None:
+        """Refuse a file that is listed more than once, in whatever way its path is written, but for parts of it."""
+        lines = defaultdict(list)  # by file, named in one way: clip.wav, ./clip.wav, ../here/clip.wav
+        for file, rows in self.listed.items():
+            lines[os.path.normpath(root / file)] += rows
+        for place, rows in lines.items():
+            parts = Counter((row.get("start"), row.get("end")) for row in rows)
+            (part, count), named = parts.most_common(1)[0], f"{self.title}: {self.manifest} lists {printable(place)}"
+            if count > 1 and any("rater" in row for row in rows):
+                raise ValueError(f"{named} {count} times, for several raters. Keep one line, with the label agreed on")
+            if count > 1 and part == (None, None):
+                raise ValueError(
+                    f"{named} {count} times. Keep one line for each file, or say in columns `start` and `end`, in "
+                    "seconds, which part of it each line is"
+                )
+            if count > 1:
+                raise ValueError(f"{named} {count} times from {part[0]:g} s. Keep one line for each part")
+            if len(parts) > 1 and any(row.get("start") is None for row in rows):
+                raise ValueError(f"{named} whole and in parts. Give each of its lines a start, or keep one line")
 
     def _check_for_unread_lists(self, folder: Path) -> None:
         """Refuse a list that would be passed over, and speakers and labels taken from folders instead."""
@@ -108,14 +147,13 @@ class Recordings(SpeechCorpus):
         """Read what the list or the folders say."""
         pattern = _compile(self.config.speaker_pattern)
         nameless, foreign = [], set()
-        for file in files:
-            row = self._from_list(file) if self.manifest else self._from_folders(file)
+        for file, row in self._told(files):
             if pattern:  # a folder or column in its place might be no speaker at all
-                match = pattern.search(file.as_posix())
+                match = pattern.search(spelled(file.as_posix()))
                 row["speaker"] = match["speaker"] if match else None
             if row["speaker"] is None:
                 nameless.append(file)
-            row |= {name: spelled(row[name]) for name in ("speaker", "session", "native_label") if row.get(name)}
+            row |= {name: spelled(row[name]) for name in ("id", "speaker", "session", "native_label") if row.get(name)}
             if house_label(row["native_label"]) not in LABELS:
                 foreign.add(row["native_label"].strip())
             yield file, row
@@ -191,21 +229,88 @@ class Recordings(SpeechCorpus):
                 "write a list"
             )
 
-    def _from_list(self, file: Path) -> dict[str, Any]:
-        row = dict(self.listed[file])
-        row.pop("file")
-        # What lies above all absolute paths is this machine's business.
-        name = file.relative_to(self.common) if file.is_absolute() else file
-        return {"id": _without_suffix(name), "speaker": None, "native_label": row.pop("label")} | row
+    def _told(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield each clip's file and what the list or the folders say of it."""
+        if self.manifest is None:
+            for file in files:
+                folders = file.parent.parts
+                speaker = folders[1] if len(folders) > 1 else None
+                yield file, {"id": _without_suffix(file), "native_label": folders[0], "speaker": speaker}
+            return
+        lines = [(file, row) for file in files for row in self.listed[file]]
+        speakers = defaultdict(set)
+        for file, row in lines:
+            speakers[file].add(row.get("speaker"))
+        # Whoever speaks in one file shares dialogue and recording: what a session is.
+        dialogues = not any("session" in row for _, row in lines) and max(map(len, speakers.values())) > 1
+        for file, row in lines:
+            name, start, end = self.listed_names[file], row.get("start"), row.get("end")
+            part = "" if start is None else f"_{start:.3f}-" + ("" if end is None else f"{end:.3f}")
+            known = {column: row[column] for column in (*COLUMNS, "start", "end") if column in row}
+            told = {"id": name + part, "speaker": None, "native_label": known.pop("label")}
+            del known["file"]
+            told |= ({"session": name} if dialogues else {}) | known
+            self.lines[spelled(told["id"])] = row
+            yield file, told
 
-    def _from_folders(self, file: Path) -> dict[str, Any]:
-        folders = file.parent.parts
-        speaker = folders[1] if len(folders) > 1 else None
-        return {"id": _without_suffix(file), "native_label": folders[0], "speaker": speaker}
+    def durations(self) -> list[float | None]:
+        """Read how long the clips are; where lines are parts of files, or say how long these are, check that."""
+        files = {self.root / clip["file"]: None for clip in self.clips}
+        seconds = dict(zip(files, clip_durations(files, self.config.skip_bad), strict=True))
+        for path in {self.root / clip["file"]: None for clip in self.clips if clip["start"] is not None}:
+            try:
+                seconds[path] = seconds[path] and file_seconds(path)
+            except (ValueError, OSError):
+                if not self.config.skip_bad:
+                    raise
+                seconds[path] = None
+        lengths = []
+        for clip in self.clips:
+            length = seconds[self.root / clip["file"]]
+            if length is not None and (part := check_part(self.lines.get(clip["id"], {}), length)):
+                clip["start"], clip["end"] = part
+                length = part[1] - part[0]
+            lengths.append(length)
+        return lengths
+
+    def audio_of(self, clip: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the sound of a clip: its file, or what is cut out of it."""
+        if clip["start"] is None:
+            return clip["audio"]
+        path = self.root / clip["file"]
+        start, end = check_part(self.lines[clip["id"]], file_seconds(path))
+        return cut(path, start, end, clip["id"])
 
 
 def _without_suffix(file: Path) -> str:
-    return file.with_suffix("").as_posix()
+    return spelled(file.with_suffix("").as_posix())
+
+
+def _on_disk(root: Path, listed: str, names_in: Callable[[Path], dict[str, str]]) -> Path:
+    """Find a file by its listed name, whether its accents are letters of their own, as macOS writes them, or not."""
+    if (root / listed).exists():
+        return Path(listed)
+    found = Path()
+    for part in Path(listed).parts:
+        here = root / found
+        found /= part if (here / part).exists() else names_in(here).get(spelled(part), part)
+    return found
+
+
+def _names_in(folder: Path) -> dict[str, str]:
+    return {spelled(name): name for name in os.listdir(folder)} if folder.is_dir() else {}
+
+
+def _names_of(root: Path, files: Iterable[Path]) -> dict[Path, str]:
+    """Name the clips of files without telling where on this machine they lie: no absolute path, no `..`."""
+    below = {file: Path(os.path.relpath(root / file, root)) for file in files}
+    absolute = [file for file in below if file.is_absolute()]
+    leaving = [file for file, way in below.items() if ".." in way.parts and not file.is_absolute()]
+    for group in filter(None, (absolute, leaving)):  # what lies above all of them is this machine's business
+        places = {file: os.path.normpath(root / file) for file in group}
+        common = os.path.commonpath([os.path.dirname(place) for place in places.values()])
+        below |= {file: Path(place).relative_to(common) for file, place in places.items()}
+    return {file: _without_suffix(way) for file, way in below.items()}
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:

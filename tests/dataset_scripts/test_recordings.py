@@ -63,7 +63,8 @@ def test_a_list_of_json_lines_with_ids_sessions_and_absolute_paths(tmp_path: Pat
         lines[-1] |= {"session": f"s{number // 4}", "text": "Ja.", "rating": [1, 2]}
     folder.mkdir()
     (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    rows = load(folder)
+    with pytest.warns(UserWarning, match=r"6 file\(s\) that .* lists lie outside of its folder: .*elsewhere/0\.wav"):
+        rows = load(folder)
     assert rows["id"][:] == ["0", "1", "2", "3", "4", "5"]
     assert Counter(rows["label"]) == {"happiness": 3, "calm": 3}
     assert rows[0]["transcript"] == "Ja."
@@ -253,13 +254,13 @@ def test_an_empty_column_of_the_same_meaning_says_nothing(tmp_path: Path) -> Non
     assert read_manifest(tmp_path / "metadata.csv")[0]["speaker"] == "anna"
 
 
-@pytest.mark.filterwarnings("error")
-def test_ids_name_no_folder_above_the_clips(tmp_path: Path) -> None:
-    lines = [(str(tmp_path / "alice" / file), *rest) for file, *rest in LINES]
+@pytest.mark.parametrize("form", ["{}/alice/{}", "../alice/{1}", "../own/../alice/{1}"])
+@pytest.mark.filterwarnings("ignore:.*outside of its folder:UserWarning")
+def test_ids_name_no_folder_above_the_clips(tmp_path: Path, form: str) -> None:
+    lines = [(form.format(tmp_path, file), *rest) for file, *rest in LINES]
     (tmp_path / "own").mkdir()
-    rows = load(write_list(tmp_path / "own", lines=lines))
-    assert rows["id"][:] == ["a/1", "a/2", "b/1", "b/2"]
-    assert str(tmp_path) not in "".join(rows["id"][:])
+    rows = load(write_list(tmp_path / "own", lines=[*lines, ("in/../1.wav", "sad", "Anna", "f")]))
+    assert rows["id"][:] == ["a/1", "a/2", "b/1", "b/2", "1"]
 
 
 def test_formats_that_cannot_be_read_are_told_of(tmp_path: Path) -> None:
