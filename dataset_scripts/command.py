@@ -56,6 +56,12 @@ def get_parser(prog: str = "python -m dataset_scripts") -> argparse.ArgumentPars
         "--i_have_permission", "--i-have-permission", action="store_true", help="its authors allowed this copy"
     )
     for sub in (export, push):
+        sub.add_argument(
+            "--copy_outside",
+            "--copy-outside",
+            action="store_true",
+            help="recordings: copy files from elsewhere, too",
+        )
         sub.add_argument("--shard_megabytes", "--shard-megabytes", type=int, default=256, help="audio in one file")
     return parser
 
@@ -141,7 +147,11 @@ def _export(args: argparse.Namespace) -> Iterator[str]:
     from .corpus_export import export_corpus
 
     folder = export_corpus(
-        folder=args.folder, shard_megabytes=args.shard_megabytes, progress=_show_progress, **_corpus(args)
+        folder=args.folder,
+        shard_megabytes=args.shard_megabytes,
+        progress=_show_progress,
+        copy_outside=args.copy_outside,
+        **_corpus(args),
     )
     yield f'{folder}: load it with load_corpus("{folder}")'
 
@@ -155,6 +165,7 @@ def _push(args: argparse.Namespace) -> Iterator[str]:
         i_have_permission=args.i_have_permission,
         shard_megabytes=args.shard_megabytes,
         progress=_show_progress,
+        copy_outside=args.copy_outside,
         **_corpus(args),
     )
     yield f'{args.repo_id}: load it with load_corpus("{args.repo_id}@{commit}")'

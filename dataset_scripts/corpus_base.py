@@ -186,6 +186,10 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
         for file in files:
             yield file, self.parse(self.root / file)
 
+    def outside_files(self) -> list[Path]:
+        """List the files that lie outside of the corpus's folder; who obtained a corpus may link its parts."""
+        return []
+
     def durations(self) -> list[float | None]:
         """Read how long the clips are, in s; ``None`` for what cannot be read, where that may be skipped."""
         return clip_durations((self.root / clip["file"] for clip in self.clips), self.config.skip_bad)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .names import first_few
 from .registry import make_builder
 from .shared_copy import FACTS, FIELDS
 
@@ -26,15 +27,21 @@ def export_corpus(
     data_dir: str | os.PathLike[str] | None = None,
     shard_megabytes: int = 256,
     progress: Callable[[int, int], None] | None = None,
+    copy_outside: bool = False,
     **options: Any,
 ) -> Path:
-    """Write a corpus, with all options of ``load_corpus``, as Parquet files that hold the audio, and a card."""
+    """Write a corpus, with all options of ``load_corpus``, as Parquet files that hold the audio, and a card.
+
+    Files that own recordings take from elsewhere, by a list or by links, are copied only with ``copy_outside``.
+    """
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if folder.exists():
         raise FileExistsError(f"{folder} exists. Name a folder that does not, or remove it first")
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {folder.parent} to make {folder.name} in. Make it first")
-    _export(make_builder(name, data_dir, **options), folder, shard_megabytes, progress)
+    corpus = make_builder(name, data_dir, **options)
+    _check_inside(corpus, copy_outside)
+    _export(corpus, folder, shard_megabytes, progress)
     return folder
 
 
@@ -47,10 +54,15 @@ def push_corpus(
     token: str | None = None,
     shard_megabytes: int = 256,
     progress: Callable[[int, int], None] | None = None,
+    copy_outside: bool = False,
     **options: Any,
 ) -> str:
-    """Put a corpus on the Hub, in one commit; ``load_corpus(repo_id)`` then loads it anywhere, also streamed."""
+    """Put a corpus on the Hub, in one commit; ``load_corpus(repo_id)`` then loads it anywhere, also streamed.
+
+    ``copy_outside`` as of ``export_corpus``.
+    """
     corpus = make_builder(name, data_dir, **options)
+    _check_inside(corpus, copy_outside)
     if not corpus.may_be_shared and not i_have_permission:
         raise PermissionError(
             f"{corpus.title} may not be put on the Hub, not even privately: its licence is {corpus.license!r}. "
@@ -81,6 +93,17 @@ def push_corpus(
         except httpx.TransportError as error:
             raise ConnectionError(f"{repo_id}: the Hub cannot be reached: {error}") from error
     return commit.oid
+
+
+def _check_inside(corpus: "SpeechCorpus", copy_outside: bool) -> None:
+    """Refuse to copy what a list, or a link, which may be a stranger's, takes from elsewhere on this machine."""
+    outside = corpus.outside_files()
+    if outside and not copy_outside:
+        raise PermissionError(
+            f"{corpus.title}: {len(outside)} file(s) lie outside of {corpus.root}: {first_few(outside)}. A copy would "
+            "hold what is elsewhere on this machine. Move them there, or say that they are meant: copy_outside=True, "
+            "on a command line --copy_outside"
+        )
 
 
 def _export(
@@ -129,7 +152,7 @@ def _shards(rows: "datasets.Dataset", shard_bytes: int) -> Iterator[tuple[int, i
     """Cut the clips into ranges of at most ``shard_bytes`` of audio, of one clip at least."""
     start, size = 0, 0
     for index, audio in enumerate(rows["audio"]):  # not the builder's clips: bad ones may have been left out
-        length = Path(audio["path"]).stat().st_size
+        length = Path(audio["path"]).stat().st_size if audio["bytes"] is None else len(audio["bytes"])
         if size + length > shard_bytes and index > start:
             yield start, index
             start, size = index, 0
@@ -139,6 +162,9 @@ def _shards(rows: "datasets.Dataset", shard_bytes: int) -> Iterator[tuple[int, i
 
 def _embed(row: Mapping[str, Any]) -> dict[str, Any]:
     """Put a clip's file into its row, under a name without this machine's folders."""
-    path = Path(row["audio"]["path"])
-    file = row["file"] if not Path(row["file"]).is_absolute() else path.name
-    return dict(row) | {"audio": {"path": file, "bytes": path.read_bytes()}, "file": file}
+    file, audio = Path(row["file"]), row["audio"]
+    if file.is_absolute() or ".." in file.parts:
+        file = Path(row["id"] + file.suffix)
+    if audio["bytes"] is None:
+        audio = {"path": file.as_posix(), "bytes": Path(audio["path"]).read_bytes()}
+    return dict(row) | {"audio": audio, "file": file.as_posix()}

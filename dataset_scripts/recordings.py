@@ -95,19 +95,13 @@ class Recordings(SpeechCorpus):
             )
         self._check_lines(root)
         self.listed_names = _names_of(root, self.listed)
-        if outside := self.outside_files(root, self.listed):
+        if outside := _outside(root, self.listed):
             warnings.warn(
                 f"{self.title}: {len(outside)} file(s) that {self.manifest} lists lie outside of its folder: "
                 f"{first_few(outside)}. They are read from there; `export` and `push` do not copy them unless told to",
                 stacklevel=5,
             )
         return root, list(self.listed)
-
-    @staticmethod
-    def outside_files(root: Path, files: Iterable[Path]) -> list[Path]:
-        """List the files that, links followed, lie outside of a folder."""
-        base = root.resolve()
-        return [file for file in files if not (root / file).resolve().is_relative_to(base)]
 
     def _check_lines(self, root: Path) -> None:
         """Refuse a file that is listed more than once, in whatever way its path is written, but for parts of it."""
@@ -253,6 +247,10 @@ class Recordings(SpeechCorpus):
             self.lines[spelled(told["id"])] = row
             yield file, told
 
+    def outside_files(self) -> list[Path]:
+        """List the files that, links followed, lie outside of the folder, whoever wrote the list or set the links."""
+        return _outside(self.root, {Path(clip["file"]): None for clip in self.clips})
+
     def durations(self) -> list[float | None]:
         """Read how long the clips are; where lines are parts of files, or say how long these are, check that."""
         files = {self.root / clip["file"]: None for clip in self.clips}
@@ -280,6 +278,11 @@ class Recordings(SpeechCorpus):
         path = self.root / clip["file"]
         start, end = check_part(self.lines[clip["id"]], file_seconds(path))
         return cut(path, start, end, clip["id"])
+
+
+def _outside(root: Path, files: Iterable[Path]) -> list[Path]:
+    base = root.resolve()
+    return [file for file in files if not (root / file).resolve().is_relative_to(base)]
 
 
 def _without_suffix(file: Path) -> str:

@@ -24,7 +24,7 @@ def cut(path: str | os.PathLike[str], start: float, end: float, name: str) -> di
 
     samples, rate = _decoded(os.fspath(path), os.stat(path).st_mtime_ns)
     part = samples[round(start * rate) : round(end * rate)]  # (samples,)
-    sixteen_bits = np.array_equal(part, np.round(part * 32768) / 32768) and part.max(initial=0) < 1
+    sixteen_bits = np.array_equal(part, np.clip(np.round(part * 32768), -32768, 32767) / 32768)
     # The time of writing would be in a WAV file of floats.
     kind, subtype = ("WAV", "PCM_16") if sixteen_bits else ("AU", "FLOAT")
     soundfile.write(content := io.BytesIO(), part, round(rate), subtype, format=kind)

@@ -159,6 +159,39 @@ def test_what_may_not_be_shared_is_not_pushed(tmp_path: Path, corpus: str) -> No
         push_corpus(corpus, "alice/secret", folder, cache_dir=tmp_path / "cache")
 
 
+def listed(folder: Path, form: str) -> Path:
+    """Two recordings, of which one lies elsewhere, in a list that says where or by a link."""
+    secret, inside = write_clip(folder / "private/secret.wav"), write_clip(folder / "own/ben.wav", seconds=2)
+    lines = ["file,label,speaker", f"{form.format(secret)},sad,anna", f"{inside.name},joy,ben"]
+    (folder / "own/link.wav").symlink_to(secret)
+    (folder / "own/metadata.csv").write_text("\n".join(lines))
+    return folder / "own"
+
+
+@pytest.mark.parametrize("form", ["{}", "../private/secret.wav", "link.wav"])
+@pytest.mark.filterwarnings("ignore:.*outside of its folder:UserWarning")
+def test_what_lies_elsewhere_is_copied_only_if_that_is_said(tmp_path: Path, form: str) -> None:
+    folder, name = listed(tmp_path, form), ("link" if form == "link.wav" else "secret")
+    for copy in (export, lambda *given: push_corpus("recordings", "alice/own", folder, cache_dir=tmp_path / "cache")):
+        with pytest.raises(PermissionError, match=rf"1 file\(s\) lie outside of .*own: .*{name}\.wav.*--copy_outside"):
+            copy("recordings", folder, tmp_path / "copy")
+    rows = load(export("recordings", folder, tmp_path / "copy", copy_outside=True), tmp_path / "cache")
+    assert (rows["id"][:], rows["file"][:]) == ([name, "ben"], [f"{name}.wav", "ben.wav"])
+    assert [audio["path"] for audio in rows["audio"]] == [f"{name}.wav", "ben.wav"]
+    for path in (tmp_path / "copy").rglob("*.*"):
+        assert str(tmp_path).encode() not in path.read_bytes()
+
+
+def test_a_copy_of_parts_holds_the_parts_only(tmp_path: Path) -> None:
+    write_clip(tmp_path / "own/talk.wav", seconds=20)
+    lines = ["file,label,speaker,start,end", "talk.wav,sad,anna,1,2", "talk.wav,joy,ben,3,5"]
+    (tmp_path / "own/metadata.csv").write_text("\n".join(lines))
+    rows = load_from(tmp_path / "own", "recordings")
+    copy = load(export("recordings", tmp_path / "own", tmp_path / "copy"), tmp_path / "cache")
+    assert copy[:] == rows[:]
+    assert [len(audio["bytes"]) for audio in copy["audio"]] == [44 + 32_000, 44 + 64_000]
+
+
 PUSH = """
 import json
 from dataset_scripts import push_corpus
