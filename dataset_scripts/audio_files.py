@@ -13,8 +13,6 @@ RECORDED_SUFFIXES = (  # all that can be decoded
 )  # fmt: skip
 # Audio that libsndfile does not read, and so no part of this library.
 UNREAD_SUFFIXES = (".3gp", ".aac", ".ac3", ".amr", ".m4a", ".mka", ".mp4", ".webm", ".wma")
-# Some libsndfile decoders report 2**63 - 1 frames where a damaged file hides the true number.
-LONGEST_CLIP = 24 * 3600.0
 
 
 def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
@@ -50,32 +48,24 @@ def folder_fingerprint(root: Path, files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def clip_durations(paths: Iterable[Path], skip_bad: bool = False) -> list[float | None]:
-    """Read the durations of audio files in s from their headers; ``None`` for bad ones where these may be skipped."""
-    import soundfile  # with numpy; files are searched without
-
-    from feature_extraction.content_kind import what_is_there
+def clip_durations(
+    paths: Iterable[Path], skip_bad: bool = False, max_seconds: float | None = 3600.0
+) -> list[float | None]:
+    """Find the durations of audio files in s without decoding; ``None`` for bad ones where these may be skipped."""
+    from feature_extraction.audio_decoding import audio_duration  # with numpy; files are searched without
 
     durations: list[float | None] = []
     broken: list[str] = []
     for path in paths:
-        problem = None
+        duration = None
         try:
-            header = soundfile.info(str(path))
-            if header.frames <= 0:
-                problem = "no samples"
-            elif header.duration > LONGEST_CLIP:
-                problem = f"damaged: its header tells of {header.frames} samples"
-        except soundfile.LibsndfileError as error:
-            with path.open("rb") as file:
-                kind = what_is_there(file.read(4096))
-            problem = error.error_string if kind is None else f"no audio file but {kind}"
-        if problem:
-            broken.append(f"{path} ({problem})")
-        durations.append(None if problem else header.frames / header.samplerate)
+            duration = audio_duration(path, max_seconds)
+        except (ValueError, OSError) as error:
+            broken.append(str(error).rstrip("."))
+        durations.append(duration)
     if broken and (not skip_bad or len(broken) == len(durations)):
         raise ValueError(
-            f"{len(broken)} audio file(s) cannot be read: {first_few(broken)}. "
-            "Copy them anew from where they came, or remove them; a training leaves them out with --skip_bad true."
+            f"{len(broken)} audio file(s) cannot be used: {first_few(broken)}. "
+            "Mend or remove them; a training leaves them out with --skip_bad true."
         )
     return durations

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from feature_extraction.audio_decoding import load_audio
+from feature_extraction.audio_decoding import decode_audio
 
 from .fold_checks import Fold
 
@@ -47,13 +47,9 @@ def check_audio_disjoint(folds: Fold | Iterable[Fold], rows: Iterable[Mapping[st
                 )
 
 
-def decode_clip(audio: Mapping[str, Any]) -> tuple[np.ndarray, int]:
+def decode_clip(audio: Mapping[str, Any]) -> tuple[np.ndarray, float]:
     """Decode a clip as the models will hear it, through the one decoder, but at its own rate."""
-    try:
-        rate = read_header(audio).samplerate
-    except soundfile.LibsndfileError:
-        rate = 16_000  # the decoder says what is wrong, and better
-    return load_audio(dict(audio), sampling_rate=rate), rate
+    return decode_audio(dict(audio))
 
 
 def read_header(audio: Mapping[str, Any]) -> Any:
@@ -99,8 +95,11 @@ def _in_two_splits(marks: Mapping[str, Hashable], splits_of: list[dict[str, str]
 
 def _beginning(audio: Mapping[str, Any]) -> bytes:
     """Hash the first half second, channels averaged; a file that cannot be read is left to the decoder to refuse."""
+    source = _source(audio)
+    if isinstance(source, str) and not Path(source).is_file():  # a pipe would keep us waiting
+        return b""
     try:
-        with soundfile.SoundFile(_source(audio)) as file:
+        with soundfile.SoundFile(source) as file:
             frames = file.read(int(BEGINNING * file.samplerate), dtype="float32", always_2d=True)  # (frames, channels)
     except soundfile.LibsndfileError:
         return b""

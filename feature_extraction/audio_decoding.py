@@ -7,17 +7,23 @@ formats), resampling soxr's at its high quality; FFmpeg is not needed.
 
 import io
 import math
-import re
+import mmap
+import os
+import stat
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from .audio_channels import ChannelMix
+from .audio_containers import sounds_of
 from .audio_download import download, is_url, public_url
+from .audio_streams import DamageError, Sound
 from .content_kind import what_is_there
 from .safe_text import printable
 
@@ -29,28 +35,40 @@ _BLOCK_FRAMES = 1 << 18
 PLAUSIBLE_PEAK = 8.0
 # The power of a window of larger samples would be no finite float32.
 LARGEST_PEAK = 1e15
-_CONVERT = "convert it first, for example with `ffmpeg -i <source> clip.wav`"
+# What 16 bits make of 32.
+FAINTEST_PEAK = 2.0**-16
+_EMPTY = "{}: is empty (0 bytes); fetch it anew or drop it."
+_TOO_LONG = "{}: holds more than {:g} s of sound, the limit; cut it, or raise `max_seconds`."
+_MEND = "fetch it anew, or convert it first, for example with `ffmpeg -i <source> clip.wav`"
+_SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
+                 "ULAW": 1, "ALAW": 1}  # fmt: skip
 
-# What is missing at the end of a file libsndfile reads over in silence; its log tells. The first pattern is that of
-# chunked formats (wav, aiff, au, w64), the second that of RF64, the third that of Ogg.
-_SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_SHORT_RF64 = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
-_SHORT_OGG = re.compile(r"Last page lacks an end-of-stream bit")
-# A program that writes wav into a pipe cannot know the length and states the largest one it can.
-_UNKNOWN_LENGTH = 0x7FFF_0000
+# What may be missing at the end of a sound that is used, with a warning: one frame of features.
+TOLERABLE_LOSS = 0.025  # s
+MAX_SECONDS = 3600.0
 
 
 class SilentClipWarning(UserWarning):
     """Every sample of a clip is exactly zero."""
 
 
-def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
+def load_audio(
+    source: Any,
+    sampling_rate: int = 16_000,
+    *,
+    channel: int | None = None,
+    max_seconds: float | None = MAX_SECONDS,
+) -> np.ndarray:
     """Decode a sound, average its channels and resample it.
+
+    What a file states of its sound is held against what is there: a file that is cut or damaged is refused, one that
+    lacks 25 ms at most, or whose header is wrong though its sound is whole, is used with a warning, and of joined
+    files all are decoded. Formats that state no length cannot be checked, which is said, too.
 
     Args:
         source: One of
 
-            * a path (`str` or `Path`),
+            * a path (`str` or `Path`) of a regular file,
             * an http or https URL (at most 50 MB and 30 s),
             * the bytes of an audio file, or a binary file object,
             * `{"array" | "raw": samples, "sampling_rate": Hz}`, of any rate, 1-D or with a channel axis,
@@ -60,6 +78,10 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
 
             Floating-point samples are taken as they are, usually in [-1, 1]; integers are scaled to [-1, 1).
         sampling_rate: Of the result, in Hz.
+        channel: Take this channel, from 0, instead of the average of all. The louder channel is taken, with a
+            warning, where the average loses most of the sound because the channels are in opposite phase.
+        max_seconds: Refuse files that hold more sound than this; None for no limit. Half a megabyte of FLAC can hold
+            hours.
 
     Returns:
         Samples (samples,), float32, finite, at least one; contiguous and writable, so that torch takes them.
@@ -69,8 +91,8 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
         IsADirectoryError: The path is a folder.
         ConnectionError: The download failed.
         TimeoutError: The download took too long.
-        ValueError: The source is empty, truncated, no audio, too large, at a rate outside 1 to 768 kHz, or holds no
-            finite samples.
+        ValueError: The source is empty, truncated, damaged, no audio, no regular file, too large, too long, at a rate
+            outside 1 to 768 kHz, has no such channel, or holds no finite samples.
         TypeError: The source is of a type not listed above.
 
     Example:
@@ -80,9 +102,8 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
     """
     _check_rate(sampling_rate, "the sampling rate asked for")
     name = describe_source(source)
-    samples, rate = _read(source, name, sampling_rate)
+    samples, rate = _read(source, name, sampling_rate, channel, max_seconds)
     check_waveform(samples, name)
-    _check_rate(rate, name)
     if rate != sampling_rate:
         import soxr
 
@@ -93,6 +114,35 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
             )
     # torch takes neither arrays that are read-only nor views that run backwards.
     return np.require(samples, requirements=["C", "W"])
+
+
+def decode_audio(source: Any) -> tuple[np.ndarray, float]:
+    """Decode a file or the value of an audio column as `load_audio` does, but at its own rate, which comes beside."""
+    name = describe_source(source)
+    samples, rate = _read(source, name, None, None, MAX_SECONDS)
+    check_waveform(samples, name)
+    return samples, rate
+
+
+def audio_duration(path: Path, max_seconds: float | None = MAX_SECONDS) -> float:
+    """Return how many seconds of sound a file holds, without decoding it; what `load_audio` refuses is refused."""
+    name = describe_source(path)
+    with _open_regular(path, name) as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise ValueError(_EMPTY.format(name))
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            seconds = 0.0
+            for sound in _sounds(content, name):
+                whole = file if sound.content is content else io.BytesIO(sound.content)
+                with _opened(whole, name) as header:
+                    frames = header.frames if sound.frames is None else sound.frames
+                    seconds += frames / _check_rate(header.samplerate, name)
+                    _check_whole(frames, header, sound, name)
+    if not seconds:
+        raise ValueError(f"{name}: holds 0 samples; drop the clip.")
+    if max_seconds is not None and seconds > max_seconds:
+        raise ValueError(_TOO_LONG.format(name, max_seconds))
+    return seconds
 
 
 def check_waveform(samples: np.ndarray, name: str) -> None:
@@ -121,7 +171,13 @@ def check_waveform(samples: np.ndarray, name: str) -> None:
             "divide them by their full scale (32768 for 16 bits).",
             stacklevel=3,
         )
-    if not samples.any():
+    if 0 < peak <= FAINTEST_PEAK:
+        warnings.warn(
+            f"{name}: samples reach {peak:.2g} of full scale only. They look like samples of 16 bits stored in "
+            "32: give them as int16.",
+            stacklevel=3,
+        )
+    if not peak:
         warnings.warn(
             f"{name}: digital silence, every sample is 0; what is said of it means nothing.",
             SilentClipWarning,
@@ -151,6 +207,11 @@ def describe_source(source: Any) -> str:
 
 def to_float(samples: Any, name: str) -> np.ndarray:
     """Turn samples of any type into float32, integers scaled to [-1, 1)."""
+    if isinstance(samples, np.ma.MaskedArray) and np.ma.is_masked(samples):
+        raise ValueError(
+            f"{name}: {np.ma.count_masked(samples)} of {samples.size} samples are masked, so what they are is not "
+            "known; fill them, for example with `array.filled(0)`, or drop the clip."
+        )
     if hasattr(samples, "detach"):  # a torch tensor, perhaps of a type that numpy lacks
         samples = samples.detach().cpu()
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()
@@ -185,13 +246,15 @@ def warn_assumed_rate(sampling_rate: int) -> None:
     )
 
 
-def _read(source: Any, name: str, sampling_rate: int) -> tuple[np.ndarray, float]:
+def _read(
+    source: Any, name: str, sampling_rate: int | None, channel: int | None, max_seconds: float | None
+) -> tuple[np.ndarray, float]:
     """Turn a source into its mono samples (samples,), float32, and their rate in Hz."""
     if isinstance(source, str | Path):
         source = {"path": source}
     elif isinstance(source, bytes | bytearray | memoryview):
         source = {"bytes": source}
-    elif _is_array(source):
+    elif sampling_rate is not None and _is_array(source):
         samples = to_float(source, name)
         if samples.ndim != 1:
             raise ValueError(
@@ -206,7 +269,8 @@ def _read(source: Any, name: str, sampling_rate: int) -> tuple[np.ndarray, float
         source = {"array": samples, "sampling_rate": rate}
     elif hasattr(source, "get_all_samples"):  # the decoder object of a datasets audio column
         decoded = source.get_all_samples()
-        return _mix(to_float(decoded.data, name), name, channel_axis=0), _check_rate(decoded.sample_rate, name)
+        rate = _check_rate(decoded.sample_rate, name)
+        return _mix(to_float(decoded.data, name), name, channel, channel_axis=0), rate
     elif hasattr(source, "read"):
         source = {"bytes": source.read()}
         if not isinstance(source["bytes"], bytes):
@@ -230,11 +294,11 @@ def _read(source: Any, name: str, sampling_rate: int) -> tuple[np.ndarray, float
             if source.get("sampling_rate") is None:
                 raise ValueError(f'{name}: the dict has "{key}" but no "sampling_rate"; add it, in Hz.')
             rate = _check_rate(source["sampling_rate"], name)
-            return _mix(to_float(source[key], name), name), rate
+            return _mix(to_float(source[key], name), name, channel), rate
     if source.get("bytes") is not None:
-        return _decode(bytes(source["bytes"]), name)
+        return _decode(bytes(source["bytes"]), name, channel, max_seconds)
     if source.get("path") is not None:
-        return _decode(_fetch(source["path"], name), name)
+        return _decode(_fetch(source["path"], name), name, channel, max_seconds)
     raise ValueError(
         f'{name}: the dict has the keys {sorted(map(str, source))}; expected "array" or "raw" with "sampling_rate", '
         'or "bytes" or "path".'
@@ -261,20 +325,42 @@ def _is_array(source: Any) -> bool:
     return all(hasattr(source, attribute) for attribute in ("__array__", "dtype", "ndim"))
 
 
-def _mix(samples: np.ndarray, name: str, channel_axis: int | None = None) -> np.ndarray:
-    """Average the channels of (samples,), (channels, samples) or (samples, channels)."""
+def _mix(samples: np.ndarray, name: str, channel: int | None, channel_axis: int | None = None) -> np.ndarray:
+    """Average the channels of (samples,), (channels, samples) or (samples, channels), or take one of them."""
     if samples.ndim == 1:
-        return samples
-    if samples.ndim == 2 and channel_axis is None and 0 not in samples.shape:
+        samples = samples[None]  # (1, samples)
+    elif samples.ndim == 2 and channel_axis is None and 0 not in samples.shape:
         few, many = sorted(samples.shape)
         if few <= MOST_CHANNELS and many >= 10 * few:
             channel_axis = samples.shape.index(few)
-    if samples.ndim != 2 or channel_axis is None:
+    if samples.ndim != 2 or (channel_axis is None and len(samples) > 1):
         raise ValueError(
             f"{name}: shape {samples.shape} does not tell channels from samples; give one channel, (samples,), "
             f"or up to {MOST_CHANNELS} channels with at least ten times as many samples."
         )
-    return samples.mean(axis=channel_axis, dtype=np.float32)
+    channels = samples.T if channel_axis == 1 else samples  # (channels, samples)
+    mix = ChannelMix(_check_channel(channel, len(channels), name))
+    mixed = mix.add(channels)
+    louder = mix.louder_channel()
+    if louder is None:
+        return mixed
+    _warn_of_phase(louder, name)
+    return channels[louder]
+
+
+def _check_channel(channel: int | None, count: int, name: str) -> int | None:
+    if channel is not None and (type(channel) is not int or not 0 <= channel < count):
+        numbers = "channel 0 only" if count == 1 else f"channels 0 to {count - 1}"
+        raise ValueError(f"{name}: channel={channel!r} was asked for, and there are {numbers}.")
+    return channel
+
+
+def _warn_of_phase(channel: int, name: str) -> None:
+    warnings.warn(
+        f"{name}: the channels are in opposite phase and cancel each other in their average; channel {channel}, the "
+        "louder, is taken instead. Choose with `channel`.",
+        stacklevel=5,
+    )
 
 
 def _check_rate(rate: Any, name: str) -> float:
@@ -299,51 +385,121 @@ def _fetch(source: str | Path, name: str) -> bytes:
     """Read the whole content behind a path or URL."""
     if isinstance(source, str) and is_url(source):
         return download(source, name)
-    path = Path(source)
-    if str(source) == "" or not path.exists():
+    with _open_regular(Path(source) if str(source) else None, name) as file:
+        return file.read()
+
+
+def _open_regular(path: Path | None, name: str) -> BinaryIO:
+    """Open a regular file; a pipe or a device, on which one can wait without end, is refused, and so is a folder."""
+    if path is None or not path.exists():
         raise FileNotFoundError(f"{name}: no such file; check the path (current folder: {Path.cwd()}).")
     if path.is_dir():
         raise IsADirectoryError(f"{name}: is a folder; give one audio file of it.")
-    return path.read_bytes()
+    if path.is_file():
+        # Not to wait, even if the name is given to a pipe meanwhile.
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+    raise ValueError(f"{name}: is no regular file but a pipe or a device; copy what it holds into a file.")
 
 
-def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
+def _decode(content: bytes, name: str, channel: int | None, max_seconds: float | None) -> tuple[np.ndarray, float]:
     """Decode the bytes of an audio file to mono: (samples,) float32, and the rate in Hz."""
+    if not content:
+        raise ValueError(_EMPTY.format(name))
+    pieces: list[np.ndarray] = []
+    rates: dict[float, None] = {}
+    left = max_seconds
+    for sound in _sounds(content, name):
+        samples, rate = _decode_sound(sound, name, channel, left)
+        pieces.append(samples)
+        rates[rate] = None
+        left = left and max(0.0, left - len(samples) / rate)
+    if len(rates) > 1:
+        raise ValueError(f"{name}: joined of sounds at {' and '.join(map(str, rates))} Hz; take them apart.")
+    return np.concatenate(pieces) if len(pieces) > 1 else pieces[0], rate
+
+
+def _sounds(content: Any, name: str) -> list[Sound]:
+    try:
+        return sounds_of(content)
+    except DamageError as error:
+        raise ValueError(f"{name}: {error}; {_MEND}.") from error
+
+
+@contextmanager
+def _opened(file: BinaryIO, name: str) -> Iterator[Any]:
+    """Open a file with libsndfile, whose errors are given the file's name."""
     import soundfile
 
-    if not content:
-        raise ValueError(f"{name}: is empty (0 bytes); fetch it anew or drop it.")
-    blocks: list[np.ndarray] | None = None
+    reason = "no audio file that can be read here"
     try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            blocks = []
-            # Block by block: the length a file states is not to be trusted with memory.
-            while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):  # (frames, channels)
-                blocks.append(block.mean(axis=1, dtype=np.float32))
-            promised, rate, log = file.frames, file.samplerate, file.extra_info
+        with soundfile.SoundFile(file) as opened:
+            reason = "truncated or damaged, decoding failed"
+            yield opened
     except soundfile.LibsndfileError as error:
-        reason = "no audio file that can be read here"
-        if blocks is None and (kind := what_is_there(content)) is not None:
+        file.seek(0)
+        kind = what_is_there(file.read(4096)) if reason.startswith("no audio") else None
+        if kind is not None:
             raise ValueError(f"{name}: no audio file but {kind}.") from error
-        if blocks is not None:
-            reason = f"truncated or damaged, decoding ended after {sum(map(len, blocks))} samples"
-        raise ValueError(f"{name}: {reason} ({error.error_string}); fetch it anew, or {_CONVERT}.") from error
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)  # (samples,)
-    _check_whole(len(samples), promised, log, name)
-    return samples, rate
+        raise ValueError(f"{name}: {reason} ({error.error_string}); {_MEND}.") from error
 
 
-def _check_whole(decoded: int, promised: int, log: str, name: str) -> None:
-    """Refuse a file whose header promises more than the file holds."""
-    shortfall = f"{decoded} of {promised} samples are there" if decoded < promised else ""
-    if match := _SHORT_CHUNK.search(log):
-        stated, there = int(match[1]), int(match[2])
-        if there < stated < _UNKNOWN_LENGTH:
-            shortfall = f"{there} of {stated} bytes are there"
-    if match := _SHORT_RF64.search(log):
-        there, stated = sorted((int(match[1]), int(match[2])))
-        shortfall = f"{there} of {stated} samples are there"
-    if _SHORT_OGG.search(log):
-        shortfall = "its last page is missing"
-    if shortfall:
-        raise ValueError(f"{name}: truncated, {shortfall}; fetch it anew, or {_CONVERT}, to use what is left.")
+def _blocks(file: Any) -> Iterator[np.ndarray]:
+    """Yield what a file holds, (channels, samples), block by block: no stated length is to be trusted with memory."""
+    while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):  # (samples, channels)
+        yield block.T
+
+
+def _decode_sound(sound: Sound, name: str, channel: int | None, max_seconds: float | None) -> tuple[np.ndarray, float]:
+    """Decode one sound of a file: (samples,) float32, and the rate in Hz."""
+    blocks: list[np.ndarray] = []
+    decoded = 0
+    with _opened(io.BytesIO(sound.content), name) as file:
+        rate = _check_rate(file.samplerate, name)
+        mix = ChannelMix(_check_channel(channel, file.channels, name))
+        for block in _blocks(file):
+            blocks.append(mix.add(block))
+            decoded += block.shape[1]
+            if max_seconds is not None and decoded > max_seconds * rate:
+                raise ValueError(_TOO_LONG.format(name, MAX_SECONDS if max_seconds == 0 else max_seconds))
+        _check_whole(decoded, file, sound, name)
+    louder = mix.louder_channel()
+    if louder is not None:
+        _warn_of_phase(louder, name)
+        with _opened(io.BytesIO(sound.content), name) as file:
+            blocks = [block[louder].copy() for block in _blocks(file)]
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), rate
+
+
+def _check_whole(decoded: int, file: Any, sound: Sound, name: str) -> None:
+    """Refuse a sound of which much is missing, or that much follows; tell of a little, and of what else is odd."""
+    rate, notes = file.samplerate, [note.format(file.format) for note in sound.notes]
+    stated = file.frames if sound.frames is None else sound.frames
+    width = _SAMPLE_BYTES.get(file.subtype, 0) * file.channels
+    lost = max(0, stated - decoded)
+    if sound.missing:
+        lost = max(lost, math.ceil(decoded * sound.missing / max(1, sound.size)), 1)
+    if width:
+        lost = max(lost, sound.size // width - decoded)
+    if lost > TOLERABLE_LOSS * rate or (lost and not decoded):
+        there = (
+            f"{decoded} samples of more" if lost > 1e15 or not decoded else f"{decoded} of {decoded + lost} samples"
+        )
+        raise ValueError(f"{name}: truncated, {there} are there; {_MEND}, to use what is left.")
+    if lost:
+        notes.append(f"{1000 * lost / rate:.1f} ms of sound are missing at its end")
+    if stated < decoded and width:
+        notes.append(f"its header states {stated} samples, and the {decoded} that are there are taken")
+    if sound.surplus:
+        follows = f"{sound.surplus} bytes follow its sound that are no part of it"
+        if sound.surplus * decoded > TOLERABLE_LOSS * rate * sound.end:
+            raise ValueError(f"{name}: {follows}, another sound perhaps; take the file apart, or {_MEND}.")
+        notes.append(follows)
+    if (
+        file.format in ("AIFF", "AU", "CAF", "NIST") and rate % 25
+    ):  # by which a damaged rate shows where nothing else does
+        notes.append(f"{rate} Hz is an unusual rate, and its header may be damaged")
+    for note in notes:
+        warnings.warn(f"{name}: {note}.", stacklevel=6)

@@ -149,10 +149,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {  # what happens, wh
     "bad code": (lambda folder: (folder / f"{FIRST}.wav").rename(folder / "Actor_01/03-01-09.wav"), "03-01-09"),
     "twice encoded": (lambda folder: write_tone(folder / f"{FIRST}.flac"), r"01-01-01' in \S+\.flac, \S+\.wav"),
     "two copies": (lambda folder: shutil.copytree(folder / "Actor_01", folder / "again/Actor_01"), "16 .* again/"),
-    "empty file": (first_is(b""), r"01-01\.wav \("),
-    "text file": (first_is(b"no audio"), r"01-01\.wav \("),
-    "cut header": (first_is(b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00"), r"01-01\.wav \("),
-    "no samples": (lambda folder: write_tone(folder / f"{FIRST}.wav", 0), r"01-01\.wav \(no samples\)"),
+    "empty file": (first_is(b""), r"01-01\.wav: is empty"),
+    "text file": (first_is(b"no audio"), r"01-01\.wav: no audio file"),
+    "cut header": (first_is(b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00"), r"01-01\.wav: truncated"),
+    "no samples": (lambda folder: write_tone(folder / f"{FIRST}.wav", 0), r"01-01\.wav: holds 0 samples"),
 }
 
 

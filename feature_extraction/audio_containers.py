@@ -1,0 +1,268 @@
+"""Containers of sound: what a file states against what is there, so that nothing is lost or left over unseen.
+
+Recorders and pipes leave sizes that are wrong or unknown while the sound is whole; downloads end early while the sizes
+are right; files are joined. libsndfile reads all of these as far as the first size says, and mostly without a word.
+"""
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .audio_streams import (
+    UNCHECKED,
+    DamageError,
+    Sound,
+    after_tags,
+    flac_stream,
+    mpeg_stream,
+    ogg_stream,
+)
+
+
+def sounds_of(content: Any) -> list[Sound]:
+    """Take the content of an audio file (bytes, or a map of it in memory) apart into its sounds, mostly one.
+
+    Raises:
+        DamageError: The file is cut or damaged.
+    """
+    start = after_tags(content, 0) if content[:3] == b"ID3" else 0
+    sounds: list[Sound] = []
+    while start < len(content):
+        part = content[start:] if start else content
+        examine = _kind(part[:32])
+        if examine is None and sounds:
+            sounds[-1].surplus = len(part)
+            break
+        sound = examine(part) if examine else Sound(part, len(part), notes=[UNCHECKED])
+        sounds.append(sound)
+        start = after_tags(content, start + sound.end)
+    return sounds
+
+
+# Chunks
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a family of containers writes its chunks."""
+
+    order: str  # of bytes, as struct calls it
+    first: int  # where the first chunk begins
+    name: int  # bytes of a chunk's name
+    size: str  # of a chunk, as struct calls its type
+    samples: bytes  # the beginning of the name of the chunk that holds the samples
+    whole: int | None = None  # where the size of the whole file is stated
+    inclusive: int = 0  # bytes that a chunk's size counts before the chunk's content
+    step: int = 2  # chunks begin at multiples of it
+
+
+_RIFF = _Form("<", 12, 4, "I", b"data", whole=4)
+_RIFX = _Form(">", 12, 4, "I", b"data", whole=4)
+_FORM = _Form(">", 12, 4, "I", b"SSND", whole=4)
+_SVX = _Form(">", 12, 4, "I", b"BODY", whole=4)
+_CAF = _Form(">", 8, 4, "q", b"data", step=1)
+_W64 = _Form("<", 40, 16, "Q", b"data", whole=16, inclusive=24, step=8)
+
+
+def _chunks(content: Any, form: _Form, position: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the chunks from a position on: name, where the content begins, stated size; no further than they go."""
+    head = form.name + struct.calcsize(form.order + form.size)
+    while position + head <= len(content):
+        name = content[position : position + form.name]
+        (size,) = struct.unpack(form.order + form.size, content[position + form.name : position + head])
+        if not re.match(rb"[ -~]{4}", name) or name[:4] in (b"RIFF", b"RF64", b"RIFX", b"FORM", b"riff", b"caff"):
+            break
+        yield name, position + head, size - form.inclusive
+        position += head + size - form.inclusive
+        position += -position % form.step
+
+
+def _chunked(form: _Form) -> Callable[[Any], Sound]:
+    """Make the function that examines a family of containers."""
+
+    def examine(content: Any) -> Sound:
+        facts: dict[bytes, bytes] = {}
+        for name, begin, size in _chunks(content, form, form.first):
+            if name.startswith(form.samples):
+                return _samples_of(content, form, begin, size, facts)
+            facts.setdefault(name[:4], content[begin : begin + min(size, 64)])
+        raise DamageError("truncated or damaged, it holds no chunk of samples")
+
+    return examine
+
+
+def _samples_of(content: Any, form: _Form, begin: int, stated: int, facts: dict[bytes, bytes]) -> Sound:
+    """Find how far the samples go that begin at a place."""
+    size_type, whole = form.order + form.size, 0
+    size_at = begin - struct.calcsize(size_type)
+    if form.whole:
+        whole = struct.unpack_from(size_type, content[form.whole : form.first])[0] + (0 if form.inclusive else 8)
+    if len(facts.get(b"ds64", b"")) >= 16 and stated == 0xFFFFFFFF:  # RF64: what needs more than 32 bits stands here
+        whole, stated = struct.unpack_from("<2Q", facts[b"ds64"])
+        whole, size_type, size_at = whole + 8, "<Q", content.find(b"ds64") + 16
+    there, end = len(content) - begin, begin + stated
+    missing, notes = 0, []
+    taken = f"its header states {stated} bytes of sound, and the {{}} that are there are taken"
+    if not 0 <= stated <= there:
+        end = stop = len(content)
+        if 0 <= stated < _ENDLESS:
+            if stated >= _HUGE or (begin < whole and abs(whole - len(content)) <= 1):
+                notes.append(taken.format(there))
+            else:
+                missing = stated - there
+    else:
+        stop = first_stop = min(end + -end % form.step, len(content))
+        for name, chunk, size in _chunks(content, form, stop):
+            if not 0 <= size <= len(content) - chunk:
+                break
+            facts.setdefault(name[:4], content[chunk : chunk + min(size, 64)])
+            stop = min(chunk + size + -(chunk + size) % form.step, len(content))
+        claimed = whole if begin < whole <= len(content) else len(content)
+        # A size that was never filled in, or one that the size of the whole contradicts.
+        if stop == first_stop < claimed and (stated == 0 or whole > stop) and _kind(content[stop : stop + 32]) is None:
+            end = stop = claimed
+            notes.append(taken.format(end - begin))
+            width = struct.calcsize(size_type)
+            content = (
+                content[:size_at] + struct.pack(size_type, end - begin + form.inclusive) + content[size_at + width :]
+            )
+    if facts.get(b"fmt ", b"")[:2] == b"\x55\0":  # MP3 in a WAV file
+        sound = mpeg_stream(content[begin:end])
+        sound.end, sound.missing, sound.size = stop, missing, end - begin
+        sound.notes += notes
+        return sound
+    contradictions, frames = _header(form, content[8:12], facts)
+    sound = Sound(
+        content if stop == len(content) else content[:stop], stop, frames=frames, notes=notes + contradictions
+    )
+    sound.size, sound.missing = end - begin - {_FORM: 8, _CAF: 4}.get(form, 0), missing
+    return sound
+
+
+def _header(form: _Form, kind: bytes, facts: dict[bytes, bytes]) -> tuple[list[str], int | None]:
+    """Say in what a header contradicts itself, and how many samples per channel it states, where it does."""
+    wrong = "its header contradicts itself: {} channels of {} bits do not make {} bytes"
+    header = facts.get(b"fmt ", b"")
+    if len(header) >= 16:
+        code, channels, rate, byte_rate, step, bits = struct.unpack_from(form.order + "HHIIHH", header)
+        if code in (1, 3, 6, 7, 0xFFFE):
+            if step != channels * ((bits + 7) // 8):
+                return [wrong.format(channels, bits, step)], None
+            if byte_rate != rate * step:
+                return [
+                    f"its header contradicts itself: {rate} Hz at {step} bytes do not make {byte_rate} a second"
+                ], None
+        elif form.whole == 4 and len(facts.get(b"fact", b"")) >= 4:  # for samples of one size it is often wrong
+            return [], struct.unpack_from(form.order + "I", facts[b"fact"])[0]
+    header = facts.get(b"desc", b"")
+    if len(header) >= 32:
+        step, _, channels, bits = struct.unpack_from(">4I", header, 16)
+        if header[8:12] in (b"lpcm", b"ulaw", b"alaw") and step != channels * ((bits + 7) // 8):
+            return [wrong.format(channels, bits, step)], None
+        if len(facts.get(b"pakt", b"")) >= 16:
+            return [], int.from_bytes(facts[b"pakt"][8:16], "big")
+    header = facts.get(b"COMM", b"")
+    if len(header) >= 18 and (kind == b"AIFF" or header[18:22] in _PLAIN_AIFC):
+        return [], int.from_bytes(header[2:6], "big")
+    return [], None
+
+
+# Other containers
+
+
+def _au(content: Any) -> Sound:
+    order = ">" if content[:4] == b".snd" else "<"
+    if len(content) < 24:
+        raise DamageError("truncated, it ends before the first sample")
+    begin, stated = struct.unpack_from(order + "II", content[4:12])
+    there = len(content) - begin
+    if stated == 0 and there > 0:  # never filled in
+        content = content[:8] + struct.pack(order + "I", there) + content[12:]
+        note = f"its header states 0 bytes of sound, and the {there} that are there are taken"
+        return Sound(content, len(content), size=there, notes=[note])
+    if stated >= _ENDLESS:
+        return Sound(content, len(content), size=there)
+    return _bounded(content, begin, stated)
+
+
+def _bounded(content: Any, begin: int, stated: int, frames: int | None = None) -> Sound:
+    """Make a sound of so many bytes, as far as they are there."""
+    size = max(0, min(stated, len(content) - begin))
+    end = begin + size
+    part = content if end == len(content) else content[:end]
+    return Sound(part, end, frames=frames, size=size, missing=stated - size)
+
+
+def _nist(content: Any) -> Sound:
+    begin = re.match(rb"NIST_1A\n\s*(\d+)\n", content[:64])
+    header = content[: int(begin[1])] if begin else b""
+    found = dict(re.findall(rb"^(sample_count|channel_count|sample_n_bytes) -i (\d+)\s*$", header, re.MULTILINE))
+    if b"sample_count" not in found:
+        return Sound(content, len(content), notes=[UNCHECKED])
+    count, channels, width = (
+        int(found.get(name, b"1")) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")
+    )
+    return _bounded(content, len(header), count * channels * width, count)
+
+
+def _voc(content: Any) -> Sound:
+    """Examine a VOC file of one block of sound, the only kind that is decoded wholly."""
+    position = int.from_bytes(content[20:22], "little")
+    sound = None
+    while True:
+        kind = content[position : position + 1]
+        begin = position + 4
+        stated = int.from_bytes(content[position + 1 : begin], "little")
+        if not kind or kind == b"\0":  # the mark of the end is left out by some
+            end = min(position + 1, len(content))
+            break
+        before = {1: 2, 9: 12}.get(kind[0], 0)
+        if before and sound is None:
+            sound = _bounded(content, begin + before, stated - before)
+            if sound.missing:
+                return sound
+        elif kind[0] not in (4, 5, 8):
+            raise DamageError("a VOC file of several blocks of sound, of which the decoder reads the first only")
+        position = begin + stated
+    if sound is None:
+        raise DamageError("truncated or damaged, it holds no block of samples")
+    sound.end, sound.content = end, content if end == len(content) else content[:end]
+    return sound
+
+
+_HUGE = 0x7700_0000  # bytes: more than recordings of speech have, and so a number to be replaced later
+_ENDLESS = 0x7FFF_0000  # programs that write into a pipe state about the largest number there is
+_PLAIN_AIFC = (
+    b"NONE",
+    b"sowt",
+    b"twos",
+    b"raw ",
+    b"fl32",
+    b"FL32",
+    b"fl64",
+    b"FL64",
+    b"in24",
+    b"in32",
+    b"ulaw",
+    b"alaw",
+)
+_KINDS: tuple[tuple[bytes, Callable[[Any], Sound]], ...] = (
+    (rb"(RIFF|RF64|BW64)....WAVE", _chunked(_RIFF)),
+    (rb"RIFX....WAVE", _chunked(_RIFX)),
+    (rb"FORM....AIF[FC]", _chunked(_FORM)),
+    (rb"FORM....(8SVX|16SV)", _chunked(_SVX)),
+    (rb"caff", _chunked(_CAF)),
+    (rb"riff.{20}wave", _chunked(_W64)),
+    (rb"fLaC", flac_stream),
+    (rb"OggS", ogg_stream),
+    (rb"\.snd|dns\.", _au),
+    (rb"NIST_1A\n", _nist),
+    (rb"Creative Voice File\x1a", _voc),
+    (rb"\xff[\xe0-\xff]", mpeg_stream),
+)
+
+
+def _kind(start: bytes) -> Callable[[Any], Sound] | None:
+    return next((examine for mark, examine in _KINDS if re.match(mark, start, re.DOTALL)), None)
