@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -39,19 +40,20 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[o
 def stream_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table row by row: what there is before an interruption stays."""
     with Path(path).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for row in rows:
-            writer.writerow(row)
+        for line in _csv_lines(header, rows):
+            file.write(line)
             file.flush()
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table as comma-separated values (RFC 4180, lines ended by a line feed), no cell of them a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows(map(csv_cell, row) for row in (header, *rows))
-    return text.getvalue()
+    return "".join(_csv_lines(header, rows))
+
+
+def _csv_lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    for row in chain([header], rows):
+        csv.writer(line := io.StringIO(), lineterminator="\n").writerow(map(csv_cell, row))
+        yield line.getvalue()
 
 
 def check_writable(path: str | Path) -> None:

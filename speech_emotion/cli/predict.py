@@ -1,16 +1,16 @@
 """`ser predict`: files in, emotions out, as a table or as CSV."""
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_extraction.safe_text import printable
 from speech_emotion.files import check_writable, stream_csv
 from speech_emotion.inference.saved_model import check_place, load_saved
-from speech_emotion.terminal import CommandParser, is_terminal, quiet_unless_terminal, whole_number
+from speech_emotion.terminal import CommandParser, is_terminal, quiet_unless_terminal, say, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         if args.output:
             stream_csv(args.output, ["file", "prediction", *names], csv_rows(results, names))
         else:
-            yield from table_lines(results, [_printable(file) for file in files], names)
+            yield from table_lines(results, [*map(printable, files)], [*map(printable, names)])
     bad.tell(args.skip_bad)
 
 
@@ -99,16 +99,18 @@ def find_files(names: Iterable[str]) -> list[Path]:
             # As corpora are read: no hidden files.
             found = [path / file for file in audio_files(path, RECORDED_SUFFIXES)]
             if not found:
-                raise FileNotFoundError(f"The folder {name} holds no audio file ({', '.join(RECORDED_SUFFIXES)}).")
+                raise FileNotFoundError(
+                    f"The folder {printable(name)} holds no audio file ({', '.join(RECORDED_SUFFIXES)})."
+                )
             files += found
             unread = audio_files(path, UNREAD_SUFFIXES)
             if unread:
-                text = f"left out: {len(unread)} file(s) of {name} in formats that are not read here"
-                print(f"{text}, such as {_printable(unread[0])}; convert them, to .flac perhaps.", file=sys.stderr)
+                text = f"left out: {len(unread)} file(s) of {printable(name)} in formats that are not read here"
+                say(f"{text}, such as {printable(unread[0])}; convert them, to .flac perhaps.", error=True)
         elif path.exists():
             files.append(path)
         else:
-            raise FileNotFoundError(f"There is no file {name}.")
+            raise FileNotFoundError(f"There is no file {printable(name)}.")
     return files
 
 
@@ -149,7 +151,7 @@ class BadFiles:
                 if self.strict:
                     self.error = error
                     return
-                print(f"skipped: {error}", file=sys.stderr)
+                say(f"skipped: {error}", error=True)
 
     def tell(self, skip_bad: bool) -> None:
         """Tell how many files could not be used, as an error unless that is none."""
@@ -161,7 +163,7 @@ class BadFiles:
             text = f"{self.count} file(s) could not be used, as told above; the table has the other {self.good}"
             if not skip_bad:
                 raise ValueError(f"{text}. Mend or remove them, or pass --skip-bad where they are no error.")
-            print(f"{text}.", file=sys.stderr)
+            say(f"{text}.", error=True)
 
 
 def classify(
@@ -202,7 +204,7 @@ def classify_by_speaker(
     speakers = by_speaker(files)
     for speaker, adapted, refused in adapt_to_speakers(classifier, speakers, check):
         if refused is not None:
-            print(f"not adapted to {_printable(Path(speaker))}: {refused}", file=sys.stderr)
+            say(f"not adapted to {printable(speaker)}: {refused}", error=True)
         yield from classify(adapted, speakers[speaker], batch_size, bad)
 
 
@@ -213,14 +215,14 @@ def table_lines(results: Iterable[tuple[Path, Scores]], files: Sequence[str], la
     yield line("file", widths[0], "prediction", widths[1], "score")
     yield line("-" * widths[0], widths[0], "-" * widths[1], widths[1], "-" * 5)
     for file, scores in results:
-        yield line(_printable(file), widths[0], scores[0]["label"], widths[1], f"{scores[0]['score']:.3f}")
+        yield line(printable(file), widths[0], printable(scores[0]["label"]), widths[1], f"{scores[0]['score']:.3f}")
 
 
 def csv_rows(results: Iterable[tuple[Path, Scores]], labels: list[str]) -> Iterator[list[str]]:
     """Yield a row per file: its name, the prediction, and the score of every label."""
     for file, scores in results:
         by_label = {entry["label"]: entry["score"] for entry in scores}
-        name = _printable(file)
+        name = printable(file)
         if name.startswith(("=", "+", "-", "@")):  # which spreadsheets take for a formula
             name = f"./{name}"
         yield [name, scores[0]["label"], *(f"{by_label[label]:.6f}" for label in labels)]
@@ -232,8 +234,3 @@ def check_output(path: str, files: Iterable[Path]) -> None:
         raise ValueError(f"--output {path}: the scores are written as CSV; give it a name that ends in .csv.")
     if any(Path(path).resolve() == file.resolve() for file in files):
         raise ValueError(f"--output {path} is one of the files to be read; give it another name.")
-
-
-def _printable(file: Path) -> str:
-    """A file's name that can be written whatever its bytes are."""
-    return str(file).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 
 from dataset_scripts.registry import CORPORA
+from feature_extraction.safe_text import markdown_text, printable
 from speech_emotion.evaluation.tables import latex_escape
 from speech_emotion.files import write_csv, write_text
 
@@ -160,7 +161,7 @@ class Report:
         found = jinja2.Environment(
             loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
         )
-        found.filters["latex"] = latex_escape
+        found.filters |= {"latex": latex_escape, "markdown": markdown_text, "printable": printable}
         found.globals["note"] = self.note
         return found
 

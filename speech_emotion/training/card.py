@@ -1,7 +1,7 @@
 """What a training measured, and the card that says it; its words are `model_card.md`'s."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from feature_extraction import SERFeatureExtractor
-from feature_extraction.safe_text import printable
+from feature_extraction.safe_text import markdown_code, markdown_text, printable
 from modeling_ser import SERConfig
 from speech_emotion.evaluation import classification_metrics, confusion_counts, confusion_table
 from speech_emotion.evaluation.calibration import calibration_metrics
@@ -179,15 +179,24 @@ def fill_card(
     return ModelCard.from_template(
         data,
         template_path=str(template),
-        model_name=name,
-        repo_id=repo_id,
-        revision=revision,
-        report=report,
-        base=base,
+        model_name=markdown_text(name),
+        repo_id=markdown_code(repo_id),
+        revision=revision and markdown_code(revision),
+        report=for_markdown(asdict(report)),
+        base=base and markdown_code(base),
         encoder_terms=ABOUT.get(str(report.arguments.get("encoder"))),
         stages=stage_changes(getattr(report, "stages", [])),
         **more,
     )
+
+
+def for_markdown(value: Any) -> Any:
+    """Make the text of a report safe that is made of lists and dicts: labels, speakers, transcripts."""
+    if isinstance(value, dict):
+        return {markdown_text(key): for_markdown(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [for_markdown(one) for one in value]
+    return markdown_text(value) if isinstance(value, str) else value
 
 
 def eval_result(

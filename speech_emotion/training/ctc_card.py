@@ -1,7 +1,7 @@
 """What a recognizer got right, by age group, and the card that says it; its words are `ctc_card.md`'s."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 
 from speech_emotion.evaluation.error_rates import error_rates
 
-from .card import TrainingReport, eval_result, fill_card
+from .card import TrainingReport, eval_result, fill_card, for_markdown
 from .ctc_data import TranscribedSplit
 
 TEMPLATE = Path(__file__).with_name("ctc_card.md")
@@ -140,7 +140,7 @@ def recognizer_card(report: RecognitionReport, repo_id: str, revision: str | Non
         TASK,
         "deepspeech",
         results,
-        measured=report.measured(),
+        measured=[(name, for_markdown(asdict(part))) for name, part in report.measured()],
         curve=_shown(report),
     )
 

@@ -1,5 +1,7 @@
 """`ser predict` and `ser demo` where no training is needed to tell."""
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -49,6 +51,29 @@ def test_an_ensemble_predicts_too(ensemble: Path, tmp_path: Path) -> None:
         file, _, *scores = line.split(",")
         expected = {entry["label"]: entry["score"] for entry in classifier(file)}
         assert [float(score) for score in scores] == pytest.approx([expected[name] for name in LABELS], abs=2e-6)
+
+
+def test_names_and_labels_command_neither_terminal_nor_spreadsheet(
+    ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((ensemble / "config.json").read_text())
+    config["id2label"] = {str(place): f"{begin}cmd|x" for place, begin in enumerate(("=", "\t@", "\x1b[2J\u202e"))}
+    config["label2id"] = {label: int(place) for place, label in config["id2label"].items()}
+    (ensemble / "config.json").write_text(json.dumps(config))
+    for name in (b"1.wav", b"a\x1b]0;x\x07\n\r\t.wav", b"\xff.wav", b"bad\x1b.wav"):
+        path = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"clips", name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        content = io.BytesIO()
+        soundfile.write(content, speech_like("sad", seconds=0.5, seed=len(name)), 16000, format="WAV")
+        Path(path).write_bytes(b"none" if b"bad" in name else content.getvalue())
+    words = ["predict", str(tmp_path / "clips"), "--model", str(ensemble), "--skip-bad"]
+    assert ser(words) == 0 and ser([*words, "--output", str(tmp_path / "a.csv")]) == 0
+    out, err = capsys.readouterr()
+    assert "bad\\x1b.wav" in err and "\\udcff.wav" in out
+    for text in (out, err):
+        assert all(line.isprintable() for line in text.split("\n"))
+    for row in csv.reader((tmp_path / "a.csv").open(encoding="utf-8", newline="")):
+        assert all(cell.isprintable() and cell[0] not in "=+-@" for cell in row)
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,15 @@ def test_a_recognizers_card_says_who_chose_the_epoch(best_epoch: float | None, t
     assert ("The validation speakers chose the epoch" in text) == (best_epoch is not None)
     assert ("have not been read" in text) != tested and ("were read once" in text) == tested
     assert "| validation | adults | 1 | 1 | 50.0% | 90.0% |" in text and "| 1 | - | 2.000 | 50.0% | 90.0% |" in text
+
+
+def test_no_label_and_no_speaker_writes_on_the_card() -> None:
+    hostile = ["<script>x", "a|b", "<!-- cross-validation:end -->", "[x](http://y)", "`z`\n# big", "\x1b[2J"]
+    part = replace(PART, speakers=hostile, confusion=[[1] * 6] * 6)
+    report = replace(report_of(), labels=hostile, test=part, train=part, title="T<b>", fold=hostile[2])
+    card = str(model_card(report, 'path/to/a"\n```x'))
+    body = card.split("\n---\n", 1)[1]  # behind the YAML
+    assert body.count("<!-- cross-validation:end -->") == 1 == body.count("\n# ")
+    assert not any(bad in body for bad in ("<script", "<b>", "](http://y", "a|b", "`z`", "\x1b", '"\n```x'))
+    (row,) = [line for line in body.splitlines() if line.startswith("| &lt;script>x")]
+    assert row.replace("\\|", "").count("|") == 9
