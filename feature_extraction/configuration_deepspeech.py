@@ -1,10 +1,13 @@
 """The configuration of a DeepSpeech acoustic model: its sizes, and what its layers do with them."""
 
 import copy
-from typing import Any
+import os
+from typing import Any, Self
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+from .encoder_files import check_settings, naming
 
 # What a saved config.json names so that plain `pipeline()` and the auto classes find the code beside it.
 AUTO_MAP = {
@@ -100,6 +103,18 @@ class DeepSpeechConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         self._check_ranges()
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """Load a configuration; one that cannot be used is a ValueError that names its place."""
+        with naming(pretrained_model_name_or_path, "its config.json cannot be used"):
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
+        """Make a configuration of what a `config.json` holds."""
+        check_settings(config_dict)
+        return super().from_dict(config_dict, **kwargs)
+
     @property
     def window_size(self) -> int:
         """Size of what the first layer sees: all coefficients of a frame and of its neighbors."""
@@ -107,10 +122,10 @@ class DeepSpeechConfig(PreTrainedConfig):
 
     def _check_ranges(self) -> None:
         ranges = {
-            "input_size": (self.input_size >= 1, "at least 1"),
-            "context_size": (self.context_size >= 0, "at least 0"),
-            "hidden_size": (self.hidden_size >= 1, "at least 1"),
-            "vocab_size": (self.vocab_size >= 2, "at least 2"),
+            "input_size": (1 <= self.input_size <= 1024, "at least 1 and at most 1024"),
+            "context_size": (0 <= self.context_size <= 100, "at least 0 and at most 100"),
+            "hidden_size": (1 <= self.hidden_size <= 16_384, "at least 1 and at most 16384"),
+            "vocab_size": (2 <= self.vocab_size <= 100_000, "at least 2 and at most 100000"),
             "relu_clip": (0 < self.relu_clip < float("inf"), "positive and finite"),
             "forget_bias": (abs(self.forget_bias) < float("inf"), "finite"),
             "dropout": (0 <= self.dropout < 1, "in [0, 1)"),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from huggingface_hub import HfApi
 
-from .extractor_settings import DTYPES, MEL, PLACE_KEYS, TAKEN_KEYS, check_settings, check_streams
+from .extractor_settings import DTYPES, MEL, PLACE_KEYS, TAKEN_KEYS, check_saved_entry, check_settings, check_streams
 from .mel_deltas import log_mel_deltas
 from .speech_front import speech_part
 from .waveform_extractor import WaveformExtractor
@@ -247,6 +247,7 @@ class SERFeatureExtractor(WaveformExtractor):
         loaded = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         extractor = loaded[0] if isinstance(loaded, tuple) else loaded  # with return_unused_kwargs
         hub = {key: kwargs[key] for key in _HUB_KEYS if kwargs.get(key) is not None}
+        local = os.path.isdir(pretrained_model_name_or_path)
         for stream, entry in extractor.encoders.items():
             if stream in extractor._networks:
                 continue
@@ -255,9 +256,31 @@ class SERFeatureExtractor(WaveformExtractor):
                 place = {"name_or_path": str(pretrained_model_name_or_path), "subfolder": subfolder, **hub}
             else:
                 place = {**hub, "revision": None, **_source(entry)}
+                if local:  # it is not for a file that somebody sent to decide that the network is asked
+                    place["local_files_only"] = kwargs.get("local_files_only") is not False
             taken = {key: entry[key] for key in TAKEN_KEYS if key in entry}
-            extractor._attach(stream, _load(**{**place, **taken}))
+            try:
+                extractor._attach(stream, _load(**{**place, **taken}))
+            except OSError as error:
+                if entry.get("bundled") or not local:
+                    raise
+                name, revision = entry["name_or_path"], entry["revision"]
+                raise FileNotFoundError(
+                    f"{pretrained_model_name_or_path}: its encoder {name} is not on this machine. Fetch it with "
+                    f"`hf download {name} --revision {revision}`, or load with local_files_only=False. ({error})"
+                ) from error
         return loaded
+
+    @classmethod
+    def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Self:
+        """Make an extractor of what a `preprocessor_config.json` holds, whose encoders have digests, as saved ones.
+
+        Others are refused: they would be loaded from anywhere, and unseen.
+        """
+        entries = feature_extractor_dict.get("encoders") if isinstance(feature_extractor_dict, dict) else None
+        for stream, entry in (entries or {}).items() if "encoders" not in kwargs else ():
+            check_saved_entry(stream, entry)
+        return super().from_dict(feature_extractor_dict, **kwargs)
 
     def save_pretrained(
         self,

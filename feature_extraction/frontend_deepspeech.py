@@ -16,6 +16,7 @@ from math import ceil
 import numpy as np
 import torch
 
+RATES, LENGTHS = 384_000, 1 << 15  # the largest that have sense
 FRAMES_PER_PIECE = 1024  # bounds the memory of long clips: 4 MB of samples in float64
 INT16_SCALE = 32768.0
 PRE_EMPHASIS = 0.97
@@ -38,9 +39,9 @@ class FrontEnd(ABC):
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value = getattr(self, setting.name)
-            if setting.type is int and (type(value) is not int or value < 1):
-                raise ValueError(f"{setting.name}={value!r}: must be a whole number of 1 or more.")
+            value, most = getattr(self, setting.name), RATES if setting.name == "sampling_rate" else LENGTHS
+            if setting.type is int and (type(value) is not int or not 1 <= value <= most):
+                raise ValueError(f"{setting.name}={value!r}: must be a whole number from 1 to {most}.")
         if self.hop_length > self.win_length:
             raise ValueError(
                 f"hop_length={self.hop_length}: longer than win_length={self.win_length}, samples are lost."

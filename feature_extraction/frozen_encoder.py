@@ -13,6 +13,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
+from .encoder_files import writing
+
 CLIPS_PER_PASS = 8  # what a pass keeps in memory is bounded by this many clips
 
 
@@ -98,7 +100,8 @@ class SpeechEncoder(ABC):
         """Save the network and its extractor so that `load_encoder(folder, …)` gives the same."""
         kept = dict(vars(self.model.config))
         try:
-            self.model.save_pretrained(folder)
+            with writing(folder):
+                self.model.save_pretrained(folder)
             self.extractor.save_pretrained(folder)
         finally:  # saving notes the class and the type of numbers in it, and would change how the encoder hashes
             vars(self.model.config).clear()

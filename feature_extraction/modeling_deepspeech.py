@@ -3,17 +3,19 @@
 Dense layers see all frames of a batch as the rows of one matrix; only the recurrence of the LSTM goes step by step.
 """
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_deepspeech import DeepSpeechConfig
+from .encoder_files import HUB_KEYS, check_values, check_weights, naming, writing
 from .lstm_deepspeech import DeepSpeechLSTM
 
 if TYPE_CHECKING:
@@ -126,14 +128,25 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
 
         Raises:
             RuntimeError: If weights are of another size, or, with `strict`, missing or unexpected.
-            OSError: If there is no such checkpoint.
+            ValueError: If settings have no sense, or weights are no finite floating-point numbers.
+            OSError: If there is no such checkpoint, or a damaged one.
         """
-        model, info = super().from_pretrained(
-            pretrained_model_name_or_path,
-            *model_args,
-            output_loading_info=True,
-            **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
-        )
+        place = pretrained_model_name_or_path
+        config = kwargs.get("config")
+        if not isinstance(config, PreTrainedConfig):
+            known = {*HUB_KEYS, *DeepSpeechConfig.__dataclass_fields__}
+            changed = {name: value for name, value in kwargs.items() if name in known and name != "dtype"}
+            config = DeepSpeechConfig.from_pretrained(place if config is None else config, **changed)
+        check_weights(place, config, lambda: cls(config), kwargs)
+        with naming(place, "cannot be loaded"):
+            model, info = super().from_pretrained(
+                place,
+                *model_args,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, with all else that is wrong
+                **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
+            )
+        check_values(place, model)
         resized = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
         wrong = {"of another size": resized}
         if strict:
@@ -145,6 +158,11 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
                 "class and configuration that it was saved with; strict=False takes fresh values for missing ones."
             )
         return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Save as transformers does, weights readable for whom the umask lets read."""
+        with writing(save_directory):
+            super().save_pretrained(save_directory, **kwargs)
 
 
 class DeepSpeechModel(DeepSpeechPreTrainedModel):

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch.nn.functional import pad
-from transformers import AutoFeatureExtractor, AutoModel
+from transformers import CONFIG_MAPPING, AutoModel, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperNetwork
 
 from .configuration_deepspeech import DeepSpeechConfig
+from .encoder_files import check_settings, check_values, check_weights, naming
 from .encoder_layers import encoder_states
 from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from .frozen_encoder import SpeechEncoder, side_by_side
@@ -20,6 +23,11 @@ from .whisper_encoder import WhisperClipEncoder, WhisperEncoder
 DEEPSPEECH_LAYER = 5  # the paper's choice
 # Kinds whose frames are those of their convolutions, and the same whatever else is in the batch.
 WAVEFORM_MODELS = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
+
+# What has sense of the settings that such an encoder's input depends on.
+INPUT_RANGES = {"feature_size": (1, 1024), "n_fft": (16, 1 << 15), "hop_length": (1, 1 << 15)}
+INPUT_RANGES |= {"chunk_length": (1, 600), "sampling_rate": (1000, 384_000), "padding_value": (0, 0)}
+INPUT_RANGES |= {"dither": (0, 1), "do_normalize": (0, 1)}
 
 
 class DeepSpeechEncoder(SpeechEncoder):
@@ -109,13 +117,30 @@ def load_encoder(
             f"{name_or_path!r} is a {kind!r} model, which is not read here; choose DeepSpeech, wav2vec 2.0, HuBERT, "
             "WavLM, UniSpeech or Whisper."
         )
+    with naming(name_or_path, "its config.json cannot be used"):
+        check_settings(settings)
+        config = CONFIG_MAPPING[kind].from_dict(settings)
     # Whisper's encoder is there alone where it was bundled, else with its decoder.
     alone = settings.get("architectures") == ["WhisperEncoder"]
     network = WhisperNetwork if alone else AutoModel
+    make = partial(WhisperNetwork, config) if alone else partial(AutoModel.from_config, config)
+    check_weights(name_or_path, config, make, hub)
     # Weights may be stored in half precision, and would be computed with as such.
     precision = torch.bfloat16 if dtype == "bfloat16" else torch.float32
-    model = network.from_pretrained(name_or_path, dtype=precision, use_safetensors=True, **hub)
-    extractor = AutoFeatureExtractor.from_pretrained(name_or_path, **hub)
+    with naming(name_or_path, "cannot be loaded"):
+        model, info = network.from_pretrained(
+            name_or_path, config=config, dtype=precision, use_safetensors=True, output_loading_info=True, **hub
+        )
+        missing = sorted(key for key in info["missing_keys"] if not key.endswith("masked_spec_embed"))
+        if missing:  # transformers fills them with random numbers
+            raise ValueError(f"weights are missing: {', '.join(missing[:5])}; it is of another model")
+    check_values(name_or_path, model)
+    extractor = _input_extractor(kind, name_or_path, **hub)
+    if kind == "whisper" and extractor.feature_size != config.num_mel_bins:
+        raise ValueError(
+            f"{name_or_path}: its preprocessor_config.json gives {extractor.feature_size} mel bins, and its network "
+            f"reads {config.num_mel_bins}; fetch both anew."
+        )
     if kind == "whisper":
         model = model.get_encoder() if hasattr(model, "decoder") else model
         return (WhisperClipEncoder if context == "clip" else WhisperEncoder)(model, extractor, layer)
@@ -124,11 +149,28 @@ def load_encoder(
 
 def _settings(name_or_path: str, **hub: Any) -> dict[str, Any]:
     # The configuration as a dictionary: a DeepSpeech's own class would be remote code, and this project has it.
-    settings, _ = DeepSpeechConfig.get_config_dict(name_or_path, **hub)
+    with naming(name_or_path, "its config.json cannot be used"):
+        settings, _ = DeepSpeechConfig.get_config_dict(name_or_path, **hub)
     if not settings.get("model_type"):
         place = "/".join(filter(None, (str(name_or_path), hub.get("subfolder"))))
         raise FileNotFoundError(f"{place} holds no config.json of a model; a folder or an id on the Hub is needed.")
     return settings
+
+
+def _input_extractor(kind: str, name_or_path: str, **hub: Any) -> SequenceFeatureExtractor:
+    extractor = WhisperFeatureExtractor if kind == "whisper" else Wav2Vec2FeatureExtractor
+    with naming(name_or_path, "its preprocessor_config.json cannot be used"):
+        settings, _ = extractor.get_feature_extractor_dict(name_or_path, **hub)
+        if not isinstance(settings, dict):
+            raise ValueError(f"a JSON object is needed, not {type(settings).__name__}")
+        for name, (least, most) in INPUT_RANGES.items():
+            if name in settings and not (
+                type(settings[name]) in (int, float, bool) and least <= settings[name] <= most
+            ):
+                raise ValueError(f"{name} must be from {least} to {most}, not {settings[name]!r}")
+        if settings.get("padding_side", "right") != "right":
+            raise ValueError(f"padding_side must be 'right', not {settings['padding_side']!r}")
+        return extractor.from_dict(settings)
 
 
 def interpolate(frames: torch.Tensor, centers: torch.Tensor, times: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 from transformers.feature_extraction_utils import BatchFeature
 
 from .audio_decoding import check_waveform, is_pair, load_audio, to_float, warn_assumed_rate
+from .encoder_files import naming
 
 # Settings of transformers that are written into every file but have one meaning here.
 FIXED_SETTINGS = {"padding_side": "right", "padding_value": 0.0, "return_attention_mask": True}
@@ -198,8 +199,16 @@ class WaveformExtractor(SequenceFeatureExtractor):
         return load_audio(source, self.sampling_rate)
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """Load settings; those that cannot be used are a ValueError that names their place."""
+        with naming(pretrained_model_name_or_path, "its preprocessor_config.json cannot be used"):
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
     def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Self:
         """Make an extractor of what a `preprocessor_config.json` holds; keywords change settings or add them."""
+        if not isinstance(feature_extractor_dict, dict):
+            raise ValueError(f"a JSON object is needed, not {type(feature_extractor_dict).__name__}")
         kind = feature_extractor_dict.get("feature_extractor_type", cls.__name__)
         if kind != cls.__name__:
             raise ValueError(

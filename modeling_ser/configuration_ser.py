@@ -1,10 +1,13 @@
 """The configuration of the speech-emotion model: every choice that the paper leaves open is a field with a default."""
 
 import copy
+import os
 from typing import Any, Self
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+from .checkpoint_files import check_settings, naming
 
 # What a saved config.json names so that plain `pipeline()` and the auto classes find the code beside it.
 AUTO_MAP = {
@@ -26,7 +29,10 @@ CHOICES = {
     "pooling": ("mean", "attention_statistics", "functionals"),
 }
 
-SIZES = ("input_size", "hidden_size", "conv_kernel_size", "num_attention_heads", "head_size", "dense_size")
+# The largest that has sense of what takes memory: beyond it a number is a mistake, or a file is hostile.
+MOST = dict.fromkeys(("input_size", "hidden_size", "num_attention_heads", "head_size", "dense_size"), 16_384)
+MOST |= {"conv_kernel_size": 1024, "num_members": 1000, "num_labels": 1000}
+MOST_STREAMS = 64
 # Encoders that can belong to a model, by their `model_type` in transformers.
 ENCODER_KINDS = ("whisper", "wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 SHARES = ("dropout", "attention_dropout", "encoder_dropout", "label_smoothing")
@@ -137,6 +143,7 @@ class SERConfig(PreTrainedConfig):
                 f"SERConfig knows no {', '.join(map(repr, unknown))}. Its own fields are "
                 f"{', '.join(SERConfig.own_fields())}."
             )
+        self._check_sizes(kwargs.get("num_labels"))  # before anything is made of them
         if self.head_size is None and self.num_attention_heads >= 1:
             if self.hidden_size % self.num_attention_heads:
                 raise ValueError(
@@ -159,8 +166,15 @@ class SERConfig(PreTrainedConfig):
         return [name for name in SERConfig.__annotations__ if name != "custom_pipelines"]
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """Load a configuration; one that cannot be used is a ValueError that names its place."""
+        with naming(pretrained_model_name_or_path, "its config.json cannot be used"):
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
         """Make a configuration of what a `config.json` holds; that of another kind of model is a ValueError."""
+        check_settings(config_dict)
         kind = config_dict.get("model_type", cls.model_type)
         if kind != cls.model_type:
             raise ValueError(
@@ -197,9 +211,7 @@ class SERConfig(PreTrainedConfig):
 
     def check_ranges(self) -> None:
         """Check every field against its range; a ValueError names the field, its value and what it may be."""
-        for name in (*SIZES, "num_members"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        self._check_sizes(self.num_labels)
         for name in SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}.")
@@ -240,6 +252,19 @@ class SERConfig(PreTrainedConfig):
             self._check_stem()
         if self.class_weights is not None and not all(0 < weight < float("inf") for weight in self.class_weights):
             raise ValueError(f"class_weights must be positive and finite, not {list(self.class_weights)}.")
+
+    def _check_sizes(self, num_labels: int | None) -> None:
+        for name, most in MOST.items():
+            value = num_labels if name == "num_labels" else getattr(self, name)
+            if value is not None and not 1 <= value <= most:
+                raise ValueError(f"{name} must be at least 1 and at most {most}, not {value}.")
+        for name in ("stream_sizes", "stem_channels", "layer_mix", "encoder_layers"):
+            values = getattr(self, name) or ()
+            if len(values) > MOST_STREAMS or max(values, default=0) > MOST["input_size"]:
+                raise ValueError(
+                    f"{name} must be at most {MOST_STREAMS} numbers of at most {MOST['input_size']}, not "
+                    f"{len(values)} of up to {max(values)}."
+                )
 
     def _check_layer_mix(self) -> None:
         if self.stream_sizes is None:

@@ -12,16 +12,16 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional as F
-from transformers import FeatureExtractionMixin, PreTrainedModel
+from transformers import FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import can_return_tuple, logging
 
+from .checkpoint_files import HUB_KEYS, check_values, check_weights, naming, writing
 from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
 from .encoder_network import EncoderNetwork
@@ -187,6 +187,7 @@ class SERPreTrainedModel(PreTrainedModel):
 
         Raises:
             RuntimeError: If weights are missing, unexpected or of another size, all of them listed.
+            ValueError: If settings have no sense, or weights are no finite floating-point numbers.
             OSError: If there is no checkpoint, or none in safetensors, or a damaged one.
 
         Example:
@@ -197,21 +198,25 @@ class SERPreTrainedModel(PreTrainedModel):
             >>> model.config.num_labels
             3
         """
-        try:
+        place = pretrained_model_name_or_path
+        config = kwargs.get("config")
+        if not isinstance(config, PreTrainedConfig):
+            known = {*HUB_KEYS, *SERConfig.__dataclass_fields__, "num_labels"}
+            changed = {name: value for name, value in kwargs.items() if name in known and name != "dtype"}
+            config = SERConfig.from_pretrained(place if config is None else config, **changed)
+        check_weights(place, config, lambda: cls(config), kwargs)
+        with naming(place, "cannot be loaded"):
             model, info = super().from_pretrained(
-                pretrained_model_name_or_path,
+                place,
                 *model_args,
                 output_loading_info=True,
-                ignore_mismatched_sizes=ignore_mismatched_sizes,
+                ignore_mismatched_sizes=True,  # told below, with all else that is wrong
                 **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
             )
-        except SafetensorError as error:
-            raise OSError(
-                f"The weights of {pretrained_model_name_or_path!r} are damaged, or a pointer of git-lfs in their "
-                f"place ({error}); fetch them anew."
-            ) from error
+        check_values(place, model)
         mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
-        body = [key for key in mismatched if not (cls._resizable and re.match(cls._resizable, key))]
+        resizable = cls._resizable if ignore_mismatched_sizes else None
+        body = [key for key in mismatched if not (resizable and re.match(resizable, key))]
         problems = {"of another size": body}
         if strict:
             # transformers counts a resized weight as missing too: it is reported once, above.
@@ -223,7 +228,8 @@ class SERPreTrainedModel(PreTrainedModel):
                 f"The checkpoint {pretrained_model_name_or_path!r} does not fit {cls.__name__}. Weights "
                 + "; ".join(found)
                 + ". Load it with the class and configuration that it was saved with"
-                + (", or pass strict=False to take fresh values for what is missing." if strict else ".")
+                + (", or pass strict=False to take fresh values for what is missing" if strict else "")
+                + (", ignore_mismatched_sizes=True for a new head." if body and not ignore_mismatched_sizes else ".")
             )
         if not strict and (info["missing_keys"] or info["unexpected_keys"]):
             logger.warning(
@@ -238,6 +244,11 @@ class SERPreTrainedModel(PreTrainedModel):
                 if isinstance(part, SERPreTrainedModel):
                     part.config.class_weights = None
         return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Save as transformers does, weights readable for whom the umask lets read."""
+        with writing(save_directory):
+            super().save_pretrained(save_directory, **kwargs)
 
     # Weights that may take another size with ignore_mismatched_sizes: a regular expression of their first letters.
     _resizable: str | None = None

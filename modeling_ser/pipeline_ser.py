@@ -70,6 +70,7 @@ class SERPipeline(AudioClassificationPipeline):
         Raises:
             ValueError: If a clip cannot be used, naming it.
             FileNotFoundError: If a file is missing, naming it.
+            FloatingPointError: If scores are not finite.
         """
         if isinstance(inputs, list | tuple) and len(inputs) == 2 and any(isinstance(part, Real) for part in inputs):
             return super().__call__(tuple(inputs), **kwargs)  # one sound and its rate
@@ -175,6 +176,11 @@ class SERPipeline(AudioClassificationPipeline):
             by_problem = {"regression": "none", "multi_label_classification": "sigmoid"}
             function_to_apply = by_problem.get(self.model.config.problem_type, "softmax")
         logits = model_outputs["logits"][0].float()  # (num_labels,)
+        if not bool(logits.isfinite().all()):
+            raise FloatingPointError(
+                f"The model {self.model.name_or_path or 'of this pipeline'} gives a clip scores that are no finite "
+                "numbers: its weights are damaged, or too large to compute with. Fetch it anew, or train it again."
+            )
         tempered = logits / self.model.config.temperature
         scores = {"softmax": tempered.softmax(-1), "sigmoid": tempered.sigmoid(), "none": logits}[function_to_apply]
         best = scores.topk(min(top_k or len(scores), len(scores)))

@@ -1,7 +1,9 @@
-"""The encoder of a model computes what the extractor's does: the two files are the same."""
+"""What the Hub forces to be there twice, once for models and once for extractors, is the same."""
 
 import ast
 from pathlib import Path
+
+import pytest
 
 from tests.subprocess_tools import PROJECT_ROOT
 
@@ -11,6 +13,9 @@ def statements(path: Path) -> list[str]:
     return [ast.dump(one) for one in ast.parse(path.read_text(encoding="utf-8")).body[1:]]
 
 
-def test_the_copy_of_the_encoders_arithmetic_is_one() -> None:
-    original = statements(PROJECT_ROOT / "feature_extraction" / "encoder_layers.py")
-    assert statements(PROJECT_ROOT / "modeling_ser" / "encoder_blocks.py") == original
+@pytest.mark.parametrize(
+    ("original", "copy"), [("encoder_layers.py", "encoder_blocks.py"), ("encoder_files.py", "checkpoint_files.py")]
+)
+def test_a_copy_is_one(original: str, copy: str) -> None:
+    first = statements(PROJECT_ROOT / "feature_extraction" / original)
+    assert statements(PROJECT_ROOT / "modeling_ser" / copy) == first

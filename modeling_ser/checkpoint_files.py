@@ -1,0 +1,181 @@
+"""Checkpoints of strangers, and damaged ones: what their files hold is looked at before it is believed.
+
+A copy of feature_extraction/encoder_files.py, which the Hub holds without this folder; a test compares them.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import PreTrainedConfig
+from transformers.utils import cached_file
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD = re.compile(r"[A-Za-z0-9_][\w.-]*\.safetensors")
+FLOATING = {"F64", "F32", "F16", "BF16"}
+# What would change how, or from where, a network is loaded, and what no checkpoint of this library says.
+FOREIGN_SETTINGS = ("transformers_weights", "attn_implementation", "experts_implementation", "per_layer_config")
+FOREIGN_SETTINGS += ("fusion_config", "_attn_implementation", "_experts_implementation")
+MOST_HEADER_BYTES = 16 << 20
+SPARE_WEIGHTS = 1 << 24  # a new head may be larger than the old one
+MOST_LAYERS, LONGEST_LIST, LARGEST_NUMBER = 500, 1000, 1 << 24
+HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+
+
+@contextmanager
+def naming(place: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Give whatever error a stranger's file makes a sentence and the file's name."""
+    try:
+        yield
+    except (OSError, MemoryError, ImportError):
+        raise
+    except SafetensorError as error:
+        raise OSError(
+            f"The weights of {str(place)!r} are damaged, or a pointer of git-lfs in their place ({error}); fetch them "
+            "anew."
+        ) from error
+    except Exception as error:
+        if isinstance(error, ValueError | RuntimeError) and str(place) in str(error):
+            raise
+        said = " ".join(str(error).split()).rstrip(".")
+        said = said if isinstance(error, ValueError) else f"{type(error).__name__}: {said}"
+        raise ValueError(f"{place}: {what}: {said[:600]}.") from error
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """Check what a checkpoint says of a network of transformers: sizes with sense, and nothing that loads more."""
+    if not isinstance(settings, dict):
+        raise ValueError(f"a JSON object is needed, not {type(settings).__name__}")
+    for name, value in settings.items():
+        if name in FOREIGN_SETTINGS and value is not None:
+            raise ValueError(f"{name} is not for checkpoints of this library; take it out")
+        numbers = value if isinstance(value, list | tuple) else [value]
+        size = len(value) if isinstance(value, dict) else len(numbers)
+        if size > LONGEST_LIST:
+            raise ValueError(f"{name} has {size} values, more than the {LONGEST_LIST} that have sense")
+        most = MOST_LAYERS if str(name).endswith("layers") else LARGEST_NUMBER
+        for number in numbers:
+            if isinstance(number, int | float) and not abs(number) <= most:
+                raise ValueError(f"{name} is {number}, more than the {most} that have sense")
+        if isinstance(value, dict):
+            check_settings(value)
+
+
+def check_weights(
+    place: str | os.PathLike[str], config: PreTrainedConfig, make: Callable[[], nn.Module], options: Mapping[str, Any]
+) -> None:
+    """Check a checkpoint's files, and that they hold about as much as the network that its settings describe.
+
+    `make` makes that network; here it takes no memory. `options` are those of `from_pretrained`.
+    """
+    asked = options.get("quantization_config") is not None
+    if getattr(config, "quantization_config", None) is not None and not asked:
+        raise ValueError(
+            f"{place}: its config.json has a quantization_config, and nobody asked for quantized weights; pass "
+            "quantization_config= to load them, or take it out."
+        )
+    hub = {key: value for key, value in options.items() if key in HUB_KEYS and value is not None}
+    stored = sum(_count(file, place, integers=asked) for file in _weight_files(place, hub))
+    with naming(place, "its settings describe no network that can be made"), torch.device("meta"):
+        network = make()
+    needed = sum(tensor.numel() for tensor in network.state_dict().values())
+    if needed > 2 * stored + SPARE_WEIGHTS:
+        raise ValueError(
+            f"{place}: its settings describe a network of {needed:,} weights, and its files hold {stored:,}; one of "
+            "them is of another model. Fetch both anew."
+        )
+
+
+def check_values(place: str | os.PathLike[str], network: nn.Module) -> None:
+    """Check that loaded weights can be computed with: finite numbers, variances and deviations of their range."""
+    wrong = []
+    for name, tensor in network.state_dict().items():
+        if not tensor.is_floating_point():
+            continue
+        if not bool(tensor.isfinite().all()):
+            wrong.append(f"{name} (not finite)")
+        elif name.endswith("running_var") and bool((tensor < 0).any()):
+            wrong.append(f"{name} (a variance below 0)")
+        elif name.endswith("feature_std") and not bool((tensor > 0).all()):
+            wrong.append(f"{name} (a deviation that is not above 0)")
+    if wrong:
+        raise ValueError(
+            f"{place}: weights that cannot be computed with: {', '.join(wrong[:5])}"
+            + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+            + ". The training diverged, or the file is damaged; fetch it anew."
+        )
+
+
+@contextmanager
+def writing(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Save weights: with the mode that the umask says, and where there is no room for them, an error by name."""
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise OSError(f"{Path(folder, WEIGHTS)} could not be written: {error}. Is the disk full?") from error
+    mask = os.umask(0o077)
+    os.umask(mask)
+    for file in Path(folder).glob("*.safetensors"):  # written for the owner only, whatever the umask says
+        with suppress(PermissionError):  # an older one, of somebody else's
+            file.chmod(0o666 & ~mask)
+
+
+def _weight_files(place: str | os.PathLike[str], hub: dict[str, Any]) -> list[str]:
+    """Find the files of a checkpoint's weights."""
+
+    def find(name: str, **how: bool) -> str | None:
+        return cached_file(place, name, _raise_exceptions_for_missing_entries=False, **how, **hub)
+
+    if find("adapter_config.json", _raise_exceptions_for_connection_errors=False) is not None:
+        raise ValueError(
+            f"{place} holds adapter_config.json: weights on top of another model, which are not read here. Merge them "
+            "into that model, and save it whole."
+        )
+    folder = Path(place, hub.get("subfolder") or "")
+    if parts := sorted(folder.glob("shard-*.safetensors")) if folder.is_dir() else []:
+        raise ValueError(f"{place} holds {parts[0].name}, a part of a distributed training; save the model whole.")
+    if (file := find(WEIGHTS)) is not None:
+        return [file]
+    if (index := find(INDEX)) is None:
+        raise OSError(
+            f"{place} holds no {WEIGHTS}, and pickled weights are not read here: they would run whatever code they "
+            "hold."
+        )
+    with naming(place, f"{INDEX} is damaged"):
+        content = json.loads(Path(index).read_text(encoding="utf-8"))
+        shards = sorted(set(content["weight_map"].values()))
+        if not isinstance(content["metadata"], dict) or not shards:
+            raise ValueError("it names no weights")
+    for shard in shards:
+        if not isinstance(shard, str) or not SHARD.fullmatch(shard):
+            raise ValueError(f"{place}: {INDEX} names {shard!r}; weights are *.safetensors of the same folder only.")
+    found = [find(shard) for shard in shards]
+    if None in found:
+        raise OSError(f"{place}: {INDEX} names {shards[found.index(None)]}, which is not there; fetch it anew.")
+    return found
+
+
+def _count(file: str, place: str | os.PathLike[str], integers: bool) -> int:
+    """Count the numbers that a file of weights holds, all of them floating where integers were not asked for."""
+    with naming(place, f"{Path(file).name} is damaged"):
+        with open(file, "rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+        if length > MOST_HEADER_BYTES and length < os.path.getsize(file):
+            raise ValueError(f"a header of {length:,} bytes, larger than any model's")
+        count = 0
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - not a dictionary
+                part = weights.get_slice(name)
+                if part.get_dtype() not in FLOATING and not integers:
+                    raise ValueError(f"{name} is of {part.get_dtype()}; weights are floating-point numbers")
+                count += torch.Size(part.get_shape()).numel()
+    return count
