@@ -22,7 +22,7 @@ PLACE_KEYS, TAKEN_KEYS, FOUND_KEYS = ("name_or_path", "revision"), ("layer", "co
 ENCODER_KEYS = (*PLACE_KEYS, *TAKEN_KEYS, *FOUND_KEYS, "bundled")
 SAVED_KINDS = {"name_or_path": str, "revision": str, "context": str, "dtype": str, "size": int, "digest": str}
 SAVED_KINDS |= {"bundled": bool}
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
 # How Whisper reads a clip, at its own length or filled up to 30 s as in its training, and how precisely it computes.
 WHISPER_CHOICES = {"context": ("clip", "30s"), "dtype": ("float32", "bfloat16")}
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from huggingface_hub import HfApi
 
+from .encoder_files import naming
 from .extractor_settings import DTYPES, MEL, PLACE_KEYS, TAKEN_KEYS, check_saved_entry, check_settings, check_streams
 from .mel_deltas import log_mel_deltas
 from .speech_front import speech_part
@@ -260,7 +261,8 @@ class SERFeatureExtractor(WaveformExtractor):
                     place["local_files_only"] = kwargs.get("local_files_only") is not False
             taken = {key: entry[key] for key in TAKEN_KEYS if key in entry}
             try:
-                extractor._attach(stream, _load(**{**place, **taken}))
+                with naming(pretrained_model_name_or_path, f"its encoder of the stream {stream!r} cannot be used"):
+                    extractor._attach(stream, _load(**{**place, **taken}))
             except OSError as error:
                 if entry.get("bundled") or not local:
                     raise

@@ -25,10 +25,12 @@ except ImportError:  # Windows
 
 Attempt = Callable[[int, np.random.Generator], str]
 
-# Name → the module whose `attempts(folder)` makes the attempt, and how many `make fuzz` makes of it.
+# Name → what makes the attempt from a folder to work in, and how many `make fuzz` makes of it.
 FUZZERS = {
-    "deepspeech": ("tests.feature_extraction.convert.deepspeech_fuzz", 2000),
-    "whisper": ("tests.feature_extraction.convert.whisper_fuzz", 1000),
+    "deepspeech": ("tests.feature_extraction.convert.deepspeech_fuzz:attempts", 2000),
+    "whisper": ("tests.feature_extraction.convert.whisper_fuzz:attempts", 1000),
+    "weights": ("tests.modeling_ser.checkpoint_fuzz:files", 2000),
+    "folders": ("tests.modeling_ser.checkpoint_fuzz:folders", 300),
 }
 MOST_BYTES, MOST_SECONDS = 1 << 30, 10
 # Numbers that tempt readers: small, at the limits of their types, larger than any file.
@@ -124,9 +126,10 @@ def main() -> int:
     options = parser.parse_args()
     faults = []
     for name in options.names or FUZZERS:
-        module, rounds = FUZZERS[name]
+        place, rounds = FUZZERS[name]
+        module, _, make = place.partition(":")
         with tempfile.TemporaryDirectory() as folder:
-            attempt = importlib.import_module(module).attempts(Path(folder))
+            attempt = getattr(importlib.import_module(module), make)(Path(folder))
             indices = range(options.rounds or rounds) if options.index is None else [options.index]
             try:
                 found = fuzz(attempt, indices, options.seed, MOST_SECONDS)

@@ -25,12 +25,17 @@ def load_saved(
 
     try:
         several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
-    except ValueError as error:
-        raise ValueError(f"{model}: {error}") from error
     except OSError as error:
         if Path(model).is_dir():
             raise
         raise FileNotFoundError(f"There is no folder {model}, and as an id on the Hub: {error}") from error
     kind = SEREnsembleForAudioClassification if several else SERForAudioClassification
     network = kind.from_pretrained(model, revision=revision, dtype=torch.float32)
-    return network, SERFeatureExtractor.from_pretrained(model, revision=revision)
+    extractor = SERFeatureExtractor.from_pretrained(model, revision=revision)
+    read = (network.members[0] if several else network).ser.frame_size
+    if extractor.feature_size != read:
+        raise ValueError(
+            f"{model}: its feature extractor gives {extractor.feature_size} features a frame, and its network reads "
+            f"{read}; one of them is of another model."
+        )
+    return network, extractor
