@@ -67,7 +67,8 @@ def clips_by_id(rows: Rows) -> Clips:
                 raise ValueError(
                     f"The {column} of {name} is unknown, so nothing can keep its speaker out of the other splits. "
                     "Give every clip an id, a speaker and a label, or leave it out. Of recordings of your own the "
-                    "speaker is a column of the list, a folder (label/speaker/), or found by --speaker_pattern"
+                    "speaker is a column of the list, a folder (label/speaker/), or found by --speaker_pattern; where "
+                    "nobody knows them, a training takes --unsafe_split true, and its figures are too good"
                 )
         if row["id"] in clips:
             raise ValueError(f"The clip id {row['id']!r} occurs more than once in the rows. Ids must be unique")

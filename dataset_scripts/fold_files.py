@@ -12,10 +12,12 @@ KEYS = ("id", "speaker", "label", "split")
 SPLITS = ("train", "validation", "test")
 
 
-def save_fold(fold: Fold, rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Write a fold, whole or not at all."""
+def save_fold(
+    fold: Fold, rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str], *, shares_speakers: bool = False
+) -> None:
+    """Write a fold, whole or not at all; `shares_speakers` as of `check_disjoint`."""
     clips = clips_by_id(rows)
-    check_disjoint(fold, clips)
+    check_disjoint(fold, clips, shares_speakers=shares_speakers)
     _check_complete(fold, clips, path)
     lines = [
         json.dumps(dict(zip(KEYS, (*clips[clip_id][:3], split), strict=True)), ensure_ascii=False)
@@ -31,8 +33,10 @@ def save_fold(fold: Fold, rows: Iterable[Mapping[str, Any]], path: str | os.Path
         partial.unlink(missing_ok=True)
 
 
-def load_fold(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> Fold:
-    """Read a fold and check it against the corpus."""
+def load_fold(
+    path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]], *, shares_speakers: bool = False
+) -> Fold:
+    """Read a fold and check it against the corpus; `shares_speakers` as of `check_disjoint`."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of folds {path}. `save_fold` writes one")
@@ -47,7 +51,7 @@ def load_fold(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -
         entry = _parse_line(line, f"{path}, line {number}", clips)
         ids[entry["split"]].append(entry["id"])
     fold = Fold(**{split: tuple(members) for split, members in ids.items()}, name=path.stem)
-    check_disjoint(fold, clips)
+    check_disjoint(fold, clips, shares_speakers=shares_speakers)
     _check_complete(fold, clips, path)
     check_classes(fold, clips)
     return fold

@@ -99,7 +99,9 @@ def load_corpus(
             the same ``path`` and ``bytes``, but not always the feature type ``Audio``.
         num_proc: Processes that build the table.
         **options: Further fields of the corpus's configuration: ``skip_bad``, to leave out files that cannot be read
-            with a warning, or ``speaker_pattern`` of "recordings".
+            with a warning, or ``speaker_pattern`` of "recordings". With ``label_column``, a name with a slash is any
+            data set of sounds, all of its splits together: ``audio_column`` (by default the only one of sounds),
+            ``speaker_column``, and ``split_columns``: clips alike in all of these never are in different splits.
 
     Returns:
         All clips, in the order of their files' names, with the columns ``id``, ``audio``, ``label``, ``label4``,
@@ -119,6 +121,12 @@ def load_corpus(
     if "/" in str(name):
         from .shared_copy import load_shared_copy
 
+        if "label_column" in options:
+            from .plain_dataset import load_plain_dataset
+
+            if data_dir is not None:
+                raise ValueError(f"{name} is a data set by itself: it takes no data_dir")
+            return load_plain_dataset(str(name), config=config, cache_dir=cache_dir, streaming=streaming, **options)
         if data_dir is not None or config is not None or options:
             raise ValueError(f"{name} is a copy of a corpus: it takes neither data_dir nor config nor other options")
         return load_shared_copy(str(name), cache_dir=cache_dir, streaming=streaming)

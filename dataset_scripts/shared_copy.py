@@ -41,7 +41,7 @@ def _read_facts(path: str | Path, name: str) -> dict[str, str]:
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"{name} holds no {FACTS}: it is no copy of a corpus that `export_corpus` made. For a corpus as it is "
-            "published, give its name and data_dir"
+            "published give its name and data_dir; of another data set say which columns it has, label_column at least"
         )
     try:
         about = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -65,8 +65,8 @@ def _fetch_facts(repo_id: str, revision: str | None) -> str:
         return hf_hub_download(repo_id, FACTS, repo_type="dataset", revision=revision)
     except EntryNotFoundError as error:
         raise FileNotFoundError(
-            f"The data set {repo_id} holds no {FACTS}: it is no copy of a corpus that `push_corpus` made, or there is "
-            "no connection to the Hub"
+            f"The data set {repo_id} holds no {FACTS}: it is no copy of a corpus that `push_corpus` made (of another "
+            "data set say which columns it has: label_column at least), or there is no connection to the Hub"
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise FileNotFoundError(

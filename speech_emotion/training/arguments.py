@@ -47,6 +47,12 @@ class DataArguments:
     data_dir: str | None = argument(None, "folder of the corpus (default: its usual place)", "looks")
     config: str | None = argument(None, "configuration of the corpus", "weights")
     speaker_pattern: str | None = argument(None, "pattern of recordings that tells the speaker", "clips")
+    label_column: str | None = argument(None, "emotions of any data set user/name, which is no copy then", "clips")
+    audio_column: str | None = argument(None, "its sounds (default: the only column of sounds)", "clips")
+    speaker_column: str | None = argument(None, "its speakers", "clips")
+    split_columns: list[str] | None = argument(  # noqa: RUF009
+        None, "its clips that are alike in all of these are never divided (sessions, for example)", "clips"
+    )
     cache_dir: str | None = argument(None, "folder for what is built", "looks")
     labels: list[str] | None = argument(None, "emotions to keep (default: all)", "weights")  # noqa: RUF009
     scheme: Literal["leave-one-speaker-out", "leave-one-session-out", "k-fold"] = argument(
@@ -55,6 +61,7 @@ class DataArguments:
     num_folds: int | None = argument(None, "number of folds of k-fold", "weights")
     fold: int = argument(0, "the fold to test, from 0", "weights")
     folds_file: str | None = argument(None, "a fold as JSONL, instead of --scheme and --fold", "clips")
+    unsafe_split: bool = argument(False, "divide clips whoever speaks: the figures are too good", "clips")
     streaming: bool = argument(False, "read a copy as a stream", "looks")
     skip_bad: bool = argument(False, "report clips that cannot be used, and go on", "clips")
 
@@ -215,7 +222,19 @@ def corpus_places(data: DataArguments | CTCDataArguments) -> dict[str, Any]:
     """Return what `load_corpus` is told of where a corpus lies, and whether its bad files are left out."""
     places: dict[str, Any] = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
     # A copy's audio is only looked at when features are made.
-    return places | ({"skip_bad": True} if data.skip_bad and "/" not in data.corpus else {})
+    return places | ({"skip_bad": True} if data.skip_bad and "/" not in data.corpus else {}) | named_columns(data)
+
+
+def named_columns(data: DataArguments | CTCDataArguments) -> dict[str, Any]:
+    """Return the columns that are named of a data set which is no corpus and no copy of one."""
+    names = ("label_column", "audio_column", "speaker_column", "split_columns")
+    named = {name: getattr(data, name) for name in names if getattr(data, name, None)}
+    if named and ("label_column" not in named or "/" not in data.corpus):
+        raise ValueError(
+            f"--{next(iter(named))} is for a data set of the Hub, or a folder of one: --corpus user/name "
+            "--label_column …"
+        )
+    return named
 
 
 # What helped on some validation speakers of RAVDESS and did no harm on EmoDB's. The last epoch is kept: one validation

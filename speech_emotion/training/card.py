@@ -32,6 +32,7 @@ HUB_LICENSES = {
     "Open Database License 1.0 (ODbL)": "odbl",
 }
 ENCODER = "A two-layer convolutional encoder with multi-head self-attention"
+UNSAFE = "unsafe"  # the scheme of splits that do not look at speakers
 # What an extractor subtracts from a clip's energies, in words, by its `clip_normalization`.
 SUBTRACTED = {"none": "", "level": ", less the clip's mean", "band": ", less each band's mean over the clip"}
 
@@ -138,8 +139,9 @@ def report_split(
 
 def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> ModelCard:
     """Fill the card."""
+    tested = "clips" if report.arguments.get("scheme") == UNSAFE else "speakers"
     results = [
-        eval_result(report, TASK, f"{report.title}, {split} speakers of {report.fold}", split, kind, label, value)
+        eval_result(report, TASK, f"{report.title}, {split} {tested} of {report.fold}", split, kind, label, value)
         for split, part in (("test", report.test), ("validation", report.validation))
         for kind, label, value in (
             ("accuracy", "WA", part.metrics["wa"]),

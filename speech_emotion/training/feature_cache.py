@@ -93,15 +93,19 @@ def cache_streamed(
                     yield {name: clip[name] for name in columns} | cached
                 bar.update(len(clips))
 
-    table = datasets.Dataset.from_generator(
-        generate,
-        features=datasets.Features({**{name: rows.features[name] for name in columns}, **_feature_columns(extractor)}),
-        cache_dir=cache_dir,
-        fingerprint=Hasher.hash(
-            [state, CACHE_VERSION, *extractor_state(extractor), skip_bad, *_variant_state(variant)]
-        ),
-        writer_batch_size=_clips_that_may_wait(LONGEST_SECONDS, extractor),
-    )
+    features = {**{name: rows.features[name] for name in columns}, **_feature_columns(extractor)}
+    try:
+        table = datasets.Dataset.from_generator(
+            generate,
+            features=datasets.Features(features),
+            cache_dir=cache_dir,
+            fingerprint=Hasher.hash(
+                [state, CACHE_VERSION, *extractor_state(extractor), skip_bad, *_variant_state(variant)]
+            ),
+            writer_batch_size=_clips_that_may_wait(LONGEST_SECONDS, extractor),
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise error.__cause__ or error from None  # which says of which clip it is
     if not len(table):
         raise ValueError("None of the streamed clips can be used; the messages above say why.")
     clips = table.select_columns(columns)

@@ -11,11 +11,14 @@ import torch
 from torch.utils.data import Dataset
 
 from dataset_scripts import Fold, check_classes, check_disjoint, load_fold, speaker_folds
+from dataset_scripts.folds import unsafe_folds
 from dataset_scripts.names import as_in_corpus
 from modeling_ser.feature_statistics import FEWEST_CLIPS, FeatureStatistics, shrunk
 
 from .arguments import DataArguments
 from .run_record import corpus_title
+
+UNKNOWN = "unknown"  # who speaks where nobody knows
 
 
 class ClipSplit(Dataset):
@@ -117,13 +120,28 @@ def keep_labels(rows: datasets.Dataset, labels: Sequence[str] | None) -> tuple[d
     return rows.select(np.flatnonzero(np.isin(column, wanted))), wanted
 
 
-def choose_fold(rows: datasets.Dataset, args: DataArguments) -> Fold:
-    """Make or read the fold that the arguments name, and check it."""
+def name_unknown_speakers(rows: datasets.Dataset) -> datasets.Dataset:
+    """Call speakers that nobody knows so, all alike."""
+    speakers = rows["speaker"][:]
+    if None not in speakers:
+        return rows
+    named = [UNKNOWN if speaker is None else speaker for speaker in speakers]
+    return rows.remove_columns("speaker").add_column("speaker", named)
+
+
+def choose_fold(
+    rows: datasets.Dataset, args: DataArguments, recordings: Mapping[str, str | None] | None = None
+) -> Fold:
+    """Make or read the fold that the arguments name, and check it; `recordings` as of `unsafe_folds`."""
     if args.folds_file is not None:
-        return load_fold(args.folds_file, rows)
-    folds = speaker_folds(rows, scheme=args.scheme, k=args.num_folds)
+        return load_fold(args.folds_file, rows, shares_speakers=args.unsafe_split)
+    if args.unsafe_split:
+        folds = unsafe_folds(rows, args.num_folds, recordings)
+    else:
+        folds = speaker_folds(rows, scheme=args.scheme, k=args.num_folds)
     if not 0 <= args.fold < len(folds):
-        raise ValueError(f"There is no fold {args.fold}: {args.scheme} gives {len(folds)}, counted from 0.")
+        scheme = "--unsafe_split" if args.unsafe_split else args.scheme
+        raise ValueError(f"There is no fold {args.fold}: {scheme} gives {len(folds)}, counted from 0.")
     return folds[args.fold]
 
 

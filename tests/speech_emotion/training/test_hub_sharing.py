@@ -18,6 +18,7 @@ from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, Dee
 from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
 from modeling_ser import SERConfig, SERForAudioClassification
 from speech_emotion.training.hub_push import HubPushCallback, push_folder, shared_files
+from tests.dataset_scripts.test_plain_dataset import write_dataset
 from tests.hub.hub_store import Commit
 from tests.hub.local_hub import LocalHub
 from tests.speech_emotion.training.trainings import SMALL, read_rows, scores_of, words
@@ -178,6 +179,52 @@ def test_training_on_a_streamed_copy_equals_training_on_the_corpus(
         assert results[way].pop("corpus") == "alice/polish-copy"
     assert results["corpus"].pop("corpus") == "polish"
     assert results["corpus"] == results["copy"] == results["stream"]
+
+
+def test_a_strangers_data_set_is_trained_on_streamed_or_not_and_an_unsafe_split_is_told(
+    local_hub: LocalHub, tmp_path: Path
+) -> None:
+    folder = write_dataset(tmp_path / "set", train=48, test=24)
+    outcome = run_python_json(
+        f"""
+        import json
+        from pathlib import Path
+        from huggingface_hub import HfApi
+        from speech_emotion.cli.train import main
+
+        HfApi().create_repo("alice/voices", repo_type="dataset")
+        HfApi().upload_folder(repo_id="alice/voices", repo_type="dataset", folder_path={str(folder)!r})
+        common = "--preset paper --hidden_size 8 --use_cpu true --num_train_epochs 1 --corpus alice/voices"
+        common = [*common.split(), "--label_column", "emotion"]
+        ways = {{
+            "whole": ["--speaker_column", "who"],
+            "stream": ["--speaker_column", "who", "--streaming", "true"],
+            "nobody": [],
+            "unsafe": ["--unsafe_split", "true"],
+            "again": ["--unsafe_split", "true", "--folds_file", "unsafe/fold.jsonl"],
+            "half": ["--speaker_column", "who", "--audio_column", "dialog"],
+        }}
+        codes = {{way: main([*common, *words, "--output_dir", way]) for way, words in ways.items()}}
+        results = {{}}
+        for way in ("whole", "stream", "unsafe", "again"):
+            result = json.loads(Path(way, "results.json").read_text())
+            scheme = result.pop("arguments")["scheme"]
+            weights = Path(way, "model.safetensors").read_bytes().hex()
+            results[way] = [scheme, Path(way, "README.md").read_text(), result, weights]
+        print(json.dumps([codes, results]))
+        """,
+        env=local_hub.env(tmp_path / "home"),
+        cwd=tmp_path,
+        with_project=True,
+    )
+    codes, results = outcome
+    assert codes == {"whole": 0, "stream": 0, "nobody": 1, "unsafe": 0, "again": 0, "half": 1}
+    assert results["whole"][2:] == results["stream"][2:]
+    scheme, card, result, weights = results["unsafe"]
+    assert (scheme, result["fold"]) == ("unsafe", "unsafe-10-fold-0") and weights == results["again"][3]
+    assert result["train"]["speakers"] == result["test"]["speakers"] == ["unknown"]
+    assert "**The clips were divided whoever speaks" in card and "never seen" not in card
+    assert "whoever speaks" not in results["whole"][1] and "speakers never seen in training" in results["whole"][1]
 
 
 class Api:
