@@ -77,7 +77,7 @@ def load_plain_dataset(
     if not streaming:
         rows = _without_unlabeled(rows, name)
     info = next(iter(parts.values())).info
-    rows.info.description = f"{source}."
+    rows.info.description = f"{folder.resolve().name if folder.is_dir() else source}."
     rows.info.homepage = info.homepage or ("" if folder.is_dir() else f"https://huggingface.co/datasets/{source}")
     rows.info.license = info.license or "as the data set's page says"
     rows.info.citation = info.citation or ""
