@@ -25,7 +25,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: no-interpreter help demo test fuzz lint format bench experiments heads layers report lock clean
+.PHONY: no-interpreter help demo test test-newest fuzz lint format bench experiments heads layers report lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,13 @@ demo: $(STAMP)  ## Train on real speech, save, and classify an unseen speaker's 
 
 test: $(STAMP)  ## Run the tests and the examples in the docstrings
 	@$(WITH_DATA) exec $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 2
+
+test-newest:  ## Run the tests with the newest releases that pyproject.toml admits, in .venv-newest
+	@$(CHECK_PYTHON)
+	@"$(PYTHON)" -m venv .venv-newest
+	@.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable ".[$(EXTRAS)]"
+	@.venv-newest/bin/python -m pip list | grep -E '^(torch|transformers|datasets|huggingface_hub|numpy) '
+	@$(WITH_DATA) exec .venv-newest/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 2
 
 fuzz: $(STAMP)  ## Read thousands of damaged and hostile files (an hour, perhaps)
 	@exec $(PY) -m tests.fuzzing
@@ -78,7 +85,7 @@ lock:  ## Make constraints.txt anew from pyproject.toml
 	@rm -rf .lock-venv build ./*.egg-info
 
 clean:  ## Remove the environment and everything that was built
-	rm -rf "$(VENV)" build dist ./*.egg-info .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" .venv-newest build dist ./*.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An update of the system's Python can leave .venv without its interpreter: then it is made anew.
