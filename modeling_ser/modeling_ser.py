@@ -388,7 +388,9 @@ class SERModel(SERPreTrainedModel):
                 f"attention_mask must be (batch, frames) = {tuple(input_features.shape[:2])}, "
                 f"not {tuple(attention_mask.shape)}."
             )
-        if attention_mask is None and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        if attention_mask is None and not (
+            torch.compiler.is_compiling() or torch.jit.is_tracing() or input_features.is_meta
+        ):
             warn_of_padding(input_features)
         if self.encoder is not None:
             input_features, attention_mask = self.encoder(input_features, attention_mask, given_layers)
@@ -427,8 +429,11 @@ class SERModel(SERPreTrainedModel):
 
 def warn_of_padding(input_features: torch.Tensor) -> None:
     """Warn, once per process, of clips that end as padded ones do; input_features is (batch, frames, size)."""
-    # Features of sound are never all zero; a waveform's samples may be for a while, but hardly for 25 ms.
-    least = 1 if input_features.shape[2] > 1 else 400
+    # Features of sound are never all zero. A waveform's samples may be, and alone for as long as they like.
+    waveform = input_features.shape[2] == 1
+    if waveform and len(input_features) == 1:
+        return
+    least = 400 if waveform else 1  # 25 ms
     silent = (input_features[:, -least:] == 0).all(dim=2).all(dim=1)  # (batch,)
     if silent.any() and input_features[silent].any():  # digital silence, normalized, is zero from end to end
         _warn_of_missing_mask()
@@ -531,6 +536,15 @@ class SERForAudioClassification(SERPreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+    def freeze_feature_encoder(self) -> None:
+        """Keep what leads to the blocks of an encoder of the model's own, its convolutions, from learning.
+
+        transformers' example of audio classification does so unless told otherwise. Other models have no such part.
+        """
+        if self.ser.encoder is not None:
+            for parameter in self.ser.encoder.front_parameters().values():
+                parameter.requires_grad = False
 
     def as_pipeline(self, feature_extractor: FeatureExtractionMixin, **kwargs: Any) -> "SERPipeline":
         """Return the pipeline around this model.

@@ -8,34 +8,82 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    Trainer,
+    TrainingArguments,
+    pipeline,
+)
 
 from feature_extraction import DeepSpeechFeatureExtractor
 from modeling_ser import SERPipeline, modeling_ser
-from tests.modeling_ser.small_pipeline import CLIPS, by_label, expected_scores, logits_of, small_classifier
+from tests.modeling_ser.small_pipeline import CLIPS, by_label, expected_scores, small_classifier
+from tests.modeling_ser.test_encoder_network import model_with
 from tests.subprocess_tools import offline_environment, run_python_json
 
 NAMES = sorted(CLIPS)
 
 
 def test_the_official_example_of_audio_classification_gives_the_scores_of_clips_alone(tmp_path: Path) -> None:
-    model, extractor = small_classifier()
-    model_input_name = extractor.model_input_names[0]
+    """Do as `run_audio_classification.py` does, which keeps the first of `model_input_names`, and so no mask."""
+    folder, labels = str(tmp_path / "saved"), ["joy", "zeal"]
+    for part in small_classifier():
+        part.save_pretrained(folder)
+    hub = {"cache_dir": None, "revision": "main", "token": None, "trust_remote_code": True}
+    feature_extractor = AutoFeatureExtractor.from_pretrained(folder, return_attention_mask=True, **hub)
+    config = AutoConfig.from_pretrained(
+        folder,
+        num_labels=len(labels),
+        label2id={label: str(index) for index, label in enumerate(labels)},
+        id2label={str(index): label for index, label in enumerate(labels)},
+        finetuning_task="audio-classification",
+        **hub,
+    )
+    model = AutoModelForAudioClassification.from_pretrained(
+        folder, from_tf=False, config=config, ignore_mismatched_sizes=True, **hub
+    )
+    model.freeze_feature_encoder()
+    model_input_name = feature_extractor.model_input_names[0]
 
     def transforms(batch: dict[str, list]) -> dict[str, Any]:
-        """Do as `val_transforms` of `run_audio_classification.py` does, which keeps no mask."""
         wavs = [np.asarray(audio, np.float32) for audio in batch["audio"]]
-        inputs = extractor(wavs, sampling_rate=extractor.sampling_rate)
+        inputs = feature_extractor(wavs, sampling_rate=feature_extractor.sampling_rate)
         return {model_input_name: inputs.get(model_input_name), "labels": list(batch["labels"])}
 
-    rows = datasets.Dataset.from_dict({"audio": [CLIPS[name] for name in NAMES], "labels": [0] * len(NAMES)})
+    clips = {"audio": [CLIPS[name] for name in NAMES], "labels": [0, 1, 0, 1, 0]}
+    rows = datasets.Dataset.from_dict(clips)
     rows.set_transform(transforms, output_all_columns=False)
     arguments = TrainingArguments(
-        str(tmp_path), remove_unused_columns=False, report_to=[], per_device_eval_batch_size=5, disable_tqdm=True
+        str(tmp_path / "run"),
+        remove_unused_columns=False,
+        per_device_train_batch_size=3,
+        per_device_eval_batch_size=5,
+        max_steps=3,
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
     )
-    predicted = Trainer(model=model, args=arguments, eval_dataset=rows, processing_class=extractor).predict(rows)
-    expected = np.stack([logits_of(model, extractor, CLIPS[name]).numpy() for name in NAMES])
-    np.testing.assert_allclose(predicted.predictions, expected, atol=1e-5)
+    trainer = Trainer(
+        model=model, args=arguments, train_dataset=rows, eval_dataset=rows, processing_class=feature_extractor
+    )
+    trainer.train()
+    trainer.save_model()
+    predicted = trainer.predict(rows).predictions
+    classifier = pipeline("audio-classification", model=str(tmp_path / "run"), trust_remote_code=True, device="cpu")
+    answers = classifier(clips["audio"], function_to_apply="none")
+    by_name = [{entry["label"]: entry["score"] for entry in answer} for answer in answers]
+    expected = np.array([[scores[label] for label in labels] for scores in by_name])
+    np.testing.assert_allclose(predicted, expected, atol=1e-5)
+
+
+def test_an_encoder_of_the_models_own_keeps_its_convolutions_where_that_is_asked_for() -> None:
+    model = model_with("wav2vec2")
+    model.freeze_feature_encoder()
+    encoder = model.ser.encoder
+    assert not any(one.requires_grad for one in encoder.front_parameters().values())
+    assert all(one.requires_grad for one in encoder.blocks.parameters())
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "in a trace"])
