@@ -38,6 +38,7 @@ OTHER_UNITS = re.compile(
     r"(start|begin|end|stop|offset|onset|duration|dur)(_time)?_(ms|msecs?|milliseconds|samples?|frames?)"
     r"|(frame|sample)_(start|begin|end|stop|offset|onset)"
 )
+CHANNELS = {"left": 0, "l": 0, "a": 0, "right": 1, "r": 1, "b": 1}
 CLOCK = re.compile(r"(?:(\d+) days? )?(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d+)?)")
 # An id names its clip in folds, scores and copies that others get: not by a path of this machine.
 PATH_OUTSIDE = re.compile(r"[/\\~]|[a-z]:[/\\]|(.*[/\\])?\.\.([/\\]|$)", re.IGNORECASE)
@@ -46,8 +47,9 @@ PATH_OUTSIDE = re.compile(r"[/\\~]|[a-z]:[/\\]|(.*[/\\])?\.\.([/\\]|$)", re.IGNO
 def read_manifest(path: Path) -> list[dict[str, Any]]:
     """Read a list of recordings, UTF-8: ``file`` and ``label``, and the other ``COLUMNS`` where known.
 
-    Where lines are parts of files ``start`` and ``end`` tell which, in s; ``duration`` is what a line says of a whole
-    file, ``rater`` whose label it is, ``where`` where it stands. Columns without a meaning here are passed over.
+    Where lines are parts of files ``start`` and ``end`` tell which, in s, and ``channel`` which of it, from 0;
+    ``duration`` is what a line says of a whole file, ``rater`` whose label it is, ``where`` where it stands. Columns
+    without a meaning here are passed over.
     """
     try:
         lines = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
@@ -66,7 +68,27 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
                 f"{path}: the column {column!r} says {first_few(sorted(parts))}, and is not heeded: who trains and "
                 "who is tested is chosen by speaker. Rename it, to published_split perhaps, or leave it out"
             )
+    _number_channels(rows, path)
     return rows
+
+
+def _number_channels(rows: list[dict[str, Any]], path: Path) -> None:
+    """Replace what the lines call their channels, left and right or numbers, by numbers from 0."""
+    given = {row["channel"].lower(): row for row in rows if "channel" in row}
+    if given and not any(name in CHANNELS or name == "0" for name in given):
+        raise ValueError(
+            f"{path}: the column 'channel' says {first_few(sorted(given))}, and no line 0, from which channels are "
+            "counted. Write left and right, or count from 0; if it is the number of channels, rename it to channels"
+        )
+    for name, row in given.items():
+        if name not in CHANNELS and not name.isdecimal():
+            raise ValueError(
+                f"{row['where']}: the channel is {printable(name)}. Write left, right, or a number from 0"
+            )
+    for row in rows:
+        if "channel" in row:
+            name = row["channel"].lower()
+            row["channel"] = CHANNELS[name] if name in CHANNELS else int(name)
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

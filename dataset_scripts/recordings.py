@@ -18,7 +18,7 @@ from .audio_files import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files, clip_d
 from .corpus_base import AuditedWarning, CorpusConfig, SpeechCorpus
 from .manifest import COLUMNS, NAMES, OTHER_TABLES, STEMS, SUFFIXES, read_manifest
 from .names import LABELS, first_few, house_label, name_key, spelled
-from .segments import check_part, cut, file_seconds
+from .segments import PART, check_part, cut, file_seconds, is_part
 
 # Folders of data sets that come divided already.
 SPLITS = ("dev", "eval", "test", "train", "training", "val", "valid", "validation")
@@ -57,6 +57,7 @@ class Recordings(SpeechCorpus):
         "session": datasets.Value("string"),
         "start": datasets.Value("float64"),  # of a clip that is a part of its file, s
         "end": datasets.Value("float64"),
+        "channel": datasets.Value("int64"),  # of its file, from 0
     }
 
     @classmethod
@@ -107,8 +108,9 @@ class Recordings(SpeechCorpus):
         """Refuse a file that is listed more than once, in whatever way its path is written, but for parts of it."""
         lines = defaultdict(list)  # by file, named in one way: clip.wav, ./clip.wav, ../here/clip.wav
         for file, rows in self.listed.items():
-            lines[os.path.normpath(root / file)] += rows
-        for place, rows in lines.items():
+            for row in rows:
+                lines[os.path.normpath(root / file), row.get("channel")].append(row)
+        for (place, channel), rows in lines.items():
             parts = Counter((row.get("start"), row.get("end")) for row in rows)
             (part, count), named = parts.most_common(1)[0], f"{self.title}: {self.manifest} lists {printable(place)}"
             if count > 1 and any("rater" in row for row in rows):
@@ -122,6 +124,8 @@ class Recordings(SpeechCorpus):
                 raise ValueError(f"{named} {count} times from {part[0]:g} s. Keep one line for each part")
             if len(parts) > 1 and any(row.get("start") is None for row in rows):
                 raise ValueError(f"{named} whole and in parts. Give each of its lines a start, or keep one line")
+            if channel is not None and (place, None) in lines:
+                raise ValueError(f"{named} with channels and without. Say of each of its lines which channel it is")
 
     def _check_for_unread_lists(self, folder: Path) -> None:
         """Refuse a list that would be passed over, and speakers and labels taken from folders instead."""
@@ -240,7 +244,8 @@ class Recordings(SpeechCorpus):
         for file, row in lines:
             name, start, end = self.listed_names[file], row.get("start"), row.get("end")
             part = "" if start is None else f"_{start:.3f}-" + ("" if end is None else f"{end:.3f}")
-            known = {column: row[column] for column in (*COLUMNS, "start", "end") if column in row}
+            part += f"_channel{row['channel']}" if "channel" in row else ""
+            known = {column: row[column] for column in (*COLUMNS, *PART) if column in row}
             told = {"id": name + part, "speaker": None, "native_label": known.pop("label")}
             del known["file"]
             told |= ({"session": name} if dialogues else {}) | known
@@ -255,9 +260,10 @@ class Recordings(SpeechCorpus):
         """Read how long the clips are; where lines are parts of files, or say how long these are, check that."""
         files = {self.root / clip["file"]: None for clip in self.clips}
         seconds = dict(zip(files, clip_durations(files, self.config.skip_bad), strict=True))
-        for path in {self.root / clip["file"]: None for clip in self.clips if clip["start"] is not None}:
+        cut_of = [(self.root / clip["file"], clip["channel"]) for clip in self.clips if is_part(clip)]
+        for path, channel in dict.fromkeys(cut_of):
             try:
-                seconds[path] = seconds[path] and file_seconds(path)
+                seconds[path] = seconds[path] and file_seconds(path, channel)
             except (ValueError, OSError):
                 if not self.config.skip_bad:
                     raise
@@ -273,11 +279,12 @@ class Recordings(SpeechCorpus):
 
     def audio_of(self, clip: Mapping[str, Any]) -> dict[str, Any]:
         """Return the sound of a clip: its file, or what is cut out of it."""
-        if clip["start"] is None:
+        if not is_part(clip):
             return clip["audio"]
         path = self.root / clip["file"]
-        start, end = check_part(self.lines[clip["id"]], file_seconds(path))
-        return cut(path, start, end, clip["id"])
+        seconds = file_seconds(path, clip["channel"])
+        start, end = check_part(self.lines[clip["id"]], seconds) or (0.0, seconds)
+        return cut(path, start, end, clip["channel"], clip["id"])
 
 
 def _outside(root: Path, files: Iterable[Path]) -> list[Path]:

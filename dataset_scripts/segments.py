@@ -1,28 +1,35 @@
 """Clips that are parts of longer files: cut out by the one decoder, so that they are files of their own."""
 
 import io
-import os
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+PART = ("start", "end", "channel")
+"""Columns that tell which part of its file a clip is: times in s, and a channel from 0."""
 OVERHANG = 0.1
 """Seconds by which a part may end after its file does, as times are often rounded."""
 
 
-def file_seconds(path: str | os.PathLike[str]) -> float:
+def is_part(clip: Mapping[str, Any]) -> bool:
+    """Tell whether a clip is less than its whole file."""
+    return clip["start"] is not None or clip["channel"] is not None
+
+
+def file_seconds(path: Path, channel: int | None) -> float:
     """Decode a file whole and return how long it is, in s."""
-    samples, rate = _decoded(os.fspath(path), os.stat(path).st_mtime_ns)
+    samples, rate = _decoded(path, path.stat().st_mtime_ns, channel)
     return len(samples) / rate
 
 
-def cut(path: str | os.PathLike[str], start: float, end: float, name: str) -> dict[str, Any]:
+def cut(path: Path, start: float, end: float, channel: int | None, name: str) -> dict[str, Any]:
     """Return a part of a file as a file of its own, mono at the same rate: exactly what was decoded."""
     import soundfile
 
-    samples, rate = _decoded(os.fspath(path), os.stat(path).st_mtime_ns)
+    samples, rate = _decoded(path, path.stat().st_mtime_ns, channel)
     part = samples[round(start * rate) : round(end * rate)]  # (samples,)
     sixteen_bits = np.array_equal(part, np.clip(np.round(part * 32768), -32768, 32767) / 32768)
     # The time of writing would be in a WAV file of floats.
@@ -51,7 +58,7 @@ def check_part(row: Mapping[str, Any], seconds: float) -> tuple[float, float] | 
 
 
 @lru_cache(maxsize=1)  # parts of a file follow each other
-def _decoded(path: str, changed: int) -> tuple[np.ndarray, float]:
-    from .audio_leaks import decode_clip
+def _decoded(path: Path, changed: int, channel: int | None) -> tuple[np.ndarray, float]:
+    from feature_extraction.audio_decoding import decode_audio
 
-    return decode_clip({"path": path, "bytes": None})
+    return decode_audio(path, channel=channel)

@@ -116,10 +116,10 @@ def load_audio(
     return np.require(samples, requirements=["C", "W"])
 
 
-def decode_audio(source: Any) -> tuple[np.ndarray, float]:
+def decode_audio(source: Any, channel: int | None = None) -> tuple[np.ndarray, float]:
     """Decode a file or the value of an audio column as `load_audio` does, but at its own rate, which comes beside."""
     name = describe_source(source)
-    samples, rate = _read(source, name, None, None, MAX_SECONDS)
+    samples, rate = _read(source, name, None, channel, MAX_SECONDS)
     check_waveform(samples, name)
     return samples, rate
 

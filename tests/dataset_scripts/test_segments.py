@@ -58,6 +58,21 @@ def test_parts_of_files_are_cut_out(tmp_path: Path, header: str) -> None:
     assert len(speaker_folds(clips)) == 3  # each file is one speaker's
 
 
+@pytest.mark.parametrize("names", [("left", "right"), ("A", "B"), ("0", "1")])
+def test_channels_are_clips_of_their_own(tmp_path: Path, names: tuple[str, str]) -> None:
+    rows = [
+        f"{who}.wav,{emo},{who}{name},{name}"
+        for who in PEOPLE
+        for emo, name in zip(("sad", "joy"), names, strict=True)
+    ]
+    folder = own(tmp_path / "own", lines("channel", *rows), channels=2)
+    clips = load_from(folder, "recordings")
+    assert clips["id"][:2] == ["anna_channel0", "anna_channel1"] and set(clips["session"]) == set(PEOPLE)
+    stereo, _ = soundfile.read(folder / "anna.wav", dtype="float32")
+    for clip, channel in zip(clips, stereo.T, strict=False):
+        np.testing.assert_array_equal(load_audio(clip["audio"]), channel)
+
+
 def test_parts_of_sixteen_bits_stay_so(tmp_path: Path) -> None:
     folder = own(tmp_path / "own", lines("start,end", "anna.wav,sad,anna,1,2"))
     (audio,) = load_from(folder, "recordings")["audio"]
@@ -117,6 +132,11 @@ BAD: dict[str, tuple[str, str]] = {  # lines, and what is told
         "column 'split' says test, train",
     ),
     "fold": (lines("fold", "anna.wav,sad,a,1", "ben.wav,joy,b,2"), "the column 'fold' says 1, 2, and is not heeded"),
+    "channel count": (lines("channel", "anna.wav,sad,a,1", "ben.wav,sad,b,1"), "no line 0, from which .* are counted"),
+    "no channel": (lines("channel", "anna.wav,sad,a,0", "ben.wav,sad,b,mid"), "line 3: the channel is mid"),
+    "channel not there": (lines("channel", "anna.wav,sad,a,left", "anna.wav,sad,b,right"), "channel=1 was asked for"),
+    "some channels": (lines("channel", "anna.wav,sad,a,", "anna.wav,sad,b,left"), "with channels and without"),
+    "channel twice": (lines("channel", "anna.wav,sad,a,L", "anna.wav,sad,a,left"), r"anna\.wav 2 times\."),
     "id above": (lines("id", "anna.wav,sad,a,../x"), r"the id '\.\./x' is a path out of"),
     "absolute id": (lines("id", "anna.wav,sad,a,/home/x"), "the id '/home/x' is a path out of"),
     "Windows id": (lines("id", "anna.wav,sad,a,C:\\x"), r"is a path out of"),
