@@ -23,6 +23,10 @@ LEAST_SPEAKERS = 3
 """One to test, one to validate, one to train."""
 FEW_CLIPS = 10
 """An emotion with fewer is hardly learned, and its recall moves by more than ten points with each clip."""
+FAR_OUT = 3.0
+"""Quartile ranges of the lengths (as ratios) beyond the quartiles from which on a clip is unlike the others."""
+LEAST_RANGE = 1.3
+"""Ratio that the quartiles are taken to differ by at least, where clips are of almost one length."""
 SAME_LENGTH = 0.05
 """Seconds by which a re-encoded copy may differ from the published length."""
 
@@ -57,7 +61,7 @@ def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
         for clip_id, error in clips["error"].dropna().items()
     ]
     readable = clips[clips["error"].isna()]
-    for look in (_lengths, _duplicates, _levels, _formats):
+    for look in (_lengths, _outliers, _duplicates, _levels, _formats):
         findings += look(corpus, readable)
     return sorted(findings, key=lambda finding: not finding.serious)
 
@@ -124,6 +128,22 @@ def _lengths(corpus: SpeechCorpus, clips: pd.DataFrame) -> Iterator[Finding]:
             "This copy was cut or resampled wrongly; figures from it cannot be compared."
         )
         yield Finding("length", True, message, tuple(other.index))
+
+
+def _outliers(corpus: SpeechCorpus, clips: pd.DataFrame) -> Iterator[Finding]:
+    """Find clips far longer or shorter than the others, which were not cut, perhaps, or cut off."""
+    if clips.empty or corpus.expected_clips():  # published lengths tell better
+        return
+    lengths = clips["seconds"].sort_values()
+    low, high = lengths.quantile([0.25, 0.75])
+    reach = max(high / low, LEAST_RANGE) ** FAR_OUT
+    longer, shorter = lengths[lengths > high * reach][::-1], lengths[lengths < low / reach]
+    for kind, others in (("longer", longer), ("shorter", shorter)):
+        if len(others):
+            examples = first_few(f"{clip_id} {seconds:.2f} s" for clip_id, seconds in others.items())
+            usual = f"of which half have {low:.2f} to {high:.2f} s"
+            message = f"{len(others)} clip(s) are far {kind} than the others, {usual}: {examples}."
+            yield Finding("length", False, message, tuple(others.index))
 
 
 def _duplicates(corpus: SpeechCorpus, clips: pd.DataFrame) -> Iterator[Finding]:

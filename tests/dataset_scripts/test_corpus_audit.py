@@ -104,6 +104,17 @@ def test_own_recordings_that_are_too_few_are_told(
         assert message in finding.message
 
 
+def test_lengths_unlike_the_others_are_told(tmp_path: Path) -> None:
+    for number in range(12):
+        write_clip(tmp_path / f"own/angry/anna/{number}.wav", seconds=1 + number / 10)
+    assert audit(tmp_path / "own", "recordings", "length") == []
+    write_clip(tmp_path / "own/angry/anna/a.wav", seconds=30)
+    write_clip(tmp_path / "own/angry/anna/b.wav", seconds=0.05)
+    longer, shorter = audit(tmp_path / "own", "recordings", "length")
+    assert "1 clip(s) are far longer than the others" in longer.message and "angry/anna/a 30.00 s" in longer.message
+    assert shorter.clips == ("angry/anna/b",) and not shorter.serious
+
+
 def test_the_odd_rate_in_tess_is_told(tmp_path: Path) -> None:
     assert [one.clips for one in audit(write_tess(tmp_path / "tess"), "tess", "rate")] == [("OAF_back_ps",)]
 
