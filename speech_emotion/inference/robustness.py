@@ -92,7 +92,8 @@ def own_test_clips(
 ) -> tuple[list[np.ndarray], list[str]]:
     """Read the test clips of a run's fold, and their emotions."""
     from dataset_scripts import load_corpus, load_fold
-    from speech_emotion.training.splits import keep_labels
+    from speech_emotion.training.card import UNSAFE
+    from speech_emotion.training.splits import keep_labels, name_unknown_speakers
 
     for name in ("fold.jsonl", "results.json"):
         if not (folder / name).is_file():
@@ -104,7 +105,9 @@ def own_test_clips(
         report["corpus"], data_dir=data_dir, config=report["arguments"].get("config"), cache_dir=cache_dir
     )
     rows, _ = keep_labels(corpus, report["labels"])
-    tested = set(load_fold(folder / "fold.jsonl", rows).test)
+    unsafe = report["arguments"].get("scheme") == UNSAFE
+    rows = name_unknown_speakers(rows) if unsafe else rows
+    tested = set(load_fold(folder / "fold.jsonl", rows, shares_speakers=unsafe).test)
     clips = rows.select([index for index, clip in enumerate(rows["id"][:]) if clip in tested])
     return [load_audio(audio) for audio in clips["audio"]], clips["label"][:]
 

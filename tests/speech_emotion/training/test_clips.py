@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from dataset_scripts import Fold, load_corpus, speaker_folds
+from dataset_scripts import Fold, load_corpus, save_fold, speaker_folds
 from feature_extraction import DeepSpeechFeatureExtractor, SERFeatureExtractor
 from speech_emotion.training import feature_cache
 from speech_emotion.training.arguments import DataArguments
@@ -20,6 +20,7 @@ from speech_emotion.training.splits import (
     feature_statistics,
     keep_labels,
     make_splits,
+    name_unknown_speakers,
     one_clip,
     pooled_statistics,
 )
@@ -124,6 +125,25 @@ def test_splits_hold_the_folds_clips_and_disjoint_speakers(rows: datasets.Datase
         assert [LABELS[label] for label in clips.labels] == [truth[clip] for clip in clips.ids]
     assert {len(set(clips.speakers)) for _, clips in splits.items()} == {3, 1}
     assert not set(splits.train.speakers) & (set(splits.validation.speakers) | set(splits.test.speakers))
+
+
+def test_clips_of_unknown_speakers_are_divided_only_where_that_is_asked_for(
+    rows: datasets.Dataset, tmp_path: Path
+) -> None:
+    nobody = rows.remove_columns("speaker").add_column("speaker", [None] * len(rows))
+    with pytest.raises(ValueError, match=r"is unknown.*--unsafe_split true"):
+        choose_fold(nobody, DataArguments(corpus="polish"))
+    unknown = name_unknown_speakers(nobody)
+    assert set(unknown["speaker"]) == {"unknown"} and name_unknown_speakers(rows) is rows
+    fold = choose_fold(unknown, DataArguments(corpus="polish", unsafe_split=True, num_folds=5, fold=2))
+    assert fold.name == "unsafe-5-fold-2" and sum(map(len, fold.splits.values())) == len(rows)
+    with pytest.raises(ValueError, match="There is no fold 10: --unsafe_split gives 10"):
+        choose_fold(unknown, DataArguments(corpus="polish", unsafe_split=True, fold=10))
+    with pytest.raises(ValueError, match="is in train and in"):
+        save_fold(fold, unknown, tmp_path / "fold.jsonl")
+    save_fold(fold, unknown, tmp_path / "fold.jsonl", shares_speakers=True)
+    given = DataArguments(corpus="polish", unsafe_split=True, folds_file=str(tmp_path / "fold.jsonl"))
+    assert choose_fold(unknown, given).splits == fold.splits
 
 
 def test_a_speaker_in_two_splits_is_caught_where_the_fold_is_used(rows: datasets.Dataset) -> None:
