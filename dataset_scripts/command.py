@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from feature_extraction.safe_text import printable_lines
+from feature_extraction.safe_text import printable, printable_lines
 
 from .fold_checks import SCHEMES
 from .registry import CORPORA, load_corpus, make_builder
@@ -113,7 +113,7 @@ def _check(args: argparse.Namespace) -> Iterator[str]:
     told = (one for one in caught if one.category is not AuditedWarning)
     findings += [Finding("builder", False, str(one.message)) for one in told]
     for finding in findings:
-        yield f"{'SERIOUS' if finding.serious else 'note':<8}{finding.kind:<11}{finding.message}"
+        yield f"{'SERIOUS' if finding.serious else 'note':<8}{finding.kind:<11}{printable(finding.message)}"
     serious = sum(finding.serious for finding in findings)
     verdict = f"{corpus.title}: {len(corpus.clips)} clips decoded, {serious} serious finding(s)"
     if serious:  # so that the command's exit code tells it

@@ -135,7 +135,7 @@ def check_classes(fold: Fold, rows: Rows) -> None:
         missing = sorted({clips[clip_id].label for clip_id in fold.splits[split]} - trained, key=natural_order)
         if missing:
             raise ValueError(
-                f"Fold {fold.name!r}: {', '.join(missing)} occur(s) in {split} but in no training clip, so it cannot "
+                f"Fold {fold.name!r}: {first_few(missing)} occur(s) in {split} but in no training clip, so it cannot "
                 "be learned. Leave it out of the labels, or take fewer or other groups"
             )
 

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from .fold_checks import SCHEMES, Clips, Fold, Scheme, check_classes, check_confounding, check_disjoint, clips_by_id
-from .names import natural_order
+from .names import first_few, natural_order
 
 
 def speaker_folds(
@@ -64,7 +64,7 @@ def speaker_folds(
     if len(groups) < 3:
         raise ValueError(
             f"{scheme} needs at least 3 groups of speakers, one to test, one to validate and the rest to train; "
-            f"there are {len(groups)}: {'; '.join(', '.join(group) for group in groups)}"
+            f"there are {len(groups)}: {'; '.join(map(first_few, groups))}"
         )
     folds = []
     for i, name in enumerate(names):
@@ -176,7 +176,7 @@ def _linked_speakers(clips: Clips) -> list[list[str]]:
     if len(groups) == 1 and len(group_of) > 1:
         raise ValueError(
             "The sessions link all speakers, so that nobody is left to train. If whoever shares one shares no "
-            "dialogues and no recording, drop the column session"
+            "dialogues and no recording, drop the column session; the session of parts of files is their file"
         )
     return sorted((_sorted(group) for group in groups.values()), key=lambda group: natural_order(group[0]))
 
@@ -206,7 +206,7 @@ def _partners(clips: Clips) -> dict[str, set[str]] | None:
     alone = _sorted(speaker for speaker, others in partners.items() if not others)
     if alone and len(alone) < len(partners):
         raise ValueError(
-            f"{', '.join(alone)} is alone in a session, others are not, so nobody there can validate. "
+            f"{first_few(alone)} is alone in a session, others are not, so nobody there can validate. "
             "Take leave-one-session-out or k-fold"
         )
     return None if alone else partners

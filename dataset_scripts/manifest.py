@@ -33,11 +33,10 @@ COLUMNS = ("id", "file", "label", "speaker", "sex", "sentence", "transcript", "k
 TIMES = ("start", "end", "duration")
 SEXES = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m", "man": "m"}
 SPLIT_COLUMNS = ("data_split", "fold", "partition", "split", "split_name", "split_set", "subset")
-# Names of columns that tell times in other units than seconds.
-OTHER_UNITS = re.compile(
-    r"(start|begin|end|stop|offset|onset|duration|dur)(_time)?_(ms|msecs?|milliseconds|samples?|frames?)"
-    r"|(frame|sample)_(start|begin|end|stop|offset|onset)"
-)
+# Names of columns that tell parts of files in other units than seconds, or in other words than are known here.
+TIME_LIKE = re.compile(r"(\w+_)?(start|begin|end|stop|offset|onset)(_?time)?([\W_].*)?")
+LENGTH_LIKE = re.compile(r"(\w+_)?(dur|duration|length)([\W_].*)?")
+IN_SECONDS = re.compile(r"(_[(\[]?|[(\[])(s|secs?|seconds)[)\]]?$")
 CHANNELS = {"left": 0, "l": 0, "a": 0, "right": 1, "r": 1, "b": 1}
 CLOCK = re.compile(r"(?:(\d+) days? )?(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d+)?)")
 # An id names its clip in folds, scores and copies that others get: not by a path of this machine.
@@ -63,10 +62,11 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
         raise ValueError(f"{path} lists no recordings. Add a line for each")
     rows = [_normalize(row, f"{path}, line {number}") for number, row in lines]
     for column in SPLIT_COLUMNS:
-        if len(parts := {str(row[column]) for row in rows if column in row}) > 1:
+        if len(parts := {row.get(column, "") for row in rows}) > 1:
+            told = first_few(sorted(parts - {""}))
             raise ValueError(
-                f"{path}: the column {column!r} says {first_few(sorted(parts))}, and is not heeded: who trains and "
-                "who is tested is chosen by speaker. Rename it, to published_split perhaps, or leave it out"
+                f"{path}: the column {column!r} says {told}, and is not heeded: who trains and who is tested is "
+                "chosen by speaker. Rename it, to published_split perhaps, or leave it out"
             )
     _number_channels(rows, path)
     return rows
@@ -137,18 +137,16 @@ def _column(name: object) -> str:
 def _normalize(row: dict[str, Any], where: str) -> dict[str, Any]:
     named: dict[str, Any] = {}
     source: dict[str, str] = {}
-    columns = {_column(key): value for key, value in row.items()}
+    unread: dict[str, str] = {}
+    columns = [_column(key) for key in row]
     aliases = ALIASES | {"offset": "end" if "onset" in columns else "start"}  # of sound events, or of a part
-    for column, value in columns.items():
-        name = aliases.get(column, column)
+    for column, value in zip(columns, row.values(), strict=True):
+        name, bare = aliases.get(column, column), IN_SECONDS.sub("", column)
+        name = aliases.get(bare, bare) if aliases.get(bare, bare) in TIMES else name
         if value is None or not str(value).strip():
             continue
-        if OTHER_UNITS.fullmatch(column):
-            raise ValueError(
-                f"{where}: the column {column!r} is not heeded, as it tells no seconds. Write `start` and `end` in "
-                "seconds, or rename it if it has nothing to do with parts of files"
-            )
         if name not in (*COLUMNS, *TIMES, *SPLIT_COLUMNS, "rater", "channel"):
+            unread[column] = str(value).strip()
             continue
         if isinstance(value, list | dict):
             raise ValueError(
@@ -161,6 +159,14 @@ def _normalize(row: dict[str, Any], where: str) -> dict[str, Any]:
             )
         named[name], source[name] = value, column
     texts: dict[str, Any] = {name: str(value).strip() for name, value in named.items()}
+    half = "start" in texts and not {"end", "duration"} & texts.keys()
+    for column, text in unread.items():
+        tells_part = TIME_LIKE.fullmatch(column) or (half and LENGTH_LIKE.fullmatch(column))
+        if tells_part and not math.isnan(_read_time(text)):
+            raise ValueError(
+                f"{where}: the column {column!r} is not heeded. If it says which part of the file the line is, write "
+                "`start` and `end` in seconds; else rename it"
+            )
     for column in ("file", "label"):
         if column not in texts:
             if column in (aliases.get(name, name) for name in columns):
@@ -202,12 +208,17 @@ def _seconds(text: str, what: str) -> float:
     >>> _seconds("61.5", "start"), _seconds("0:01:01,5", "start"), _seconds("0 days 00:01:01.500", "start")
     (61.5, 61.5, 61.5)
     """
-    try:
-        seconds = float(text)
-    except ValueError:
-        clock = CLOCK.fullmatch(text)
-        parts = [float((part or "0").replace(",", ".")) for part in clock.groups()] if clock else [math.nan] * 4
-        seconds = sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
+    seconds = _read_time(text)
     if not 0 <= seconds < math.inf:
         raise ValueError(f"{what} is {printable(text)}, which is no time. Write seconds, such as 61.5, or 0:01:01.5")
     return seconds
+
+
+def _read_time(text: str) -> float:
+    """Read seconds, in digits or by a clock; NaN where a text is neither."""
+    try:
+        return float(text)
+    except ValueError:
+        clock = CLOCK.fullmatch(text)
+        parts = [float((part or "0").replace(",", ".")) for part in clock.groups()] if clock else [math.nan] * 4
+        return sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))

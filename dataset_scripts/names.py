@@ -79,7 +79,6 @@ def as_in_corpus(labels: Sequence[str], present: Collection[str]) -> list[str]:
     found = [label if label in present else house_label(label) for label in labels]
     unknown = sorted(given for given, label in zip(labels, found, strict=True) if label not in present)
     if unknown:
-        raise ValueError(
-            f"The corpus has no clips labelled {', '.join(unknown)}; it has {', '.join(sorted(present))}."
-        )
+        absent, there = (", ".join(map(printable, names)) for names in (unknown, sorted(present)))
+        raise ValueError(f"The corpus has no clips labelled {absent}; it has {there}.")
     return found

@@ -52,6 +52,7 @@ class Recordings(SpeechCorpus):
     labels: ClassVar[dict[str, str]] = {}
     kind = None
     language = None
+    DEFAULT_WRITER_BATCH_SIZE = 16  # parts of files are held in memory until written
     helper_modules = ("manifest", "names", "segments")
     extra_features: ClassVar[dict[str, Any]] = {
         "session": datasets.Value("string"),
@@ -239,6 +240,11 @@ class Recordings(SpeechCorpus):
         speakers = defaultdict(set)
         for file, row in lines:
             speakers[file].add(row.get("speaker"))
+            if len({row.get("session") for row in self.listed[file]}) > 1:
+                raise ValueError(
+                    f"{self.title}: {printable(file)} is in several sessions. Whoever speaks in one file shares "
+                    "one: give all of its lines the same"
+                )
         # Whoever speaks in one file shares dialogue and recording: what a session is.
         dialogues = not any("session" in row for _, row in lines) and max(map(len, speakers.values())) > 1
         for file, row in lines:

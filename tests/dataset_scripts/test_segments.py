@@ -31,6 +31,7 @@ def lines(header: str, *rows: str) -> str:
 PARTS = [  # the same parts as people and tools write them; the last goes to the end
     ("start,end", ("0.5,1.25", "1.25,2.0", "2,")),
     ("offset,duration", ("0.5,0.75", "1.25,.75", "2,1.0")),
+    ("start (s),duration[s]", ("0.5,0.75", "1.25,.75", "2,1.0")),
     ("onset,offset", ("0.5,1.25", "1.25,2.0", "2,3.05")),
     ("Start Time,End-Time", ("0:00.5,0:01.25", "00:00:01.25,00:00:02", "0 days 00:00:02,")),
     ("begin,stop,duration", ("0.5,1.25,0.75", "1.25,2.0,0.75", "2,3,1")),
@@ -135,6 +136,17 @@ BAD: dict[str, tuple[str, str]] = {  # lines, and what is told
     "channel count": (lines("channel", "anna.wav,sad,a,1", "ben.wav,sad,b,1"), "no line 0, from which .* are counted"),
     "no channel": (lines("channel", "anna.wav,sad,a,0", "ben.wav,sad,b,mid"), "line 3: the channel is mid"),
     "channel not there": (lines("channel", "anna.wav,sad,a,left", "anna.wav,sad,b,right"), "channel=1 was asked for"),
+    "part of them tested": (
+        lines("subset", "anna.wav,sad,a,", "ben.wav,joy,b,test"),
+        "column 'subset' says test, and",
+    ),
+    "ELAN": (lines("Begin Time - ss.msec", "anna.wav,sad,a,1.5"), "'begin_time_ss.msec' is not heeded. If it says"),
+    "frames": (lines("frame_offset", "anna.wav,sad,a,1600"), "column 'frame_offset' is not heeded"),
+    "length in ms": (lines("start,duration_ms", "anna.wav,sad,a,1,500"), "column 'duration_ms' is not heeded"),
+    "two sessions": (
+        lines("start,end,session", "anna.wav,sad,a,1,2,x", "anna.wav,sad,b,2,3,y"),
+        r"anna\.wav is in several sessions",
+    ),
     "some channels": (lines("channel", "anna.wav,sad,a,", "anna.wav,sad,b,left"), "with channels and without"),
     "channel twice": (lines("channel", "anna.wav,sad,a,L", "anna.wav,sad,a,left"), r"anna\.wav 2 times\."),
     "id above": (lines("id", "anna.wav,sad,a,../x"), r"the id '\.\./x' is a path out of"),
@@ -157,6 +169,7 @@ def test_what_columns_mean_is_heeded_or_refused(tmp_path: Path, case: str) -> No
     [
         lines("duration", "anna.wav,sad,anna,3.0", "ben.wav,sad,ben,3"),
         lines("split,rater,channels", "anna.wav,sad,anna,train,r1,1", "ben.wav,sad,ben,train,r2,1"),
+        lines("duration_ms,end_reason,started", "anna.wav,sad,anna,3000,hung up,1", "ben.wav,sad,ben,3000,-,2"),
         lines("start,end", "anna.wav,sad,anna,,", "ben.wav,sad,ben,,"),
         "wav,emo,spk_id\nanna.wav,sad,anna\nben.wav,sad,ben\n",
     ],
