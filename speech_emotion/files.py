@@ -39,7 +39,7 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[o
 
 def stream_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table row by row: what there is before an interruption stays."""
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
+    with _naming(path), Path(path).open("w", encoding="utf-8", newline="") as file:
         for line in _csv_lines(header, rows):
             file.write(line)
             file.flush()
@@ -66,13 +66,24 @@ def check_writable(path: str | Path) -> None:
 
 
 @contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Give errors the name of the file that is written; a full disk's has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+@contextmanager
 def _whole(path: str | Path) -> Iterator[TextIO]:
     """Open a file to write that takes its name when all is written; after an error it is gone."""
     path = Path(os.path.realpath(path))
     # The process's own: two commands that write the same file do not write into each other's.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
+        with _naming(path), partial.open("w", encoding="utf-8") as file:
             yield file
         partial.replace(path)
     finally:

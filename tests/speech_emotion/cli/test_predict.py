@@ -133,6 +133,16 @@ def test_rows_come_while_others_are_still_to_be_read(
     assert len(output.read_text().splitlines()) == 1 + 16  # of eight at a time
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_full_disk_is_told_with_the_files_name(
+    ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scores.csv").symlink_to("/dev/full")
+    words = ["predict", str(write_clips(tmp_path)[0]), "--model", str(ensemble)]
+    assert ser([*words, "--output", str(tmp_path / "scores.csv")]) == 1
+    assert f"error: {tmp_path / 'scores.csv'}: No space left" in capsys.readouterr().err
+
+
 def test_clips_of_like_length_are_scored_together(
     ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
