@@ -16,7 +16,7 @@ import datasets
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from .audio_files import audio_files, clip_durations, folder_fingerprint
-from .names import FOUR_LABELS, LABELS, first_few
+from .names import FOUR_LABELS, LABELS, first_few, spelled
 
 CLIPS_PER_SHARD = 64
 
@@ -296,7 +296,7 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
     def _clip(self, file: Path, parsed: dict[str, Any]) -> dict[str, Any]:
         """Complete what is known of a clip to a row; only the duration is still missing."""
         label = self.house_label(parsed.get("native_label"), file)
-        defaults = {"id": file.stem, "kind": self.kind, "language": self.language}
+        defaults = {"id": spelled(file.stem), "kind": self.kind, "language": self.language}
         derived = {
             "audio": {"path": str(self.root / file), "bytes": None},
             "label": label,

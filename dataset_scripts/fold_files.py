@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .fold_checks import Clips, Fold, check_classes, check_disjoint, clips_by_id
+from .names import spelled
 
 KEYS = ("id", "speaker", "label", "split")
 SPLITS = ("train", "validation", "test")
@@ -41,6 +42,7 @@ def load_fold(
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of folds {path}. `save_fold` writes one")
     clips = clips_by_id(rows)
+    spellings = {spelled(clip_id): clip for clip_id, clip in clips.items()} | clips
     ids: dict[str, list[str]] = {split: [] for split in SPLITS}
     try:
         # Not by `splitlines`: JSON leaves some of its line ends, such as U+2028, within strings as they are.
@@ -48,7 +50,7 @@ def load_fold(
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
     for number, line in enumerate(lines, start=1):
-        entry = _parse_line(line, f"{path}, line {number}", clips)
+        entry = _parse_line(line, f"{path}, line {number}", spellings)
         ids[entry["split"]].append(entry["id"])
     fold = Fold(**{split: tuple(members) for split, members in ids.items()}, name=path.stem)
     check_disjoint(fold, clips, shares_speakers=shares_speakers)
@@ -66,19 +68,19 @@ def _parse_line(line: str, where: str, clips: Clips) -> dict[str, str]:
         raise ValueError(f"{where}: expected a JSON object with the keys {', '.join(KEYS)}; got {line[:200]}")
     if entry["split"] not in SPLITS:
         raise ValueError(f"{where}: the split is {entry['split']!r}; it must be one of {', '.join(SPLITS)}")
-    clip = clips.get(entry["id"]) if isinstance(entry["id"], str) else None
+    clip = clips.get(entry["id"], clips.get(spelled(entry["id"]))) if isinstance(entry["id"], str) else None
     if clip is None:
         raise ValueError(
             f"{where}: the clip {entry['id']!r} is not in the corpus. "
             "Use the file with the corpus, configuration and labels that it was made for"
         )
     for key in ("speaker", "label"):
-        if entry[key] != getattr(clip, key):
+        if spelled(str(entry[key])) != spelled(getattr(clip, key)):
             raise ValueError(
                 f"{where}: the {key} of the clip {clip.id!r} is {entry[key]!r} here but {getattr(clip, key)!r} in the "
                 "corpus. Make the fold anew, or use the corpus it was made for"
             )
-    return entry
+    return entry | {"id": clip.id}
 
 
 def _check_complete(fold: Fold, clips: Clips, path: str | os.PathLike[str]) -> None:

@@ -209,7 +209,7 @@ def eval_result(
         task_type=task,
         task_name="Speech emotion recognition" if task == TASK else "Speech recognition",
         dataset_type=report.corpus,
-        dataset_name=dataset,
+        dataset_name=printable(dataset),
         dataset_split=split,
         metric_type=kind,
         metric_name=label,

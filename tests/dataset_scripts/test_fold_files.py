@@ -1,5 +1,6 @@
 import json
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,17 @@ def test_line_ends_that_json_does_not_escape_may_stand_in_names(tmp_path: Path) 
     fold = speaker_folds(rows)[0]
     save_fold(fold, rows, tmp_path / f"{fold.name}.jsonl")
     assert load_fold(tmp_path / f"{fold.name}.jsonl", rows).splits == fold.splits
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_accents_are_read_however_they_are_written(tmp_path: Path, written: str) -> None:
+    named = [{key: text.replace("m2", "Zoë") for key, text in row.items()} for row in ROWS]
+    saved, there = (
+        [{key: unicodedata.normalize(form, text) for key, text in row.items()} for row in named]
+        for form in ("NFC" if written == "NFD" else "NFD", written)
+    )
+    save_fold(speaker_folds(saved)[0], saved, tmp_path / "fold.jsonl")
+    assert load_fold(tmp_path / "fold.jsonl", there).splits == speaker_folds(there)[0].splits
 
 
 @pytest.mark.parametrize("streaming", [False, True])
