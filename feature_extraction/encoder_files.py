@@ -4,6 +4,7 @@ Weights are read from safetensors of the checkpoint's own folder only; what a ne
 against what the files hold before it is made; and no number that is none leaves the loading.
 """
 
+import errno
 import json
 import os
 import re
@@ -24,6 +25,7 @@ FLOATING = {"F64", "F32", "F16", "BF16"}
 # What would change how, or from where, a network is loaded, and what no checkpoint of this library says.
 FOREIGN_SETTINGS = ("transformers_weights", "attn_implementation", "experts_implementation", "per_layer_config")
 FOREIGN_SETTINGS += ("fusion_config", "_attn_implementation", "_experts_implementation")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MOST_HEADER_BYTES = 16 << 20
 SPARE_WEIGHTS = 1 << 24  # a new head may be larger than the old one
 MOST_LAYERS, LONGEST_LIST, LARGEST_NUMBER = 500, 1000, 1 << 24
@@ -116,13 +118,20 @@ def check_values(place: str | os.PathLike[str], network: nn.Module) -> None:
 
 @contextmanager
 def writing(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Save weights: with the mode that the umask says, and where there is no room for them, an error by name."""
+    """Save into a folder: weights with the mode that the umask says, and an error by name where there is no room."""
     try:
         yield
-    except (SafetensorError, OSError) as error:
-        if isinstance(error, OSError) and error.filename is not None:
+    except (OSError, RuntimeError, SafetensorError) as error:
+        said, name = str(error), WEIGHTS if isinstance(error, SafetensorError) else ""
+        if isinstance(error, OSError):
+            said, name = str(error.strerror), Path(error.filename2 or error.filename or "").name
+        if isinstance(error, OSError) and error.errno not in NO_ROOM:
             raise
-        raise OSError(f"{Path(folder, WEIGHTS)} could not be written: {error}. Is the disk full?") from error
+        if isinstance(error, RuntimeError) and "inline_container" not in said:  # where torch.save writes
+            raise
+        raise OSError(
+            f"{Path(folder, name)} could not be written whole: {said}. Make room on the disk, or save elsewhere."
+        ) from error
     mask = os.umask(0o077)
     os.umask(mask)
     for file in Path(folder).glob("*.safetensors"):  # written for the owner only, whatever the umask says

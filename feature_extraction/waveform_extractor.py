@@ -17,7 +17,7 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 from transformers.feature_extraction_utils import BatchFeature
 
 from .audio_decoding import check_waveform, is_pair, load_audio, to_float, warn_assumed_rate
-from .encoder_files import naming
+from .encoder_files import naming, writing
 
 # Settings of transformers that are written into every file but have one meaning here.
 FIXED_SETTINGS = {"padding_side": "right", "padding_value": 0.0, "return_attention_mask": True}
@@ -221,6 +221,11 @@ class WaveformExtractor(SequenceFeatureExtractor):
             if meant and not kwargs.get("return_unused_kwargs"):
                 raise ValueError(f"{cls.__name__} has no setting {name!r}; {meant[0]!r} is meant, perhaps.")
         return super().from_dict(feature_extractor_dict | changed, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> list[str]:
+        """Save settings and code as transformers does."""
+        with writing(save_directory):
+            return super().save_pretrained(save_directory, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
         """Settings as they are written into `preprocessor_config.json`."""

@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+from safetensors import SafetensorError, safe_open
 from transformers import TrainingArguments
 
 from .training_arguments import SERTrainingArguments
@@ -74,11 +77,15 @@ def find_checkpoint(output_dir: str | Path, resume: str | bool | None) -> Path |
             )
         return None
     if resume is True:
-        if not whole:
-            raise FileNotFoundError(f"{output_dir} holds no whole checkpoint to resume from.")
-        return whole[-1]
+        for path in reversed(whole):
+            if (damaged := damaged_file(path)) is None:
+                return path
+            warnings.warn(f"{damaged} is damaged, so {path.name} is passed over: an older one is taken.", stacklevel=2)
+        raise FileNotFoundError(f"{output_dir} holds no whole checkpoint to resume from.")
     if not (Path(resume) / "trainer_state.json").is_file():
         raise FileNotFoundError(f"{resume} is not a whole checkpoint: it has no trainer_state.json.")
+    if (damaged := damaged_file(Path(resume))) is not None:
+        raise ValueError(f"{damaged} is damaged; resume from an older checkpoint: --resume_from_checkpoint true does.")
     chosen = Path(resume)
     for path in whole:
         if _is_elsewhere_or_later(path, chosen):
@@ -87,6 +94,25 @@ def find_checkpoint(output_dir: str | Path, resume: str | bool | None) -> Path |
                 "--overwrite_output_dir true, or choose another --output_dir."
             )
     return chosen
+
+
+def damaged_file(checkpoint: Path) -> Path | None:
+    """Find a file of a checkpoint that was cut: a disk that filled up or lost its power leaves such."""
+    for file in sorted(checkpoint.rglob("*")):
+        try:
+            if file.suffix == ".json":
+                content = json.loads(file.read_text(encoding="utf-8"))
+                whole = file.name != "trainer_state.json" or type(content.get("global_step")) is int
+            elif file.suffix == ".safetensors":
+                with safe_open(file, framework="numpy"):  # which holds its length against its header
+                    whole = True
+            else:
+                whole = file.suffix not in (".pt", ".pth") or zipfile.is_zipfile(file)
+        except (AttributeError, ValueError, SafetensorError):
+            whole = False
+        if not whole:
+            return file
+    return None
 
 
 def prepare_folder(folder: Path, training: SERTrainingArguments) -> Path | None:

@@ -10,6 +10,7 @@ import datasets
 from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
+from modeling_ser.checkpoint_files import writing
 from speech_emotion.files import write_text
 from speech_emotion.terminal import is_terminal, quiet_unless_terminal, say
 
@@ -63,7 +64,7 @@ def run_training(
     if not training.should_log:
         datasets.disable_progress_bars()
     quiet_unless_terminal()
-    with sole_training(training):
+    with sole_training(training), writing(training.output_dir):
         return _train_and_save(task, training, callbacks or [])
 
 

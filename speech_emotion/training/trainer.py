@@ -27,6 +27,7 @@ from transformers import (
 )
 from transformers.trainer_utils import HubStrategy, IntervalStrategy, SaveStrategy, seed_worker
 
+from modeling_ser.checkpoint_files import writing
 from speech_emotion.files import write_json, write_text
 
 from .batches import LengthGroupedSampler, NoLoneItem
@@ -224,13 +225,14 @@ class TaskTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save model and feature extractor, with their code; pushing is `push_to_hub`'s work."""
-        super().save_model(output_dir, _internal_call=True)
-        if self.args.should_save:
-            folder = Path(self.args.output_dir if output_dir is None else output_dir)
-            (folder / PICKLED_ARGUMENTS).unlink(missing_ok=True)
-            self.task.save_state(self.model, folder)
-            for name, record in self.records.items():
-                write_json(folder / name, record)
+        folder = Path(self.args.output_dir if output_dir is None else output_dir)
+        with writing(folder):
+            super().save_model(output_dir, _internal_call=True)
+            if self.args.should_save:
+                (folder / PICKLED_ARGUMENTS).unlink(missing_ok=True)
+                self.task.save_state(self.model, folder)
+                for name, record in self.records.items():
+                    write_json(folder / name, record)
 
     def push_to_hub(self, commit_message: str | None = "End of training") -> CommitInfo | None:
         """Push what lies saved in the output folder: weights, configuration, code and card, and nothing else."""

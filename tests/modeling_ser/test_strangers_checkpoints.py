@@ -13,10 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from feature_extraction import DeepSpeechForCTC, SERFeatureExtractor, feature_extraction_ser
 from modeling_ser import SERConfig, SERForAudioClassification
-from modeling_ser.checkpoint_files import INDEX, WEIGHTS
+from modeling_ser.checkpoint_files import INDEX, WEIGHTS, writing
 from speech_emotion.cli.main import main as ser
+from speech_emotion.files import write_text
 from speech_emotion.inference.saved_model import load_saved
 from tests.feature_extraction.small_encoders import small_model as small_encoder
+from tests.full_disk import little_room
 from tests.fuzzing import fuzz
 from tests.modeling_ser import checkpoint_fuzz
 from tests.modeling_ser.checkpoint_fuzz import CLIP, save_kind
@@ -224,6 +226,19 @@ def test_saved_weights_have_the_umasks_mode(mask: int, tmp_path: Path) -> None:
     for file in tmp_path.glob(f"*/{WEIGHTS}"):
         assert file.stat().st_mode & 0o777 == 0o666 & ~mask
         assert file.stat().st_mode == file.with_name("config.json").stat().st_mode
+
+
+def test_a_full_disk_is_told_by_the_file_that_did_not_fit(tmp_path: Path) -> None:
+    model = SERForAudioClassification(SERConfig(num_labels=3))
+    with little_room(100_000), pytest.raises(OSError, match=rf"{tmp_path}/{WEIGHTS} could not be written whole"):
+        model.save_pretrained(tmp_path)
+    with little_room(10_000), pytest.raises(OSError, match=rf"{tmp_path}/\w+\.py could not be written whole"):
+        SERFeatureExtractor().save_pretrained(tmp_path)
+    with little_room(100_000), pytest.raises(OSError, match="could not be written whole"), writing(tmp_path):
+        torch.save({"state": torch.zeros(100_000)}, tmp_path / "optimizer.pt")
+    with little_room(1000), pytest.raises(OSError) as caught:
+        write_text(tmp_path / "card.md", "a" * 2000)
+    assert caught.value.filename == str(tmp_path / "card.md") and not (tmp_path / "card.md").exists()
 
 
 @pytest.mark.parametrize(("attempts", "rounds"), [(checkpoint_fuzz.files, 120), (checkpoint_fuzz.folders, 120)])

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import filelock
 import pytest
+import torch
+from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainerControl
 
@@ -54,6 +56,8 @@ def write_checkpoints(run: Path, *names: int | str) -> Path:
         folder = run / f"checkpoint-{name}"
         folder.mkdir(parents=True)
         (folder / "trainer_state.json").write_text(json.dumps({"global_step": name}))
+        save_file({"weight": torch.zeros(9)}, folder / "model.safetensors")
+        torch.save({"state": torch.zeros(9)}, folder / "optimizer.pt")
     return run
 
 
@@ -68,6 +72,23 @@ def test_only_whole_checkpoints_are_resumed(tmp_path: Path) -> None:
         find_checkpoint(tmp_path, str(tmp_path / "checkpoint-11"))
     with pytest.raises(FileExistsError, match="--resume_from_checkpoint true"):
         find_checkpoint(tmp_path, None)
+
+
+@pytest.mark.parametrize("file", ["trainer_state.json", "model.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize("left", [0.0, 0.5, 0.99])
+def test_a_cut_file_is_named_and_the_older_whole_checkpoint_is_taken(file: str, left: float, tmp_path: Path) -> None:
+    write_checkpoints(tmp_path, 9, 10, 11)
+    for step in (10, 11):
+        cut = tmp_path / f"checkpoint-{step}" / file
+        cut.write_bytes(cut.read_bytes()[: int(left * cut.stat().st_size)])
+    with pytest.warns(UserWarning, match=rf"{file} is damaged, so checkpoint-1") as told:
+        assert find_checkpoint(tmp_path, True) == tmp_path / "checkpoint-9"
+    assert len(told) == 2
+    with pytest.raises(ValueError, match=rf"checkpoint-11/{file} is damaged"):
+        find_checkpoint(tmp_path, str(tmp_path / "checkpoint-11"))
+    (tmp_path / "checkpoint-9" / "trainer_state.json").write_text("[]")
+    with pytest.warns(UserWarning), pytest.raises(FileNotFoundError, match="no whole checkpoint"):
+        find_checkpoint(tmp_path, True)
 
 
 def test_a_run_goes_on_among_its_own_checkpoints_only(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A training that SIGTERM stopped and that was resumed equals one that was not, bit for bit, whatever is learned."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from speech_emotion.training.augmentation import Perturbation, SpecAugment
 from speech_emotion.training.ctc_task import INPUT_LAYER
 from speech_emotion.training.trainer import check_private_parts
 from speech_emotion.training.training_arguments import CTCTrainingArguments
+from tests.full_disk import little_room
 from tests.speech_emotion.training.trainings import (
     EvaluationSteps,
     arguments,
@@ -80,6 +82,22 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
 
     train(learned, tmp_path, resume_from_checkpoint=True)
     assert_equal_runs(whole[learned], tmp_path, METRIC[learned])
+
+
+def test_a_run_goes_on_from_the_older_checkpoint_where_the_newest_is_cut(
+    train: Train, whole: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(whole["emotions"], tmp_path, dirs_exist_ok=True)
+    state = last_checkpoint(tmp_path) / "trainer_state.json"
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match=r"trainer_state\.json is damaged"):
+        train("emotions", tmp_path, resume_from_checkpoint=True)
+    assert_equal_runs(whole["emotions"], tmp_path, METRIC["emotions"])
+
+
+def test_a_full_disk_is_told_by_the_file_that_did_not_fit(train: Train, tmp_path: Path) -> None:
+    with little_room(20_000), pytest.raises(OSError, match=rf"{tmp_path}.*checkpoint-4.* could not be written whole"):
+        train("emotions", tmp_path)
 
 
 def test_patience_that_runs_out_in_the_evaluation_made_up_for_ends_the_training(train: Train, tmp_path: Path) -> None:
