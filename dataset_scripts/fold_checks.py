@@ -8,6 +8,8 @@ from .names import first_few, name_key, natural_order
 
 Scheme = Literal["leave-one-speaker-out", "leave-one-session-out", "k-fold"]
 SCHEMES = ("leave-one-speaker-out", "leave-one-session-out", "k-fold")
+PART = ("start", "end", "channel")
+"""Columns that tell which part of its file a clip is: times in s, and a channel from 0."""
 MOST_IN_ONE_CLASS = 0.5
 """Share of speakers who may have clips of one class only."""
 
@@ -42,6 +44,7 @@ class Clip(NamedTuple):
     label: str
     sex: str | None = None
     session: str | None = None
+    file: str | None = None  # of which it is a part
 
 
 Clips = Mapping[str, Clip]
@@ -54,8 +57,9 @@ def clips_by_id(rows: Rows) -> Clips:
     if isinstance(rows, Mapping):
         return rows
     if hasattr(rows, "select_columns"):  # leaves the audio on disk
-        names = rows.column_names or list(Clip._fields)
-        rows = rows.select_columns([name for name in Clip._fields if name in names])
+        wanted = (*Clip._fields, *PART)
+        names = rows.column_names or wanted
+        rows = rows.select_columns([name for name in wanted if name in names])
     clips: dict[str, Clip] = {}
     sessions: dict[str, str] = {}
     for index, row in enumerate(rows):
@@ -73,6 +77,8 @@ def clips_by_id(rows: Rows) -> Clips:
         if row["id"] in clips:
             raise ValueError(f"The clip id {row['id']!r} occurs more than once in the rows. Ids must be unique")
         clip = Clip(*(row.get(field) for field in Clip._fields))
+        if all(row.get(column) is None for column in PART):
+            clip = clip._replace(file=None)
         if clip.session is not None:  # "Studio 1" and "studio 1" are one
             clip = clip._replace(session=sessions.setdefault(name_key(str(clip.session)), clip.session))
         clips[row["id"]] = clip
@@ -82,9 +88,10 @@ def clips_by_id(rows: Rows) -> Clips:
 
 
 def check_disjoint(fold: Fold, rows: Rows, *, shares_speakers: bool = False) -> None:
-    """Assert that a fold's splits share no clip, no speaker and no session.
+    """Assert that a fold's splits share no clip, no speaker, no session and no file that clips are parts of.
 
-    With ``shares_speakers`` no clip only: for folds that others published, so that one can be compared with them.
+    With ``shares_speakers`` no clip and no file only: for folds that others published, so that one can be compared
+    with them.
     """
     clips = clips_by_id(rows)
     split_of_id: dict[str, str] = {}
@@ -114,17 +121,19 @@ def check_disjoint(fold: Fold, rows: Rows, *, shares_speakers: bool = False) -> 
                     f"Fold {fold.name!r}: the {who} is in {first} and in {split}, there with the clip "
                     f"{clip_id!r}. Figures on speakers seen in training are worthless: make folds by speaker"
                 )
-    trained = {clips[clip_id].session: clip_id for clip_id in fold.train}
-    trained.pop(None, None)
-    for split in () if shares_speakers else ("validation", "test"):
-        for clip_id in fold.splits[split]:
-            session = clips[clip_id].session
-            if session in trained:
-                raise ValueError(
-                    f"Fold {fold.name!r}: the session {session!r} is in train, there with the clip "
-                    f"{trained[session]!r}, and in {split}, with {clip_id!r}: whoever shares dialogues and recording "
-                    "with a tested speaker may not train. Make folds by session, or drop the column"
-                )
+    mend = "whoever shares dialogues and recording with a tested speaker may not train. Make folds by session, or drop"
+    shared = {"session": f"{mend} the column", "file": "parts of one file share its recording. Keep them in one split"}
+    for what, why in shared.items():
+        trained = {getattr(clips[clip_id], what): clip_id for clip_id in fold.train}
+        trained.pop(None, None)
+        for split in () if shares_speakers and what == "session" else ("validation", "test"):
+            for clip_id in fold.splits[split]:
+                value = getattr(clips[clip_id], what)
+                if value in trained:
+                    raise ValueError(
+                        f"Fold {fold.name!r}: the {what} {value!r} is in train, there with the clip "
+                        f"{trained[value]!r}, and in {split}, with {clip_id!r}: {why}"
+                    )
 
 
 def check_classes(fold: Fold, rows: Rows) -> None:

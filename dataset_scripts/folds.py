@@ -93,7 +93,8 @@ def unsafe_folds(
     Args:
         rows: As of ``speaker_folds``.
         k: Number of groups, at least 3, 10 by default; fold i tests group i and validates on the next.
-        recordings: By id what tells one recording from another; the same recording is in one split only.
+        recordings: By id what tells one recording from another; the same recording is in one split only, as
+            are parts of one file.
 
     Returns:
         Folds named ``unsafe-…``.
@@ -109,6 +110,7 @@ def unsafe_folds(
     for clip in clips.values():
         recording = (recordings or {}).get(clip.id)
         key = ("clip", clip.id) if recording is None else ("recording", recording)
+        key = ("file", clip.file) if clip.file is not None else key
         if key not in same:
             same[key] = []
             classes.setdefault(clip.label, []).append(same[key])

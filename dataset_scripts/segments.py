@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-PART = ("start", "end", "channel")
-"""Columns that tell which part of its file a clip is: times in s, and a channel from 0."""
 OVERHANG = 0.1
 """Seconds by which a part may end after its file does, as times are often rounded."""
 

@@ -10,6 +10,7 @@ import soundfile
 
 from dataset_scripts import audit_corpus, load_corpus, make_builder, speaker_folds
 from dataset_scripts.fold_checks import Fold, check_disjoint
+from dataset_scripts.folds import unsafe_folds
 from feature_extraction import load_audio
 from tests.synthetic_corpora import load_from, write_clip
 
@@ -91,6 +92,20 @@ def test_whoever_speaks_in_one_file_is_in_one_session(tmp_path: Path) -> None:
     ids = clips["id"][:]
     with pytest.raises(ValueError, match="the session 'anna' is in train"):
         check_disjoint(Fold(tuple(ids[:2]), tuple(ids[4:]), tuple(ids[2:4])), clips)
+
+
+@pytest.mark.filterwarnings("ignore:.*SPEAKERS:UserWarning")
+def test_a_file_is_in_one_split_even_where_speakers_are_not_looked_at(tmp_path: Path) -> None:
+    parts = [
+        f"{file}.wav,{label},,{at},{at + 1}" for file in PEOPLE for label, at in (("sad", 0), ("joy", 1), ("sad", 2))
+    ]
+    rows = load_from(own(tmp_path / "own", lines("start,end", *parts)), "recordings")
+    rows = rows.map(lambda row: {"speaker": row["id"]})
+    for fold in unsafe_folds(rows, 3):
+        assert all(len({clip.partition("_")[0] for clip in ids}) == 1 for ids in fold.splits.values())
+    ids = rows["id"][:]
+    with pytest.raises(ValueError, match=r"the file 'anna\.wav' is in train.* and in validation"):
+        check_disjoint(Fold(tuple(ids[:1]), tuple(ids[1:2]), tuple(ids[2:3])), rows, shares_speakers=True)
 
 
 BAD: dict[str, tuple[str, str]] = {  # lines, and what is told
