@@ -1,6 +1,7 @@
 """`ser predict`: files in, emotions out, as a table or as CSV."""
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     if args.output:
         check_output(args.output, files)
     classifier = load_classifier(args.model, args.revision, args.device, args.batch_size)
-    bad = BadFiles(args.strict)
+    # At a terminal, rows that come are enough to look at.
+    bad = BadFiles(args.strict, bar=is_terminal() and bool(args.output or not sys.stdout.isatty()))
     if args.adapt:  # they are read several times
         files = [file for file, _ in bad.read(classifier, files)]
         if not files or bad.error:
@@ -137,13 +139,16 @@ class BadFiles:
     """Reads files, tells which cannot be used and counts them; strictly, the first of them is an error, at the end."""
 
     strict: bool = False
+    bar: bool = False
     good: int = 0
     count: int = 0
     error: Exception | None = None
 
     def read(self, classifier: "SERPipeline", files: Iterable[Path]) -> "Iterator[tuple[Path, np.ndarray]]":
         """Yield the files that can be decoded and their waveforms; strictly, up to the first that cannot."""
-        for file in files:
+        from tqdm import tqdm
+
+        for file in tqdm(files, unit="clip", disable=not self.bar):
             try:
                 yield file, classifier.feature_extractor.load_audio(file)
             except (ValueError, OSError) as error:
@@ -171,7 +176,6 @@ def classify(
 ) -> Iterator[tuple[Path, Scores]]:
     """Yield each usable file with its scores, the highest first, as soon as it and those before it have theirs."""
     import torch
-    from tqdm import tqdm
 
     from modeling_ser.pipeline_ser import batches_of_like_length
 
@@ -179,7 +183,7 @@ def classify(
     scored: dict[int, Scores] = {}
 
     def decode() -> "Iterator[np.ndarray]":
-        for file, waveform in bad.read(classifier, tqdm(files, unit="clip", disable=not is_terminal())):
+        for file, waveform in bad.read(classifier, files):
             usable.append(file)
             yield waveform
 
