@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,21 @@ STORED = {"bytes": datasets.Value("binary"), "path": _TEXT}
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of a data set's columns, and of the emotions in one of them where they are stored as numbers."""
+    """Names of a data set's columns, and what the numbers mean in those that hold names by number."""
 
     audio: str
     label: str
     speaker: str | None = None
     together: tuple[str, ...] = ()
-    emotions: tuple[str, ...] = ()
+    numbered: Mapping[str, Sequence[str]] = field(default_factory=dict)
     files: bool = False  # whether sounds may be files, which datasets itself has fetched
+
+    def read(self, example: Mapping[str, Any], column: str) -> Any:
+        """Read a value of a column; the name that a number stands for."""
+        value, names = example[column], self.numbered.get(column)
+        if value is None or names is None:
+            return value
+        return names[value] if 0 <= value < len(names) else None
 
 
 def load_plain_dataset(
@@ -108,13 +115,13 @@ def _find_columns(
             f"{name}: the column {audio} holds no sounds but {features[audio]}. Name another as audio_column"
             + (f": {', '.join(sounds)}" if sounds else "")
         )
-    emotions = features[label].names if isinstance(features[label], datasets.ClassLabel) else ()
-    if not emotions and getattr(features[label], "dtype", "") not in ("string", "large_string"):
+    numbered = {column: one.names for column, one in features.items() if isinstance(one, datasets.ClassLabel)}
+    if label not in numbered and getattr(features[label], "dtype", "") not in ("string", "large_string"):
         raise ValueError(
             f"{name}: the column {label} holds no names of emotions but {features[label]}. Name another one as "
             "label_column"
         )
-    return Columns(audio, label, speaker, together, tuple(emotions), files)
+    return Columns(audio, label, speaker, together, numbered, files)
 
 
 def _table(part: datasets.Dataset, split: str, columns: Columns) -> datasets.Dataset:
@@ -158,7 +165,7 @@ def _rows(batch: Mapping[str, list[Any]], indices: list[int], split: str, column
 def _row(example: Mapping[str, Any], index: int, split: str, columns: Columns) -> dict[str, Any]:
     """Say of a clip what a corpus says."""
     where = f"{split}-{index}"
-    audio, native = example[columns.audio], example[columns.label]
+    audio, native = example[columns.audio], columns.read(example, columns.label)
     if audio is None or (audio["bytes"] is None and not columns.files):
         # A path in a stranger's table may be one of this machine.
         raise ValueError(
@@ -166,14 +173,12 @@ def _row(example: Mapping[str, Any], index: int, split: str, columns: Columns) -
             + (f" but names the file {audio['path']!r}" if audio else "")
             + ". Take a data set that holds its sounds, or load it whole, without streaming"
         )
-    if isinstance(native, int):
-        native = columns.emotions[native] if 0 <= native < len(columns.emotions) else None
     native = spelled(native).strip() if native else None
     label = house_label(native) if native else None
     label = label if label is None or label in LABELS else name_key(label)  # in one spelling
-    group = [example[column] for column in columns.together]
+    group = [columns.read(example, column) for column in columns.together]
     group = None if not group or None in group else " / ".join(map(str, group))
-    speaker = group if columns.speaker is None else example[columns.speaker]
+    speaker = group if columns.speaker is None else columns.read(example, columns.speaker)
     return {
         **dict.fromkeys(FEATURES),
         "id": where,

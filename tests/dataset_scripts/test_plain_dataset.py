@@ -32,11 +32,17 @@ def write_dataset(folder: Path, train: int = 24, test: int = 12, **changes: Any)
         columns = {
             "clip": [{"bytes": sound(number), "path": f"{number}.wav"} for number in numbers],
             "emotion": [number % 3 for number in numbers],
-            "who": [f"s{number // 3 % 4}" for number in numbers],
+            "who": [number // 3 % 4 for number in numbers],
             "dialog": [f"d{number // 3 % 6}" for number in numbers],
         }
         columns |= {name: [change(number) for number in numbers] for name, change in changes.items()}
-        features = {"clip": STORED, "emotion": datasets.ClassLabel(names=EMOTIONS), "who": TEXT, "dialog": TEXT}
+        speakers = datasets.ClassLabel(names=["s0", "s1", "s2", "s3"])
+        features = {
+            "clip": STORED,
+            "emotion": datasets.ClassLabel(names=EMOTIONS),
+            "who": speakers,
+            "dialog": TEXT,
+        }
         table = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
         table.cast_column("clip", datasets.Audio()).to_parquet(folder / f"{split}-00000-of-00001.parquet")
     return folder
