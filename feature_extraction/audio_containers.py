@@ -75,6 +75,8 @@ def _chunks(content: Any, form: _Form, position: int) -> Iterator[tuple[bytes, i
         if not re.match(rb"[ -~]{4}", name) or name[:4] in (b"RIFF", b"RF64", b"RIFX", b"FORM", b"riff", b"caff"):
             break
         yield name, position + head, size - form.inclusive
+        if size < form.inclusive:
+            break
         position += head + size - form.inclusive
         position += -position % form.step
 
@@ -178,6 +180,8 @@ def _au(content: Any) -> Sound:
         raise DamageError("truncated, it ends before the first sample")
     begin, stated = struct.unpack_from(order + "II", content[4:12])
     there = len(content) - begin
+    if begin < 24:
+        raise DamageError("damaged, its header contradicts itself")
     if stated == 0 and there > 0:  # never filled in
         content = content[:8] + struct.pack(order + "I", there) + content[12:]
         note = f"its header states 0 bytes of sound, and the {there} that are there are taken"
@@ -211,24 +215,20 @@ def _voc(content: Any) -> Sound:
     """Examine a VOC file of one block of sound, the only kind that is decoded wholly."""
     position = int.from_bytes(content[20:22], "little")
     sound = None
-    while True:
-        kind = content[position : position + 1]
+    while kind := content[position] if position < len(content) else 0:  # the mark of the end is left out by some
         begin = position + 4
         stated = int.from_bytes(content[position + 1 : begin], "little")
-        if not kind or kind == b"\0":  # the mark of the end is left out by some
-            end = min(position + 1, len(content))
-            break
-        before = {1: 2, 9: 12}.get(kind[0], 0)
+        before = {1: 2, 9: 12}.get(kind, 0)
         if before and sound is None:
             sound = _bounded(content, begin + before, stated - before)
-            if sound.missing:
-                return sound
-        elif kind[0] not in (4, 5, 8):
-            raise DamageError("a VOC file of several blocks of sound, of which the decoder reads the first only")
+        elif kind not in (4, 5, 8):
+            raise DamageError("damaged, or of several blocks of sound, of which the decoder reads the first only")
         position = begin + stated
-    if sound is None:
-        raise DamageError("truncated or damaged, it holds no block of samples")
-    sound.end, sound.content = end, content if end == len(content) else content[:end]
+    if sound is None or (position > len(content) and not sound.missing):
+        raise DamageError("truncated or damaged, its blocks are not whole")
+    if sound.end < len(content):  # the decoder takes all that follows for sound
+        sound.content = content[: sound.end] + b"\0"
+    sound.end = min(position + 1, len(content))
     return sound
 
 

@@ -492,14 +492,17 @@ def _check_whole(decoded: int, file: Any, sound: Sound, name: str) -> None:
         notes.append(f"{1000 * lost / rate:.1f} ms of sound are missing at its end")
     if stated < decoded and width:
         notes.append(f"its header states {stated} samples, and the {decoded} that are there are taken")
+    if width and sound.size and decoded * width > sound.size:
+        notes.append(f"{decoded} samples were found in {sound.size} bytes, which is too many")
     if sound.surplus:
         follows = f"{sound.surplus} bytes follow its sound that are no part of it"
         if sound.surplus * decoded > TOLERABLE_LOSS * rate * sound.end:
             raise ValueError(f"{name}: {follows}, another sound perhaps; take the file apart, or {_MEND}.")
         notes.append(follows)
-    if (
-        file.format in ("AIFF", "AU", "CAF", "NIST") and rate % 25
-    ):  # by which a damaged rate shows where nothing else does
+    said_twice = file.format in ("FLAC", "MP3", "OGG", "VOC") or (
+        width and file.format in ("RF64", "W64", "WAV", "WAVEX")
+    )
+    if not said_twice and (rate % 25 or rate < 4000):  # so a damaged rate shows, mostly
         notes.append(f"{rate} Hz is an unusual rate, and its header may be damaged")
     for note in notes:
         warnings.warn(f"{name}: {note}.", stacklevel=6)

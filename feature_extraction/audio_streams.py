@@ -5,6 +5,7 @@ writes the number of frames and a sum of their bytes before the first. libsndfil
 what is missing without a word.
 """
 
+import struct
 import zlib
 from dataclasses import dataclass, field
 from functools import cache
@@ -95,12 +96,12 @@ def flac_stream(content: Any) -> Sound:
         last_block = head[0] >= 0x80
         start += 4 + int.from_bytes(head[1:], "big")
     packed = int.from_bytes(content[18:26], "big")  # 20 bits of rate, 3 of channels, 5 of width, 36 of length
-    rate, stated = packed >> 44, packed & (2**36 - 1)
+    stated = packed & (2**36 - 1)
     following = content.find(_FLAC_MARK, start)
     end = following if following > 0 else len(content)
     mark = content[start : start + 2]
     first = content[start : start + 4]
-    samples = number = 0
+    samples = number = first_block = 0
     position = last = start
     while 0 <= position < end:
         header = content[position : position + 16]
@@ -109,14 +110,23 @@ def flac_stream(content: Any) -> Sound:
             counted = samples if header[1] & 1 else number
             block = _flac_block(header, counted)
             if block:
+                first_block = first_block or block
                 samples, number, last = samples + block, number + 1, position
         position = content.find(mark, position + 2)
     notes = []
     if mark not in (b"\xff\xf8", b"\xff\xf9") or samples < stated:
         raise DamageError(f"truncated or damaged, {samples} of {stated} samples are there")
-    code = first[2] & 15
-    if 0 < code < len(_FLAC_RATES) and _FLAC_RATES[code] != rate:
-        notes.append(f"its header says {rate} Hz, its frames {_FLAC_RATES[code]} Hz")
+    # The decoder believes the header, which no sum protects; each frame says the same again, or refers to it.
+    rate, channels, bits = packed >> 44, (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1
+    rate_code, channel_code = first[2] & 15, first[3] >> 4
+    said_again = (
+        dict(enumerate(_FLAC_RATES)).get(rate_code) or rate,
+        channel_code + 1 if channel_code < 8 else 2,
+        {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}.get(first[3] >> 1 & 7, bits),
+    )
+    least, most = struct.unpack(">HH", content[8:12])
+    if said_again != (rate, channels, bits) or not least <= most or (number > 1 and not least <= first_block <= most):
+        notes.append("its header contradicts its frames")
     tag = 128 if content[end - 128 : end - 125] == b"TAG" else 0
     if checksum_16(content[last : end - tag]):
         notes.append("its last frame is followed by something that is no part of it")
@@ -244,6 +254,8 @@ def mpeg_stream(content: Any) -> Sound:
         notes.append(problem or "the tag in its first frame is damaged")
     if tagged and frames is not None and count <= frames:
         return Sound(content if end == len(content) else content[:end], end, notes=notes)
+    if head[1] & 6 != 2:  # layers I and II have no tags
+        return Sound(content if end == len(content) else content[:end], end, frames=count * samples, notes=notes)
     stated = _mpeg_preface(head, tag_at, samples, count)
     return Sound(stated + content[len(tag) : end], end, frames=count * samples, notes=notes)
 
