@@ -109,11 +109,10 @@ def _samples_of(content: Any, form: _Form, begin: int, stated: int, facts: dict[
     taken = f"its header states {stated} bytes of sound, and the {{}} that are there are taken"
     if not 0 <= stated <= there:
         end = stop = len(content)
-        if 0 <= stated < _ENDLESS:
-            if stated >= _HUGE or (begin < whole and abs(whole - len(content)) <= 1):
-                notes.append(taken.format(there))
-            else:
-                missing = stated - there
+        if (begin < whole and abs(whole - len(content)) <= 1) or _HUGE <= stated < _ENDLESS:
+            notes.append(taken.format(there))
+        elif 0 <= stated < _HUGE:
+            missing = stated - there
     else:
         stop = first_stop = min(end + -end % form.step, len(content))
         for name, chunk, size in _chunks(content, form, stop):
@@ -135,22 +134,22 @@ def _samples_of(content: Any, form: _Form, begin: int, stated: int, facts: dict[
         sound.end, sound.missing, sound.size = stop, missing, end - begin
         sound.notes += notes
         return sound
-    contradictions, frames = _header(form, content[8:12], facts)
-    sound = Sound(
-        content if stop == len(content) else content[:stop], stop, frames=frames, notes=notes + contradictions
+    size = (
+        end - begin - (8 + int.from_bytes(content[begin : begin + 4], "big") if form == _FORM else 4 * (form == _CAF))
     )
-    sound.size, sound.missing = end - begin - {_FORM: 8, _CAF: 4}.get(form, 0), missing
-    return sound
+    contradictions, frames = _header(form, content[8:12], facts, size)
+    whole_or_part = content if stop == len(content) else content[:stop]
+    return Sound(whole_or_part, stop, frames, size, missing, notes=notes + contradictions)
 
 
-def _header(form: _Form, kind: bytes, facts: dict[bytes, bytes]) -> tuple[list[str], int | None]:
+def _header(form: _Form, kind: bytes, facts: dict[bytes, bytes], size: int) -> tuple[list[str], int | None]:
     """Say in what a header contradicts itself, and how many samples per channel it states, where it does."""
     wrong = "its header contradicts itself: {} channels of {} bits do not make {} bytes"
     header = facts.get(b"fmt ", b"")
     if len(header) >= 16:
         code, channels, rate, byte_rate, step, bits = struct.unpack_from(form.order + "HHIIHH", header)
         if code in (1, 3, 6, 7, 0xFFFE):
-            if step != channels * ((bits + 7) // 8):
+            if step != channels * ((bits + 7) // 8) or (code in (6, 7) and bits != 8) or (code == 3 and bits < 32):
                 return [wrong.format(channels, bits, step)], None
             if byte_rate != rate * step:
                 return [
@@ -166,6 +165,10 @@ def _header(form: _Form, kind: bytes, facts: dict[bytes, bytes]) -> tuple[list[s
         if len(facts.get(b"pakt", b"")) >= 16:
             return [], int.from_bytes(facts[b"pakt"][8:16], "big")
     header = facts.get(b"COMM", b"")
+    if len(header) >= 22 and header[18:22] == b"ima4":
+        channels, packets = struct.unpack_from(">HI", header)
+        if packets * 34 * channels != size:
+            return [f"its header states {packets} packets, which {size} bytes are not"], None
     if len(header) >= 18 and (kind == b"AIFF" or header[18:22] in _PLAIN_AIFC):
         return [], int.from_bytes(header[2:6], "big")
     return [], None
@@ -180,8 +183,8 @@ def _au(content: Any) -> Sound:
         raise DamageError("truncated, it ends before the first sample")
     begin, stated = struct.unpack_from(order + "II", content[4:12])
     there = len(content) - begin
-    if begin < 24:
-        raise DamageError("damaged, its header contradicts itself")
+    if begin < 24 or not content[24:begin].strip(b"\0").isascii():
+        raise DamageError("damaged, the sound does not begin where its header says")
     if stated == 0 and there > 0:  # never filled in
         content = content[:8] + struct.pack(order + "I", there) + content[12:]
         note = f"its header states 0 bytes of sound, and the {there} that are there are taken"

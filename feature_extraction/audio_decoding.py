@@ -40,6 +40,24 @@ FAINTEST_PEAK = 2.0**-16
 _EMPTY = "{}: is empty (0 bytes); fetch it anew or drop it."
 _TOO_LONG = "{}: holds more than {:g} s of sound, the limit; cut it, or raise `max_seconds`."
 _MEND = "fetch it anew, or convert it first, for example with `ffmpeg -i <source> clip.wav`"
+# What most files are at, for formats that say it once only, where damage would not show.
+_USUAL_RATES = {
+    8000,
+    10000,
+    11025,
+    12000,
+    16000,
+    20000,
+    22050,
+    24000,
+    32000,
+    44100,
+    48000,
+    88200,
+    96000,
+    176400,
+    192000,
+}
 _SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
                  "ULAW": 1, "ALAW": 1}  # fmt: skip
 
@@ -458,6 +476,8 @@ def _decode_sound(sound: Sound, name: str, channel: int | None, max_seconds: flo
     decoded = 0
     with _opened(io.BytesIO(sound.content), name) as file:
         rate = _check_rate(file.samplerate, name)
+        if file.channels > MOST_CHANNELS:
+            raise ValueError(f"{name}: states {file.channels} channels, more than {MOST_CHANNELS}; {_MEND}.")
         mix = ChannelMix(_check_channel(channel, file.channels, name))
         for block in _blocks(file):
             blocks.append(mix.add(block))
@@ -490,7 +510,7 @@ def _check_whole(decoded: int, file: Any, sound: Sound, name: str) -> None:
         raise ValueError(f"{name}: truncated, {there} are there; {_MEND}, to use what is left.")
     if lost:
         notes.append(f"{1000 * lost / rate:.1f} ms of sound are missing at its end")
-    if stated < decoded and width:
+    if stated < decoded and (width or file.subtype.startswith("ALAC")):
         notes.append(f"its header states {stated} samples, and the {decoded} that are there are taken")
     if width and sound.size and decoded * width > sound.size:
         notes.append(f"{decoded} samples were found in {sound.size} bytes, which is too many")
@@ -499,10 +519,10 @@ def _check_whole(decoded: int, file: Any, sound: Sound, name: str) -> None:
         if sound.surplus * decoded > TOLERABLE_LOSS * rate * sound.end:
             raise ValueError(f"{name}: {follows}, another sound perhaps; take the file apart, or {_MEND}.")
         notes.append(follows)
-    said_twice = file.format in ("FLAC", "MP3", "OGG", "VOC") or (
-        width and file.format in ("RF64", "W64", "WAV", "WAVEX")
-    )
-    if not said_twice and (rate % 25 or rate < 4000):  # so a damaged rate shows, mostly
+    said_twice = (width and file.format in ("RF64", "W64", "WAV", "WAVEX")) or file.subtype == "PCM_U8"
+    if not said_twice and file.format not in ("FLAC", "MP3", "OGG") and rate not in _USUAL_RATES:
         notes.append(f"{rate} Hz is an unusual rate, and its header may be damaged")
+    if file.format in ("AU", "VOC") and file.channels not in (1, 2, 4, 6, 8):
+        notes.append(f"{file.channels} channels are an unusual number, and its header may be damaged")
     for note in notes:
         warnings.warn(f"{name}: {note}.", stacklevel=6)

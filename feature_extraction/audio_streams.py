@@ -245,6 +245,9 @@ def mpeg_stream(content: Any) -> Sound:
                 beyond = search + size_there
                 if size_there and (beyond == len(content) or _mpeg_frame(content[beyond : beyond + 4], head)[0]):
                     raise DamageError(f"damaged, what follows its frame {count} is no frame")
+            other = content[end : end + 4]
+            if following == end and _mpeg_frame(other, other)[0]:
+                notes.append(f"its frames are of another kind after the first {count}")
         if size:
             notes.append("its last frame is not whole and is left out")
             end = len(content)
@@ -311,6 +314,8 @@ def _lame_tag(tag: bytes, tag_at: int, content: Any, end: int) -> tuple[int | No
     flags = tag[tag_at + 7] if len(tag) > tag_at + 12 else 0
     frames = int.from_bytes(tag[tag_at + 8 : tag_at + 12], "big") if flags & 1 else None
     extension = tag_at + 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
+    if tag and frames is None:
+        return None, "the tag in its first frame does not say how long it is"
     if tag[extension : extension + 3] not in (b"LAM", b"Lav") or len(tag) < extension + 36:
         return frames, ""
     length = int.from_bytes(tag[extension + 28 : extension + 32], "big")

@@ -27,6 +27,12 @@ PAGES = {  # status, content, stated length, place of a redirect
     "/none.wav": (404, b"", 0, None),
     "/moved.wav": (302, b"", 0, "/tone.wav"),
     "/loop.wav": (302, b"", 0, "/loop.wav"),
+    "/moved-nowhere.wav": (302, b"", 0, None),
+    "/to-localhost.wav": (302, b"", 0, "http://localhost:{port}/tone.wav"),
+    "/to-metadata.wav": (307, b"", 0, "http://169.254.169.254/tone.wav"),
+    "/to-router.wav": (301, b"", 0, "//192.168.0.1/tone.wav"),
+    "/to-number.wav": (302, b"", 0, "http://2130706434/tone.wav"),
+    "/to-mapped.wav": (302, b"", 0, "http://[::ffff:10.0.0.1]/tone.wav"),
     "/to-disk.wav": (302, b"", 0, "file:///etc/hostname"),
     "/to-ftp.wav": (302, b"", 0, "ftp://127.0.0.1/tone.wav"),
 }
@@ -36,15 +42,21 @@ STREAMS = {"/too-much.wav": (b"x" * 100_000, 1000, 0.0), "/slow.wav": (b"x", 100
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
+        if path == "/slow-headers.wav":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Wait: ")
+            self._drip(b"x", 100, 0.05)
+            return
         status, content, length, location = PAGES.get(path, (200, b"", None, None))
         self.send_response(status)
         if length is not None:
             self.send_header("Content-Length", str(length))
         if location:
-            self.send_header("Location", location)
+            self.send_header("Location", location.format(port=self.server.server_port))
         self.end_headers()
         self.wfile.write(content)
-        piece, times, pause = STREAMS.get(path, (b"", 0, 0.0))
+        self._drip(*STREAMS.get(path, (b"", 0, 0.0)))
+
+    def _drip(self, piece: bytes, times: int, pause: float) -> None:
         try:
             for _ in range(times):
                 self.wfile.write(piece)
@@ -85,6 +97,12 @@ def test_urls(host: str) -> None:
         ("none.wav", FileNotFoundError, "HTTP 404"),
         ("private.wav", ConnectionError, "HTTP 403"),
         ("loop.wav", ConnectionError, "redirects"),
+        ("moved-nowhere.wav", ConnectionError, "does not say where to"),
+        ("to-localhost.wav", ConnectionError, "redirects to localhost, an address of this machine"),
+        ("to-metadata.wav", ConnectionError, r"redirects to 169\.254\.169\.254"),
+        ("to-router.wav", ConnectionError, r"redirects to 192\.168\.0\.1"),
+        ("to-number.wav", ConnectionError, r"redirects to 2130706434"),
+        ("to-mapped.wav", ConnectionError, r"redirects to ::ffff:10\.0\.0\.1"),
         ("to-disk.wav", ValueError, "http and https only"),
         ("to-ftp.wav", ValueError, "http and https only"),
         ("text.wav", ValueError, "no audio file"),
@@ -112,7 +130,11 @@ def test_the_size_is_checked_while_reading(
 
 @pytest.mark.parametrize(
     ("page", "seconds", "wait", "complaint"),
-    [("slow.wav", 5.3, 5.0, r"5\.3 s"), ("stuck.wav", 30.0, 0.3, r"no answer for 0\.3 s")],  # the first after 0.3 s
+    [
+        ("slow.wav", 5.3, 5.0, r"longer than 5\.3 s"),  # after 0.3 s
+        ("stuck.wav", 30.0, 0.3, r"no answer for 0\.3 s"),
+        ("slow-headers.wav", 0.5, 0.3, r"longer than 0\.5 s"),
+    ],
 )
 def test_slow_downloads_end(
     page: str, seconds: float, wait: float, complaint: str, host: str, monkeypatch: pytest.MonkeyPatch
