@@ -48,9 +48,7 @@ def folder_fingerprint(root: Path, files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def clip_durations(
-    paths: Iterable[Path], skip_bad: bool = False, max_seconds: float | None = 3600.0
-) -> list[float | None]:
+def clip_durations(paths: Iterable[Path], skip_bad: bool, max_seconds: float | None) -> list[float | None]:
     """Find the durations of audio files in s without decoding; ``None`` for bad ones where these may be skipped."""
     from feature_extraction.audio_decoding import audio_duration  # with numpy; files are searched without
 

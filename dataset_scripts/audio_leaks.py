@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from feature_extraction.audio_decoding import decode_audio
+from feature_extraction.audio_decoding import MAX_SECONDS, decode_audio
 
 from .fold_checks import Fold
 
@@ -47,9 +47,9 @@ def check_audio_disjoint(folds: Fold | Iterable[Fold], rows: Iterable[Mapping[st
                 )
 
 
-def decode_clip(audio: Mapping[str, Any]) -> tuple[np.ndarray, float]:
+def decode_clip(audio: Mapping[str, Any], max_seconds: float | None = MAX_SECONDS) -> tuple[np.ndarray, float]:
     """Decode a clip as the models will hear it, through the one decoder, but at its own rate."""
-    return decode_audio(dict(audio))
+    return decode_audio(dict(audio), max_seconds=max_seconds)
 
 
 def read_header(audio: Mapping[str, Any]) -> Any:
@@ -65,9 +65,9 @@ def digest_of(samples: Any, rate: int) -> str | None:
     return hashlib.sha256(f"{rate}/".encode() + numbers.tobytes()).hexdigest()
 
 
-def samples_digest(audio: Mapping[str, Any]) -> str | None:
+def samples_digest(audio: Mapping[str, Any], max_seconds: float | None = MAX_SECONDS) -> str | None:
     """Hash what a clip sounds like, whatever its container."""
-    return digest_of(*decode_clip(audio))
+    return digest_of(*decode_clip(audio, max_seconds))
 
 
 def recording_digest(audio: Mapping[str, Any]) -> str | None:

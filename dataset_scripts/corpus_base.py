@@ -31,6 +31,7 @@ class CorpusConfig(datasets.BuilderConfig):
 
     fingerprint: str = ""  # state of the files on disk, set by the builder
     skip_bad: bool = False  # whether to leave out files that cannot be read, with a warning, instead of refusing them
+    max_seconds: float | None = 3600.0  # the longest file that is no mistake; None for no limit
 
 
 class SpeechCorpus(datasets.GeneratorBasedBuilder):
@@ -192,7 +193,9 @@ class SpeechCorpus(datasets.GeneratorBasedBuilder):
 
     def durations(self) -> list[float | None]:
         """Read how long the clips are, in s; ``None`` for what cannot be read, where that may be skipped."""
-        return clip_durations((self.root / clip["file"] for clip in self.clips), self.config.skip_bad)
+        return clip_durations(
+            (self.root / clip["file"] for clip in self.clips), self.config.skip_bad, self.config.max_seconds
+        )
 
     def audio_of(self, clip: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the sound of a clip as ``load_audio`` takes it."""

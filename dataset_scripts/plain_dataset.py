@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import soundfile
 from datasets.fingerprint import Hasher
 
-from .audio_leaks import read_header
+from feature_extraction.audio_decoding import audio_duration
+
 from .corpus_base import quiet_unless_terminal
 from .names import FOUR_LABELS, LABELS, first_few, house_label, name_key, spelled
 
@@ -193,10 +193,11 @@ def _row(example: Mapping[str, Any], index: int, split: str, columns: Columns) -
 
 
 def _seconds(audio: Mapping[str, Any]) -> float:
-    """Read a clip's duration from its header; 0 where that is damaged, which whoever decodes it will say."""
+    """Find a clip's duration; 0 where it is damaged, which whoever decodes it will say."""
     try:
-        return read_header(audio).duration
-    except soundfile.LibsndfileError:
+        with warnings.catch_warnings(action="ignore"):
+            return audio_duration(audio["path"] if audio.get("bytes") is None else audio["bytes"])
+    except (ValueError, OSError):
         return 0.0
 
 

@@ -266,7 +266,7 @@ class Recordings(SpeechCorpus):
     def durations(self) -> list[float | None]:
         """Read how long the clips are; where lines are parts of files, or say how long these are, check that."""
         files = {self.root / clip["file"]: None for clip in self.clips}
-        seconds = dict(zip(files, clip_durations(files, self.config.skip_bad), strict=True))
+        seconds = dict(zip(files, clip_durations(files, self.config.skip_bad, self.config.max_seconds), strict=True))
         cut_of = [(self.root / clip["file"], clip["channel"]) for clip in self.clips if is_part(clip)]
         for path, channel in dict.fromkeys(cut_of):
             try:

@@ -99,7 +99,8 @@ def load_corpus(
             the same ``path`` and ``bytes``, but not always the feature type ``Audio``.
         num_proc: Processes that build the table.
         **options: Further fields of the corpus's configuration: ``skip_bad``, to leave out files that cannot be read
-            with a warning, or ``speaker_pattern`` of "recordings". With ``label_column``, a name with a slash is any
+            with a warning, ``max_seconds``, the longest file that is no mistake (3600; ``None`` for any), or
+            ``speaker_pattern`` of "recordings". With ``label_column``, a name with a slash is any
             data set of sounds, all of its splits together: ``audio_column`` (by default the only one of sounds),
             ``speaker_column``, and ``split_columns``: clips alike in all of these never are in different splits.
 

@@ -38,4 +38,6 @@ class ChannelMix:
         swing[swing < 1e-5 * power] = 0.0  # below what float32 resolves
         *channels, mixed = swing.tolist()
         common = (1 - MOST_LOST) * sum(channels) / len(channels) ** 2
-        return int(np.argmax(channels)) if np.isfinite(common) and mixed < common else None
+        if not np.isfinite(common) or mixed >= common:
+            return None
+        return next(index for index, power in enumerate(channels) if power >= 0.99 * max(channels))

@@ -12,7 +12,7 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from numbers import Real
 from pathlib import Path
@@ -134,28 +134,34 @@ def load_audio(
     return np.require(samples, requirements=["C", "W"])
 
 
-def decode_audio(source: Any, channel: int | None = None) -> tuple[np.ndarray, float]:
+def decode_audio(
+    source: Any, channel: int | None = None, max_seconds: float | None = MAX_SECONDS
+) -> tuple[np.ndarray, float]:
     """Decode a file or the value of an audio column as `load_audio` does, but at its own rate, which comes beside."""
     name = describe_source(source)
-    samples, rate = _read(source, name, None, channel, MAX_SECONDS)
+    samples, rate = _read(source, name, None, channel, max_seconds)
     check_waveform(samples, name)
     return samples, rate
 
 
-def audio_duration(path: Path, max_seconds: float | None = MAX_SECONDS) -> float:
+def audio_duration(source: str | Path | bytes, max_seconds: float | None = MAX_SECONDS) -> float:
     """Return how many seconds of sound a file holds, without decoding it; what `load_audio` refuses is refused."""
-    name = describe_source(path)
-    with _open_regular(path, name) as file:
-        if not os.fstat(file.fileno()).st_size:
+    name = describe_source(source)
+    with ExitStack() as stack:
+        content = source
+        if not isinstance(source, bytes):
+            file = stack.enter_context(_open_regular(Path(source), name))
+            size = os.fstat(file.fileno()).st_size
+            content = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else b""
+        if not content:
             raise ValueError(_EMPTY.format(name))
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            seconds = 0.0
-            for sound in _sounds(content, name):
-                whole = file if sound.content is content else io.BytesIO(sound.content)
-                with _opened(whole, name) as header:
-                    frames = header.frames if sound.frames is None else sound.frames
-                    seconds += frames / _check_rate(header.samplerate, name)
-                    _check_whole(frames, header, sound, name)
+        seconds = 0.0
+        for sound in _sounds(content, name):
+            whole = file if isinstance(sound.content, mmap.mmap) else io.BytesIO(sound.content)
+            with _opened(whole, name) as header:
+                frames = header.frames if sound.frames is None else sound.frames
+                seconds += frames / _check_rate(header.samplerate, name)
+                _check_whole(frames, header, sound, name)
     if not seconds:
         raise ValueError(f"{name}: holds 0 samples; drop the clip.")
     if max_seconds is not None and seconds > max_seconds:
@@ -428,12 +434,12 @@ def _decode(content: bytes, name: str, channel: int | None, max_seconds: float |
         raise ValueError(_EMPTY.format(name))
     pieces: list[np.ndarray] = []
     rates: dict[float, None] = {}
-    left = max_seconds
+    seconds = 0.0
     for sound in _sounds(content, name):
-        samples, rate = _decode_sound(sound, name, channel, left)
+        samples, rate = _decode_sound(sound, name, channel, max_seconds, seconds)
         pieces.append(samples)
         rates[rate] = None
-        left = left and max(0.0, left - len(samples) / rate)
+        seconds += len(samples) / rate
     if len(rates) > 1:
         raise ValueError(f"{name}: joined of sounds at {' and '.join(map(str, rates))} Hz; take them apart.")
     return np.concatenate(pieces) if len(pieces) > 1 else pieces[0], rate
@@ -470,8 +476,10 @@ def _blocks(file: Any) -> Iterator[np.ndarray]:
         yield block.T
 
 
-def _decode_sound(sound: Sound, name: str, channel: int | None, max_seconds: float | None) -> tuple[np.ndarray, float]:
-    """Decode one sound of a file: (samples,) float32, and the rate in Hz."""
+def _decode_sound(
+    sound: Sound, name: str, channel: int | None, max_seconds: float | None, before: float
+) -> tuple[np.ndarray, float]:
+    """Decode one sound of a file, so many seconds after its beginning: (samples,) float32, and the rate in Hz."""
     blocks: list[np.ndarray] = []
     decoded = 0
     with _opened(io.BytesIO(sound.content), name) as file:
@@ -482,8 +490,8 @@ def _decode_sound(sound: Sound, name: str, channel: int | None, max_seconds: flo
         for block in _blocks(file):
             blocks.append(mix.add(block))
             decoded += block.shape[1]
-            if max_seconds is not None and decoded > max_seconds * rate:
-                raise ValueError(_TOO_LONG.format(name, MAX_SECONDS if max_seconds == 0 else max_seconds))
+            if max_seconds is not None and before + decoded / rate > max_seconds:
+                raise ValueError(_TOO_LONG.format(name, max_seconds))
         _check_whole(decoded, file, sound, name)
     louder = mix.louder_channel()
     if louder is not None:

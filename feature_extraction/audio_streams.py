@@ -5,6 +5,7 @@ writes the number of frames and a sum of their bytes before the first. libsndfil
 what is missing without a word.
 """
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -130,13 +131,17 @@ def flac_stream(content: Any) -> Sound:
     tag = 128 if content[end - 128 : end - 125] == b"TAG" else 0
     if checksum_16(content[last : end - tag]):
         notes.append("its last frame is followed by something that is no part of it")
-    return Sound(content if end == len(content) else content[:end], end, frames=samples, notes=notes)
+    part = content if end == len(content) else content[:end]
+    if not stated:  # by who wrote into a pipe; the decoder wants to know
+        part = content[:18] + (packed | samples).to_bytes(8, "big") + content[26:end]
+    return Sound(part, end, frames=samples, notes=notes)
 
 
 def _flac_block(header: bytes, number: int) -> int:
     """Return how many samples a frame of this number holds; 0 if this is none."""
-    coded = bytes([number])  # as UTF-8 does, but of up to 36 bits
-    if number >= 0x80:
+    if number < 0x80:  # coded as UTF-8 does, but of up to 36 bits
+        coded = bytes([number])
+    else:
         length = next(length for length in range(2, 8) if number < 1 << (5 * length + 1))
         lead = 0xFF00 >> length & 0xFF | number >> 6 * (length - 1)
         coded = bytes([lead, *(0x80 | number >> 6 * i & 0x3F for i in range(length - 2, -1, -1))])
@@ -224,19 +229,22 @@ def mpeg_stream(content: Any) -> Sound:
             head[1] & 8 == 8, head[3] >> 6 == 3
         ]
     )
-    tagged = content[tag_at : tag_at + 4] in _XING
+    tags = {match.start() - tag_at for match in re.finditer(b"Xing|Info", content)}  # where tagged frames begin
+    tagged = 0 in tags
+    sizes: dict[bytes, int] = {}
     position, count, size = first if tagged else 0, 0, 0
     while True:
-        size, _ = _mpeg_frame(content[position : position + 4], head)
-        if not 0 < size <= len(content) - position:
+        header = content[position : position + 4]
+        if (size := sizes.get(header, -1)) < 0:
+            size = sizes[header] = _mpeg_frame(header, head)[0]
+        # A tag begins a further file.
+        if not 0 < size <= len(content) - position or (position in tags and position):
             break
-        if position and content[position + tag_at : position + tag_at + 4] in _XING:
-            break  # the first frame of a further file
         count += 1
         position += size
     notes = []
     end = position
-    if end < len(content) and content[end + tag_at : end + tag_at + 4] not in _XING:
+    if end < len(content) and end not in tags:
         following = after_tags(content, end)
         if following == end or not _mpeg_frame(content[following : following + 4], head)[0]:
             search = end
@@ -278,9 +286,6 @@ def _mpeg_preface(head: bytes, tag_at: int, samples: int, count: int) -> bytes:
     tag = b"Xing" + (1).to_bytes(4, "big") + (count + 1).to_bytes(4, "big")
     tag += b"LAME3.100".ljust(21, b"\0") + (samples - delay << 12 | delay).to_bytes(3, "big")
     return (kind + bytes(tag_at - 4) + tag).ljust(size, b"\0") + kind.ljust(size, b"\0")
-
-
-_XING = (b"Xing", b"Info")
 
 
 def _mpeg_frame(header: bytes, head: bytes) -> tuple[int, int]:

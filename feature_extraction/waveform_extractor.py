@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 
-from .audio_decoding import check_waveform, is_pair, load_audio, to_float, warn_assumed_rate
+from .audio_decoding import MAX_SECONDS, check_waveform, is_pair, load_audio, to_float, warn_assumed_rate
 from .encoder_files import naming, writing
 
 # Settings of transformers that are written into every file but have one meaning here.
@@ -187,22 +187,20 @@ class WaveformExtractor(SequenceFeatureExtractor):
         mask = torch.arange(features.shape[1], device=features.device) < ends[:, None]  # (batch, frames)
         return BatchFeature({"input_features": features, "attention_mask": mask.long()})
 
-    def load_audio(self, source: Any) -> np.ndarray:
+    def load_audio(
+        self, source: Any, *, channel: int | None = None, max_seconds: float | None = MAX_SECONDS
+    ) -> np.ndarray:
         """Decode a file, URL, bytes, array or audio value at the extractor's own rate.
 
         Args:
             source: Whatever `feature_extraction.load_audio` takes.
+            channel: Take this channel, from 0, instead of the average of all.
+            max_seconds: Refuse files that hold more sound than this; None for no limit.
 
         Returns:
             Samples (samples,), float32, mono, at `sampling_rate`.
         """
-        return load_audio(source, self.sampling_rate)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
-        """Load settings; those that cannot be used are a ValueError that names their place."""
-        with naming(pretrained_model_name_or_path, "its preprocessor_config.json cannot be used"):
-            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return load_audio(source, self.sampling_rate, channel=channel, max_seconds=max_seconds)
 
     @classmethod
     def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Self:

@@ -61,7 +61,8 @@ class SERPipeline(AudioClassificationPipeline):
                 (numpy or torch, taken to be at the extractor's rate), a dictionary with `array` or `raw` and
                 `sampling_rate`, a pair of rate and samples as Gradio gives it, an audio value of `datasets`; or a
                 list, an iterator or a column of these, or paths in a numpy array or pandas series.
-            kwargs: `top_k`, `function_to_apply`, `batch_size`, `num_workers`: for this call.
+            kwargs: For this call: `top_k`, `function_to_apply`, `batch_size`, `num_workers`; `channel`, from 0,
+                instead of the average of all; `max_seconds`, the most that a file may hold (default: an hour).
 
         Returns:
             For one clip a list of `{"score": float, "label": str}`, best first; for a list or column, a list of those;
@@ -122,7 +123,7 @@ class SERPipeline(AudioClassificationPipeline):
         bodies = [part for part in self.model.modules() if hasattr(part, "set_normalization")]
         statistics = [FeatureStatistics(len(body.feature_mean)) for body in bodies]
         logits: list[torch.Tensor] = []
-        waveforms = (self.preprocess(clip)["input_values"][0] for clip in clips)
+        waveforms = (self.preprocess(clip, **self._preprocess_params)["input_values"][0] for clip in clips)
         for batch in batches_of_like_length(waveforms, self._batch_size or 8):
             with torch.inference_mode():
                 features = self.feature_extractor.extract([waveform for _, waveform in batch], device=self.device)
@@ -142,11 +143,11 @@ class SERPipeline(AudioClassificationPipeline):
         return adapted
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
-        unknown = sorted(set(kwargs) - {"top_k", "function_to_apply"})
+        unknown = sorted(set(kwargs) - {"top_k", "function_to_apply", "channel", "max_seconds"})
         if unknown:
             raise ValueError(
-                f"SERPipeline takes no {', '.join(map(repr, unknown))}; it takes top_k, function_to_apply, batch_size "
-                "and num_workers."
+                f"SERPipeline takes no {', '.join(map(repr, unknown))}; it takes top_k, function_to_apply, channel, "
+                "max_seconds, batch_size and num_workers."
             )
         top_k, function = kwargs.get("top_k"), kwargs.get("function_to_apply")
         if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
@@ -154,11 +155,12 @@ class SERPipeline(AudioClassificationPipeline):
         if function is not None and function not in FUNCTIONS:
             raise ValueError(f"function_to_apply must be one of {', '.join(FUNCTIONS)}, not {function!r}.")
         # Only what was passed is returned, so that what was set at construction holds for calls that do not say.
-        return {}, {}, kwargs
+        reading = {name: kwargs.pop(name) for name in ("channel", "max_seconds") if name in kwargs}
+        return reading, {}, kwargs
 
-    def preprocess(self, inputs: Any) -> dict[str, torch.Tensor]:
+    def preprocess(self, inputs: Any, **options: Any) -> dict[str, torch.Tensor]:
         """Decode one clip: `input_values`, (1, samples) at the extractor's rate, and `attention_mask`, all ones."""
-        samples = torch.from_numpy(self.feature_extractor.load_audio(inputs)).unsqueeze(0)  # (1, samples)
+        samples = torch.from_numpy(self.feature_extractor.load_audio(inputs, **options)).unsqueeze(0)  # (1, samples)
         return {"input_values": samples, "attention_mask": torch.ones_like(samples, dtype=torch.int64)}
 
     def _forward(self, model_inputs: Mapping[str, torch.Tensor]) -> SequenceClassifierOutput:

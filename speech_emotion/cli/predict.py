@@ -29,6 +29,12 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
     parser.add_argument("--revision", help="commit of the model on the Hub")
     parser.add_argument("--device", help="for example cuda:0 (default: a GPU where there is one)")
     parser.add_argument("--batch-size", type=whole_number(1), default=8, help="clips at a time (default: 8)")
+    parser.add_argument(
+        "--channel", type=whole_number(0), help="take this channel, from 0 (default: the average of all)"
+    )
+    parser.add_argument(
+        "--max-seconds", type=float, default=3600.0, help="refuse files that hold more sound (default: an hour)"
+    )
     parser.add_argument("--output", metavar="FILE.csv", help="write all scores as CSV, row by row, instead of a table")
     parser.add_argument(
         "--adapt",
@@ -62,7 +68,9 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     files = find_files(args.files)
     if args.output:
         check_output(args.output, files)
-    classifier = load_classifier(args.model, args.revision, args.device, args.batch_size)
+    classifier = load_classifier(
+        args.model, args.revision, args.device, args.batch_size, args.channel, args.max_seconds
+    )
     # At a terminal, rows that come are enough to look at.
     bad = BadFiles(args.strict, bar=is_terminal() and bool(args.output or not sys.stdout.isatty()))
     if args.adapt:  # they are read several times
@@ -117,7 +125,12 @@ def find_files(names: Iterable[str]) -> list[Path]:
 
 
 def load_classifier(
-    model: str, revision: str | None = None, device: str | None = None, batch_size: int | None = None
+    model: str,
+    revision: str | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    channel: int | None = None,
+    max_seconds: float | None = 3600.0,
 ) -> "SERPipeline":
     """Load a saved model with this library's own code, so that no remote code runs."""
     check_place(model)
@@ -131,7 +144,9 @@ def load_classifier(
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"There is no device {device}: torch sees no GPU here. Leave it out, or take cpu.")
     network, extractor = load_saved(model, revision)
-    return network.as_pipeline(extractor, device=device, batch_size=batch_size)
+    return network.as_pipeline(
+        extractor, device=device, batch_size=batch_size, channel=channel, max_seconds=max_seconds
+    )
 
 
 @dataclass
@@ -150,7 +165,7 @@ class BadFiles:
 
         for file in tqdm(files, unit="clip", disable=not self.bar):
             try:
-                yield file, classifier.feature_extractor.load_audio(file)
+                yield file, classifier.preprocess(file, **classifier._preprocess_params)["input_values"][0].numpy()
             except (ValueError, OSError) as error:
                 self.count += 1
                 if self.strict:

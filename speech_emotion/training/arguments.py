@@ -64,6 +64,7 @@ class DataArguments:
     unsafe_split: bool = argument(False, "divide clips whoever speaks: the figures are too good", "clips")
     streaming: bool = argument(False, "read a copy as a stream", "looks")
     skip_bad: bool = argument(False, "report clips that cannot be used, and go on", "clips")
+    max_seconds: float = argument(3600.0, "refuse files that hold more seconds of sound", "clips")
 
 
 @dataclass
@@ -190,6 +191,7 @@ class CTCDataArguments:
     folds_file: str | None = argument(None, "a fold as JSONL, instead of official halves", "clips")
     evaluate_test: bool = argument(False, "read the test clips, once, at the end", "looks")
     skip_bad: bool = argument(False, "report clips that cannot be used, and go on", "clips")
+    max_seconds: float = argument(3600.0, "refuse files that hold more seconds of sound", "clips")
 
 
 @dataclass
@@ -222,7 +224,9 @@ def corpus_places(data: DataArguments | CTCDataArguments) -> dict[str, Any]:
     """Return what `load_corpus` is told of where a corpus lies, and whether its bad files are left out."""
     places: dict[str, Any] = {"data_dir": data.data_dir, "config": data.config, "cache_dir": data.cache_dir}
     # A copy's audio is only looked at when features are made.
-    return places | ({"skip_bad": True} if data.skip_bad and "/" not in data.corpus else {}) | named_columns(data)
+    reading = {"skip_bad": True} if data.skip_bad else {}
+    reading |= {"max_seconds": data.max_seconds} if data.max_seconds != type(data).max_seconds else {}
+    return places | ({} if "/" in data.corpus else reading) | named_columns(data)
 
 
 def named_columns(data: DataArguments | CTCDataArguments) -> dict[str, Any]:

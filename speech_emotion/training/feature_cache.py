@@ -16,6 +16,7 @@ from transformers import SequenceFeatureExtractor
 
 from dataset_scripts.audio_leaks import samples_digest
 from dataset_scripts.names import first_few
+from feature_extraction.audio_decoding import MAX_SECONDS
 
 from .run_record import extractor_state
 from .waveform_variants import VARIANTS_VERSION, make_variant
@@ -165,9 +166,10 @@ def _extract(
     usable, waveforms, recordings = [], [], []
     for clip in clips:
         try:
-            waveform = extractor.load_audio(clip["audio"])
+            longest = max(MAX_SECONDS, clip["duration"] + 1)  # the corpus has been asked whether that is too long
+            waveform = extractor.load_audio(clip["audio"], max_seconds=longest)
             with warnings.catch_warnings(action="ignore"):  # it has just been decoded, and warned of
-                recording = samples_digest(clip["audio"])
+                recording = samples_digest(clip["audio"], longest)
         except (ValueError, OSError) as error:
             message = f"Clip {clip['id']!r} ({clip['file']}): {error}"
             if not skip_bad:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_rows_come_while_others_are_still_to_be_read(
         soundfile.write(tmp_path / f"{number:02}.wav", clip, 16000)
     output, read = tmp_path / "scores.csv", []
 
-    def load_some(extractor: SERFeatureExtractor, source: Path) -> np.ndarray:
+    def load_some(extractor: SERFeatureExtractor, source: Path, **options: Any) -> np.ndarray:
         if len(read) == 18:
             raise KeyboardInterrupt
         read.append(source)
