@@ -203,6 +203,12 @@ class WaveformExtractor(SequenceFeatureExtractor):
         return load_audio(source, self.sampling_rate, channel=channel, max_seconds=max_seconds)
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """Load settings; those that cannot be used are a ValueError that names their place."""
+        with naming(pretrained_model_name_or_path, "its preprocessor_config.json cannot be used"):
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
     def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Self:
         """Make an extractor of what a `preprocessor_config.json` holds; keywords change settings or add them."""
         if not isinstance(feature_extractor_dict, dict):
