@@ -7,8 +7,8 @@ import re
 _HARMLESS = "\u00a0\u200c\u200d\u3000"
 # Spreadsheets take what begins with one of these for a formula, be it after spaces and in wide letters.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-# What Markdown reads as HTML, a comment, a character by its name, a table's cell, code, a link, or an escape of these.
-_MARKDOWN = re.compile(r"<(?=[a-z/!?])|(?<=--)>|&(?=#?\w+;)|[|`]|(?<=\])\(|\\(?=[!-/:-@\[-`{-~])", re.IGNORECASE)
+# What Markdown reads as HTML, comment, character by name, cell, formula, code, link, or as an escape of these.
+_MARKDOWN = re.compile(r"<(?=[a-z/!?])|(?<=--)>|&(?=#?\w+;)|[|`$]|(?<=\])\(|\\(?=[!-/:-@\[-`{-~])", re.IGNORECASE)
 
 
 def printable(text: object) -> str:

@@ -80,14 +80,14 @@ LATEX = str.maketrans({
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "±": r"$\pm$", "−": r"$-$",
     "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "Δ": r"$\Delta$", "→": r"$\rightarrow$", "–": "--",
-    "…": r"\ldots{}", "\n": " ",
+    "…": r"\ldots{}",
 })  # fmt: skip
 LONGEST_FLOAT = 45  # rows that fit on a page; a longer table may break
 
 
 def latex_escape(text: str) -> str:
     """Write text so that LaTeX prints it as it is."""
-    return text.translate(LATEX)
+    return printable(text.replace("\n", " ")).translate(LATEX)
 
 
 def latex_table(header: Sequence[str], rows: Sequence[Sequence[object]], caption: str, label: str) -> str:

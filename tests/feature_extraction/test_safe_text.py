@@ -37,11 +37,11 @@ def test_numbers_stay_numbers() -> None:
     assert csv_text(["a"], [["-0.25"], [-1], ["+1e-3"], [None]]).split() == ["a", "-0.25", "-1", "+1e-3", '""']
 
 
-@pytest.mark.parametrize("text", ["<script>", "<!-- x", "-->", "| b |", "![](http://x)", "`code`", "a\n\n# b"])
+@pytest.mark.parametrize("text", ["<script>", "<!-- x", "-->", "| b |", "![](http://x)", "`code`", "$x$", "a\n\n# b"])
 def test_no_markdown_and_no_html_comes_through(text: str) -> None:
     safe = markdown_text(text)
     assert "<" not in safe and "-->" not in safe and "\n" not in safe
-    assert all(safe[place - 1] == "\\" for place, letter in enumerate(safe) if letter in "|(`")
+    assert all(safe[place - 1] == "\\" for place, letter in enumerate(safe) if letter in "|(`$")
 
 
 def archive() -> bytes:
