@@ -215,24 +215,26 @@ def _nist(content: Any) -> Sound:
 
 
 def _voc(content: Any) -> Sound:
-    """Examine a VOC file of one block of sound, the only kind that is decoded wholly."""
+    """Examine a VOC file, and join its blocks: the decoder takes the beginnings of further ones for samples."""
     position = int.from_bytes(content[20:22], "little")
-    sound = None
+    before, head, samples = b"", b"", bytearray()
     while kind := content[position] if position < len(content) else 0:  # the mark of the end is left out by some
         begin = position + 4
-        stated = int.from_bytes(content[position + 1 : begin], "little")
-        before = {1: 2, 9: 12}.get(kind, 0)
-        if before and sound is None:
-            sound = _bounded(content, begin + before, stated - before)
-        elif kind not in (4, 5, 8):
-            raise DamageError("damaged, or of several blocks of sound, of which the decoder reads the first only")
-        position = begin + stated
-    if sound is None or (position > len(content) and not sound.missing):
-        raise DamageError("truncated or damaged, its blocks are not whole")
-    if sound.end < len(content):  # the decoder takes all that follows for sound
-        sound.content = content[: sound.end] + b"\0"
-    sound.end = min(position + 1, len(content))
-    return sound
+        end = begin + int.from_bytes(content[position + 1 : begin], "little")
+        if kind in (1, 9) and not head:
+            before, head = content[:position], content[position : begin + (2 if kind == 1 else 12)]
+            samples += content[position + len(head) : end]
+        elif kind == 2 and head:
+            samples += content[begin:end]
+        elif kind not in (4, 5, 8):  # marks, texts, and what precedes a head
+            raise DamageError("damaged, or of several sounds with pauses, of which the decoder reads the first only")
+        position = end
+    size = len(head) - 4 + len(samples)
+    if not head or size >= 1 << 24:
+        raise DamageError("truncated or damaged, or longer than 16 MB, its blocks make no sound")
+    joined = before + head[:1] + size.to_bytes(3, "little") + head[4:] + samples + b"\0"
+    missing = max(0, position - len(content))
+    return Sound(joined, min(position + 1, len(content)), size=len(samples), missing=missing)
 
 
 _HUGE = 0x7700_0000  # bytes: more than recordings of speech have, and so a number to be replaced later

@@ -34,6 +34,20 @@ FLAC, AU = encode(NOISE, "FLAC", "PCM_16"), encode(NOISE, "AU", "PCM_16")
 MP3 = encode(np.r_[3 * NOISE[:16000], np.zeros(176000)], "MP3", "MPEG_LAYER_III", bitrate_mode="VARIABLE")
 
 
+VOC = encode(NOISE, "VOC", "PCM_16")
+VOC_IN_BLOCKS = VOC[:27] + (40012).to_bytes(3, "little") + VOC[30:40042] + b"\2"
+VOC_IN_BLOCKS += (56000).to_bytes(3, "little") + VOC[40042:]
+
+
+def tagged_by_ffmpeg(mp3: bytes) -> bytes:
+    """Put FFmpeg's name and sum into LAME's tag: the sum of 190 bytes, its own place being empty."""
+    place = mp3.find(b"LAME")
+    tag = mp3[:place] + b"Lavf" + mp3[place + 4 : place + 34] + bytes(2) + mp3[place + 36 : 190]
+    backwards = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+    total = checksum_16(tag.translate(backwards)).to_bytes(2, "little").translate(backwards)
+    return tag[: place + 34] + total + tag[place + 36 :] + mp3[190:]
+
+
 def without_tag(mp3: bytes) -> bytes:
     return mp3[mp3.find(mp3[:2], mp3.find(b"Xing")) :]
 
@@ -67,6 +81,8 @@ WHOLE = {
     "MP3 with other tags": (b"ID3\4\0\0\0\0\0\x05title" + MP3 + b"TAG" + bytes(125), 192000, ""),
     **{f"WAV that states {n} bytes": (stating(WAV, 40, n), 48000, f"states {n} bytes")
        for n in (0, 96044, 2_000_000_000, 192_000, 32_000)},
+    "MP3 as FFmpeg tags it": (tagged_by_ffmpeg(MP3), 192000, ""),
+    "VOC in blocks, as FFmpeg writes it": (VOC_IN_BLOCKS, 48000, ""),
     "WAV of a pipe": (stating(stating(WAV, 4, 0xFFFFFFFF), 40, 0xFFFFFFFF), 48000, ""),
     "WAV with a tail": (WAV + b"LIST\4\0\0\0abcd", 48000, ""),
     "WAV with zeros": (WAV + bytes(512), 48000, ""),
@@ -126,9 +142,7 @@ REFUSED = {
     "WAV of which the half is there": (WAV[:48000], "truncated, 23978 of 48000 samples"),
     "WAV and a stranger": (WAV + NOISE.tobytes(), "192000 bytes follow its sound"),
     "WAV joined with another rate": (WAV + encode(NOISE, "WAV", "PCM_16", 8000), "joined of sounds at 16000 and 8000"),
-    "VOC of several blocks": (
-        (voc := encode(NOISE, "VOC", "PCM_16"))[:-1] + voc[26:], "several blocks",
-    ),
+    "VOC of several sounds": (VOC[:-1] + VOC[26:], "several sounds"),
     "WAV of 40 channels": (stating(stating(WAV, 22, 40, "<H"), 32, 80, "<H"), "40 channels"),
 }  # fmt: skip
 
