@@ -27,12 +27,12 @@ ALIASES = {
     "begin": "start", "begin_time": "start", "onset": "start", "start_time": "start", "tmin": "start",
     "end_time": "end", "stop": "end", "stop_time": "end", "tmax": "end", "dur": "duration",
     "annotator": "rater", "annotator_id": "rater", "coder": "rater", "rater_id": "rater", "worker": "rater",
-    "worker_id": "rater",
+    "worker_id": "rater", "audio_channel": "channel", "ch": "channel", "chan": "channel", "channel_id": "channel",
 }  # fmt: skip
 COLUMNS = ("id", "file", "label", "speaker", "sex", "sentence", "transcript", "kind", "language", "session")
 TIMES = ("start", "end", "duration")
 SEXES = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m", "man": "m"}
-SPLIT_COLUMNS = ("data_split", "fold", "partition", "split", "split_name", "split_set", "subset")
+SPLIT_COLUMNS = ("data_split", "dataset_split", "fold", "partition", "split", "split_name", "split_set", "subset")
 # Names of columns that tell parts of files in other units than seconds, or in other words than are known here.
 TIME_LIKE = re.compile(r"(\w+_)?(start|begin|end|stop|offset|onset)(_?time)?([\W_].*)?")
 LENGTH_LIKE = re.compile(r"(\w+_)?(dur|duration|length)([\W_].*)?")

@@ -39,6 +39,9 @@ class Recordings(SpeechCorpus):
     ``data_dir`` is a list of them (see ``read_manifest``), a folder that holds one called ``manifest`` or
     ``metadata``, or a folder of folders named as the emotions, ``angry/clip.wav``, or with one more level for the
     speakers, ``angry/anna/clip.wav``. Emotions that the house vocabulary knows are called by its words.
+
+    Lines of a list that have ``start`` and ``end``, in s, or a ``channel``, from 0, are parts of their files: they are
+    cut out when the table is built, and whoever speaks in one file is in one session, unless the list tells sessions.
     """
 
     BUILDER_CONFIG_CLASS = RecordingsConfig

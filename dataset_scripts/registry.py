@@ -85,7 +85,8 @@ def load_corpus(
     """Load a corpus as one table of clips.
 
     The table of a corpus on disk holds paths, not audio, so it is small; it is kept in the cache and built anew when a
-    file changes. A copy made by ``export_corpus`` or ``push_corpus`` holds the audio itself. The ``audio`` column is
+    file changes. Only clips that a list of own recordings cuts out of longer files have their audio in it. A copy made
+    by ``export_corpus`` or ``push_corpus`` holds the audio itself, all of it. The ``audio`` column is
     ``Audio(decode=False)`` without a rate, because clips keep the rate they are stored at.
 
     Args:
