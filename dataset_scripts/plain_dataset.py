@@ -15,6 +15,7 @@ from datasets.fingerprint import Hasher
 from feature_extraction.audio_decoding import audio_duration
 
 from .corpus_base import quiet_unless_terminal
+from .manifest import ALIASES, TIME_LIKE
 from .names import FOUR_LABELS, LABELS, first_few, house_label, name_key, spelled
 
 ROWS_VERSION = 1
@@ -71,12 +72,21 @@ def load_plain_dataset(
     except datasets.exceptions.DatasetGenerationError as error:
         raise ValueError(f"{name} cannot be read: {error.__cause__ or error}") from error
     columns = _find_columns(name, parts, audio_column, label_column, speaker_column, tuple(split_columns or ()))
+    others = next(iter(parts.values())).column_names
+    if parts_of := [column for column in others if TIME_LIKE.fullmatch(column.lower())]:
+        warnings.warn(
+            f"{name}: the column(s) {first_few(parts_of)} are not heeded: every sound is taken whole. Labels "
+            "of parts of it would be wrong",
+            stacklevel=3,
+        )
     if speaker_column is None:
         stand = f"The groups of {', '.join(columns.together)} stand for them" if columns.together else "No folds by"
         mend = "" if columns.together else " speaker can be made: name it, or divide clips by --unsafe_split true"
+        meant = [column for column in others if ALIASES.get(column.lower(), column.lower()) == "speaker"]
+        guess = f" ({first_few(meant)}, perhaps)" if meant else ""
         warnings.warn(
-            f"{name}: THE SPEAKERS ARE UNKNOWN, as no speaker_column is named. Where one is in training and in test, "
-            f"figures are worthless. {stand}{mend}",
+            f"{name}: THE SPEAKERS ARE UNKNOWN, as no speaker_column is named{guess}. Where one is in training and in "
+            f"test, figures are worthless. {stand}{mend}",
             stacklevel=3,
         )
     make = _streamed if streaming else _table

@@ -125,6 +125,18 @@ def test_columns_that_are_not_there_or_something_else_are_named(
         load(write_dataset(tmp_path / "set"), **columns)
 
 
+def test_columns_that_mean_something_and_are_not_named_are_told(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "set")
+    for file in folder.glob("*.parquet"):
+        table = datasets.Dataset.from_parquet(str(file), cache_dir=str(tmp_path / "parquet"))
+        names = {"who": "client_id", "dialog": "start_time"}
+        table.rename_columns(names).to_parquet(file)
+    with pytest.warns(UserWarning, match=r"start_time are not heeded: every sound is taken whole"):
+        load(folder, speaker_column="client_id")
+    with pytest.warns(UserWarning, match=r"THE SPEAKERS ARE UNKNOWN.*\(client_id, perhaps\)"):
+        load(folder)
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_path_in_a_strangers_table_is_not_read(tmp_path: Path, streaming: bool) -> None:
     secret = tmp_path / "secret.wav"
