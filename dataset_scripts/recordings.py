@@ -273,7 +273,7 @@ class Recordings(SpeechCorpus):
         cut_of = [(self.root / clip["file"], clip["channel"]) for clip in self.clips if is_part(clip)]
         for path, channel in dict.fromkeys(cut_of):
             try:
-                seconds[path] = seconds[path] and file_seconds(path, channel)
+                seconds[path] = seconds[path] and file_seconds(path, channel, self.config.max_seconds)
             except (ValueError, OSError):
                 if not self.config.skip_bad:
                     raise
@@ -291,10 +291,10 @@ class Recordings(SpeechCorpus):
         """Return the sound of a clip: its file, or what is cut out of it."""
         if not is_part(clip):
             return clip["audio"]
-        path = self.root / clip["file"]
-        seconds = file_seconds(path, clip["channel"])
+        path, longest = self.root / clip["file"], self.config.max_seconds
+        seconds = file_seconds(path, clip["channel"], longest)
         start, end = check_part(self.lines[clip["id"]], seconds) or (0.0, seconds)
-        return cut(path, start, end, clip["channel"], clip["id"])
+        return cut(path, start, end, clip["channel"], longest, clip["id"])
 
 
 def _outside(root: Path, files: Iterable[Path]) -> list[Path]:

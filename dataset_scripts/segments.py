@@ -17,17 +17,17 @@ def is_part(clip: Mapping[str, Any]) -> bool:
     return clip["start"] is not None or clip["channel"] is not None
 
 
-def file_seconds(path: Path, channel: int | None) -> float:
-    """Decode a file whole and return how long it is, in s."""
-    samples, rate = _decoded(path, path.stat().st_mtime_ns, channel)
+def file_seconds(path: Path, channel: int | None, longest: float | None) -> float:
+    """Decode a file whole, of at most so many seconds, and return how long it is, in s."""
+    samples, rate = _decoded(path, path.stat().st_mtime_ns, channel, longest)
     return len(samples) / rate
 
 
-def cut(path: Path, start: float, end: float, channel: int | None, name: str) -> dict[str, Any]:
+def cut(path: Path, start: float, end: float, channel: int | None, longest: float | None, name: str) -> dict[str, Any]:
     """Return a part of a file as a file of its own, mono at the same rate: exactly what was decoded."""
     import soundfile
 
-    samples, rate = _decoded(path, path.stat().st_mtime_ns, channel)
+    samples, rate = _decoded(path, path.stat().st_mtime_ns, channel, longest)
     part = samples[round(start * rate) : round(end * rate)]  # (samples,)
     sixteen_bits = np.array_equal(part, np.clip(np.round(part * 32768), -32768, 32767) / 32768)
     # The time of writing would be in a WAV file of floats.
@@ -56,7 +56,7 @@ def check_part(row: Mapping[str, Any], seconds: float) -> tuple[float, float] | 
 
 
 @lru_cache(maxsize=1)  # parts of a file follow each other
-def _decoded(path: Path, changed: int, channel: int | None) -> tuple[np.ndarray, float]:
+def _decoded(path: Path, changed: int, channel: int | None, longest: float | None) -> tuple[np.ndarray, float]:
     from feature_extraction.audio_decoding import decode_audio
 
-    return decode_audio(path, channel=channel, max_seconds=None)  # the corpus has looked at its length
+    return decode_audio(path, channel=channel, max_seconds=longest)

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from feature_extraction.safe_text import printable
 from speech_emotion.evaluation.metrics import ua, wa
 from speech_emotion.marked_region import write_region
 from speech_emotion.pretrained import SMALL_DEEPSPEECH
@@ -48,8 +49,8 @@ def fill_card(
         )
     if found.labels != trained.labels:
         raise ValueError(
-            f"{run} tells {', '.join(trained.labels)} apart, but {condition} {', '.join(found.labels)}: these figures "
-            "are not of the same task."
+            f"{run} tells {printable(', '.join(trained.labels))} apart, but {condition} "
+            f"{printable(', '.join(found.labels))}: these figures are not of the same task."
         )
     changes = list(recipe_differences(trained.arguments, found.about))
     if changes:

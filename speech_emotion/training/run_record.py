@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataset_scripts.names import name_key
+from feature_extraction.safe_text import printable
 
 if TYPE_CHECKING:
     import datasets
@@ -238,9 +239,10 @@ def check_unheard(heard: Heard | None, title: str, validation: Sequence[str], te
     for what, speakers, heard_ones in (("validate", validation, taught), ("test", test, taught | chose)):
         known = sorted(speaker for speaker in set(speakers) if name_key(speaker) in heard_ones)
         if known:
+            who = ", ".join(map(printable, known))
             raise ValueError(
-                f"{model} was trained with speaker(s) {', '.join(known)} of {title}, who are to {what} it here: the "
-                "figures would be worthless. Take the fold that it was trained with (its --fold, or its fold.jsonl by "
+                f"{model} was trained with speaker(s) {who} of {title}, who are to {what} it here: the figures "
+                "would be worthless. Take the fold that it was trained with (its --fold, or its fold.jsonl by "
                 "--folds_file), another corpus, or another model to start from; if others have the same name, change "
                 "it."
             )

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from dataset_scripts import Fold, check_classes, check_disjoint, load_fold, speaker_folds
 from dataset_scripts.folds import unsafe_folds
 from dataset_scripts.names import as_in_corpus
+from feature_extraction.safe_text import printable
 from modeling_ser.feature_statistics import FEWEST_CLIPS, FeatureStatistics, shrunk
 
 from .arguments import DataArguments
@@ -114,7 +115,9 @@ def keep_labels(rows: datasets.Dataset, labels: Sequence[str] | None) -> tuple[d
     present = sorted(set(column.tolist()))
     wanted = as_in_corpus(labels, present) if labels else present
     if len(set(wanted)) != len(wanted) or len(wanted) < 2:
-        raise ValueError(f"At least two different labels are needed, each once; these are {', '.join(wanted)}.")
+        raise ValueError(
+            f"At least two different labels are needed, each once; these are {', '.join(map(printable, wanted))}."
+        )
     if wanted == present:
         return rows, wanted
     return rows.select(np.flatnonzero(np.isin(column, wanted))), wanted
