@@ -69,16 +69,23 @@ _W64 = _Form("<", 40, 16, "Q", b"data", whole=16, inclusive=24, step=8)
 def _chunks(content: Any, form: _Form, position: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield the chunks from a position on: name, where the content begins, stated size; no further than they go."""
     head = form.name + struct.calcsize(form.order + form.size)
-    while position + head <= len(content):
-        name = content[position : position + form.name]
+    while _begins_chunk(name := content[position : position + form.name]) and position + head <= len(content):
         (size,) = struct.unpack(form.order + form.size, content[position + form.name : position + head])
-        if not re.match(rb"[ -~]{4}", name) or name[:4] in (b"RIFF", b"RF64", b"RIFX", b"FORM", b"riff", b"caff"):
+        size -= form.inclusive
+        yield name, position + head, size
+        if size < 0:
             break
-        yield name, position + head, size - form.inclusive
-        if size < form.inclusive:
-            break
-        position += head + size - form.inclusive
-        position += -position % form.step
+        position = _after_chunk(content, form, position + head + size)
+
+
+def _begins_chunk(name: bytes) -> bool:
+    return re.match(rb"[ -~]{4}", name) is not None and name[:4] not in _FILE_MARKS
+
+
+def _after_chunk(content: Any, form: _Form, end: int) -> int:
+    """Find where the next chunk begins; some programs forget to fill up to the step."""
+    filled = end + -end % form.step
+    return end if not _begins_chunk(content[filled : filled + 4]) and _begins_chunk(content[end : end + 4]) else filled
 
 
 def _chunked(form: _Form) -> Callable[[Any], Sound]:
@@ -90,7 +97,9 @@ def _chunked(form: _Form) -> Callable[[Any], Sound]:
             if name.startswith(form.samples):
                 return _samples_of(content, form, begin, size, facts)
             facts.setdefault(name[:4], content[begin : begin + min(size, 64)])
-        raise DamageError("truncated or damaged, it holds no chunk of samples")
+        if content.find(form.samples) < 0:
+            raise DamageError("truncated or damaged, it holds no chunk of samples")
+        return Sound(content, len(content), notes=[UNCHECKED])
 
     return examine
 
@@ -114,29 +123,26 @@ def _samples_of(content: Any, form: _Form, begin: int, stated: int, facts: dict[
         elif 0 <= stated < _HUGE:
             missing = stated - there
     else:
-        stop = first_stop = min(end + -end % form.step, len(content))
+        stop = min(_after_chunk(content, form, end), len(content))
         for name, chunk, size in _chunks(content, form, stop):
             if not 0 <= size <= len(content) - chunk:
                 break
             facts.setdefault(name[:4], content[chunk : chunk + min(size, 64)])
-            stop = min(chunk + size + -(chunk + size) % form.step, len(content))
-        claimed = whole if begin < whole <= len(content) else len(content)
-        # A size that was never filled in, or one that the size of the whole contradicts.
-        if stop == first_stop < claimed and (stated == 0 or whole > stop) and _kind(content[stop : stop + 32]) is None:
-            end = stop = claimed
+            stop = min(_after_chunk(content, form, chunk + size), len(content))
+        never_filled_in = stated == 0 and stop == begin < len(content)
+        if never_filled_in and _kind(content[stop : stop + 32]) is None:
+            end = stop = whole if begin < whole <= len(content) else len(content)
             notes.append(taken.format(end - begin))
-            width = struct.calcsize(size_type)
-            content = (
-                content[:size_at] + struct.pack(size_type, end - begin + form.inclusive) + content[size_at + width :]
-            )
+            number = struct.pack(size_type, end - begin + form.inclusive)
+            content = content[:size_at] + number + content[size_at + len(number) :]
     if facts.get(b"fmt ", b"")[:2] == b"\x55\0":  # MP3 in a WAV file
         sound = mpeg_stream(content[begin:end])
         sound.end, sound.missing, sound.size = stop, missing, end - begin
         sound.notes += notes
         return sound
-    size = (
-        end - begin - (8 + int.from_bytes(content[begin : begin + 4], "big") if form == _FORM else 4 * (form == _CAF))
-    )
+    size = end - begin - 4 * (form == _CAF)
+    if form == _FORM:
+        size -= 8 + int.from_bytes(content[begin : begin + 4], "big")
     contradictions, frames = _header(form, content[8:12], facts, size)
     whole_or_part = content if stop == len(content) else content[:stop]
     return Sound(whole_or_part, stop, frames, size, missing, notes=notes + contradictions)
@@ -148,7 +154,9 @@ def _header(form: _Form, kind: bytes, facts: dict[bytes, bytes], size: int) -> t
     header = facts.get(b"fmt ", b"")
     if len(header) >= 16:
         code, channels, rate, byte_rate, step, bits = struct.unpack_from(form.order + "HHIIHH", header)
-        if code in (1, 3, 6, 7, 0xFFFE):
+        if code == 0xFFFE and len(header) >= 26:  # the code stands further behind
+            (code,) = struct.unpack_from(form.order + "H", header, 24)
+        if code in (1, 3, 6, 7):
             if step != channels * ((bits + 7) // 8) or (code in (6, 7) and bits != 8) or (code == 3 and bits < 32):
                 return [wrong.format(channels, bits, step)], None
             if byte_rate != rate * step:
@@ -238,6 +246,7 @@ def _voc(content: Any) -> Sound:
 
 
 _HUGE = 0x7700_0000  # bytes: more than recordings of speech have, and so a number to be replaced later
+_FILE_MARKS = (b"RIFF", b"RF64", b"BW64", b"RIFX", b"FORM", b"riff", b"caff")
 _ENDLESS = 0x7FFF_0000  # programs that write into a pipe state about the largest number there is
 _PLAIN_AIFC = (
     b"NONE",

@@ -31,6 +31,8 @@ MOST_CHANNELS = 32
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; speech below the former is none any more
 
 _BLOCK_FRAMES = 1 << 18
+# Of two channels of 32 bits at 192 kHz: a larger file is longer than the limit, or nothing to hold in memory.
+_BYTES_PER_SECOND = 192_000 * 8
 # Full scale is 1. Sums of windows and resampling go somewhat beyond; samples of 16 bits that were not divided, far.
 PLAUSIBLE_PEAK = 8.0
 # The power of a window of larger samples would be no finite float32.
@@ -322,7 +324,7 @@ def _read(
     if source.get("bytes") is not None:
         return _decode(bytes(source["bytes"]), name, channel, max_seconds)
     if source.get("path") is not None:
-        return _decode(_fetch(source["path"], name), name, channel, max_seconds)
+        return _decode(_fetch(source["path"], name, max_seconds), name, channel, max_seconds)
     raise ValueError(
         f'{name}: the dict has the keys {sorted(map(str, source))}; expected "array" or "raw" with "sampling_rate", '
         'or "bytes" or "path".'
@@ -405,11 +407,13 @@ def _check_rate(rate: Any, name: str) -> float:
 # Files
 
 
-def _fetch(source: str | Path, name: str) -> bytes:
+def _fetch(source: str | Path, name: str, max_seconds: float | None) -> bytes:
     """Read the whole content behind a path or URL."""
     if isinstance(source, str) and is_url(source):
         return download(source, name)
     with _open_regular(Path(source) if str(source) else None, name) as file:
+        if max_seconds is not None and os.fstat(file.fileno()).st_size > max(1.0, max_seconds) * _BYTES_PER_SECOND:
+            raise ValueError(_TOO_LONG.format(name, max_seconds))
         return file.read()
 
 
@@ -520,6 +524,8 @@ def _check_whole(decoded: int, file: Any, sound: Sound, name: str) -> None:
         notes.append(f"{1000 * lost / rate:.1f} ms of sound are missing at its end")
     if stated < decoded and (width or file.subtype.startswith("ALAC")):
         notes.append(f"its header states {stated} samples, and the {decoded} that are there are taken")
+    if width and sound.size % width:
+        notes.append("its last sample is not whole")
     if width and sound.size and decoded * width > sound.size:
         notes.append(f"{decoded} samples were found in {sound.size} bytes, which is too many")
     if sound.surplus:
