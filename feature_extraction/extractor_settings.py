@@ -16,6 +16,7 @@ INPUT_RANGES = {"size": (int, 1, 1024), "window": (int, 400, 1 << 24), "shortest
 INPUT_RANGES |= {"normalize": (bool, False, True)}
 # The largest that has sense: beyond it a number is a mistake, or a file is hostile.
 MOST = {"sampling_rate": 384_000, "n_fft": 1 << 15, "win_length": 1 << 15, "hop_length": 1 << 20, "num_mel_bins": 1024}
+MOST_DB = 1000  # more than float32 can tell
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 # What an encoder's entry may hold: where it is from, what is taken of it, and what saving adds to recognize it by.
 PLACE_KEYS, TAKEN_KEYS, FOUND_KEYS = ("name_or_path", "revision"), ("layer", "context", "dtype"), ("size", "digest")
@@ -125,5 +126,5 @@ def check_settings(settings: Any) -> None:
         if getattr(settings, name) not in choices:
             raise ValueError(f"{name}={getattr(settings, name)!r}: choose one of {', '.join(choices)}.")
     numeric = isinstance(span, int | float) and not isinstance(span, bool)
-    if span is not None and not (numeric and 0 < span < float("inf")):
-        raise ValueError(f"dynamic_range={span!r}: must be a positive number of dB, or None for no floor.")
+    if span is not None and not (numeric and 0 < span <= MOST_DB):
+        raise ValueError(f"dynamic_range={span!r}: must be positive and at most {MOST_DB} dB, or None for no floor.")

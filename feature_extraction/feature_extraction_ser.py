@@ -3,7 +3,6 @@
 import copy
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -343,7 +342,9 @@ class SERFeatureExtractor(WaveformExtractor):
 
     def _save_network(self, stream: str, folder: Path) -> None:
         """Save a network, or link to where it was saved before; the folder appears whole or not at all."""
-        work = Path(tempfile.mkdtemp(prefix=f".{stream}-", dir=folder.parent))
+        work = folder.with_name(f".{stream}.partial")
+        shutil.rmtree(work, ignore_errors=True)  # what a killed run has left
+        work.mkdir()
         try:
             saved, stamps = self._saved_networks.get(stream, (folder, {}))
             if stamps and _stamps(saved) == stamps:  # nobody has saved something else there since
@@ -352,7 +353,6 @@ class SERFeatureExtractor(WaveformExtractor):
                 self._network(stream).save_pretrained(work)
             if folder.exists():
                 shutil.rmtree(folder)
-            work.chmod(0o755)
             work.replace(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)

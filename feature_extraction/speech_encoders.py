@@ -26,8 +26,8 @@ WAVEFORM_MODELS = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 
 # What has sense of the settings that such an encoder's input depends on.
 INPUT_RANGES = {"feature_size": (1, 1024), "n_fft": (16, 1 << 15), "hop_length": (1, 1 << 15)}
-INPUT_RANGES |= {"chunk_length": (1, 600), "sampling_rate": (1000, 384_000), "padding_value": (0, 0)}
-INPUT_RANGES |= {"dither": (0, 1), "do_normalize": (0, 1)}
+INPUT_RANGES |= {"chunk_length": (1, 600), "sampling_rate": (1000, 384_000), "padding_value": (0.0, 0.0)}
+INPUT_RANGES |= {"dither": (0.0, 1.0), "do_normalize": (0, 1)}
 
 
 class DeepSpeechEncoder(SpeechEncoder):
@@ -136,12 +136,14 @@ def load_encoder(
             raise ValueError(f"weights are missing: {', '.join(missing[:5])}; it is of another model")
     check_values(name_or_path, model)
     extractor = _input_extractor(kind, name_or_path, **hub)
-    if kind == "whisper" and extractor.feature_size != config.num_mel_bins:
-        raise ValueError(
-            f"{name_or_path}: its preprocessor_config.json gives {extractor.feature_size} mel bins, and its network "
-            f"reads {config.num_mel_bins}; fetch both anew."
-        )
     if kind == "whisper":
+        window = 2 * config.max_source_positions * extractor.hop_length  # samples that it reads at once
+        if extractor.feature_size != config.num_mel_bins or window < extractor.n_fft:
+            raise ValueError(
+                f"{name_or_path}: its preprocessor_config.json gives {extractor.feature_size} mel bins in frames of "
+                f"{extractor.n_fft} samples, and its network reads {config.num_mel_bins} in windows of {window} "
+                "samples; fetch both anew."
+            )
         model = model.get_encoder() if hasattr(model, "decoder") else model
         return (WhisperClipEncoder if context == "clip" else WhisperEncoder)(model, extractor, layer)
     return WaveformEncoder(model, extractor, layer)
@@ -164,10 +166,9 @@ def _input_extractor(kind: str, name_or_path: str, **hub: Any) -> SequenceFeatur
         if not isinstance(settings, dict):
             raise ValueError(f"a JSON object is needed, not {type(settings).__name__}")
         for name, (least, most) in INPUT_RANGES.items():
-            if name in settings and not (
-                type(settings[name]) in (int, float, bool) and least <= settings[name] <= most
-            ):
-                raise ValueError(f"{name} must be from {least} to {most}, not {settings[name]!r}")
+            value = settings.get(name, least)
+            if not (isinstance(value, int | type(least)) and least <= value <= most):
+                raise ValueError(f"{name} must be from {least} to {most}, not {value!r}")
         if settings.get("padding_side", "right") != "right":
             raise ValueError(f"padding_side must be 'right', not {settings['padding_side']!r}")
         return extractor.from_dict(settings)

@@ -30,8 +30,8 @@ CHOICES = {
 }
 
 # The largest that has sense of what takes memory: beyond it a number is a mistake, or a file is hostile.
-MOST = dict.fromkeys(("input_size", "hidden_size", "num_attention_heads", "head_size", "dense_size"), 16_384)
-MOST |= {"conv_kernel_size": 1024, "num_members": 1000, "num_labels": 1000}
+MOST = dict.fromkeys(("hidden_size", "num_attention_heads", "head_size", "dense_size"), 16_384)
+MOST |= {"input_size": 1 << 17, "conv_kernel_size": 1024, "num_members": 1000, "num_labels": 1000}
 MOST_STREAMS = 64
 # Encoders that can belong to a model, by their `model_type` in transformers.
 ENCODER_KINDS = ("whisper", "wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")

@@ -86,9 +86,5 @@ def _whole(path: str | Path) -> Iterator[TextIO]:
         with _naming(path), partial.open("w", encoding="utf-8") as file:
             yield file
         partial.replace(path)
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say what did not fit
     finally:
         partial.unlink(missing_ok=True)

@@ -85,18 +85,23 @@ def save_kind(kind: str, folder: Path) -> None:
 
 def score(folder: Path) -> str:
     """Load a folder and score a clip; "loaded", or the kind of our error."""
+    recognizer = "DeepSpeech" in (folder / "kind").read_text()
     try:
-        if "DeepSpeech" in (folder / "kind").read_text():
-            model = DeepSpeechForCTC.from_pretrained(folder)
-            features = DeepSpeechFeatureExtractor.from_pretrained(folder)(CLIP, 16000, return_tensors="pt")
-            with torch.no_grad():
-                model(**features)
-            return "loaded"
-        model, extractor = load_saved(str(folder))
+        if recognizer:
+            model, extractor = (
+                DeepSpeechForCTC.from_pretrained(folder),
+                DeepSpeechFeatureExtractor.from_pretrained(folder),
+            )
+        else:
+            model, extractor = load_saved(str(folder))
     except (ValueError, OSError, RuntimeError) as error:
         assert str(folder) in str(error), f"the error does not name the folder: {type(error).__name__}: {error}"
         return type(error).__name__
     try:
+        if recognizer:
+            with torch.no_grad():
+                model(**extractor(CLIP, 16000, padding=True, return_tensors="pt"))
+            return "loaded"
         scores = model.as_pipeline(extractor)({"raw": CLIP, "sampling_rate": 16000})
     except (ValueError, FloatingPointError) as error:
         return f"{type(error).__name__} in use: {str(error)[:60]}"
@@ -147,6 +152,8 @@ def _mutate_weights(place: Path, index: int, random: np.random.Generator) -> Non
 
 def _play_tricks(place: Path, index: int, random: np.random.Generator) -> None:
     tricks = [_change_key, _change_key, _change_key, _replace_json, _replace_file, _change_weights, _shard, _add_file]
+    if random.random() < 0.3:
+        _change_key(place, random)
     tricks[index % len(tricks)](place, random)
 
 
@@ -166,7 +173,7 @@ def _change_key(place: Path, random: np.random.Generator) -> None:
         if random.random() < 0.5:
             break
         inner = _one(nested, random)
-    key = _one([*inner, *FURTHER_KEYS] if random.random() < 0.3 else list(inner), random)
+    key = _one([*inner, *FURTHER_KEYS] if random.random() < 0.3 or not inner else list(inner), random)
     inner[key] = _one(VALUES, random)
     if random.random() < 0.1:
         del inner[key]
