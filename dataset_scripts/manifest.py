@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from feature_extraction.content_kind import what_is_there
 from feature_extraction.safe_text import printable
 
 from .names import first_few
@@ -50,6 +51,10 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     ``duration`` is what a line says of a whole file, ``rater`` whose label it is, ``where`` where it stands. Columns
     without a meaning here are passed over.
     """
+    with path.open("rb") as file:
+        kind = what_is_there(file.read(4096))
+    if kind is not None and not kind.startswith("text"):
+        raise ValueError(f"{path} is no list but {kind}")
     try:
         lines = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
     except csv.Error as error:

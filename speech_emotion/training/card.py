@@ -187,7 +187,7 @@ def fill_card(
         report=for_markdown(asdict(report)),
         base=base and markdown_code(base),
         encoder_terms=ABOUT.get(str(report.arguments.get("encoder"))),
-        stages=stage_changes(getattr(report, "stages", [])),
+        stages=for_markdown(stage_changes(getattr(report, "stages", []))),
         **more,
     )
 

@@ -144,6 +144,7 @@ BAD_LISTS: dict[str, tuple[str, str]] = {  # what a list holds, and what of it i
     "two labels": ("file,emotion,label\na.wav,sad,3\n", "'emotion' and 'label' both say the label"),
     "column twice": ("file,label,speaker,Speaker \na.wav,sad,anna,ben\n", "the column 'speaker' is there 2 times"),
     "two spellings": ("file,label\na.wav,Contempt\nb.wav,contempt\n", "'Contempt' and 'contempt' are one emotion"),
+    "Git LFS": ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is no list but a Git LFS pointer"),
     "no UTF-8": ("file,label\nä.wav,sad\n", "not UTF-8 text"),
     "no JSON": ("{", "line 1: not a JSON object"),
     "no object": ("[]", "expected a JSON object"),
