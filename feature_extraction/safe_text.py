@@ -41,7 +41,7 @@ def csv_cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = printable(value)
-    return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
+    return f"'{text}" if _FORMULA.match(text) and not is_number(text) else text
 
 
 class Markdown(str):
@@ -68,7 +68,8 @@ def markdown_code(text: object) -> str:
     return printable(text).replace("`", "'").replace('"', "'")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Tell whether text reads as a number."""
     try:
         float(text)
     except ValueError:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from feature_extraction.safe_text import markdown_text, printable
+from feature_extraction.safe_text import is_number, markdown_text, printable
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -19,7 +19,8 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     header, *cells = [[printable(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     right = [
-        bool(rows) and all(isinstance(cell, int | float) or _is_number(str(cell)) for cell in column)
+        bool(rows)
+        and all(isinstance(cell, int | float) or is_number(str(cell).removesuffix("%").strip()) for cell in column)
         for column in (zip(*rows, strict=True) if rows else [[] for _ in header])
     ]
 
@@ -31,15 +32,6 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         return "  ".join(aligned).rstrip()
 
     return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, cells)])
-
-
-def _is_number(text: str) -> bool:
-    """Tell whether a cell reads as a number, a percent sign allowed."""
-    try:
-        float(text.removesuffix("%").strip())
-    except ValueError:
-        return False
-    return True
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
