@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from feature_extraction.safe_text import printable, printable_lines
 
@@ -15,9 +15,14 @@ from .fold_checks import SCHEMES
 from .registry import CORPORA, load_corpus, make_builder
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:  # words may be names of files that a shell put there
+        super().error(printable_lines(message))
+
+
 def get_parser(prog: str = "python -m dataset_scripts") -> argparse.ArgumentParser:
     """Make the parser of all commands; the arguments it returns hold ``run``, which yields what is to be printed."""
-    parser = argparse.ArgumentParser(prog=prog, description="Corpora of emotional speech.")
+    parser = _Parser(prog=prog, description="Corpora of emotional speech.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(

@@ -1,5 +1,6 @@
 """Bars for people, silence for logs, and warnings in plain words."""
 
+import argparse
 import sys
 import warnings
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import huggingface_hub.utils
 import pytest
 import transformers
 
+from dataset_scripts.command import get_parser
 from speech_emotion.cli.command import run_guarded
 from speech_emotion.terminal import CommandParser, plain_messages, quiet_unless_terminal
 
@@ -52,7 +54,10 @@ def test_no_name_commands_the_terminal(tell: Callable[[str], list[str]], capsys:
     assert "x1b[2J" in printed and "u202e" in printed
 
 
-def test_no_word_of_the_command_line_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("parser", [CommandParser(prog="ser"), get_parser()])
+def test_no_word_of_the_command_line_commands_the_terminal(
+    parser: argparse.ArgumentParser, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        CommandParser(prog="ser").parse_args(["--\x1b[2J"])
+        parser.parse_args([*["list"][: parser.prog != "ser"], "--\x1b[2J"])
     assert "unrecognized arguments: --\\x1b[2J\n" in capsys.readouterr().err
