@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from feature_extraction.audio_decoding import SilentClipWarning
+
 from .audio_leaks import decode_clip, digest_of, read_header
 from .corpus_base import SpeechCorpus
 from .names import first_few
@@ -48,9 +50,9 @@ class Finding:
 
 def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
     """Decode every clip of a corpus and compare it with what is published; serious findings come first."""
-    with ThreadPoolExecutor(num_threads) as pool, warnings.catch_warnings():
-        # Digital silence is reported below; the filter is set once, here, because it belongs to the process.
-        warnings.simplefilter("ignore", UserWarning)
+    with ThreadPoolExecutor(num_threads) as pool, warnings.catch_warnings(record=True) as told:
+        # The filter is set once, here, because it belongs to the process.
+        warnings.simplefilter("always", UserWarning)
         inspected = list(pool.map(lambda clip: inspect_clip(corpus, clip), corpus.clips))
     clips = pd.DataFrame([clip | facts for clip, facts in zip(corpus.clips, inspected, strict=True)])
     clips = clips.set_index("id").reindex(columns=[*COLUMNS, *FACTS])
@@ -60,6 +62,9 @@ def audit_corpus(corpus: SpeechCorpus, num_threads: int = 2) -> list[Finding]:
         Finding("unreadable", True, f"{clip_id} cannot be decoded: {error}", (clip_id,))
         for clip_id, error in clips["error"].dropna().items()
     ]
+    # Digital silence is found below.
+    odd = sorted({str(one.message) for one in told if one.category is not SilentClipWarning})
+    findings += [Finding("odd", False, message) for message in odd]
     readable = clips[clips["error"].isna()]
     for look in (_lengths, _outliers, _duplicates, _levels, _formats):
         findings += look(corpus, readable)

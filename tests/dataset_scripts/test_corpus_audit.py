@@ -46,6 +46,7 @@ def copy_of(name: str) -> Callable[[Path], object]:
 DAMAGES: dict[str, tuple[Callable[[Path], object], str, bool, str]] = {
     "cut": (lambda clip: write_clip(clip, seconds=0.04), "length", True, r"03a01Wa 0\.04 s instead of 0\.10"),
     "truncated": (lambda clip: clip.write_bytes(clip.read_bytes()[:-1000]), "unreadable", True, "03a01Wa.*truncated"),
+    "cut a little": (lambda clip: clip.write_bytes(clip.read_bytes()[:-100]), "odd", False, r"03a01Wa\.wav: 3\.1 ms"),
     "text": (lambda clip: clip.write_text("none"), "unreadable", True, r"03a01Wa\.wav: no audio file"),
     "silent": (wave(np.full(1600, 0.0005)), "silent", True, "03a01Wa"),
     "digitally silent": (wave(np.zeros(1600)), "silent", True, "03a01Wa"),
