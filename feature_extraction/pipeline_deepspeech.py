@@ -59,7 +59,7 @@ class DeepSpeechPipeline(Pipeline):
                 `sampling_rate`, a pair of rate and samples, an audio value of `datasets`; or a list, an iterator or a
                 column of these.
             kwargs: For this call: `return_timestamps` ("char" or "word": the pieces of the text with their begin and
-                end in seconds), `batch_size`, `num_workers`.
+                end in seconds), `channel` and `max_seconds` as of `load_audio`, `batch_size`, `num_workers`.
 
         Returns:
             For one clip `{"text": str}`, with timestamps also `{"chunks": [{"text": str, "timestamp": (s, s)}, …]}`;
@@ -81,21 +81,22 @@ class DeepSpeechPipeline(Pipeline):
         return list(answers) if kind == "Column" else answers
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
-        unknown = sorted(set(kwargs) - {"return_timestamps"})
+        unknown = sorted(set(kwargs) - {"return_timestamps", "channel", "max_seconds"})
         if unknown:
             raise ValueError(
-                f"DeepSpeechPipeline takes no {', '.join(map(repr, unknown))}; it takes return_timestamps, batch_size "
-                "and num_workers."
+                f"DeepSpeechPipeline takes no {', '.join(map(repr, unknown))}; it takes return_timestamps, channel, "
+                "max_seconds, batch_size and num_workers."
             )
         timestamps = kwargs.get("return_timestamps")
         if timestamps is not None and timestamps is not False and timestamps not in TIMESTAMPS:
             raise ValueError(f'return_timestamps must be "char", "word" or None, not {timestamps!r}.')
         # Only what was passed is returned, so that what was set at construction holds for calls that do not say.
-        return {}, {}, dict(kwargs)
+        reading = {name: kwargs.pop(name) for name in ("channel", "max_seconds") if name in kwargs}
+        return reading, {}, kwargs
 
-    def preprocess(self, inputs: Any) -> dict[str, torch.Tensor]:
+    def preprocess(self, inputs: Any, **options: Any) -> dict[str, torch.Tensor]:
         """Decode one clip: `input_values` (1, samples), float32 at the extractor's rate, and its mask of ones."""
-        samples = torch.from_numpy(self.feature_extractor.load_audio(inputs)).unsqueeze(0)  # (1, samples)
+        samples = torch.from_numpy(self.feature_extractor.load_audio(inputs, **options)).unsqueeze(0)  # (1, samples)
         return {"input_values": samples, "attention_mask": torch.ones_like(samples, dtype=torch.int64)}
 
     def _forward(self, model_inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

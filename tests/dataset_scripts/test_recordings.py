@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 import soundfile
 
@@ -213,6 +214,17 @@ def test_bad_patterns(tmp_path: Path, pattern: str) -> None:
     write_clip(tmp_path / "own/angry/s1.wav")
     with pytest.raises(ValueError, match=re.escape(f"speaker_pattern {pattern!r} ")):
         load(tmp_path / "own", speaker_pattern=pattern)
+
+
+def test_too_long_and_wrongly_labeled_files(tmp_path: Path) -> None:
+    folder = write_clips(tmp_path / "own", "angry/anna/1", "angry/ben/1")
+    soundfile.write(folder / "angry/anna/2.mp3", noise := np.random.default_rng(0).uniform(-0.5, 0.5, 32000), 16000)
+    tagged = (folder / "angry/anna/2.mp3").read_bytes()  # without its tag its length would be estimated, and wrongly
+    (folder / "angry/anna/2.mp3").write_bytes(tagged[tagged.find(tagged[:3], 4) :])
+    assert load(folder)["duration"][1] == pytest.approx(len(noise) / 16000, abs=0.1)
+    with pytest.raises(ValueError, match=r"1 audio file\(s\) cannot be used: .*2\.mp3: holds more than 1\.5 s"):
+        load(folder, max_seconds=1.5)
+    assert len(load(folder, max_seconds=None)) == 3
 
 
 @pytest.mark.filterwarnings("error")

@@ -1,5 +1,6 @@
 """The pipeline in this process: arguments, errors, and how often it computes features."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import datasets
 import numpy as np
 import pandas
 import pytest
+import soundfile
 import torch
 from transformers import ASTConfig, ASTForAudioClassification, BatchFeature
 from transformers.pipelines.pt_utils import KeyDataset
@@ -123,6 +125,19 @@ def test_preprocessing_only_decodes(
     assert decoded.keys() == {"input_values", "attention_mask"}
     np.testing.assert_array_equal(decoded["input_values"], CLIPS["angry"][None])
     assert torch.equal(decoded["attention_mask"], torch.ones(1, len(CLIPS["angry"]), dtype=torch.int64))
+
+
+def test_one_channel_and_the_longest_sound(classifier: SERPipeline) -> None:
+    stereo = {"array": np.stack([CLIPS["angry"], np.roll(CLIPS["angry"], 5000)]), "sampling_rate": 16000}
+    second = classifier({"array": stereo["array"][1], "sampling_rate": 16000})
+    assert classifier(stereo, channel=1) == second != classifier(stereo)
+    assert classifier([stereo, stereo], channel=1) == [second, second]
+    with pytest.raises(ValueError, match="array: channel=2 was asked for, and there are channels 0 to 1"):
+        classifier(stereo, channel=2)
+    wave = io.BytesIO()
+    soundfile.write(wave, CLIPS["angry"], 16000, format="WAV")
+    with pytest.raises(ValueError, match=r"bytes: holds more than 0\.1 s of sound"):
+        classifier(wave.getvalue(), max_seconds=0.1)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])

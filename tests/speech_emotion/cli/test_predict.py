@@ -54,6 +54,27 @@ def test_an_ensemble_predicts_too(ensemble: Path, tmp_path: Path) -> None:
         assert [float(score) for score in scores] == pytest.approx([expected[name] for name in LABELS], abs=2e-6)
 
 
+def test_one_channel_pipes_and_too_long_sounds(
+    ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stereo, mono = tmp_path / "clips" / "1.wav", tmp_path / "mono" / "1.wav"
+    for path, samples in ((stereo, np.stack([CLIPS["short"], CLIPS["short"][::-1]], 1)), (mono, CLIPS["short"][::-1])):
+        path.parent.mkdir()
+        soundfile.write(path, samples, 16000)
+    words = ["predict", "--model", str(ensemble), "--output", str(tmp_path / "a.csv")]
+    scores = []
+    for more in ([str(mono)], [str(stereo), "--channel", "1"], [str(stereo)]):
+        assert ser([*words, *more]) == 0
+        scores.append((tmp_path / "a.csv").read_text().splitlines()[1].split(",")[1:])
+    assert scores[0] == scores[1] != scores[2]
+    assert ser([*words, str(mono), "--max-seconds", "0.01"]) == 1
+    assert "holds more than 0.01 s of sound" in capsys.readouterr().err
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(mono.with_name("2.wav"))
+        assert ser([*words, str(mono.parent), str(mono.with_name("2.wav")), "--skip-bad"]) == 0
+        assert "2.wav: is no regular file" in capsys.readouterr().err
+
+
 def test_names_and_labels_command_neither_terminal_nor_spreadsheet(
     ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
