@@ -8,7 +8,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from torch import nn
 from transformers import PreTrainedConfig
 from transformers.utils import cached_file
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS = "model.safetensors"
 SHARD = re.compile(r"[A-Za-z0-9_][\w.-]*\.safetensors")
-FLOATING = {"F64", "F32", "F16", "BF16"}
+FLOATING, DTYPES = {"F64", "F32", "F16", "BF16"}, ("float64", "float32", "float16", "bfloat16")
 # What would change how, or from where, a network is loaded, and what no checkpoint of this library says.
 FOREIGN_SETTINGS = ("transformers_weights", "attn_implementation", "experts_implementation", "per_layer_config")
 FOREIGN_SETTINGS += ("fusion_config", "_attn_implementation", "_experts_implementation")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MOST_NAMES = 20
 MOST_HEADER_BYTES = 16 << 20
 SPARE_WEIGHTS = 1 << 24  # a new head may be larger than the old one
 MOST_LAYERS, LONGEST_LIST, LARGEST_NUMBER = 500, 1000, 1 << 24
@@ -59,6 +60,8 @@ def check_settings(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if name in FOREIGN_SETTINGS and value is not None:
             raise ValueError(f"{name} is not for checkpoints of this library; take it out")
+        if name in ("dtype", "torch_dtype") and str(value).removeprefix("torch.") not in ("None", *DTYPES):
+            raise ValueError(f"{name} is {value!r}; weights are of one of {', '.join(DTYPES)}")
         numbers = value if isinstance(value, list | tuple) else [value]
         size = len(value) if isinstance(value, dict) else len(numbers)
         if size > LONGEST_LIST:
@@ -85,7 +88,8 @@ def check_weights(
             "quantization_config= to load them, or take it out."
         )
     hub = {key: value for key, value in options.items() if key in HUB_KEYS and value is not None}
-    stored = sum(_count(file, place, integers=asked) for file in _weight_files(place, hub))
+    files = _weight_files(place, hub, options.get("variant"))
+    stored = sum(_count(file, place, integers=asked) for file in files)
     with naming(place, "its settings describe no network that can be made"), torch.device("meta"):
         network = make()
     needed = sum(tensor.numel() for tensor in network.state_dict().values())
@@ -110,9 +114,8 @@ def check_values(place: str | os.PathLike[str], network: nn.Module) -> None:
             wrong.append(f"{name} (a deviation that is not above 0)")
     if wrong:
         raise ValueError(
-            f"{place}: weights that cannot be computed with: {', '.join(wrong[:5])}"
-            + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-            + ". The training diverged, or the file is damaged; fetch it anew."
+            f"{place}: weights that cannot be computed with: {listed(wrong)}. The training diverged, or the file is "
+            "damaged; fetch it anew."
         )
 
 
@@ -139,8 +142,22 @@ def writing(folder: str | os.PathLike[str]) -> Iterator[None]:
             file.chmod(0o666 & ~mask)
 
 
-def _weight_files(place: str | os.PathLike[str], hub: dict[str, Any]) -> list[str]:
+def listed(names: Iterable[str]) -> str:
+    """Join names, of many only the first.
+
+    >>> listed(["b", "a"])
+    'a, b'
+    """
+    names = sorted(names)
+    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+
+
+def _weight_files(place: str | os.PathLike[str], hub: dict[str, Any], variant: str | None) -> list[str]:
     """Find the files of a checkpoint's weights."""
+    name, _, rest = WEIGHTS.partition(".")
+    weights, index_name = (
+        f"{name}.{variant}.{end}" if variant else f"{name}.{end}" for end in (rest, f"{rest}.index.json")
+    )
 
     def find(name: str, **how: bool) -> str | None:
         return cached_file(place, name, _raise_exceptions_for_missing_entries=False, **how, **hub)
@@ -153,24 +170,26 @@ def _weight_files(place: str | os.PathLike[str], hub: dict[str, Any]) -> list[st
     folder = Path(place, hub.get("subfolder") or "")
     if parts := sorted(folder.glob("shard-*.safetensors")) if folder.is_dir() else []:
         raise ValueError(f"{place} holds {parts[0].name}, a part of a distributed training; save the model whole.")
-    if (file := find(WEIGHTS)) is not None:
+    if (file := find(weights)) is not None:
         return [file]
-    if (index := find(INDEX)) is None:
+    if (index := find(index_name)) is None:
         raise OSError(
-            f"{place} holds no {WEIGHTS}, and pickled weights are not read here: they would run whatever code they "
+            f"{place} holds no {weights}, and pickled weights are not read here: they would run whatever code they "
             "hold."
         )
-    with naming(place, f"{INDEX} is damaged"):
+    with naming(place, f"{index_name} is damaged"):
         content = json.loads(Path(index).read_text(encoding="utf-8"))
         shards = sorted(set(content["weight_map"].values()))
         if not isinstance(content["metadata"], dict) or not shards:
             raise ValueError("it names no weights")
     for shard in shards:
         if not isinstance(shard, str) or not SHARD.fullmatch(shard):
-            raise ValueError(f"{place}: {INDEX} names {shard!r}; weights are *.safetensors of the same folder only.")
+            raise ValueError(
+                f"{place}: {index_name} names {shard!r}; weights are *.safetensors of the same folder only."
+            )
     found = [find(shard) for shard in shards]
     if None in found:
-        raise OSError(f"{place}: {INDEX} names {shards[found.index(None)]}, which is not there; fetch it anew.")
+        raise OSError(f"{place}: {index_name} names {shards[found.index(None)]}, which is not there; fetch it anew.")
     return found
 
 

@@ -15,7 +15,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_deepspeech import DeepSpeechConfig
-from .encoder_files import HUB_KEYS, check_values, check_weights, naming, writing
+from .encoder_files import HUB_KEYS, check_values, check_weights, listed, naming, writing
 from .lstm_deepspeech import DeepSpeechLSTM
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
             known = {*HUB_KEYS, *DeepSpeechConfig.__dataclass_fields__}
             changed = {name: value for name, value in kwargs.items() if name in known and name != "dtype"}
             config = DeepSpeechConfig.from_pretrained(place if config is None else config, **changed)
-        check_weights(place, config, lambda: cls(config), kwargs)
+        if place is not None:
+            check_weights(place, config, lambda: cls(config), kwargs)
         with naming(place, "cannot be loaded"):
             model, info = super().from_pretrained(
                 place,
@@ -151,7 +152,7 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
         wrong = {"of another size": resized}
         if strict:
             wrong |= {"missing": set(info["missing_keys"]) - resized, "unexpected": set(info["unexpected_keys"])}
-        found = "; ".join(f"{kind}: {', '.join(sorted(keys))}" for kind, keys in wrong.items() if keys)
+        found = "; ".join(f"{kind}: {listed(keys)}" for kind, keys in wrong.items() if keys)
         if found:
             raise RuntimeError(
                 f"{pretrained_model_name_or_path} does not fit {cls.__name__}, weights {found}. Load it with the "

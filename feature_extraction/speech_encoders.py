@@ -12,7 +12,7 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperNetwork
 
 from .configuration_deepspeech import DeepSpeechConfig
-from .encoder_files import check_settings, check_values, check_weights, naming
+from .encoder_files import check_settings, check_values, check_weights, listed, naming
 from .encoder_layers import encoder_states
 from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from .frozen_encoder import SpeechEncoder, side_by_side
@@ -131,9 +131,9 @@ def load_encoder(
         model, info = network.from_pretrained(
             name_or_path, config=config, dtype=precision, use_safetensors=True, output_loading_info=True, **hub
         )
-        missing = sorted(key for key in info["missing_keys"] if not key.endswith("masked_spec_embed"))
+        missing = [key for key in info["missing_keys"] if not key.endswith("masked_spec_embed")]
         if missing:  # transformers fills them with random numbers
-            raise ValueError(f"weights are missing: {', '.join(missing[:5])}; it is of another model")
+            raise ValueError(f"weights are missing: {listed(missing)}; it is of another model")
     check_values(name_or_path, model)
     extractor = _input_extractor(kind, name_or_path, **hub)
     if kind == "whisper":

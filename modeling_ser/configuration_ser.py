@@ -31,7 +31,7 @@ CHOICES = {
 
 # The largest that has sense of what takes memory: beyond it a number is a mistake, or a file is hostile.
 MOST = dict.fromkeys(("hidden_size", "num_attention_heads", "head_size", "dense_size"), 16_384)
-MOST |= {"input_size": 1 << 17, "conv_kernel_size": 1024, "num_members": 1000, "num_labels": 1000}
+MOST |= {"input_size": 1 << 17, "conv_kernel_size": 1024, "num_members": 128, "num_labels": 1000}
 MOST_STREAMS = 64
 # Encoders that can belong to a model, by their `model_type` in transformers.
 ENCODER_KINDS = ("whisper", "wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
@@ -192,6 +192,8 @@ class SERConfig(PreTrainedConfig):
     def _name_labels(self) -> None:
         """Derive `label2id` from `id2label`: only one may have been given, or another one than the file has."""
         labels = {int(index): label for index, label in self.id2label.items()}  # JSON's keys are strings
+        if not all(isinstance(label, str) for label in labels.values()):
+            raise ValueError(f"id2label must name labels by text; it is {labels}.")
         if sorted(labels) != list(range(len(labels))) or len(set(labels.values())) < len(labels):
             raise ValueError(f"id2label must number different labels from 0, without a gap; it is {labels}.")
         self.id2label = dict(sorted(labels.items()))

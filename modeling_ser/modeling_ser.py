@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import can_return_tuple, logging
 
-from .checkpoint_files import HUB_KEYS, check_values, check_weights, naming, writing
+from .checkpoint_files import HUB_KEYS, check_values, check_weights, listed, naming, writing
 from .classification_loss import classification_loss
 from .configuration_ser import SERConfig
 from .encoder_network import EncoderNetwork
@@ -204,7 +204,8 @@ class SERPreTrainedModel(PreTrainedModel):
             known = {*HUB_KEYS, *SERConfig.__dataclass_fields__, "num_labels"}
             changed = {name: value for name, value in kwargs.items() if name in known and name != "dtype"}
             config = SERConfig.from_pretrained(place if config is None else config, **changed)
-        check_weights(place, config, lambda: cls(config), kwargs)
+        if place is not None:
+            check_weights(place, config, lambda: cls(config), kwargs)
         with naming(place, "cannot be loaded"):
             model, info = super().from_pretrained(
                 place,
@@ -220,9 +221,9 @@ class SERPreTrainedModel(PreTrainedModel):
         problems = {"of another size": body}
         if strict:
             # transformers counts a resized weight as missing too: it is reported once, above.
-            problems["missing"] = sorted(set(info["missing_keys"]) - set(mismatched))
-            problems["unexpected"] = sorted(info["unexpected_keys"])
-        found = [f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys]
+            problems["missing"] = set(info["missing_keys"]) - set(mismatched)
+            problems["unexpected"] = info["unexpected_keys"]
+        found = [f"{kind}: {listed(keys)}" for kind, keys in problems.items() if keys]
         if found:
             raise RuntimeError(
                 f"The checkpoint {pretrained_model_name_or_path!r} does not fit {cls.__name__}. Weights "
@@ -234,8 +235,8 @@ class SERPreTrainedModel(PreTrainedModel):
         if not strict and (info["missing_keys"] or info["unexpected_keys"]):
             logger.warning(
                 "strict=False: fresh values for %s; ignored %s.",
-                sorted(info["missing_keys"]) or "nothing",
-                sorted(info["unexpected_keys"]) or "nothing",
+                listed(info["missing_keys"]) or "nothing",
+                listed(info["unexpected_keys"]) or "nothing",
             )
         weights = model.config.class_weights
         if mismatched and weights is not None and len(weights) != model.config.num_labels:

@@ -178,13 +178,13 @@ class SERPipeline(AudioClassificationPipeline):
             by_problem = {"regression": "none", "multi_label_classification": "sigmoid"}
             function_to_apply = by_problem.get(self.model.config.problem_type, "softmax")
         logits = model_outputs["logits"][0].float()  # (num_labels,)
-        if not bool(logits.isfinite().all()):
-            raise FloatingPointError(
-                f"The model {self.model.name_or_path or 'of this pipeline'} gives a clip scores that are no finite "
-                "numbers: its weights are damaged, or too large to compute with. Fetch it anew, or train it again."
-            )
         tempered = logits / self.model.config.temperature
         scores = {"softmax": tempered.softmax(-1), "sigmoid": tempered.sigmoid(), "none": logits}[function_to_apply]
+        if not bool(torch.stack([logits, tempered, scores]).isfinite().all()):
+            raise FloatingPointError(
+                f"The model {self.model.name_or_path or 'of this pipeline'} gives a clip scores that are no finite "
+                "numbers: its weights or its temperature are damaged. Fetch it anew, or train it again."
+            )
         best = scores.topk(min(top_k or len(scores), len(scores)))
         names = self.model.config.id2label
         return [

@@ -21,7 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
 from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
-from modeling_ser.checkpoint_files import INDEX, WEIGHTS
+from modeling_ser.checkpoint_files import WEIGHTS
 from speech_emotion.inference.saved_model import load_saved
 from tests.feature_extraction.small_encoders import small_model as small_encoder
 from tests.fuzzing import Attempt, mutate_bytes
@@ -47,6 +47,9 @@ FURTHER_KEYS = [
     "_name_or_path", "configuration_files", "return_dict", "output_attentions", "is_decoder", "tie_word_embeddings",
 ]  # fmt: skip
 DTYPES = [torch.int64, torch.int8, torch.bool, torch.float8_e4m3fn, torch.float16, torch.float64]
+
+
+INDEX = f"{WEIGHTS}.index.json"
 
 
 class NetworkAsked(BaseException):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from feature_extraction import DeepSpeechForCTC, SERFeatureExtractor, feature_extraction_ser
 from modeling_ser import SERConfig, SERForAudioClassification
-from modeling_ser.checkpoint_files import INDEX, WEIGHTS, writing
+from modeling_ser.checkpoint_files import WEIGHTS, writing
 from speech_emotion.cli.main import main as ser
 from speech_emotion.files import write_text
 from speech_emotion.inference.saved_model import load_saved
@@ -21,8 +21,9 @@ from tests.feature_extraction.small_encoders import small_model as small_encoder
 from tests.full_disk import little_room
 from tests.fuzzing import fuzz
 from tests.modeling_ser import checkpoint_fuzz
-from tests.modeling_ser.checkpoint_fuzz import CLIP, save_kind
+from tests.modeling_ser.checkpoint_fuzz import CLIP, INDEX, save_kind
 from tests.modeling_ser.small_models import small_model
+from tests.modeling_ser.small_pipeline import small_classifier
 
 Change = Callable[[Path], object]
 
@@ -117,6 +118,9 @@ MEL: dict[str, tuple[Change, str]] = {
     "adapter": (text("adapter_config.json", '{"base_model_name_or_path": "a/b"}'), "weights on top of"),
     "part of a training": (text("shard-00000-model-00001-of-00001.safetensors", ""), "save the model whole"),
     "hidden_size": (settings(hidden_size=20_000), "hidden_size must be at least 1 and at most 16384, not 20000"),
+    "labels of no text": (settings(id2label={"0": 5, "1": None, "2": "a"}), "id2label must name labels by text"),
+    "type": (settings(dtype="int8"), "dtype is 'int8'; weights are of one of float64"),
+    "type of another kind": (settings(dtype="load"), "dtype is 'load'"),
     "members": (settings(num_members=100_000), "num_members must be .* not 100000"),
     "labels": (settings(id2label=None, num_labels=1_000_000), "num_labels must be .* not 1000000"),
     "named labels": (settings(id2label=dict.fromkeys(range(100_000), "a")), "id2label has 100000 values"),
@@ -188,6 +192,27 @@ def test_shards_of_the_same_folder_are_read(mel: Path) -> None:
     torch.testing.assert_close(SERForAudioClassification.from_pretrained(mel).state_dict(), expected, rtol=0, atol=0)
 
 
+def test_weights_of_a_variant_and_of_no_file_are_loaded(mel: Path) -> None:
+    model = SERForAudioClassification.from_pretrained(mel)
+    expected = model.state_dict()
+    (mel / WEIGHTS).unlink()
+    model.save_pretrained(mel, variant="fp16")
+    with pytest.raises(OSError, match=rf"saved holds no {WEIGHTS}, and pickled"):
+        SERForAudioClassification.from_pretrained(mel)
+    for again in (
+        SERForAudioClassification.from_pretrained(mel, variant="fp16"),
+        SERForAudioClassification.from_pretrained(None, config=model.config, state_dict=model.state_dict()),
+    ):
+        torch.testing.assert_close(again.state_dict(), expected, rtol=0, atol=0)
+
+
+def test_of_many_names_only_the_first_are_told(mel: Path) -> None:
+    settings(num_members=128)(mel)
+    with pytest.raises(RuntimeError, match=r"members\.0\.classifier\.dense\.bias, .* and \d{4} more") as caught:
+        load_saved(str(mel))
+    assert len(str(caught.value)) < 3000
+
+
 def test_quantized_weights_are_for_those_who_ask(tmp_path: Path) -> None:
     network, _ = small_encoder("deepspeech")
     network.save_pretrained(tmp_path)
@@ -199,8 +224,11 @@ def test_quantized_weights_are_for_those_who_ask(tmp_path: Path) -> None:
 def test_scores_that_are_not_finite_never_leave_the_pipeline(mel: Path, tmp_path: Path, capsys: Any) -> None:
     weights(classifier__out_proj__weight=lambda one: one * 3e38)(mel)  # finite, and too large to compute with
     model, extractor = load_saved(str(mel))
-    with pytest.raises(FloatingPointError, match=r"saved gives a clip scores that are no finite numbers"):
-        model.as_pipeline(extractor)({"raw": CLIP, "sampling_rate": 16000})
+    model_of_any_shape = small_classifier()[0]
+    model_of_any_shape.config.temperature = 1e-40
+    for one in (model, model_of_any_shape):
+        with pytest.raises(FloatingPointError, match=r"gives a clip scores that are no finite numbers"):
+            one.as_pipeline(extractor)({"raw": CLIP, "sampling_rate": 16000})
     import soundfile
 
     soundfile.write(tmp_path / "clip.wav", CLIP, 16000)
