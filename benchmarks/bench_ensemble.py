@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.measuring import ratios, section, spread, table, take_turns, threads
 from modeling_ser import SERConfig, SEREnsembleForAudioClassification
-from modeling_ser.modeling_ser_ensemble import log_mean_posterior
+from modeling_ser.classification_loss import log_mean_posterior
 
 MEMBERS = 3
 FRAMES = 120  # 3 s

@@ -1,4 +1,7 @@
-"""The losses that a classifier is trained with: cross entropy and focal loss, with weights of the classes."""
+"""The losses that a classifier is trained with, cross entropy and focal loss, and the average of several answers."""
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional as F
@@ -41,6 +44,18 @@ def classification_loss(logits: torch.Tensor, labels: torch.Tensor, config: SERC
     else:
         total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=config.label_smoothing, reduction="sum")
     return total / counted.sum()
+
+
+def log_mean_posterior(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return log p of the average posterior p = Σ_k softmax(z_k) / K, (batch, num_labels), float32 at least.
+
+    >>> certain, undecided = torch.tensor([[200.0, 0.0]]), torch.tensor([[0.0, 0.0]])
+    >>> log_mean_posterior([certain, undecided]).exp()
+    tensor([[0.7500, 0.2500]])
+    """
+    stacked = torch.stack(list(logits))  # (answers, batch, num_labels)
+    wide = stacked.to(torch.promote_types(stacked.dtype, torch.float32))
+    return wide.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(logits))  # (batch, num_labels)
 
 
 def _loss_of_values(logits: torch.Tensor, labels: torch.Tensor, config: SERConfig) -> torch.Tensor:

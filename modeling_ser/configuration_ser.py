@@ -78,6 +78,10 @@ class SERConfig(PreTrainedConfig):
         pooling: `"mean"`: the average of the contexts over the frames, as in the paper. `"attention_statistics"`:
             their mean and standard deviation under learned weights of the frames (Okabe et al., 2018), twice the size.
             `"functionals"`: their mean, deviation, trend and rhythm over the clip, eight times the size.
+        statistics_head: Whether a second, linear classifier reads mean and standard deviation over the clip of every
+            normalized feature, before they are mixed or convolved. Each of the two learns by a loss of its own, and
+            the model's scores are the average of their posteriors: less certain where they disagree, and less shaken
+            by what a recording device does.
         encoder_config: Configuration, as a dictionary with its `model_type`, of a speech encoder of transformers that
             belongs to the model: Whisper's, wav2vec 2.0, HuBERT, WavLM or UniSpeech. What the extractor gives is then
             the encoder's input, log-mel energies or a waveform, and `input_size` is that of the layers that the model
@@ -125,6 +129,7 @@ class SERConfig(PreTrainedConfig):
     stem_channels: list[int] | tuple[int, ...] | None = None
     layer_mix: list[int] | tuple[int, ...] | None = None
     pooling: str = "mean"
+    statistics_head: bool = False
     encoder_config: dict[str, Any] | None = None
     encoder_layers: list[int] | tuple[int, ...] | None = None
     class_weights: list[float] | tuple[float, ...] | None = None
@@ -237,6 +242,11 @@ class SERConfig(PreTrainedConfig):
             raise ValueError(
                 f"problem_type {self.problem_type!r} has a loss of its own: leave loss, label_smoothing and "
                 "class_weights at their defaults."
+            )
+        if self.statistics_head and self.problem_type not in (None, "single_label_classification"):
+            raise ValueError(
+                f"statistics_head averages probabilities that sum to 1, and problem_type {self.problem_type!r} has "
+                "none; leave one of the two out."
             )
         if self.fusion == "late" and not self.stream_sizes:
             raise ValueError("fusion='late' needs stream_sizes, the number of features of each stream.")

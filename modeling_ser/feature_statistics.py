@@ -1,5 +1,7 @@
 """Mean and deviation of features, clip by clip: of the training clips, or of a user's own."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 
@@ -45,6 +47,10 @@ class FeatureStatistics:
         self.mean += difference * (frames / total)
         self.frames = total
 
+    def row(self) -> np.ndarray:
+        """Return the mean and then the deviation of each feature, (2 × features,), as they are."""
+        return np.concatenate([self.mean, np.sqrt(self.squares / self.frames)])
+
     def mean_and_std(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return both, (features,), float32; a feature that hardly varies keeps its scale."""
         if not self.frames:
@@ -54,6 +60,20 @@ class FeatureStatistics:
             raise ValueError("A feature is not finite.")
         std[std < SMALLEST_STD] = 1.0
         return torch.from_numpy(self.mean).float(), torch.from_numpy(std).float()
+
+
+def normalization(
+    clips: Iterable[FeatureStatistics],
+) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    """Return what `SERModel.set_normalization` takes, of the statistics of training clips."""
+    pooled = rows = FeatureStatistics(0)
+    for number, clip in enumerate(clips):
+        if not number:
+            pooled, rows = FeatureStatistics(len(clip.mean)), FeatureStatistics(2 * len(clip.mean))
+        if clip.frames:
+            pooled.join(clip)
+            rows.add(clip.row())
+    return *pooled.mean_and_std(), rows.mean_and_std()
 
 
 class AdaptationError(ValueError):

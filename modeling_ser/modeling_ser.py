@@ -21,13 +21,18 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import can_return_tuple, logging
 
+<<<<<<< Updated upstream
 from .checkpoint_files import HUB_KEYS, check_values, check_weights, listed, naming, writing
 from .classification_loss import classification_loss
+=======
+from .checkpoint_files import HUB_KEYS, check_values, check_weights, naming, writing
+from .classification_loss import classification_loss, log_mean_posterior
+>>>>>>> Stashed changes
 from .configuration_ser import SERConfig
 from .encoder_network import EncoderNetwork
 from .frame_layers import ConvLayer, MaskedBatchNorm
 from .layer_mix import LayerMix
-from .pooling import POOLINGS
+from .pooling import POOLINGS, ClipStatistics
 from .spectrogram_stem import SpectrogramStem, average_frames
 
 if TYPE_CHECKING:
@@ -146,6 +151,9 @@ class SERPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv1d | nn.Conv2d):  # ReLU follows
             init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, StatisticsClassifier):  # thousands of inputs for some hundred clips: begin undecided
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -157,6 +165,9 @@ class SERPreTrainedModel(PreTrainedModel):
             init.ones_(module.running_var)
         elif isinstance(module, LayerMix):
             init.zeros_(module.scores)
+        elif isinstance(module, ClipStatistics):
+            init.zeros_(module.mean)
+            init.ones_(module.std)
         elif isinstance(module, SERModel):
             init.zeros_(module.feature_mean)
             init.ones_(module.feature_std)
@@ -291,6 +302,7 @@ class SERModel(SERPreTrainedModel):
         self.encoder_sizes = sizes if config.fusion == "late" else [sum(sizes)]
         self.streams = nn.ModuleList(EncoderDecoder(config, size) for size in self.encoder_sizes)
         self.poolings = nn.ModuleList(POOLINGS[config.pooling](config.hidden_size) for _ in self.encoder_sizes)
+        self.statistics = ClipStatistics(config.input_size) if config.statistics_head else None
         self.post_init()
 
     @property
@@ -310,26 +322,40 @@ class SERModel(SERPreTrainedModel):
         return self.config.input_size if self.encoder is None else self.encoder.input_size
 
     @torch.no_grad()
-    def set_normalization(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+    def set_normalization(
+        self, mean: torch.Tensor, std: torch.Tensor, clips: tuple[torch.Tensor, torch.Tensor] | None = None
+    ) -> None:
         """Set the statistics that features are normalized with; they are saved with the weights.
 
         Args:
             mean: Mean of each feature over the frames of the training split, (input_size,).
             std: Standard deviation likewise, (input_size,), positive.
+            clips: With `config.statistics_head`, mean and standard deviation over the clips of the training split of
+                each feature's mean over a clip, and then of its standard deviation over a clip, both
+                (2 × input_size,), of features that are not normalized; `None` keeps those that are set.
 
         Raises:
             ValueError: If a shape is wrong, or a value is not finite, or a deviation is not positive.
         """
-        for name, value in (("mean", mean), ("std", std)):
-            if value.shape != self.feature_mean.shape or not bool(torch.isfinite(value).all()):
+        size = self.feature_mean.shape
+        given = [("mean", mean, size), ("std", std, size)]
+        if clips is not None and self.statistics is not None:
+            twice = self.statistics.mean.shape
+            given += [("mean over clips", clips[0], twice), ("deviation over clips", clips[1], twice)]
+        for name, value, shape in given:
+            if value.shape != shape or not bool(torch.isfinite(value).all()):
                 raise ValueError(
-                    f"The {name} must be {self.config.input_size} finite numbers, one for each feature; "
+                    f"The {name} must be {shape[0]} finite numbers, one for each feature; "
                     f"it has shape {tuple(value.shape)}."
                 )
-        if not bool((std > 0).all()):
+        if not all(bool((value > 0).all()) for _, value, _ in given[1::2]):
             raise ValueError("Every standard deviation must be positive; floor those of constant features.")
         self.feature_mean.copy_(mean)
         self.feature_std.copy_(std)
+        if clips is not None and self.statistics is not None:
+            # A clip whose features have mean m and deviation s has (m - mean) / std and s / std once normalized.
+            self.statistics.mean.copy_((clips[0] - torch.cat([mean, torch.zeros_like(mean)])) / std.repeat(2))
+            self.statistics.std.copy_(clips[1] / std.repeat(2))
 
     def clip_frames(
         self, input_features: torch.Tensor, attention_mask: torch.Tensor | None = None
@@ -364,7 +390,9 @@ class SERModel(SERPreTrainedModel):
         Returns:
             With `return_dict=False`, as a keyword or in the configuration, a tuple instead of an object with
             `last_hidden_state` C, (batch, frames, hidden_size × streams), 0 where padded; `pooler_output`, what
-            `config.pooling` makes of its real frames, (batch, pooled_size), stream by stream; `attentions`, one tensor
+            `config.pooling` makes of its real frames, (batch, pooled_size), stream by stream, with
+            `config.statistics_head` followed by the statistics of the features, (batch, 2 × input_size); `attentions`,
+            one tensor
             (batch, heads, frames, frames) per stream; `hidden_states` (E, C), each of C's shape. With
             `config.stem_channels` all of these have ⌈frames / `frame_stride`⌉ frames.
 
@@ -402,6 +430,7 @@ class SERModel(SERPreTrainedModel):
         mask = mask.unsqueeze(-1)  # (batch, frames, 1)
         if real is not None:  # not a product: whatever stands in the padding, NaN included, must vanish
             features.masked_fill_(~real.unsqueeze(-1), 0.0)
+        statistics = [] if self.statistics is None else [self.statistics(features, mask)]  # (batch, 2 × input_size)
         if self.mix is not None:
             features = self.mix(features)  # (batch, frames, sum of its output_sizes)
         if self.stem is not None:
@@ -422,7 +451,7 @@ class SERModel(SERPreTrainedModel):
         context = torch.cat(contexts, dim=-1)  # (batch, frames, hidden_size × streams)
         return BaseModelOutputWithPooling(
             last_hidden_state=context,
-            pooler_output=torch.cat(pooled, dim=-1),  # (batch, pooled_size)
+            pooler_output=torch.cat(pooled + statistics, dim=-1),  # (batch, pooled_size + statistics)
             hidden_states=(torch.cat(encoded, dim=-1), context) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
@@ -449,8 +478,12 @@ def _warn_of_missing_mask() -> None:
     )
 
 
+class StatisticsClassifier(nn.Linear):
+    """A linear map from the statistics of a clip's features to logits."""
+
+
 class DenseHead(nn.Module):
-    """Dense → ReLU → dropout → dense, whose outputs are the logits.
+    """Dense → ReLU → dropout → dense, whose outputs are the logits; beside it, on demand, a `StatisticsClassifier`.
 
     Source: slides, "Proposed architecture": 2 feed-forward dense layers and a softmax; sizes and dropout are ours.
     """
@@ -460,10 +493,15 @@ class DenseHead(nn.Module):
         self.dense = nn.Linear(input_size, config.dense_size)
         self.dropout = nn.Dropout(config.dropout)
         self.out_proj = nn.Linear(config.dense_size, config.num_labels)
+        self.statistics: StatisticsClassifier | None = None
+        if config.statistics_head:
+            self.statistics = StatisticsClassifier(2 * config.input_size, config.num_labels)
 
-    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Map pooled contexts, (batch, input_size), to logits, (batch, num_labels)."""
-        return self.out_proj(self.dropout(F.relu(self.dense(pooled))))
+    def forward(self, pooled: torch.Tensor) -> list[torch.Tensor]:
+        """Map what `SERModel` pools to the logits of one classifier or two, each (batch, num_labels)."""
+        contexts, statistics = pooled.tensor_split([self.dense.in_features], dim=-1)
+        logits = [self.out_proj(self.dropout(F.relu(self.dense(contexts))))]
+        return logits if self.statistics is None else [*logits, self.statistics(statistics)]
 
 
 class SERForAudioClassification(SERPreTrainedModel):
@@ -481,7 +519,7 @@ class SERForAudioClassification(SERPreTrainedModel):
         torch.Size([2, 4])
     """
 
-    _resizable = r"classifier\.out_proj\."
+    _resizable = r"classifier\.(out_proj|statistics)\."
 
     def __init__(self, config: SERConfig) -> None:
         super().__init__(config)
@@ -516,7 +554,8 @@ class SERForAudioClassification(SERPreTrainedModel):
 
         Returns:
             With `return_dict=False`, as a keyword or in the configuration, a tuple instead of an object with `loss`, a
-            scalar, with labels; `logits`, (batch, num_labels); `hidden_states` and `attentions` on demand, as
+            scalar, with labels; `logits`, (batch, num_labels), with `config.statistics_head` the logarithm of the
+            average posterior; `hidden_states` and `attentions` on demand, as
             `SERModel` gives them.
 
         Raises:
@@ -530,10 +569,13 @@ class SERForAudioClassification(SERPreTrainedModel):
             given_layers=given_layers,
             return_dict=True,
         )
-        logits = self.classifier(outputs.pooler_output)  # (batch, num_labels)
+        answers = self.classifier(outputs.pooler_output)  # each (batch, num_labels)
+        loss = None
+        if labels is not None:  # each learns as if alone: a loss of their average would let one rest on the other
+            loss = torch.stack([classification_loss(logits, labels, self.config) for logits in answers]).mean()
         return SequenceClassifierOutput(
-            loss=None if labels is None else classification_loss(logits, labels, self.config),
-            logits=logits,
+            loss=loss,
+            logits=answers[0] if len(answers) == 1 else log_mean_posterior(answers),
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )

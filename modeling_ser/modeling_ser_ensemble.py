@@ -1,6 +1,5 @@
 """Several of the paper's classifiers as one model: one checkpoint, one pass over the features, averaged posteriors."""
 
-import math
 from collections.abc import Sequence
 from typing import Self
 
@@ -10,7 +9,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import can_return_tuple
 
-from .classification_loss import classification_loss
+from .classification_loss import classification_loss, log_mean_posterior
 from .configuration_ser import SERConfig
 from .modeling_ser import SERForAudioClassification, SERPreTrainedModel
 
@@ -45,7 +44,7 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
     """
 
     base_model_prefix = ""  # no body that a member shares with another
-    _resizable = r"members\.\d+\.classifier\.out_proj\."
+    _resizable = r"members\.\d+\.classifier\.(out_proj|statistics)\."
 
     def __init__(self, config: SERConfig) -> None:
         super().__init__(config)
@@ -145,18 +144,6 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
         )
 
     as_pipeline = SERForAudioClassification.as_pipeline
-
-
-def log_mean_posterior(logits: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return log p of the average posterior p = Σ_k softmax(z_k) / K.
-
-    >>> certain, undecided = torch.tensor([[200.0, 0.0]]), torch.tensor([[0.0, 0.0]])
-    >>> log_mean_posterior([certain, undecided]).exp()
-    tensor([[0.7500, 0.2500]])
-    """
-    stacked = torch.stack(list(logits))  # (members, batch, num_labels)
-    wide = stacked.to(torch.promote_types(stacked.dtype, torch.float32))
-    return wide.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(logits))  # (batch, num_labels)
 
 
 def check_agreement(member: PreTrainedModel, first: PreTrainedModel, index: int) -> None:

@@ -111,6 +111,29 @@ def functionals(context: torch.Tensor, mask: torch.Tensor, lags: Sequence[int]) 
     return torch.cat([mean, variance.clamp(min=VARIANCE_FLOOR).sqrt(), *trend, *rhythm], dim=-1)
 
 
+class ClipStatistics(nn.Module):
+    """Mean and standard deviation over real frames of every feature, normalized by their own over the training clips.
+
+    >>> ClipStatistics(384)(torch.ones(2, 9, 384), torch.ones(2, 9, 1)).shape
+    torch.Size([2, 768])
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(2 * size))
+        self.register_buffer("std", torch.ones(2 * size))
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Pool."""
+        # Half precision would lose digits in sums over hundreds of frames.
+        wide = torch.promote_types(features.dtype, torch.float32)
+        number = mask.to(wide).sum(dim=1).clamp(min=1.0)  # (batch, 1)
+        mean = features.sum(dim=1, dtype=wide) / number  # (batch, size), padded frames are 0
+        squares = ((features - mean.unsqueeze(1)) * mask).to(wide).square().sum(dim=1)
+        std = (squares / number).clamp(min=VARIANCE_FLOOR).sqrt()  # (batch, size)
+        return ((torch.cat([mean, std], dim=-1) - self.mean) / self.std).to(features.dtype)  # (batch, 2 × size)
+
+
 POOLINGS: dict[str, type[MeanPooling] | type[AttentionStatisticsPooling] | type[FunctionalsPooling]] = {
     "mean": MeanPooling,
     "attention_statistics": AttentionStatisticsPooling,

@@ -82,9 +82,7 @@ class LinearProbe(System):
 
 def clip_statistics(clips: ClipSplit, feature_size: int) -> np.ndarray:
     """Join mean and standard deviation over time of each feature: (clips, 2 × feature_size)."""
-    return np.stack(
-        [np.concatenate([one.mean, np.sqrt(one.squares / one.frames)]) for one in clips.statistics(feature_size)]
-    )
+    return np.stack([one.row() for one in clips.statistics(feature_size)])
 
 
 def probabilities(regression: LogisticRegression, clips: np.ndarray, num_labels: int) -> np.ndarray:

@@ -104,6 +104,9 @@ class ModelArguments:
     label_smoothing: float = argument(0.0, "share of the target spread over all classes", "weights")
     class_weights: Literal["none", "balanced"] = argument("none", "weights in the loss", "weights")
     pooling: Literal["mean", "attention_statistics", "functionals"] = argument("mean", "pooling over time", "weights")
+    statistics_head: bool = argument(
+        False, "average with a linear classifier of each feature's mean and deviation over the clip", "weights"
+    )
     stem_channels: list[int] = argument(  # noqa: RUF009
         [], "channels of convolutions over mel bands before the encoder; 0, the default, for none", "weights"
     )

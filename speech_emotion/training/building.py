@@ -6,17 +6,17 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
-from torch import nn
 from transformers import PreTrainedConfig
 
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig, SERForAudioClassification
+from modeling_ser.feature_statistics import normalization
 from speech_emotion.pretrained import SHORT_NAMES, SMALL_DEEPSPEECH, encoder_place
 
 from .arguments import ModelArguments, preset_settings
 from .encoder_training import TrainedEncoder, choose_parameters
 from .run_record import differences
-from .splits import ClipSplit, balanced_weights, pooled_statistics
+from .splits import ClipSplit, balanced_weights
 
 DEEPSPEECH = "deepspeech"  # the stream that has a network where none is named: the small one that comes along
 # What may be another in each training: no weight depends on it.
@@ -139,7 +139,7 @@ def make_model(
     if trained is not None:
         trained.begin(network, train)
         return network.train()
-    network.ser.set_normalization(*pooled_statistics(train.statistics(extractor.feature_size)))
+    network.ser.set_normalization(*normalization(train.statistics(extractor.feature_size)))
     return network.train()
 
 
@@ -162,16 +162,19 @@ def _model_sizes(args: ModelArguments) -> dict[str, Any]:
 
 def set_labels(network: SERForAudioClassification, labels: Sequence[str]) -> None:
     """Give a classifier other emotions, or the same in another order."""
-    old, head = network.config.id2label, network.classifier.out_proj
-    known = {label: index for index, label in old.items()}
-    fresh = nn.Linear(head.in_features, len(labels), device=head.weight.device, dtype=head.weight.dtype)
-    network._init_weights(fresh)
-    with torch.no_grad():
-        for index, label in enumerate(labels):
-            if label in known:
-                fresh.weight[index] = head.weight[known[label]]
-                fresh.bias[index] = head.bias[known[label]]
-    network.classifier.out_proj = fresh
+    known = {label: index for index, label in network.config.id2label.items()}
+    for name in ("out_proj", "statistics"):
+        head = getattr(network.classifier, name)
+        if head is None:
+            continue
+        fresh = type(head)(head.in_features, len(labels), device=head.weight.device, dtype=head.weight.dtype)
+        network._init_weights(fresh)
+        with torch.no_grad():
+            for index, label in enumerate(labels):
+                if label in known:
+                    fresh.weight[index] = head.weight[known[label]]
+                    fresh.bias[index] = head.bias[known[label]]
+        setattr(network.classifier, name, fresh)
     network.config.id2label = dict(enumerate(labels))
     network.config.label2id = {label: index for index, label in enumerate(labels)}
 

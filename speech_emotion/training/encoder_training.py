@@ -21,10 +21,11 @@ from feature_extraction.encoder_inputs import input_entry
 from feature_extraction.speech_encoders import SpeechEncoder, load_encoder
 from modeling_ser import SERForAudioClassification
 from modeling_ser.configuration_ser import ENCODER_KINDS
+from modeling_ser.feature_statistics import normalization
 
 from .batches import pad_features
 from .low_rank import add_low_rank
-from .splits import ClipSplit, feature_statistics
+from .splits import ClipSplit, one_clip
 
 # Of the head's rate; adapters begin at nothing, and may learn faster than what was pretrained.
 SHARES = {"lora": 0.1}
@@ -125,7 +126,8 @@ class TrainedEncoder:
         pretrained = self.pretrained().model.state_dict()
         encoder.network.load_state_dict({name: pretrained[name] for name in encoder.network.state_dict()})
         states = layer_states(network, clips, self.given_layers)
-        network.ser.set_normalization(*feature_statistics(states, network.config.input_size))
+        size = network.config.input_size
+        network.ser.set_normalization(*normalization(one_clip(clip, size) for clip in states))
         choose_parameters(network, self.how, self.rank)
 
 

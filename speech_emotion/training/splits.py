@@ -13,8 +13,12 @@ from torch.utils.data import Dataset
 from dataset_scripts import Fold, check_classes, check_disjoint, load_fold, speaker_folds
 from dataset_scripts.folds import unsafe_folds
 from dataset_scripts.names import as_in_corpus
+<<<<<<< Updated upstream
 from feature_extraction.safe_text import printable
 from modeling_ser.feature_statistics import FEWEST_CLIPS, FeatureStatistics, shrunk
+=======
+from modeling_ser.feature_statistics import FEWEST_CLIPS, FeatureStatistics, normalization, shrunk
+>>>>>>> Stashed changes
 
 from .arguments import DataArguments
 from .run_record import corpus_title
@@ -231,7 +235,7 @@ def balanced_weights(labels: Sequence[int], num_labels: int) -> list[float]:
 
 def feature_statistics(clips: Iterable[np.ndarray], feature_size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Estimate the mean and standard deviation of each feature over all frames."""
-    return pooled_statistics(one_clip(clip, feature_size) for clip in clips)
+    return normalization(one_clip(clip, feature_size) for clip in clips)[:2]
 
 
 def one_clip(clip: np.ndarray, feature_size: int) -> FeatureStatistics:
@@ -239,13 +243,3 @@ def one_clip(clip: np.ndarray, feature_size: int) -> FeatureStatistics:
     statistics = FeatureStatistics(feature_size)
     statistics.add(clip)
     return statistics
-
-
-def pooled_statistics(clips: Iterable[FeatureStatistics]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Join the statistics of clips to the mean and standard deviation of each feature over all of their frames."""
-    pooled = FeatureStatistics(0)
-    for number, clip in enumerate(clips):
-        if not number:
-            pooled = FeatureStatistics(len(clip.mean))
-        pooled.join(clip)
-    return pooled.mean_and_std()

@@ -20,6 +20,7 @@ SMALL: dict[str, Any] = {
 LATE: dict[str, Any] = {"fusion": "late", "stream_sizes": [2, 4]}
 MIX: dict[str, Any] = {"stream_sizes": [2, 4], "layer_mix": [1, 2]}
 STATISTICS: dict[str, Any] = {"pooling": "attention_statistics"}
+HEAD: dict[str, Any] = {"statistics_head": True}
 FUNCTIONALS: dict[str, Any] = {"pooling": "functionals"}
 STEM: dict[str, Any] = {"input_size": 24, "stem_channels": (3, 4, 2)}
 STEM_AND_ANOTHER: dict[str, Any] = STEM | {"input_size": 29, "stream_sizes": [24, 5]}
@@ -62,6 +63,9 @@ def enlivened(model: SERPreTrainedModel, seed: int = 0) -> SERPreTrainedModel:
         for body in model.modules():
             if isinstance(body, SERModel):
                 body.set_normalization(uniform(body.feature_mean, -1, 1), uniform(body.feature_std, 0.5, 2))
+                if body.statistics is not None:
+                    body.statistics.mean.copy_(uniform(body.statistics.mean, -1, 1))
+                    body.statistics.std.copy_(uniform(body.statistics.std, 0.5, 2))
     return model.eval()
 
 

@@ -11,6 +11,7 @@ from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassific
 from tests.modeling_ser.small_models import (
     EMOTIONS,
     FUNCTIONALS,
+    HEAD,
     LATE,
     LENGTHS,
     STATISTICS,
@@ -83,7 +84,7 @@ def test_compiled_by_inductor_for_clips_of_every_length() -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [{}, LATE, STATISTICS, FUNCTIONALS, {"num_members": 2}, STEM, STEM_AND_LAYERS], ids=str
+    "shape", [{}, LATE, STATISTICS, FUNCTIONALS, {"num_members": 2}, STEM, STEM_AND_LAYERS, HEAD], ids=str
 )
 def test_exported_with_dynamic_batch_and_time(shape: dict) -> None:
     kind = SEREnsembleForAudioClassification if "num_members" in shape else SERForAudioClassification

@@ -27,6 +27,7 @@ DEFAULTS = {
     "stem_channels": None,
     "layer_mix": None,
     "pooling": "mean",
+    "statistics_head": False,
     "encoder_config": None,
     "encoder_layers": None,
     "class_weights": None,

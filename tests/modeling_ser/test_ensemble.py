@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification, SERModel
-from modeling_ser.classification_loss import classification_loss
-from modeling_ser.modeling_ser_ensemble import log_mean_posterior
+from modeling_ser.classification_loss import classification_loss, log_mean_posterior
 from tests.modeling_ser.small_models import (
     EMOTIONS,
+    HEAD,
     LATE,
     LENGTHS,
     MIX,
@@ -36,7 +36,7 @@ def small_ensemble(**fields: Any) -> SEREnsembleForAudioClassification:
     return SEREnsembleForAudioClassification.from_members(three_members(**fields))
 
 
-@pytest.mark.parametrize("fields", [{}, LATE | MIX | STATISTICS], ids=str)
+@pytest.mark.parametrize("fields", [{}, LATE | MIX | STATISTICS, HEAD], ids=str)
 def test_scores_are_the_mean_of_the_members_posteriors(fields: dict) -> None:
     members = three_members(**fields)
     batch = clips_for(members[0])

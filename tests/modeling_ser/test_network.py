@@ -9,6 +9,7 @@ from tests.modeling_ser.slides_in_numpy import attend, logits_by_the_slides
 from tests.modeling_ser.small_models import (
     EMOTIONS,
     FUNCTIONALS,
+    HEAD,
     LATE,
     LENGTHS,
     MIX,
@@ -58,6 +59,29 @@ def test_training_scores_follow_the_slides_formulas(shape: dict) -> None:
     model = small_model(**NO_DROPOUT, **shape).double()
     expected = logits_by_the_slides(model, random_clips(LENGTHS), training=True)
     np.testing.assert_allclose(model.train()(*clips_for(model)).logits.detach(), expected, rtol=0, atol=1e-10)
+
+
+def test_the_second_head_reads_what_each_feature_does_over_a_clip() -> None:
+    model, clips = small_model(**HEAD).double(), random_clips(LENGTHS)
+    clips_mean, clips_std = torch.linspace(-1, 1, 12), torch.linspace(0.5, 2, 12)
+    model.ser.set_normalization(MEAN, STD, (clips_mean, clips_std))
+    clips = [(clip * STD + MEAN).double() for clip in clips]
+    features, mask = padded(clips)
+    rows = torch.stack([torch.cat([clip.mean(dim=0), clip.std(dim=0, correction=0)]) for clip in clips])
+    statistics = (rows - clips_mean) / clips_std  # (clips, 2 × features)
+    output = model.ser(features, attention_mask=mask)
+    found = output.pooler_output[:, model.ser.pooled_size :]
+    # A deviation has a floor, so that its slope stays finite: a clip of one frame has none.
+    several = torch.tensor(LENGTHS) > 1
+    torch.testing.assert_close(found[several], statistics[several], rtol=1e-4, atol=1e-4)
+    answers = model.classifier(output.pooler_output)
+    average = sum(answer.softmax(dim=-1) for answer in answers) / 2
+    scores = model(features, mask, labels=EMOTIONS)
+    torch.testing.assert_close(scores.logits.exp(), average)
+    own = [torch.nn.functional.cross_entropy(answer, EMOTIONS) for answer in answers]
+    torch.testing.assert_close(scores.loss, sum(own) / 2)  # not that of the average
+    with pytest.raises(ValueError, match="problem_type 'regression' has none"):
+        small_config(problem_type="regression", **HEAD)
 
 
 def test_layers_are_mixed_after_each_was_normalized() -> None:
@@ -124,7 +148,9 @@ def test_attentions(shape: dict, streams: int, attention: str) -> None:
 @pytest.mark.parametrize("garbage", [0.0, 1e4, torch.nan, torch.inf])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize(
-    "shape", [{"conv_kernel_size": 5}, LATE, MIX, *POOLINGS, LATE | FUNCTIONALS, *STEMS, STEM | STATISTICS], ids=str
+    "shape",
+    [{"conv_kernel_size": 5}, LATE, MIX, *POOLINGS, LATE | FUNCTIONALS, *STEMS, STEM | STATISTICS, MIX | HEAD],
+    ids=str,
 )
 def test_a_clip_scores_alone_as_in_any_batch(shape: dict, attention: str, garbage: float) -> None:
     model = small_model(**shape)
@@ -139,7 +165,7 @@ def test_a_clip_scores_alone_as_in_any_batch(shape: dict, attention: str, garbag
     torch.testing.assert_close(reversed_logits.flip(0), alone, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [*POOLINGS, *STEMS, LATE | MIX], ids=str)
+@pytest.mark.parametrize("shape", [*POOLINGS, *STEMS, LATE | MIX, LATE | HEAD], ids=str)
 def test_training_statistics_do_not_see_padding(shape: dict) -> None:
     states = []
     for frames in (12, 50):
@@ -150,7 +176,7 @@ def test_training_statistics_do_not_see_padding(shape: dict) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("shape", [*POOLINGS, *STEMS, LATE | MIX], ids=str)
+@pytest.mark.parametrize("shape", [*POOLINGS, *STEMS, LATE | MIX, LATE | HEAD], ids=str)
 def test_no_gradient_flows_into_padding(shape: dict, training: bool) -> None:
     # With few units in the first dense layer a clip may rectify all of them to 0, and has no gradient then.
     model = small_model(dense_size=20, **shape).train(training)
@@ -162,7 +188,9 @@ def test_no_gradient_flows_into_padding(shape: dict, training: bool) -> None:
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("shape", [*({"attention_bias": True} | LATE | pooling for pooling in POOLINGS), *STEMS, MIX])
+@pytest.mark.parametrize(
+    "shape", [*({"attention_bias": True} | LATE | pooling for pooling in POOLINGS), *STEMS, MIX, HEAD]
+)
 def test_every_parameter_is_trained(shape: dict) -> None:
     model = small_model(dense_size=20, **shape).train().double()
     model(*clips_for(model), labels=EMOTIONS).loss.backward()
@@ -280,6 +308,7 @@ def test_a_clip_of_many_frames_is_scored() -> None:
         (STATISTICS | LATE, 2, 32),
         (FUNCTIONALS, 1, 64),
         (FUNCTIONALS | LATE, 2, 128),
+        (HEAD, 1, 8),
     ],
     ids=str,
 )

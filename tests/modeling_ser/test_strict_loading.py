@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from modeling_ser import SERForAudioClassification, SERModel, SERPreTrainedModel
 from modeling_ser.modeling_ser import logger
-from tests.modeling_ser.small_models import MIX, clips_for, small_model
+from tests.modeling_ser.small_models import HEAD, MIX, clips_for, small_model
 
-NAMES = list(small_model(attention_bias=True, **MIX).state_dict())
-FRESH_ONES = ("norm.weight", "running_var", "feature_std")
-FRESH_ZEROS = ("bias", "running_mean", "feature_mean", "scores")
+NAMES = list(small_model(attention_bias=True, **MIX, **HEAD).state_dict())
+FRESH_ONES = ("statistics.std", "norm.weight", "running_var", "feature_std")
+FRESH_ZEROS = ("statistics.weight", "statistics.mean", "bias", "running_mean", "feature_mean", "scores")
 
 
 Weights = dict[str, torch.Tensor]
@@ -25,7 +25,7 @@ load = SERForAudioClassification.from_pretrained
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint") / "original"
-    small_model(attention_bias=True, **MIX).save_pretrained(folder)
+    small_model(attention_bias=True, **MIX, **HEAD).save_pretrained(folder)
     return folder
 
 
@@ -57,7 +57,7 @@ def warnings_logged() -> Iterator[list[str]]:
 def test_a_whole_checkpoint_loads_exactly(original: Path) -> None:
     assert [path.name for path in original.glob("*model*") if path.suffix != ".py"] == ["model.safetensors"]
     model, info = load(original, output_loading_info=True)
-    saved = small_model(attention_bias=True, **MIX)
+    saved = small_model(attention_bias=True, **MIX, **HEAD)
     assert not model.training and not info["missing_keys"] and not info["unexpected_keys"]
     torch.testing.assert_close(model.state_dict(), saved.state_dict(), rtol=0, atol=0)
     assert torch.equal(model(*clips_for(model)).logits, saved(*clips_for(model)).logits)
@@ -125,9 +125,10 @@ def test_another_number_of_labels_needs_leave(original: Path) -> None:
     model = load(original, num_labels=5, ignore_mismatched_sizes=True)
     assert model(*clips_for(model)).logits.shape == (4, 5)
     saved = load_file(original / "model.safetensors")
-    head = {name: value for name, value in model.state_dict().items() if name.startswith("classifier.out_proj.")}
+    heads = ("classifier.out_proj.", "classifier.statistics.")
+    head = {name: value for name, value in model.state_dict().items() if name.startswith(heads)}
     assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items() if name not in head)
-    assert len(head) == 2 and all(value.abs().max() < 2 for value in head.values())
+    assert len(head) == 4 and all(value.abs().max() < 2 for value in head.values())
     assert (model.classifier.out_proj.bias == 0).all()
 
 

@@ -10,6 +10,7 @@ import torch
 
 from dataset_scripts import Fold, load_corpus, save_fold, speaker_folds
 from feature_extraction import DeepSpeechFeatureExtractor, SERFeatureExtractor
+from modeling_ser.feature_statistics import normalization
 from speech_emotion.training import feature_cache
 from speech_emotion.training.arguments import DataArguments
 from speech_emotion.training.batches import FeatureCollator, LengthGroupedSampler, NoLoneItem
@@ -22,7 +23,6 @@ from speech_emotion.training.splits import (
     make_splits,
     name_unknown_speakers,
     one_clip,
-    pooled_statistics,
 )
 from tests.synthetic import write_polish
 
@@ -93,8 +93,12 @@ def test_statistics_are_those_of_all_frames_at_once() -> None:
     frames = np.concatenate(clips).astype(np.float64)
     np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-6)
-    joined = pooled_statistics(one_clip(clip, 4) for clip in [*clips, clips[0][:0]])  # an empty one tells nothing
+    *joined, by_clip = normalization(
+        one_clip(clip, 4) for clip in [*clips, clips[0][:0]]
+    )  # an empty one tells nothing
     assert [one.tolist() for one in joined] == [mean.tolist(), std.tolist()]
+    rows = np.stack([np.concatenate([clip.mean(axis=0), clip.std(axis=0)]) for clip in clips])
+    np.testing.assert_allclose(np.stack(by_clip), [rows.mean(axis=0), rows.std(axis=0)], rtol=1e-4)
     assert feature_statistics([np.full(10, 7.0)], 2)[1].tolist() == [1.0, 1.0]  # constant features keep their scale
 
 
