@@ -21,13 +21,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import can_return_tuple, logging
 
-<<<<<<< Updated upstream
 from .checkpoint_files import HUB_KEYS, check_values, check_weights, listed, naming, writing
-from .classification_loss import classification_loss
-=======
-from .checkpoint_files import HUB_KEYS, check_values, check_weights, naming, writing
 from .classification_loss import classification_loss, log_mean_posterior
->>>>>>> Stashed changes
 from .configuration_ser import SERConfig
 from .encoder_network import EncoderNetwork
 from .frame_layers import ConvLayer, MaskedBatchNorm

@@ -13,12 +13,8 @@ from torch.utils.data import Dataset
 from dataset_scripts import Fold, check_classes, check_disjoint, load_fold, speaker_folds
 from dataset_scripts.folds import unsafe_folds
 from dataset_scripts.names import as_in_corpus
-<<<<<<< Updated upstream
 from feature_extraction.safe_text import printable
-from modeling_ser.feature_statistics import FEWEST_CLIPS, FeatureStatistics, shrunk
-=======
 from modeling_ser.feature_statistics import FEWEST_CLIPS, FeatureStatistics, normalization, shrunk
->>>>>>> Stashed changes
 
 from .arguments import DataArguments
 from .run_record import corpus_title

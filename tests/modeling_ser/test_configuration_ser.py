@@ -142,6 +142,7 @@ def test_every_field_survives_saving(tmp_path: Path) -> None:
         "stem_channels": [2],
         "layer_mix": [1, 3],
         "pooling": "attention_statistics",
+        "statistics_head": True,
         "encoder_config": None,  # it would be the only stream; test_encoder_network.py saves one
         "encoder_layers": None,
         "class_weights": [0.5, 1.0, 1.5],
@@ -189,7 +190,7 @@ def test_with_members_changes_the_class_and_nothing_else() -> None:
 
 def test_a_configuration_saved_before_a_field_existed_loads_with_its_default(tmp_path: Path) -> None:
     old = SERConfig(hidden_size=64).to_dict()
-    for name in ("encoder_dropout", "pooling", "focal_gamma", "stem_channels", "layer_mix"):
+    for name in ("encoder_dropout", "pooling", "statistics_head", "focal_gamma", "stem_channels", "layer_mix"):
         del old[name]
     (tmp_path / "config.json").write_text(json.dumps(old))
     assert SERConfig.from_pretrained(tmp_path).to_dict() == SERConfig(hidden_size=64).to_dict()
