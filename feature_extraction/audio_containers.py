@@ -38,6 +38,10 @@ def sounds_of(content: Any) -> list[Sound]:
         sound = examine(part) if examine else Sound(part, len(part), notes=[UNCHECKED])
         sounds.append(sound)
         start = after_tags(content, start + sound.end)
+        if len(sounds) > _MOST_SOUNDS:
+            raise DamageError(f"joined of more than {_MOST_SOUNDS} sounds")
+    if not sounds:
+        raise DamageError("truncated, it ends before the first sample")
     return sounds
 
 
@@ -245,6 +249,7 @@ def _voc(content: Any) -> Sound:
     return Sound(joined, min(position + 1, len(content)), size=len(samples), missing=missing)
 
 
+_MOST_SOUNDS = 100  # in one file
 _HUGE = 0x7700_0000  # bytes: more than recordings of speech have, and so a number to be replaced later
 _FILE_MARKS = (b"RIFF", b"RF64", b"BW64", b"RIFX", b"FORM", b"riff", b"caff")
 _ENDLESS = 0x7FFF_0000  # programs that write into a pipe state about the largest number there is

@@ -214,6 +214,9 @@ _MPEG_BITRATES = {  # kbit/s, by whether it is version 1 and by layer
 }
 
 
+_RESUMPTION = 1 << 20  # bytes after what is no frame within which a further one would be found
+
+
 def mpeg_stream(content: Any) -> Sound:
     """Count the frames of an MP3 file, between which nothing may stand; a further file is a sound of its own.
 
@@ -248,7 +251,7 @@ def mpeg_stream(content: Any) -> Sound:
         following = after_tags(content, end)
         if following == end or not _mpeg_frame(content[following : following + 4], head)[0]:
             search = end
-            while (search := content.find(head[:2], search + 1)) > 0:
+            while (search := content.find(head[:2], search + 1, end + _RESUMPTION)) > 0:
                 size_there, _ = _mpeg_frame(content[search : search + 4], head)
                 beyond = search + size_there
                 if size_there and (beyond == len(content) or _mpeg_frame(content[beyond : beyond + 4], head)[0]):
@@ -360,7 +363,7 @@ def after_tags(content: Any, position: int) -> int:
         elif start[:11] == b"LYRICSBEGIN":
             return len(content)
         else:
-            rest = content[position : position + (1 << 20)]
+            rest = content[position : position + (1 << 14)]
             blank = len(rest) - len(rest.lstrip(b"\0"))
             if not blank:
                 break

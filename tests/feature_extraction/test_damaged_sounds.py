@@ -147,6 +147,9 @@ REFUSED = {
     "WAV and a stranger": (WAV + NOISE.tobytes(), "192000 bytes follow its sound"),
     "WAV joined with another rate": (WAV + encode(NOISE, "WAV", "PCM_16", 8000), "joined of sounds at 16000 and 8000"),
     "VOC of several sounds": (VOC[:-1] + VOC[26:], "several sounds"),
+    "tags without a sound": (b"ID3\4\0\0\0\0\0\5title", "truncated, it ends before"),
+    "tags beyond the end": (b"ID3\4\0\0\1\0\0\0" + MP3, "truncated, it ends before"),
+    "many tiny sounds": (encode(NOISE[:4], "WAV", "PCM_16") * 5000, "more than 100 sounds"),
     "WAV of 40 channels": (stating(stating(WAV, 22, 40, "<H"), 32, 80, "<H"), "40 channels"),
 }  # fmt: skip
 
