@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .audio_streams import (
-    UNCHECKED,
-    DamageError,
-    Sound,
-    after_tags,
-    flac_stream,
-    mpeg_stream,
-    ogg_stream,
-)
+from .audio_streams import UNCHECKED, DamageError, Sound, after_tags, flac_stream, mpeg_stream, ogg_stream
+
+_MOST_SOUNDS = 100  # in one file
+_HUGE = 0x7700_0000  # bytes: more than recordings of speech have, and so a number to be replaced later
+_ENDLESS = 0x7FFF_0000  # programs that write into a pipe state about the largest number there is
+_FILE_MARKS = (b"RIFF", b"RF64", b"BW64", b"RIFX", b"FORM", b"riff", b"caff")
+_PLAIN_AIFC = (b"NONE", b"sowt", b"twos", b"raw ", b"fl32", b"FL32", b"fl64", b"FL64", b"in24", b"in32",
+               b"ulaw", b"alaw")  # fmt: skip
 
 
 def sounds_of(content: Any) -> list[Sound]:
@@ -249,24 +248,6 @@ def _voc(content: Any) -> Sound:
     return Sound(joined, min(position + 1, len(content)), size=len(samples), missing=missing)
 
 
-_MOST_SOUNDS = 100  # in one file
-_HUGE = 0x7700_0000  # bytes: more than recordings of speech have, and so a number to be replaced later
-_FILE_MARKS = (b"RIFF", b"RF64", b"BW64", b"RIFX", b"FORM", b"riff", b"caff")
-_ENDLESS = 0x7FFF_0000  # programs that write into a pipe state about the largest number there is
-_PLAIN_AIFC = (
-    b"NONE",
-    b"sowt",
-    b"twos",
-    b"raw ",
-    b"fl32",
-    b"FL32",
-    b"fl64",
-    b"FL64",
-    b"in24",
-    b"in32",
-    b"ulaw",
-    b"alaw",
-)
 _KINDS: tuple[tuple[bytes, Callable[[Any], Sound]], ...] = (
     (rb"(RIFF|RF64|BW64)....WAVE", _chunked(_RIFF)),
     (rb"RIFX....WAVE", _chunked(_RIFX)),

@@ -276,6 +276,8 @@ def _read(
     source: Any, name: str, sampling_rate: int | None, channel: int | None, max_seconds: float | None
 ) -> tuple[np.ndarray, float]:
     """Turn a source into its mono samples (samples,), float32, and their rate in Hz."""
+    if max_seconds is not None and not max_seconds > 0:
+        raise ValueError(f"max_seconds={max_seconds!r}: must be a positive number of seconds, or None for no limit.")
     if isinstance(source, str | Path):
         source = {"path": source}
     elif isinstance(source, bytes | bytearray | memoryview):
@@ -412,7 +414,7 @@ def _fetch(source: str | Path, name: str, max_seconds: float | None) -> bytes:
     if isinstance(source, str) and is_url(source):
         return download(source, name)
     with _open_regular(Path(source) if str(source) else None, name) as file:
-        if max_seconds is not None and os.fstat(file.fileno()).st_size > max(1.0, max_seconds) * _BYTES_PER_SECOND:
+        if max_seconds is not None and os.fstat(file.fileno()).st_size > max(60.0, max_seconds) * _BYTES_PER_SECOND:
             raise ValueError(_TOO_LONG.format(name, max_seconds))
         return file.read()
 

@@ -115,7 +115,7 @@ def flac_stream(content: Any) -> Sound:
                 samples, number, last = samples + block, number + 1, position
         position = content.find(mark, position + 2)
     notes = []
-    if mark not in (b"\xff\xf8", b"\xff\xf9") or samples < stated:
+    if mark not in (b"\xff\xf8", b"\xff\xf9") or len(first) < 4 or samples < stated:
         raise DamageError(f"truncated or damaged, {samples} of {stated} samples are there")
     # The decoder believes the header, which no sum protects; each frame says the same again, or refers to it.
     rate, channels, bits = packed >> 44, (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1
@@ -212,8 +212,6 @@ _MPEG_BITRATES = {  # kbit/s, by whether it is version 1 and by layer
     (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-
-
 _RESUMPTION = 1 << 20  # bytes after what is no frame within which a further one would be found
 
 
@@ -226,12 +224,8 @@ def mpeg_stream(content: Any) -> Sound:
     first, samples = _mpeg_frame(head, head)
     if not first:  # free format, or no MP3: the decoder will tell
         return Sound(content, len(content), notes=[UNCHECKED.format("MP3 of free format")])
-    tag_at = (
-        4
-        + {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[
-            head[1] & 8 == 8, head[3] >> 6 == 3
-        ]
-    )
+    newest, mono = head[1] & 8 == 8, head[3] >= 0xC0  # of version 1 of the standard
+    tag_at = {(True, True): 21, (True, False): 36, (False, True): 13, (False, False): 21}[newest, mono]
     tags = {match.start() - tag_at for match in re.finditer(b"Xing|Info", content)}  # where tagged frames begin
     tagged = 0 in tags
     sizes: dict[bytes, int] = {}
@@ -266,7 +260,9 @@ def mpeg_stream(content: Any) -> Sound:
     frames, problem = _lame_tag(tag, tag_at, content, position)
     if problem or (not tagged and content[tag_at + 120 : tag_at + 124] == b"LAME"):
         notes.append(problem or "the tag in its first frame is damaged")
-    if tagged and frames is not None and count <= frames:
+    if tagged and frames is not None and count == frames - 1 and not size:  # some programs count the tag
+        notes.append("its tag states one frame more than there is")
+    elif tagged and frames is not None and count <= frames:
         return Sound(content if end == len(content) else content[:end], end, notes=notes)
     if head[1] & 6 != 2:  # layers I and II have no tags
         return Sound(content if end == len(content) else content[:end], end, frames=count * samples, notes=notes)
@@ -344,7 +340,6 @@ def _lame_checksum(content: bytes) -> bytes:
 
 
 # Tags
-
 
 UNCHECKED = "whether it is whole is not checked in a file of this kind ({}); convert it to WAV or FLAC"
 

@@ -193,6 +193,9 @@ def test_the_decoded_length_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="more than 4 s"):  # of all parts together
         load_audio(WAV + WAV, max_seconds=4)
     assert len(load_audio(WAV, max_seconds=None)) == 48000
+    for nonsense in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match=r"max_seconds=\S+ must be a positive number"):
+            load_audio(WAV, max_seconds=nonsense)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
