@@ -43,7 +43,7 @@ test-newest:  ## Run the tests with the newest releases that pyproject.toml admi
 	@.venv-newest/bin/python -m pip list | grep -E '^(torch|transformers|datasets|huggingface_hub|numpy) '
 	@$(WITH_DATA) exec .venv-newest/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 2
 
-fuzz: $(STAMP)  ## Read thousands of damaged and hostile files (an hour, perhaps)
+fuzz: $(STAMP)  ## Read thousands of damaged and hostile files (ten minutes, perhaps)
 	@exec $(PY) -m tests.fuzzing
 
 lint: $(STAMP)  ## Check style and formatting

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 import numpy as np
+import transformers
 
 try:
     import resource
@@ -125,6 +127,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--index", type=int, help="make this one attempt only")
     options = parser.parse_args()
+    warnings.simplefilter("ignore")  # thousands of them, of transformers too
+    transformers.utils.logging.set_verbosity(transformers.utils.logging.CRITICAL)
+    transformers.utils.logging.disable_progress_bar()
     faults = []
     for name in options.names or FUZZERS:
         place, rounds = FUZZERS[name]

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import socket
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from transformers.utils.logging import disable_progress_bar
 
 from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
 from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
@@ -114,8 +112,6 @@ def score(folder: Path) -> str:
 
 def _attempts(folder: Path, change: Callable[[Path, int, np.random.Generator], None]) -> Attempt:
     torch.set_num_threads(1)
-    disable_progress_bar()
-    warnings.simplefilter("ignore")
     for name in ("getaddrinfo", "create_connection"):
         setattr(socket, name, _refuse)
     for kind in KINDS:
