@@ -125,6 +125,8 @@ def _samples_of(content: Any, form: _Form, begin: int, stated: int, facts: dict[
             notes.append(taken.format(there))
         elif 0 <= stated < _HUGE:
             missing = stated - there
+        elif stated < 0:  # CAF that was written into a pipe, which the decoder refuses
+            content = content[:size_at] + struct.pack(size_type, there) + content[begin:]
     else:
         stop = min(_after_chunk(content, form, end), len(content))
         for name, chunk, size in _chunks(content, form, stop):

@@ -34,7 +34,7 @@ FLAC, AU = encode(NOISE, "FLAC", "PCM_16"), encode(NOISE, "AU", "PCM_16")
 MP3 = encode(np.r_[3 * NOISE[:16000], np.zeros(176000)], "MP3", "MPEG_LAYER_III", bitrate_mode="VARIABLE")
 
 
-VOC = encode(NOISE, "VOC", "PCM_16")
+CAF, VOC = encode(NOISE, "CAF", "PCM_16"), encode(NOISE, "VOC", "PCM_16")
 VOC_IN_BLOCKS = VOC[:27] + (40012).to_bytes(3, "little") + VOC[30:40042] + b"\2"
 VOC_IN_BLOCKS += (56000).to_bytes(3, "little") + VOC[40042:]
 
@@ -94,6 +94,7 @@ WHOLE = {
     "WAV without its last bytes": (WAV[:-20], 47990, r"0\.6 ms of sound are missing"),
     "AU without a size": (stating(AU, 8, 0xFFFFFFFF, ">I"), 48000, ""),
     "AU that states 0 bytes": (stating(AU, 8, 0, ">I"), 48000, "states 0 bytes"),
+    "CAF without a size": (stating(CAF, CAF.find(b"data") + 4, -1, ">q"), 48000, ""),
     "FLAC without a length": (FLAC[:21] + bytes([FLAC[21] & 0xF0]) + bytes(4) + FLAC[26:], 48000, ""),
     "a format that is not checked": (encode(NOISE, "PAF", "PCM_16"), 48000, "not checked"),
     "16 bits in 32": (encode((NOISE * 32768).astype(np.int32), "WAV", "PCM_32"), 48000, "give them as int16"),
