@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 from speech_emotion.cli.train import main, main_deepspeech
 from speech_emotion.training import ModelArguments, SERTrainingArguments, parse_arguments
-from speech_emotion.training.arguments import DEFAULT_PRESET, PRESETS, TrainingDefaults
+from speech_emotion.training.arguments import DEFAULT_PRESET, PRESETS, DataArguments, TrainingDefaults, corpus_places
 from speech_emotion.training.building import make_extractor
 from speech_emotion.training.command_line import CTC_GROUPS, GROUPS, get_parser
 
@@ -166,3 +166,11 @@ def test_help_tells_the_defaults_of_the_preset_that_is_taken() -> None:
         words = " ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
         option = told.partition(f" --{name} ")[2].partition(" --")[0]
         assert f"(default: {words})" in option, name
+
+
+def test_the_longest_file_of_a_corpus_is_told_to_who_loads_it() -> None:
+    data = DataArguments(corpus="recordings", max_seconds=7200.0, skip_bad=True)
+    assert corpus_places(data).items() >= {"max_seconds": 7200.0, "skip_bad": True}.items()
+    assert not {"max_seconds", "skip_bad"} & corpus_places(DataArguments(corpus="recordings")).keys()
+    # The audio of a copy, which lies in its table, is only looked at when features are made of it.
+    assert "max_seconds" not in corpus_places(DataArguments(corpus="me/copy", max_seconds=7200.0))
