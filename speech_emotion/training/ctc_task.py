@@ -82,7 +82,9 @@ class RecognitionTask(TrainingTask):
         ids = set(self.fold.splits[name])
         part = self.rows.select([index for index, clip in enumerate(self.rows["id"]) if clip in ids])
         with self.training.main_process_first(local=False, desc=f"features of the {name} split"):
-            features = cache_features(part, self.extractor, self.data.skip_bad, str(self.training.device))
+            features = cache_features(
+                part, self.extractor, self.data.skip_bad, str(self.training.device), max_seconds=self.data.max_seconds
+            )
         plain = features.with_format(None)
         self._recordings[name] = list(zip(plain["id"], plain["recording"], strict=True))
         check_recordings(self._recordings, self.fold.name)

@@ -340,7 +340,8 @@ def load_with_features(
     if not data.streaming:
         rows = load_corpus(data.corpus, **places)
         features, *others = (
-            cache_features(rows, extractor, data.skip_bad, device, variant) for variant in range(variants + 1)
+            cache_features(rows, extractor, data.skip_bad, device, variant, data.max_seconds)
+            for variant in range(variants + 1)
         )
         return rows, features, others
     if "/" not in data.corpus:
@@ -351,7 +352,7 @@ def load_with_features(
     stream = load_corpus(data.corpus, **places, streaming=True)
     state = stream_state(data.corpus) + "".join(map(str, named_columns(data).items()))
     (rows, features), *others = (
-        cache_streamed(stream, state, extractor, data.skip_bad, device, data.cache_dir, variant)
+        cache_streamed(stream, state, extractor, data.skip_bad, device, data.cache_dir, variant, data.max_seconds)
         for variant in range(variants + 1)
     )
     return rows, features, [one for _, one in others]

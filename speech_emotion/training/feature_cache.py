@@ -37,6 +37,7 @@ def cache_features(
     skip_bad: bool = False,
     device: str | None = None,
     variant: int = 0,
+    max_seconds: float = MAX_SECONDS,
 ) -> datasets.Dataset:
     """Compute the features of every clip, or of a variant of every clip, or find them computed."""
     if not len(rows):
@@ -48,7 +49,7 @@ def cache_features(
 
     def extract(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         clips = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-        results = list(_extract(clips, extractor, skip_bad, device, variant))
+        results = list(_extract(clips, extractor, skip_bad, device, variant, max_seconds))
         return {
             "id": [clip["id"] for clip, _ in results],
             **{name: [cached[name] for _, cached in results] for name in FEATURE_COLUMNS},
@@ -82,6 +83,7 @@ def cache_streamed(
     device: str | None = None,
     cache_dir: str | None = None,
     variant: int = 0,
+    max_seconds: float = MAX_SECONDS,
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
     """Compute the features of clips as they stream in, or find them computed."""
     columns = [name for name in rows.column_names if name != "audio"]
@@ -90,7 +92,7 @@ def cache_streamed(
         with tqdm(desc="Extracting features of the stream", unit=" clips", disable=not sys.stderr.isatty()) as bar:
             for batch in rows.iter(batch_size=CLIPS_PER_BATCH):
                 clips = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-                for clip, cached in _extract(clips, extractor, skip_bad, device, variant):
+                for clip, cached in _extract(clips, extractor, skip_bad, device, variant, max_seconds):
                     yield {name: clip[name] for name in columns} | cached
                 bar.update(len(clips))
 
@@ -161,15 +163,17 @@ def _extract(
     skip_bad: bool,
     device: str | None,
     variant: int,
+    max_seconds: float,
 ) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
     """Yield each usable clip with what is cached of it."""
     usable, waveforms, recordings = [], [], []
     for clip in clips:
         try:
-            longest = max(MAX_SECONDS, clip["duration"] + 1)  # the corpus has been asked whether that is too long
-            waveform = extractor.load_audio(clip["audio"], max_seconds=longest)
+            # Extractors of other systems know no limit but the usual one.
+            options = {} if max_seconds == MAX_SECONDS else {"max_seconds": max_seconds}
+            waveform = extractor.load_audio(clip["audio"], **options)
             with warnings.catch_warnings(action="ignore"):  # it has just been decoded, and warned of
-                recording = samples_digest(clip["audio"], longest)
+                recording = samples_digest(clip["audio"], max_seconds)
         except (ValueError, OSError) as error:
             message = f"Clip {clip['id']!r} ({clip['file']}): {error}"
             if not skip_bad:
