@@ -168,7 +168,8 @@ def _header(form: _Form, kind: bytes, facts: dict[bytes, bytes], size: int) -> t
                 return [
                     f"its header contradicts itself: {rate} Hz at {step} bytes do not make {byte_rate} a second"
                 ], None
-        elif form.whole == 4 and len(facts.get(b"fact", b"")) >= 4:  # for samples of one size it is often wrong
+        # For samples of one size, and of several channels, it is often wrong.
+        elif form.whole == 4 and channels == 1 and len(facts.get(b"fact", b"")) >= 4:
             return [], struct.unpack_from(form.order + "I", facts[b"fact"])[0]
     header = facts.get(b"desc", b"")
     if len(header) >= 32:

@@ -81,9 +81,9 @@ def load_audio(
 ) -> np.ndarray:
     """Decode a sound, average its channels and resample it.
 
-    What a file states of its sound is held against what is there: a file that is cut or damaged is refused, one that
-    lacks 25 ms at most, or whose header is wrong though its sound is whole, is used with a warning, and of joined
-    files all are decoded. Formats that state no length cannot be checked, which is said, too.
+    What a file states of its sound is held against what is there: a file that is cut or damaged is refused; one that
+    lacks 25 ms at most, or whose header is wrong though its sound is whole, is used with a warning, as is one of the
+    rare formats that are not checked; of joined files all are decoded.
 
     Args:
         source: One of
