@@ -110,7 +110,7 @@ def check_values(place: str | os.PathLike[str], network: nn.Module) -> None:
             wrong.append(f"{name} (not finite)")
         elif name.endswith("running_var") and bool((tensor < 0).any()):
             wrong.append(f"{name} (a variance below 0)")
-        elif name.endswith("feature_std") and not bool((tensor > 0).all()):
+        elif name.endswith(("feature_std", ".std")) and not bool((tensor > 0).all()):
             wrong.append(f"{name} (a deviation that is not above 0)")
     if wrong:
         raise ValueError(

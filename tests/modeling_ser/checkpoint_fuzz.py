@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
-from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
+from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
 from modeling_ser.checkpoint_files import WEIGHTS
 from speech_emotion.inference.saved_model import load_saved
 from tests.feature_extraction.small_encoders import small_model as small_encoder
@@ -30,7 +30,7 @@ from tests.synthetic import tone
 
 CLIP = tone(seconds=0.4)
 ENCODERS = ("deepspeech", "wav2vec2", "wavlm", "whisper")
-KINDS = ("mel", "ensemble", "own", "recognizer", *ENCODERS)
+KINDS = ("mel", "statistics", "ensemble", "own", "recognizer", *ENCODERS)
 
 VALUES: list[Any] = [
     None, True, -1, 0, 1, 3, 2**15, 2**30, 2**62, 10**400, 1e308, -0.5, float("nan"), float("inf"), "text", "",
@@ -61,7 +61,9 @@ def _refuse(*args: Any, **kwargs: Any) -> None:
 def save_kind(kind: str, folder: Path) -> None:
     """Save a small model of a kind."""
     model, extractor = small_classifier()
-    if kind == "ensemble":
+    if kind == "statistics":
+        model = SERForAudioClassification(SERConfig(**model.config.to_diff_dict() | {"statistics_head": True}))
+    elif kind == "ensemble":
         members, extractor = three_classifiers()
         model = SEREnsembleForAudioClassification.from_members(members)
     elif kind == "own":

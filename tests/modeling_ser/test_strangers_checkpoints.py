@@ -31,7 +31,7 @@ Change = Callable[[Path], object]
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("originals")
-    for kind in ("mel", "wav2vec2"):
+    for kind in ("mel", "statistics", "wav2vec2"):
         (folder / kind).mkdir()
         save_kind(kind, folder / kind)
     return folder
@@ -167,6 +167,13 @@ def test_a_strangers_encoder_is_refused_by_name(kind: str, encoded: Path) -> Non
     with pytest.raises((ValueError, OSError), match=message) as caught:
         load_saved(str(encoded))
     assert str(encoded) in str(caught.value)
+
+
+def test_deviations_of_statistics_are_looked_at_too(originals: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(originals / "statistics", tmp_path / "saved"))
+    weights(ser__statistics__std=lambda one: one * 0)(folder)
+    with pytest.raises(ValueError, match=r"ser\.statistics\.std \(a deviation that is not above 0\)"):
+        load_saved(str(folder))
 
 
 def test_a_local_extractor_asks_the_network_only_where_it_is_told_to(
