@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_deepspeech import DeepSpeechConfig
-from .encoder_files import HUB_KEYS, check_values, check_weights, listed, naming, writing
+from .encoder_files import check_values, check_weights, listed, naming, writing
 from .lstm_deepspeech import DeepSpeechLSTM
 
 if TYPE_CHECKING:
@@ -132,13 +132,8 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
             OSError: If there is no such checkpoint, or a damaged one.
         """
         place = pretrained_model_name_or_path
-        config = kwargs.get("config")
-        if not isinstance(config, PreTrainedConfig):
-            known = {*HUB_KEYS, *DeepSpeechConfig.__dataclass_fields__}
-            changed = {name: value for name, value in kwargs.items() if name in known and name != "dtype"}
-            config = DeepSpeechConfig.from_pretrained(place if config is None else config, **changed)
         if place is not None:
-            check_weights(place, config, lambda: cls(config), kwargs)
+            check_weights(place, DeepSpeechConfig, cls, kwargs)
         with naming(place, "cannot be loaded"):
             model, info = super().from_pretrained(
                 place,

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -123,8 +122,7 @@ def load_encoder(
     # Whisper's encoder is there alone where it was bundled, else with its decoder.
     alone = settings.get("architectures") == ["WhisperEncoder"]
     network = WhisperNetwork if alone else AutoModel
-    make = partial(WhisperNetwork, config) if alone else partial(AutoModel.from_config, config)
-    check_weights(name_or_path, config, make, hub)
+    check_weights(name_or_path, config, WhisperNetwork if alone else AutoModel.from_config, hub)
     # Weights may be stored in half precision, and would be computed with as such.
     precision = torch.bfloat16 if dtype == "bfloat16" else torch.float32
     with naming(name_or_path, "cannot be loaded"):

@@ -74,12 +74,25 @@ def check_settings(settings: dict[str, Any]) -> None:
 
 
 def check_weights(
-    place: str | os.PathLike[str], config: PreTrainedConfig, make: Callable[[], nn.Module], options: Mapping[str, Any]
+    place: str | os.PathLike[str],
+    config: PreTrainedConfig | type[PreTrainedConfig],
+    make: Callable[[PreTrainedConfig], nn.Module],
+    options: Mapping[str, Any],
 ) -> None:
     """Check a checkpoint's files, and that they hold about as much as the network that its settings describe.
 
-    `make` makes that network; here it takes no memory. `options` are those of `from_pretrained`.
+    Args:
+        place: The checkpoint, a folder or an id on the Hub.
+        config: Its settings; a class where they are to be read as `from_pretrained` will read them.
+        make: What makes the network of settings; here it takes no memory.
+        options: Those of `from_pretrained`.
     """
+    if isinstance(config, type):
+        given = options.get("config")
+        known = {*HUB_KEYS, *config.__dataclass_fields__, "num_labels"} - {"dtype"}
+        changed = {name: value for name, value in options.items() if name in known}
+        read = isinstance(given, PreTrainedConfig)
+        config = given if read else config.from_pretrained(place if given is None else given, **changed)
     asked = options.get("quantization_config") is not None
     if getattr(config, "quantization_config", None) is not None and not asked:
         raise ValueError(
@@ -90,7 +103,7 @@ def check_weights(
     files = _weight_files(place, hub, options.get("variant"))
     stored = sum(_count(file, place, integers=asked) for file in files)
     with naming(place, "its settings describe no network that can be made"), torch.device("meta"):
-        network = make()
+        network = make(config)
     needed = sum(tensor.numel() for tensor in network.state_dict().values())
     if needed > 2 * stored + SPARE_WEIGHTS:
         raise ValueError(

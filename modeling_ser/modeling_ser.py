@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
+from transformers import FeatureExtractionMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import can_return_tuple, logging
 
-from .checkpoint_files import HUB_KEYS, check_values, check_weights, listed, naming, writing
+from .checkpoint_files import check_values, check_weights, listed, naming, writing
 from .classification_loss import classification_loss, log_mean_posterior
 from .configuration_ser import SERConfig
 from .encoder_network import EncoderNetwork
@@ -205,13 +205,8 @@ class SERPreTrainedModel(PreTrainedModel):
             3
         """
         place = pretrained_model_name_or_path
-        config = kwargs.get("config")
-        if not isinstance(config, PreTrainedConfig):
-            known = {*HUB_KEYS, *SERConfig.__dataclass_fields__, "num_labels"}
-            changed = {name: value for name, value in kwargs.items() if name in known and name != "dtype"}
-            config = SERConfig.from_pretrained(place if config is None else config, **changed)
         if place is not None:
-            check_weights(place, config, lambda: cls(config), kwargs)
+            check_weights(place, SERConfig, cls, kwargs)
         with naming(place, "cannot be loaded"):
             model, info = super().from_pretrained(
                 place,
