@@ -279,6 +279,8 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "front": "speech",
         "variants": 3,
         **LAYERS_RECIPE,
+        "label_smoothing": 0.1,
+        "statistics_head": True,
     },
     # The paper's model, with our choice of what it leaves open: the fields' own defaults.
     "paper": {},

@@ -279,7 +279,10 @@ def describe_architecture(config: SERConfig) -> str:
             f", on layer{'s' * (len(config.encoder_layers) > 1)} {layers} of a {config.encoder_config['model_type']} "
         )
         ear += "encoder that was trained with it"
-    return f"{ENCODER}{several}{stem}{mix}{pooling}{ear}"
+    head = (
+        ", averaged with a linear classifier of the features' means and deviations" if config.statistics_head else ""
+    )
+    return f"{ENCODER}{several}{stem}{mix}{pooling}{ear}{head}"
 
 
 def place_on_card(folder: Path) -> str:

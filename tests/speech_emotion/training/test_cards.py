@@ -114,8 +114,10 @@ def test_a_cards_figures_are_the_reports() -> None:
 def test_the_network_is_described_as_it_is() -> None:
     assert describe_architecture(SERConfig()) == ENCODER
     late = SERConfig(fusion="late", stream_sizes=[300, 84], stem_channels=[4], pooling="attention_statistics")
+    late.statistics_head = True
     described = describe_architecture(late)
-    for part in ("one for each stream", "behind 1 convolution over", "pooled by attention statistics"):
+    parts = "one for each stream", "behind 1 convolution over", "pooled by attention statistics", "linear classifier"
+    for part in parts:
         assert part in described
     assert described in text_of(replace(report_of(), architecture=described))
 
