@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import PreTrainedConfig
 from transformers.utils import cached_file
+from transformers.utils.hub import resolve_revision
 
 WEIGHTS = "model.safetensors"
 SHARD = re.compile(r"[A-Za-z0-9_][\w.-]*\.safetensors")
@@ -38,7 +39,7 @@ def naming(place: str | os.PathLike[str], what: str) -> Iterator[None]:
     """Give whatever error a stranger's file makes a sentence and the file's name."""
     try:
         yield
-    except (OSError, MemoryError, ImportError):
+    except (OSError, MemoryError, ImportError, torch.OutOfMemoryError):
         raise
     except SafetensorError as error:
         raise OSError(
@@ -79,7 +80,7 @@ def check_weights(
     config: PreTrainedConfig | type[PreTrainedConfig],
     make: Callable[[PreTrainedConfig], nn.Module],
     options: Mapping[str, Any],
-) -> None:
+) -> dict[str, Any]:
     """Check a checkpoint's files, and that they hold about as much as the network that its settings describe.
 
     Args:
@@ -87,7 +88,12 @@ def check_weights(
         config: Its settings; a class where they are to be read as `from_pretrained` will read them.
         make: What makes the network of settings; here it takes no memory.
         options: Those of `from_pretrained`.
+
+    Returns:
+        The options to load with: of a branch on the Hub the commit that was looked at, whatever is pushed meanwhile.
     """
+    access = {key: options[key] for key in ("token", "local_files_only", "cache_dir") if options.get(key) is not None}
+    options = {**options, "revision": resolve_revision(place, options.get("revision"), **access)}
     if isinstance(config, type):
         given = options.get("config")
         known = {*HUB_KEYS, *config.__dataclass_fields__, "num_labels"} - {"dtype"}
@@ -111,6 +117,7 @@ def check_weights(
             f"{place}: its settings describe a network of {needed:,} weights, and its files hold {stored:,}; one of "
             "them is of another model. Fetch both anew."
         )
+    return options
 
 
 def check_values(place: str | os.PathLike[str], network: nn.Module) -> None:

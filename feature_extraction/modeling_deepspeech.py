@@ -133,7 +133,7 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
         """
         place = pretrained_model_name_or_path
         if place is not None:
-            check_weights(place, DeepSpeechConfig, cls, kwargs)
+            kwargs = check_weights(place, DeepSpeechConfig, cls, kwargs)
         with naming(place, "cannot be loaded"):
             model, info = super().from_pretrained(
                 place,

@@ -122,7 +122,7 @@ def load_encoder(
     # Whisper's encoder is there alone where it was bundled, else with its decoder.
     alone = settings.get("architectures") == ["WhisperEncoder"]
     network = WhisperNetwork if alone else AutoModel
-    check_weights(name_or_path, config, WhisperNetwork if alone else AutoModel.from_config, hub)
+    hub = check_weights(name_or_path, config, WhisperNetwork if alone else AutoModel.from_config, hub)
     # Weights may be stored in half precision, and would be computed with as such.
     precision = torch.bfloat16 if dtype == "bfloat16" else torch.float32
     with naming(name_or_path, "cannot be loaded"):

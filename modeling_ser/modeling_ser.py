@@ -206,7 +206,7 @@ class SERPreTrainedModel(PreTrainedModel):
         """
         place = pretrained_model_name_or_path
         if place is not None:
-            check_weights(place, SERConfig, cls, kwargs)
+            kwargs = check_weights(place, SERConfig, cls, kwargs)
         with naming(place, "cannot be loaded"):
             model, info = super().from_pretrained(
                 place,
