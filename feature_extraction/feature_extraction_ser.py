@@ -235,14 +235,16 @@ class SERFeatureExtractor(WaveformExtractor):
 
         Args:
             pretrained_model_name_or_path: A folder, or the id of a repository on the Hub.
-            kwargs: `revision`, `subfolder`, `token`, `cache_dir` and so on, and settings to change.
+            kwargs: `revision`, `subfolder`, `token`, `cache_dir` and so on, and settings to change. A folder whose
+                encoder is on the Hub is loaded with what was fetched before; `local_files_only=False` fetches it.
 
         Returns:
             The extractor; encoders that were bundled come from the same place, others from where their entry says.
 
         Raises:
             OSError: If there is no such extractor or encoder.
-            ValueError: If an encoder is not the one that the extractor was saved with.
+            ValueError: If settings have no sense, or an encoder is damaged, or not the one that the extractor was
+                saved with.
         """
         loaded = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         extractor = loaded[0] if isinstance(loaded, tuple) else loaded  # with return_unused_kwargs

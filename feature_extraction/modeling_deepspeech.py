@@ -139,8 +139,8 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
                 place,
                 *model_args,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # told below, with all else that is wrong
-                **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
+                # Sizes are told below, with all else that is wrong; pickled weights would run whatever code they hold.
+                **{**kwargs, "ignore_mismatched_sizes": True, "use_safetensors": True},
             )
         check_values(place, model)
         resized = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}

@@ -103,7 +103,13 @@ class DeepSpeechPipeline(Pipeline):
         lengths = model_inputs["attention_mask"].sum(dim=1).tolist()
         waveforms = [row[:length] for row, length in zip(model_inputs["input_values"], lengths, strict=True)]
         features = self.feature_extractor.extract(waveforms, device=self.device)
-        labels = self.model(**features).logits.argmax(dim=-1)  # (batch, frames)
+        logits = self.model(**features).logits  # (batch, frames, vocab_size)
+        if not bool(logits.isfinite().all()):
+            raise FloatingPointError(
+                f"The model {self.model.name_or_path or 'of this pipeline'} gives letters scores that are no finite "
+                "numbers: its weights are damaged. Fetch it anew."
+            )
+        labels = logits.argmax(dim=-1)  # (batch, frames)
         # Blanks decode to nothing, so they end a clip well where its batch is longer.
         return {"labels": labels.masked_fill(features["attention_mask"] == 0, self.model.config.pad_token_id)}
 

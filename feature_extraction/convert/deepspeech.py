@@ -70,11 +70,9 @@ def convert_deepspeech(
     check_output(output_dir, overwrite, "deepspeech")
     facts = read_model(source)
     complete_facts(facts, str(source), version, alphabet)
-    from ..encoder_files import check_values
     from .torch_model import build_model
 
     parts = build_model(facts)
-    check_values(source, parts[0])
     return write_folder(output_dir, parts, overwrite, "deepspeech")
 
 

@@ -62,12 +62,9 @@ def convert_whisper(source: str | Path, output_dir: str | Path, *, overwrite: bo
             "but to transcribe, put the tokenizer of this Whisper into it.",
             stacklevel=2,
         )
-    from ..encoder_files import check_values
     from .whisper_model import build_whisper
 
-    parts = build_whisper(facts)
-    check_values(source, parts[0])
-    return write_folder(output_dir, parts, overwrite, "whisper")
+    return write_folder(output_dir, build_whisper(facts), overwrite, "whisper")
 
 
 def read_whisper(source: str | Path) -> WhisperFacts:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from feature_extraction import DeepSpeechForCTC, SERFeatureExtractor, feature_extraction_ser
+from feature_extraction.tokenizer_deepspeech import ENGLISH, build_tokenizer
 from modeling_ser import SERConfig, SERForAudioClassification
 from modeling_ser.checkpoint_files import WEIGHTS, writing
 from speech_emotion.cli.main import main as ser
@@ -241,6 +242,17 @@ def test_scores_that_are_not_finite_never_leave_the_pipeline(mel: Path, tmp_path
     soundfile.write(tmp_path / "clip.wav", CLIP, 16000)
     assert ser(["predict", str(tmp_path / "clip.wav"), "--model", str(mel)]) == 1
     assert "nan" not in capsys.readouterr().out
+
+
+def test_a_recognizer_whose_scores_are_not_finite_gives_no_text(tmp_path: Path) -> None:
+    network, extractor = small_encoder("deepspeech")
+    with torch.no_grad():
+        network.deepspeech.layer_6.weight.mul_(3e38).abs_()
+        network.deepspeech.layer_5.bias.fill_(9)
+    network.save_pretrained(tmp_path)
+    recognizer = DeepSpeechForCTC.from_pretrained(tmp_path).as_pipeline(extractor, build_tokenizer(ENGLISH))
+    with pytest.raises(FloatingPointError, match=rf"{tmp_path} gives letters scores"):
+        recognizer({"raw": CLIP, "sampling_rate": 16000})
 
 
 def test_a_configuration_names_what_has_no_sense() -> None:

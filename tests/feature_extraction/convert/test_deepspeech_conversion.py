@@ -38,6 +38,7 @@ from tests.feature_extraction.deepspeech_fixtures import (
     write_checkpoint,
     write_container,
 )
+from tests.full_disk import little_room
 from tests.subprocess_tools import offline_environment, run_python
 
 FILES = [name for name in hashes() if "/checkpoint/" not in name]
@@ -251,6 +252,13 @@ def test_what_appears_meanwhile_is_left_as_it_is(
         command(source, target)
     assert [path.name for path in target.parent.iterdir()] == ["model"]
     assert not (target / "config.json").exists() and target.is_symlink() == (appeared == "link")
+
+
+def test_a_full_disk_leaves_nothing_and_is_told(tmp_path: Path) -> None:
+    source, target = write(tmp_path, INT8), tmp_path / "models" / "model"
+    with little_room(100_000), pytest.raises(OSError, match=rf"{target} could not be written: .*model\.safetensors"):
+        command(source, target)
+    assert not list(target.parent.iterdir())
 
 
 KILLS = {  # what is killed, and whether the system can swap two folders in one step
