@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import PreTrainedConfig
@@ -49,7 +50,10 @@ def naming(place: str | os.PathLike[str], what: str) -> Iterator[None]:
         if isinstance(error, ValueError | RuntimeError) and str(place) in str(error):
             raise
         said = " ".join(str(error).split()).rstrip(".")
-        said = said if isinstance(error, ValueError) else f"{type(error).__name__}: {said}"
+        if isinstance(error, StrictDataclassError):  # whose own sentence comes last
+            said = said.rpartition("Error: ")[2]
+        elif not isinstance(error, ValueError):
+            said = f"{type(error).__name__}: {said}"
         raise ValueError(f"{place}: {what}: {said[:600]}.") from error
 
 
@@ -199,14 +203,13 @@ def _weight_files(place: str | os.PathLike[str], hub: dict[str, Any], variant: s
         )
     with naming(place, f"{index_name} is damaged"):
         content = json.loads(Path(index).read_text(encoding="utf-8"))
-        shards = sorted(set(content["weight_map"].values()))
-        if not isinstance(content["metadata"], dict) or not shards:
-            raise ValueError("it names no weights")
-    for shard in shards:
+        places, notes = (content.get(key) if isinstance(content, dict) else None for key in ("weight_map", "metadata"))
+        if not isinstance(places, dict) or not places or not isinstance(notes, dict):
+            raise ValueError("it does not say where weights are")
+    for shard in places.values():
         if not isinstance(shard, str) or not SHARD.fullmatch(shard):
-            raise ValueError(
-                f"{place}: {index_name} names {shard!r}; weights are *.safetensors of the same folder only."
-            )
+            raise ValueError(f"{place}: {index_name} names {shard!r}; weights are *.safetensors of this folder only.")
+    shards = sorted(set(places.values()))
     found = [find(shard) for shard in shards]
     if None in found:
         raise OSError(f"{place}: {index_name} names {shards[found.index(None)]}, which is not there; fetch it anew.")
