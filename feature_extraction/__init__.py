@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .audio_decoding import load_audio
+    from .audio_decoding import load_audio, load_audio_blocks
     from .configuration_deepspeech import DeepSpeechConfig
     from .convert.deepspeech import convert_deepspeech
     from .convert.whisper import convert_whisper
@@ -24,6 +24,7 @@ _MODULES = {
     "convert_deepspeech": "convert.deepspeech",
     "convert_whisper": "convert.whisper",
     "load_audio": "audio_decoding",
+    "load_audio_blocks": "audio_decoding",
 }
 
 
@@ -44,4 +45,5 @@ __all__ = [
     "convert_deepspeech",
     "convert_whisper",
     "load_audio",
+    "load_audio_blocks",
 ]

@@ -12,7 +12,7 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from numbers import Real
 from pathlib import Path
@@ -41,6 +41,8 @@ LARGEST_PEAK = 1e15
 FAINTEST_PEAK = 2.0**-16
 _EMPTY = "{}: is empty (0 bytes); fetch it anew or drop it."
 _TOO_LONG = "{}: holds more than {:g} s of sound, the limit; cut it, or raise `max_seconds`."
+_NO_SAMPLES = "{}: holds 0 samples; drop the clip."
+_TOO_SHORT = "{}: too short to be resampled from {} Hz to {} Hz; give a longer clip."
 _MEND = "fetch it anew, or convert it first, for example with `ffmpeg -i <source> clip.wav`"
 # What most files are at, for formats that say it once only, where damage would not show.
 _USUAL_RATES = {
@@ -129,11 +131,74 @@ def load_audio(
 
         samples = soxr.resample(samples, rate, sampling_rate, quality="HQ")
         if len(samples) == 0:
-            raise ValueError(
-                f"{name}: too short to be resampled from {rate} Hz to {sampling_rate} Hz; give a longer clip."
-            )
+            raise ValueError(_TOO_SHORT.format(name, rate, sampling_rate))
     # torch takes neither arrays that are read-only nor views that run backwards.
     return np.require(samples, requirements=["C", "W"])
+
+
+def load_audio_blocks(
+    source: Any,
+    sampling_rate: int = 16_000,
+    *,
+    channel: int | None = None,
+    max_seconds: float | None = MAX_SECONDS,
+) -> Iterator[np.ndarray]:
+    """Decode a sound as `load_audio` does, to the same samples, but block by block: no long file is whole in memory.
+
+    Files and bytes are read so; any other source is one block. What `load_audio` refuses or warns of may come to light
+    as late as the end. Files of several channels are decoded twice, first to see whether their average cancels them.
+
+    Args:
+        source: As of `load_audio`, and so are the others.
+        sampling_rate: Of the result, in Hz.
+        channel: Take this channel, from 0, instead of the average of all.
+        max_seconds: Refuse files that hold more sound than this; None for no limit.
+
+    Yields:
+        Samples (samples,), float32, contiguous and writable; some seconds of a file at a time.
+
+    Raises:
+        ValueError: As `load_audio`; and so are the other errors.
+
+    Example:
+        >>> sum(len(block) for block in load_audio_blocks({"array": np.zeros(44100) + 0.5, "sampling_rate": 44100}))
+        16000
+    """
+    name, content, path = describe_source(source), None, None
+    if isinstance(source, str | Path):
+        source = {"path": source}
+    elif isinstance(source, bytes | bytearray | memoryview):
+        source = {"bytes": source}
+    if isinstance(source, Mapping) and all(source.get(key) is None for key in ("array", "raw")):
+        content, path = source.get("bytes"), source.get("path")
+    if content is None and (path is None or is_url(str(path))):
+        yield load_audio(source, sampling_rate, channel=channel, max_seconds=max_seconds)
+        return
+    _check_rate(sampling_rate, "the sampling rate asked for")
+    _check_limit(max_seconds)
+    given = taken = 0
+    peak = 0.0
+    resampler: Any = None
+    for block, rate in _file_blocks(path if content is None else bytes(content), name, channel, max_seconds):
+        peak = max(peak, _checked_peak(block, name, taken))
+        taken += len(block)
+        if rate != sampling_rate:
+            if resampler is None:
+                import soxr
+
+                resampler = soxr.ResampleStream(rate, sampling_rate, 1, dtype="float32", quality="HQ")
+            block = resampler.resample_chunk(block)
+        given += len(block)
+        if len(block):
+            yield np.require(block, requirements=["C", "W"])
+    if not taken:
+        raise ValueError(_NO_SAMPLES.format(name))
+    _check_level(peak, name)
+    if resampler is not None and len(block := resampler.resample_chunk(np.zeros(0, np.float32), last=True)):
+        given += len(block)
+        yield block
+    if not given:
+        raise ValueError(_TOO_SHORT.format(name, rate, sampling_rate))
 
 
 def decode_audio(
@@ -149,23 +214,17 @@ def decode_audio(
 def audio_duration(source: str | Path | bytes, max_seconds: float | None = MAX_SECONDS) -> float:
     """Return how many seconds of sound a file holds, without decoding it; what `load_audio` refuses is refused."""
     name = describe_source(source)
-    with ExitStack() as stack:
-        content = source
-        if not isinstance(source, bytes):
-            file = stack.enter_context(_open_regular(Path(source), name))
-            size = os.fstat(file.fileno()).st_size
-            content = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else b""
+    with _content(source, name) as (content, file):
         if not content:
             raise ValueError(_EMPTY.format(name))
         seconds = 0.0
         for sound in _sounds(content, name):
-            whole = file if isinstance(sound.content, mmap.mmap) else io.BytesIO(sound.content)
-            with _opened(whole, name) as header:
+            with _opened(_place(sound, file), name) as header:
                 frames = header.frames if sound.frames is None else sound.frames
                 seconds += frames / _check_rate(header.samplerate, name)
                 _check_whole(frames, header, sound, name)
     if not seconds:
-        raise ValueError(f"{name}: holds 0 samples; drop the clip.")
+        raise ValueError(_NO_SAMPLES.format(name))
     if max_seconds is not None and seconds > max_seconds:
         raise ValueError(_TOO_LONG.format(name, max_seconds))
     return seconds
@@ -179,35 +238,45 @@ def check_waveform(samples: np.ndarray, name: str) -> None:
             "`load_audio` decodes and mixes files and arrays of several channels."
         )
     if len(samples) == 0:
-        raise ValueError(f"{name}: holds 0 samples; drop the clip.")
+        raise ValueError(_NO_SAMPLES.format(name))
+    _check_level(_checked_peak(samples, name), name)
+
+
+def _checked_peak(samples: np.ndarray, name: str, before: int = 0) -> float:
+    """Return the peak of samples that so many others came before; refuse those that nothing can be computed of."""
     finite = np.isfinite(samples)
     if not finite.all():
         bad = np.flatnonzero(~finite)
         verb = "is" if len(bad) == 1 else "are"
         raise ValueError(
-            f"{name}: {len(bad)} of {len(samples)} samples {verb} NaN or infinite, the first at index {bad[0]}; "
-            "repair or drop the clip."
+            f"{name}: {len(bad)} of {len(samples)} samples {verb} NaN or infinite, the first at index "
+            f"{before + bad[0]}; repair or drop the clip."
         )
     peak = float(max(samples.max(), -samples.min()))
     if peak > LARGEST_PEAK:
         raise ValueError(f"{name}: samples reach {peak:.3g}, which is no sound; read it with its true sample format.")
+    return peak
+
+
+def _check_level(peak: float, name: str) -> None:
+    """Warn of a whole sound whose loudest sample is of no usual size."""
     if peak > PLAUSIBLE_PEAK:
         warnings.warn(
             f"{name}: samples reach {peak:.5g}, and full scale is 1. They look like whole numbers turned into floats: "
             "divide them by their full scale (32768 for 16 bits).",
-            stacklevel=3,
+            stacklevel=4,
         )
     if 0 < peak <= FAINTEST_PEAK:
         warnings.warn(
             f"{name}: samples reach {peak:.2g} of full scale only. They look like samples of 16 bits stored in "
             "32: give them as int16.",
-            stacklevel=3,
+            stacklevel=4,
         )
     if not peak:
         warnings.warn(
             f"{name}: digital silence, every sample is 0; what is said of it means nothing.",
             SilentClipWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -276,8 +345,7 @@ def _read(
     source: Any, name: str, sampling_rate: int | None, channel: int | None, max_seconds: float | None
 ) -> tuple[np.ndarray, float]:
     """Turn a source into its mono samples (samples,), float32, and their rate in Hz."""
-    if max_seconds is not None and not max_seconds > 0:
-        raise ValueError(f"max_seconds={max_seconds!r}: must be a positive number of seconds, or None for no limit.")
+    _check_limit(max_seconds)
     if isinstance(source, str | Path):
         source = {"path": source}
     elif isinstance(source, bytes | bytearray | memoryview):
@@ -391,6 +459,11 @@ def _warn_of_phase(channel: int, name: str) -> None:
     )
 
 
+def _check_limit(max_seconds: float | None) -> None:
+    if max_seconds is not None and not max_seconds > 0:
+        raise ValueError(f"max_seconds={max_seconds!r}: must be a positive number of seconds, or None for no limit.")
+
+
 def _check_rate(rate: Any, name: str) -> float:
     try:
         valid = not isinstance(rate, bool) and math.isfinite(rate) and rate > 0
@@ -488,25 +561,88 @@ def _decode_sound(
     sound: Sound, name: str, channel: int | None, max_seconds: float | None, before: float
 ) -> tuple[np.ndarray, float]:
     """Decode one sound of a file, so many seconds after its beginning: (samples,) float32, and the rate in Hz."""
-    blocks: list[np.ndarray] = []
-    decoded = 0
     with _opened(io.BytesIO(sound.content), name) as file:
         rate = _check_rate(file.samplerate, name)
-        if file.channels > MOST_CHANNELS:
-            raise ValueError(f"{name}: states {file.channels} channels, more than {MOST_CHANNELS}; {_MEND}.")
-        mix = ChannelMix(_check_channel(channel, file.channels, name))
-        for block in _blocks(file):
-            blocks.append(mix.add(block))
-            decoded += block.shape[1]
-            if max_seconds is not None and before + decoded / rate > max_seconds:
-                raise ValueError(_TOO_LONG.format(name, max_seconds))
-        _check_whole(decoded, file, sound, name)
+        mix = _mixing(file, channel, name)
+        blocks = list(_mono_blocks(file, sound, mix, name, max_seconds, before))
     louder = mix.louder_channel()
     if louder is not None:
         _warn_of_phase(louder, name)
         with _opened(io.BytesIO(sound.content), name) as file:
             blocks = [block[louder].copy() for block in _blocks(file)]
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), rate
+
+
+def _mixing(file: Any, channel: int | None, name: str) -> ChannelMix:
+    """Say how the channels of an opened file become one."""
+    if file.channels > MOST_CHANNELS:
+        raise ValueError(f"{name}: states {file.channels} channels, more than {MOST_CHANNELS}; {_MEND}.")
+    return ChannelMix(_check_channel(channel, file.channels, name))
+
+
+def _mono_blocks(
+    file: Any, sound: Sound, mix: ChannelMix, name: str, max_seconds: float | None, before: float
+) -> Iterator[np.ndarray]:
+    """Yield what an opened file holds, (samples,); check that it is whole and, with what was before, not too long."""
+    decoded = 0
+    for block in _blocks(file):
+        yield mix.add(block)
+        decoded += block.shape[1]
+        if max_seconds is not None and before + decoded / file.samplerate > max_seconds:
+            raise ValueError(_TOO_LONG.format(name, max_seconds))
+    _check_whole(decoded, file, sound, name)
+
+
+def _file_blocks(
+    source: str | Path | bytes, name: str, channel: int | None, max_seconds: float | None
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield what a file holds, (samples,) and the rate in Hz, without having read more of it than is needed."""
+    with _content(source, name) as (content, file):
+        if not content:
+            raise ValueError(_EMPTY.format(name))
+        before, known = 0.0, None
+        for sound in _sounds(content, name):
+            with _opened(_place(sound, file), name) as opened:
+                rate = _check_rate(opened.samplerate, name)
+                if known not in (None, rate):
+                    raise ValueError(f"{name}: joined of sounds at {known} and {rate} Hz; take them apart.")
+                known, mix, decoded = rate, _mixing(opened, channel, name), 0
+                several = opened.channels > 1 and channel is None
+                for block in _mono_blocks(opened, sound, mix, name, max_seconds, before):
+                    decoded += len(block)
+                    if not several:
+                        yield block, rate
+            before += decoded / rate
+            if several:
+                louder = mix.louder_channel()
+                if louder is not None:
+                    _warn_of_phase(louder, name)
+                with _opened(_place(sound, file), name) as opened:
+                    mix = ChannelMix(louder)
+                    for block in _blocks(opened):
+                        yield mix.add(block), rate
+
+
+def _place(sound: Sound, file: BinaryIO | None) -> BinaryIO:
+    """Say where a sound is to be read from its beginning: in the file that is mapped, or in memory."""
+    if file is None or not isinstance(sound.content, mmap.mmap):
+        return io.BytesIO(sound.content)
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    return file
+
+
+@contextmanager
+def _content(source: str | Path | bytes, name: str) -> Iterator[tuple[Any, BinaryIO | None]]:
+    """Give the bytes of a file, mapped where they are on a disk, and that file, opened."""
+    if isinstance(source, bytes):
+        yield source, None
+        return
+    with _open_regular(Path(source) if str(source) else None, name) as file:
+        if not os.fstat(file.fileno()).st_size:
+            yield b"", file
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield content, file
 
 
 def _check_whole(decoded: int, file: Any, sound: Sound, name: str) -> None:

@@ -5,7 +5,7 @@ import inspect
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from numbers import Integral
 from typing import Any, Self
@@ -16,7 +16,15 @@ from torch.nn import functional
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 
-from .audio_decoding import MAX_SECONDS, check_waveform, is_pair, load_audio, to_float, warn_assumed_rate
+from .audio_decoding import (
+    MAX_SECONDS,
+    check_waveform,
+    is_pair,
+    load_audio,
+    load_audio_blocks,
+    to_float,
+    warn_assumed_rate,
+)
 from .encoder_files import naming, writing
 
 # Settings of transformers that are written into every file but have one meaning here.
@@ -201,6 +209,12 @@ class WaveformExtractor(SequenceFeatureExtractor):
             Samples (samples,), float32, mono, at `sampling_rate`.
         """
         return load_audio(source, self.sampling_rate, channel=channel, max_seconds=max_seconds)
+
+    def load_audio_blocks(
+        self, source: Any, *, channel: int | None = None, max_seconds: float | None = MAX_SECONDS
+    ) -> Iterator[np.ndarray]:
+        """Decode as `load_audio` does, to the same samples, block by block: a long file is never whole in memory."""
+        return load_audio_blocks(source, self.sampling_rate, channel=channel, max_seconds=max_seconds)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
