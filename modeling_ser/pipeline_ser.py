@@ -2,15 +2,20 @@
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from numbers import Real
 from typing import Any, Self
 
+import numpy as np
 import torch
+from torch.utils.data import Dataset
 from transformers import AudioClassificationPipeline
 from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.pipelines.base import ChunkPipeline
 
 from .feature_statistics import FeatureStatistics, check_adaptable, shrunk
+from .windows import Span, WindowCutter, parts
 
 FUNCTIONS = ("softmax", "sigmoid", "none")
 # Samples, at 16 kHz: clips below 3 s are alike, of clips above 30 s a batch takes fewer, and half an hour may wait.
@@ -29,6 +34,12 @@ class SERPipeline(AudioClassificationPipeline):
         top_k: How many of the best labels to return; `None` for all.
         function_to_apply: `"softmax"` or `"sigmoid"` of the logits divided by `config.temperature`, or `"none"` (the
             logits as the model gives them); `None` takes what `config.problem_type` asks for, softmax by default.
+        chunk_length_s: For long recordings: score windows of so many seconds, each as if it were a clip. `None` or 0
+            scores every recording as one clip.
+        stride_length_s: How much a window shares with its neighbors, in seconds, or a pair for its beginning and its
+            end; a sixth of a window by default, as in transformers' speech recognition. A window begins
+            `chunk_length_s` less both strides after the one before; the last one is moved back to be as long as the
+            others.
         kwargs: As of `transformers.Pipeline` (`model`, `feature_extractor`, `device`, `batch_size`, …).
 
     Raises:
@@ -39,12 +50,22 @@ class SERPipeline(AudioClassificationPipeline):
         >>> classifier = pipeline("audio-classification", model=folder, trust_remote_code=True)  # doctest: +SKIP
         >>> classifier("speech.wav", top_k=1)  # doctest: +SKIP
         [{'score': 0.93, 'label': 'anger'}]
+        >>> classifier("meeting.flac", top_k=1, chunk_length_s=4, batch_size=8)  # doctest: +SKIP
+        {'scores': [{'score': 0.61, 'label': 'neutral'}],
+         'chunks': [{'timestamp': (0.0, 4.0), 'scores': [{'score': 0.73, 'label': 'neutral'}]}, …]}
     """
 
     def __init__(
-        self, *args: Any, top_k: int | None = None, function_to_apply: str | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        top_k: int | None = None,
+        function_to_apply: str | None = None,
+        chunk_length_s: float | None = None,
+        stride_length_s: float | tuple[float, float] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, top_k=top_k, function_to_apply=function_to_apply, **kwargs)
+        own = {"chunk_length_s": chunk_length_s, "stride_length_s": stride_length_s}
+        super().__init__(*args, top_k=top_k, function_to_apply=function_to_apply, **own, **kwargs)
         if self.feature_extractor is None:
             raise ValueError("The pipeline needs the feature extractor that was saved with the model.")
 
@@ -61,12 +82,19 @@ class SERPipeline(AudioClassificationPipeline):
                 (numpy or torch, taken to be at the extractor's rate), a dictionary with `array` or `raw` and
                 `sampling_rate`, a pair of rate and samples as Gradio gives it, an audio value of `datasets`; or a
                 list, an iterator or a column of these, or paths in a numpy array or pandas series.
-            kwargs: For this call: `top_k`, `function_to_apply`, `batch_size`, `num_workers`; `channel`, from 0,
-                instead of the average of all; `max_seconds`, the most that a file may hold (default: an hour).
+            kwargs: For this call: `top_k`, `function_to_apply`, `chunk_length_s`, `stride_length_s`; `batch_size`, of
+                clips or windows, and `num_workers`; `channel`, from 0, instead of the average of all; `max_seconds`,
+                the most that a file may hold (default: an hour).
 
         Returns:
             For one clip a list of `{"score": float, "label": str}`, best first; for a list or column, a list of those;
             for an iterator or a streamed column, an iterator over them.
+
+            With `chunk_length_s` instead of each such list a dictionary: "chunks", of each window its "timestamp",
+            (start, end) in seconds, and its "scores", those of the clip cut out there; and "scores", the mean of the
+            windows' scores over the time of the recording, in which each window counts for the seconds that are
+            nearer to it than to its neighbors: all but its strides. Files are decoded while they are scored, so
+            memory does not grow with their length; `num_workers` has no effect.
 
         Raises:
             ValueError: If a clip cannot be used, naming it.
@@ -74,7 +102,7 @@ class SERPipeline(AudioClassificationPipeline):
             FloatingPointError: If scores are not finite.
         """
         if isinstance(inputs, list | tuple) and len(inputs) == 2 and any(isinstance(part, Real) for part in inputs):
-            return super().__call__(tuple(inputs), **kwargs)  # one sound and its rate
+            return self._one(tuple(inputs), kwargs)  # one sound and its rate
         if isinstance(inputs, list | tuple):
             return super().__call__(list(inputs), **kwargs) if len(inputs) else []
         if is_dataset_column(inputs, "Column"):  # one by one: all encoded clips together may outgrow the memory
@@ -85,7 +113,19 @@ class SERPipeline(AudioClassificationPipeline):
         stream = isinstance(inputs, Iterator) and not hasattr(inputs, "read")
         if stream or is_dataset_column(inputs, "IterableColumn"):
             return super().__call__((clip for clip in inputs), **kwargs)
-        return super().__call__(inputs, **kwargs)
+        return super().__call__(inputs, **kwargs) if isinstance(inputs, Dataset) else self._one(inputs, kwargs)
+
+    def _one(self, clip: Any, kwargs: dict[str, Any]) -> Any:
+        """Score one recording; of its windows, too, so many at a time."""
+        if kwargs.get("chunk_length_s", self._preprocess_params.get("chunk_length_s")):
+            return super().__call__([clip], **kwargs)[0]
+        return super().__call__(clip, **kwargs)
+
+    def get_iterator(self, inputs: Any, num_workers: int, batch_size: int, reading: dict, *params: dict) -> Any:
+        """Iterate over scores; those of windows as transformers' pipelines do that make several pieces of an input."""
+        if not reading.get("chunk_length_s"):
+            return super().get_iterator(inputs, num_workers, batch_size, reading, *params)
+        return ChunkPipeline.get_iterator(self, inputs, 0, batch_size, reading, *params)
 
     def adapt(self, clips: Any, check: bool = True) -> Self:
         """Make a pipeline for recordings of one place, or of one speaker, from clips of theirs without labels.
@@ -97,7 +137,8 @@ class SERPipeline(AudioClassificationPipeline):
 
         Args:
             clips: Clips, 8 at least, each as for calling the pipeline; a list or any other iterable, read once and in
-                batches of the pipeline's `batch_size`. What the model is normalized by now counts as 8 further clips.
+                batches of the pipeline's `batch_size`; if it has a `chunk_length_s`, each window is a clip. What the
+                model is normalized by now counts as 8 further clips.
             check: Whether to refuse clips that seem to be of one emotion, by how little the model's answers to them
                 differ. A model that is quite lost in a strange room may take several emotions for one: pass False
                 where you know better.
@@ -123,7 +164,8 @@ class SERPipeline(AudioClassificationPipeline):
         bodies = [part for part in self.model.modules() if hasattr(part, "set_normalization")]
         statistics = [FeatureStatistics(len(body.feature_mean)) for body in bodies]
         logits: list[torch.Tensor] = []
-        waveforms = (self.preprocess(clip, **self._preprocess_params)["input_values"][0] for clip in clips)
+        read = (self.preprocess(clip, **self._preprocess_params) for clip in clips)
+        waveforms = (part["input_values"][0] for one in read for part in ([one] if isinstance(one, dict) else one))
         for batch in batches_of_like_length(waveforms, self._batch_size or 8):
             with torch.inference_mode():
                 features = self.feature_extractor.extract([waveform for _, waveform in batch], device=self.device)
@@ -143,11 +185,12 @@ class SERPipeline(AudioClassificationPipeline):
         return adapted
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
-        unknown = sorted(set(kwargs) - {"top_k", "function_to_apply", "channel", "max_seconds"})
+        of_reading = ("chunk_length_s", "stride_length_s", "channel", "max_seconds")
+        unknown = sorted(set(kwargs) - {"top_k", "function_to_apply", *of_reading})
         if unknown:
             raise ValueError(
-                f"SERPipeline takes no {', '.join(map(repr, unknown))}; it takes top_k, function_to_apply, channel, "
-                "max_seconds, batch_size and num_workers."
+                f"SERPipeline takes no {', '.join(map(repr, unknown))}; it takes top_k, function_to_apply, "
+                f"{', '.join(of_reading)}, batch_size and num_workers."
             )
         top_k, function = kwargs.get("top_k"), kwargs.get("function_to_apply")
         if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
@@ -155,29 +198,65 @@ class SERPipeline(AudioClassificationPipeline):
         if function is not None and function not in FUNCTIONS:
             raise ValueError(f"function_to_apply must be one of {', '.join(FUNCTIONS)}, not {function!r}.")
         # Only what was passed is returned, so that what was set at construction holds for calls that do not say.
-        reading = {name: kwargs.pop(name) for name in ("channel", "max_seconds") if name in kwargs}
+        reading = {name: kwargs.pop(name) for name in of_reading if name in kwargs}
         return reading, {}, kwargs
 
-    def preprocess(self, inputs: Any, **options: Any) -> dict[str, torch.Tensor]:
-        """Decode one clip: `input_values`, (1, samples) at the extractor's rate, and `attention_mask`, all ones."""
-        samples = torch.from_numpy(self.feature_extractor.load_audio(inputs, **options)).unsqueeze(0)  # (1, samples)
-        return {"input_values": samples, "attention_mask": torch.ones_like(samples, dtype=torch.int64)}
+    def preprocess(
+        self,
+        inputs: Any,
+        chunk_length_s: float | None = None,
+        stride_length_s: float | tuple[float, float] | None = None,
+        **options: Any,
+    ) -> dict[str, torch.Tensor] | Iterator[dict[str, Any]]:
+        """Decode one clip: `input_values`, (1, samples) at the extractor's rate, and `attention_mask`, all ones.
 
-    def _forward(self, model_inputs: Mapping[str, torch.Tensor]) -> SequenceClassifierOutput:
+        With `chunk_length_s` an iterator over windows, each such a dictionary with its `Span` and whether it is last.
+        """
+        if chunk_length_s:
+            cutter = WindowCutter.in_seconds(chunk_length_s, stride_length_s, self.feature_extractor.sampling_rate)
+            return _read_windows(cutter, self.feature_extractor.load_audio_blocks(inputs, **options))
+        if stride_length_s is not None:
+            raise ValueError("stride_length_s says how chunks overlap; pass chunk_length_s, too.")
+        return _model_inputs(self.feature_extractor.load_audio(inputs, **options))
+
+    def _forward(self, model_inputs: Mapping[str, Any]) -> SequenceClassifierOutput | dict[str, Any]:
         lengths = model_inputs["attention_mask"].sum(dim=1).tolist()
         waveforms = [row[:length] for row, length in zip(model_inputs["input_values"], lengths, strict=True)]
         features = self.feature_extractor.extract(waveforms, device=self.device)
         # Only what is returned is kept: postprocess reads nothing but the logits.
-        return SequenceClassifierOutput(logits=self.model(**features, return_dict=True).logits)
+        logits = self.model(**features, return_dict=True).logits
+        if "span" in model_inputs:
+            return {"logits": logits, "span": model_inputs["span"], "is_last": model_inputs["is_last"]}
+        return SequenceClassifierOutput(logits=logits)
 
     def postprocess(
-        self, model_outputs: Mapping[str, torch.Tensor], top_k: int | None = None, function_to_apply: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Turn one clip's logits, (1, num_labels), into `{"score": …, "label": …}` for each label, best first."""
+        self,
+        model_outputs: Mapping[str, torch.Tensor] | list[dict[str, Any]],
+        top_k: int | None = None,
+        function_to_apply: str | None = None,
+    ) -> list[dict[str, Any]] | dict[str, Any]:
+        """Turn one clip's logits, (1, num_labels), into `{"score": …, "label": …}` for each label, best first.
+
+        Of a list, of the logits of a recording's windows and their spans, the dictionary that `__call__` tells of.
+        """
+        if not isinstance(model_outputs, list):
+            return self._best(self._scores(model_outputs["logits"], function_to_apply)[0], top_k)
+        scores = self._scores(torch.cat([output["logits"] for output in model_outputs]), function_to_apply)
+        spans, rate = [Span(*output["span"]) for output in model_outputs], self.feature_extractor.sampling_rate
+        return {
+            "scores": self._best(mean_over_time(scores, spans), top_k),
+            "chunks": [
+                {"timestamp": (span.start / rate, span.end / rate), "scores": self._best(row, top_k)}
+                for span, row in zip(spans, scores, strict=True)
+            ],
+        }
+
+    def _scores(self, logits: torch.Tensor, function_to_apply: str | None) -> torch.Tensor:
+        """Turn the logits of clips, (clips, num_labels), into scores of the same shape."""
         if function_to_apply is None:
             by_problem = {"regression": "none", "multi_label_classification": "sigmoid"}
             function_to_apply = by_problem.get(self.model.config.problem_type, "softmax")
-        logits = model_outputs["logits"][0].float()  # (num_labels,)
+        logits = logits.float()
         tempered = logits / self.model.config.temperature
         scores = {"softmax": tempered.softmax(-1), "sigmoid": tempered.sigmoid(), "none": logits}[function_to_apply]
         if not bool(torch.stack([logits, tempered, scores]).isfinite().all()):
@@ -185,12 +264,34 @@ class SERPipeline(AudioClassificationPipeline):
                 f"The model {self.model.name_or_path or 'of this pipeline'} gives a clip scores that are no finite "
                 "numbers: its weights or its temperature are damaged. Fetch it anew, or train it again."
             )
+        return scores
+
+    def _best(self, scores: torch.Tensor, top_k: int | None) -> list[dict[str, Any]]:
+        """Name the best of one clip's scores, (num_labels,)."""
         best = scores.topk(min(top_k or len(scores), len(scores)))
         names = self.model.config.id2label
         return [
             {"score": score, "label": names[index]}
             for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
+
+
+def mean_over_time(scores: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
+    """Average the scores of windows, (windows, num_labels), each weighted by the time that it speaks for."""
+    seconds = torch.tensor([end - first for first, end in parts(spans)], dtype=torch.float64)  # (windows,)
+    return (seconds / seconds.sum() @ scores.double()).to(scores.dtype)  # (num_labels,)
+
+
+def _model_inputs(waveform: np.ndarray) -> dict[str, Any]:
+    samples = torch.from_numpy(waveform).unsqueeze(0)  # (1, samples)
+    return {"input_values": samples, "attention_mask": torch.ones_like(samples, dtype=torch.int64)}
+
+
+def _read_windows(cutter: WindowCutter, blocks: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
+    """Cut what comes into windows; that a window is the last is known when there is no other."""
+    windows = chain(chain.from_iterable(map(cutter.push, blocks)), cutter.finish(), [None])
+    for (span, waveform), following in pairwise(windows):
+        yield {**_model_inputs(waveform), "span": span, "is_last": following is None}
 
 
 def batches_of_like_length(waveforms: Iterable[Any], size: int) -> Iterator[list[tuple[int, Any]]]:
