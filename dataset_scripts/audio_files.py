@@ -9,7 +9,8 @@ from .names import first_few
 
 AUDIO_SUFFIXES = (".flac", ".ogg", ".wav")  # as corpora are published
 RECORDED_SUFFIXES = (  # all that can be decoded
-    ".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav", ".wave",
+    ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".nist", ".oga", ".ogg", ".opus", ".rf64", ".snd",
+    ".sph", ".voc", ".w64", ".wav", ".wave",
 )  # fmt: skip
 # Audio that libsndfile does not read, and so no part of this library.
 UNREAD_SUFFIXES = (".3gp", ".aac", ".ac3", ".amr", ".m4a", ".mka", ".mp4", ".webm", ".wma")

@@ -221,6 +221,8 @@ def audio_duration(source: str | Path | bytes, max_seconds: float | None = MAX_S
         for sound in _sounds(content, name):
             with _opened(_place(sound, file), name) as header:
                 frames = header.frames if sound.frames is None else sound.frames
+                if sound.missing and sound.frames is not None:  # what is stated is not there
+                    frames = frames * sound.size // (sound.size + sound.missing)
                 seconds += frames / _check_rate(header.samplerate, name)
                 _check_whole(frames, header, sound, name)
     if not seconds:
@@ -446,8 +448,8 @@ def _mix(samples: np.ndarray, name: str, channel: int | None, channel_axis: int 
 
 def _check_channel(channel: int | None, count: int, name: str) -> int | None:
     if channel is not None and (type(channel) is not int or not 0 <= channel < count):
-        numbers = "channel 0 only" if count == 1 else f"channels 0 to {count - 1}"
-        raise ValueError(f"{name}: channel={channel!r} was asked for, and there are {numbers}.")
+        numbers = "is channel 0 only" if count == 1 else f"are channels 0 to {count - 1}"
+        raise ValueError(f"{name}: channel={channel!r} was asked for, and there {numbers}.")
     return channel
 
 
@@ -656,9 +658,8 @@ def _check_whole(decoded: int, file: Any, sound: Sound, name: str) -> None:
     if width:
         lost = max(lost, sound.size // width - decoded)
     if lost > TOLERABLE_LOSS * rate or (lost and not decoded):
-        there = (
-            f"{decoded} samples of more" if lost > 1e15 or not decoded else f"{decoded} of {decoded + lost} samples"
-        )
+        there = f"{decoded} samples of more" if lost > 1e15 else f"{decoded} of {decoded + lost} samples"
+        there = there if decoded else "none of its samples"
         raise ValueError(f"{name}: truncated, {there} are there; {_MEND}, to use what is left.")
     if lost:
         notes.append(f"{1000 * lost / rate:.1f} ms of sound are missing at its end")

@@ -42,6 +42,17 @@ def whole_number(least: int) -> Callable[[str], int]:
     return read
 
 
+def positive_number(text: str) -> float:
+    """Read the value of an option that is a positive number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text}")
+    return number
+
+
 def is_terminal() -> bool:
     """Tell whether somebody watches: progress bars go to the standard error."""
     return sys.stderr.isatty()

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from feature_extraction.safe_text import printable
 from speech_emotion.files import check_writable, stream_csv
 from speech_emotion.inference.saved_model import check_place, load_saved
-from speech_emotion.terminal import CommandParser, is_terminal, quiet_unless_terminal, say, whole_number
+from speech_emotion.terminal import (
+    CommandParser,
+    is_terminal,
+    positive_number,
+    quiet_unless_terminal,
+    say,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +40,10 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
         "--channel", type=whole_number(0), help="take this channel, from 0 (default: the average of all)"
     )
     parser.add_argument(
-        "--max-seconds", type=float, default=3600.0, help="refuse files that hold more sound (default: an hour)"
+        "--max-seconds",
+        type=positive_number,
+        default=3600.0,
+        help="refuse files that hold more sound (default: an hour)",
     )
     parser.add_argument("--output", metavar="FILE.csv", help="write all scores as CSV, row by row, instead of a table")
     parser.add_argument(
@@ -117,10 +127,8 @@ def find_files(names: Iterable[str]) -> list[Path]:
             if unread:
                 text = f"left out: {len(unread)} file(s) of {printable(name)} in formats that are not read here"
                 say(f"{text}, such as {printable(unread[0])}; convert them, to .flac perhaps.", error=True)
-        elif path.exists():
+        else:  # one that is not there is a bad file among others
             files.append(path)
-        else:
-            raise FileNotFoundError(f"There is no file {printable(name)}.")
     return files
 
 

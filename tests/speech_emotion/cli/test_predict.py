@@ -239,10 +239,30 @@ def test_of_a_folder_the_files_are_those_that_a_corpus_would_have(tmp_path: Path
 
 
 def test_audio_that_cannot_be_read_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("a.wav", "b.m4a", "c.CAF", "d.wave", "e.M4A", "notes.txt"):
+    for name in ("a.wav", "b.m4a", "c.CAF", "d.wave", "e.M4A", "f.sph", "g.VOC", "notes.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_files([str(tmp_path)])] == ["a.wav", "c.CAF", "d.wave"]
+    assert [path.name for path in find_files([str(tmp_path)])] == ["a.wav", "c.CAF", "d.wave", "f.sph", "g.VOC"]
     assert "left out: 2 file(s) of" in (error := capsys.readouterr().err) and "such as b.m4a; convert" in error
+
+
+def test_a_file_that_is_not_there_is_one_bad_file_among_others(
+    ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, link = write_clips(tmp_path)[0], tmp_path / "link.wav"
+    link.symlink_to("nowhere")
+    words = ["predict", str(link), str(clip), str(tmp_path / "gone.wav"), "--model", str(ensemble)]
+    for flags, code in ((["--skip-bad"], 0), ([], 1), (["--strict"], 1)):
+        assert ser([*words, *flags]) == code
+        out, error = capsys.readouterr()
+        assert "link.wav: no such file" in error
+        assert flags == ["--strict"] or ("gone.wav: no such file" in error and clip.name in out)
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "nan", "long"])
+def test_the_longest_sound_is_a_positive_number(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        ser(["predict", "clip.wav", "--model", "you/model", "--max-seconds", word])
+    assert f"--max-seconds: must be a positive number, not {word}" in capsys.readouterr().err
 
 
 def test_a_table_is_printed_whatever_bytes_names_have(ensemble: Path, tmp_path: Path) -> None:
