@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,24 @@ ALIASES = {
     "speaker_id": "speaker", "spk": "speaker", "spk_id": "speaker", "spkr_id": "speaker", "spkrid": "speaker",
     "client_id": "speaker", "gender": "sex", "text": "transcript",
     "begin": "start", "begin_time": "start", "onset": "start", "start_time": "start", "tmin": "start",
-    "end_time": "end", "stop": "end", "stop_time": "end", "tmax": "end", "dur": "duration",
+    "xmin": "start", "end_time": "end", "stop": "end", "stop_time": "end", "tmax": "end", "xmax": "end",
+    "dur": "duration",
     "annotator": "rater", "annotator_id": "rater", "coder": "rater", "rater_id": "rater", "worker": "rater",
-    "worker_id": "rater", "audio_channel": "channel", "ch": "channel", "chan": "channel", "channel_id": "channel",
+    "worker_id": "rater", "workerid": "rater", "evaluator": "rater", "evaluator_id": "rater", "listener": "rater",
+    "listener_id": "rater", "audio_channel": "channel", "ch": "channel", "chan": "channel", "channel_id": "channel",
+    "channel_idx": "channel", "channel_index": "channel",
 }  # fmt: skip
 COLUMNS = ("id", "file", "label", "speaker", "sex", "sentence", "transcript", "kind", "language", "session")
 TIMES = ("start", "end", "duration")
 SEXES = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m", "man": "m"}
-SPLIT_COLUMNS = ("data_split", "dataset_split", "fold", "partition", "split", "split_name", "split_set", "subset")
+SPLIT_COLUMNS = (
+    "data_split", "dataset_split", "fold", "is_test", "is_train", "kfold", "partition", "split", "split_name",
+    "split_set", "subset",
+)  # fmt: skip
+# A column that says nothing but these is one of them, whatever it is called.
+SPLITS = ("dev", "eval", "test", "train", "training", "val", "valid", "validation")
 # Names of columns that tell parts of files in other units than seconds, or in other words than are known here.
-TIME_LIKE = re.compile(r"(\w+_)?(start|begin|end|stop|offset|onset)(_?time)?([\W_].*)?")
+TIME_LIKE = re.compile(r"((\w+_)?(start|begin|end|stop|offset|onset)(_?time)?|from|to|t[01])([\W_].*)?")
 LENGTH_LIKE = re.compile(r"(\w+_)?(dur|duration|length)([\W_].*)?")
 IN_SECONDS = re.compile(r"(_[(\[]?|[(\[])(s|secs?|seconds)[)\]]?$")
 CHANNELS = {"left": 0, "l": 0, "a": 0, "right": 1, "r": 1, "b": 1}
@@ -54,7 +62,7 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     with path.open("rb") as file:
         kind = what_is_there(file.read(4096))
     if kind is not None and not kind.startswith("text"):
-        raise ValueError(f"{path} is no list but {kind}")
+        raise ValueError(f"{path} is no list but {kind.replace('the sound', 'the list')}")
     try:
         lines = list(_read_json(path) if path.suffix.lower() == ".jsonl" else _read_csv(path))
     except csv.Error as error:
@@ -66,15 +74,26 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     if not lines:
         raise ValueError(f"{path} lists no recordings. Add a line for each")
     rows = [_normalize(row, f"{path}, line {number}") for number, row in lines]
-    for column in SPLIT_COLUMNS:
-        if len(parts := {row.get(column, "") for row in rows}) > 1:
-            told = first_few(sorted(parts - {""}))
-            raise ValueError(
-                f"{path}: the column {column!r} says {told}, and is not heeded: who trains and who is tested is "
-                "chosen by speaker. Rename it, to published_split perhaps, or leave it out"
-            )
+    _refuse_splits([row for _, row in lines], path)
     _number_channels(rows, path)
     return rows
+
+
+def _refuse_splits(lines: list[dict[str, Any]], path: Path) -> None:
+    """Refuse a column that says who trains and who is tested."""
+    said: dict[str, set[str]] = defaultdict(set)
+    for line in lines:
+        for column, value in line.items():
+            said[_column(column)].add("" if value is None else str(value).strip())
+    for column, parts in said.items():
+        words = {part.lower() for part in parts}
+        # Nobody is called so, and no emotion.
+        if len(parts) > 1 and (column in SPLIT_COLUMNS or words.issubset({*SPLITS, ""})):
+            raise ValueError(
+                f"{path}: the column {printable(column)!r} says {first_few(sorted(parts - {''}))}, and is not heeded: "
+                "who trains and who is tested is chosen by speaker. Rename it, to published_split perhaps, or leave "
+                "it out"
+            )
 
 
 def _number_channels(rows: list[dict[str, Any]], path: Path) -> None:
@@ -150,7 +169,7 @@ def _normalize(row: dict[str, Any], where: str) -> dict[str, Any]:
         name = aliases.get(bare, bare) if aliases.get(bare, bare) in TIMES else name
         if value is None or not str(value).strip():
             continue
-        if name not in (*COLUMNS, *TIMES, *SPLIT_COLUMNS, "rater", "channel"):
+        if name not in (*COLUMNS, *TIMES, "rater", "channel"):
             unread[column] = str(value).strip()
             continue
         if isinstance(value, list | dict):

@@ -17,12 +17,9 @@ from feature_extraction.safe_text import printable
 from .audio_files import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files, clip_durations
 from .corpus_base import AuditedWarning, CorpusConfig, SpeechCorpus
 from .fold_checks import PART
-from .manifest import COLUMNS, NAMES, OTHER_TABLES, STEMS, SUFFIXES, read_manifest
+from .manifest import COLUMNS, NAMES, OTHER_TABLES, SPLITS, STEMS, SUFFIXES, read_manifest
 from .names import LABELS, first_few, house_label, name_key, spelled
 from .segments import check_part, cut, file_seconds, is_part
-
-# Folders of data sets that come divided already.
-SPLITS = ("dev", "eval", "test", "train", "training", "val", "valid", "validation")
 
 
 @dataclass
