@@ -8,12 +8,12 @@ from pathlib import Path
 from .names import first_few
 
 AUDIO_SUFFIXES = (".flac", ".ogg", ".wav")  # as corpora are published
-RECORDED_SUFFIXES = (  # all that can be decoded
+RECORDED_SUFFIXES = (  # all that can be decoded, those of the last line with the extra `formats`
     ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".nist", ".oga", ".ogg", ".opus", ".rf64", ".snd",
     ".sph", ".voc", ".w64", ".wav", ".wave",
+    ".3gp", ".aac", ".amr", ".awb", ".m4a", ".mka", ".mov", ".mp4", ".webm",
 )  # fmt: skip
-# Audio that libsndfile does not read, and so no part of this library.
-UNREAD_SUFFIXES = (".3gp", ".aac", ".ac3", ".amr", ".m4a", ".mka", ".mp4", ".webm", ".wma")
+UNREAD_SUFFIXES = (".ac3", ".wma")
 
 
 def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .audio_phones import COMPRESSED_CAF, PHONE_KINDS
 from .audio_streams import UNCHECKED, DamageError, Sound, after_tags, flac_stream, mpeg_stream, ogg_stream
 
 _MOST_SOUNDS = 100  # in one file
@@ -36,7 +37,9 @@ def sounds_of(content: Any) -> list[Sound]:
             break
         sound = examine(part) if examine else Sound(part, len(part), notes=[UNCHECKED])
         sounds.append(sound)
-        start = after_tags(content, start + sound.end)
+        start += sound.end
+        if _kind(content[start : start + 32]) is None:
+            start = after_tags(content, start)
         if len(sounds) > _MOST_SOUNDS:
             raise DamageError(f"joined of more than {_MOST_SOUNDS} sounds")
     if not sounds:
@@ -150,7 +153,8 @@ def _samples_of(content: Any, form: _Form, begin: int, stated: int, facts: dict[
         size -= 8 + int.from_bytes(content[begin : begin + 4], "big")
     contradictions, frames = _header(form, content[8:12], facts, size)
     whole_or_part = content if stop == len(content) else content[:stop]
-    return Sound(whole_or_part, stop, frames, size, missing, notes=notes + contradictions)
+    kind = "CAF" if re.match(COMPRESSED_CAF, content[:64], re.DOTALL) else ""
+    return Sound(whole_or_part, stop, frames, size, missing, notes=notes + contradictions, kind=kind)
 
 
 def _header(form: _Form, kind: bytes, facts: dict[bytes, bytes], size: int) -> tuple[list[str], int | None]:
@@ -263,6 +267,7 @@ _KINDS: tuple[tuple[bytes, Callable[[Any], Sound]], ...] = (
     (rb"\.snd|dns\.", _au),
     (rb"NIST_1A\n", _nist),
     (rb"Creative Voice File\x1a", _voc),
+    *PHONE_KINDS,
     (rb"\xff[\xe0-\xff]", mpeg_stream),
 )
 

@@ -2,7 +2,8 @@
 
 Everything that reads audio here (extractor, pipeline, corpora, training) reads it through `load_audio`, so a clip has
 the same samples everywhere. Decoding is soundfile's (wav, flac, ogg, opus, mp3, aiff and the rest of libsndfile's
-formats), resampling soxr's at its high quality; FFmpeg is not needed.
+formats), and for the formats of phones and browsers (m4a, mp4, 3gp, webm, amr, aac, compressed caf) FFmpeg's, by the
+package av of the extra `formats`; resampling is soxr's at its high quality.
 """
 
 import io
@@ -23,6 +24,7 @@ import numpy as np
 from .audio_channels import ChannelMix
 from .audio_containers import sounds_of
 from .audio_download import download, is_url, public_url
+from .audio_ffmpeg import FFmpegSound
 from .audio_streams import DamageError, Sound
 from .content_kind import what_is_there
 from .safe_text import printable
@@ -85,7 +87,8 @@ def load_audio(
 
     What a file states of its sound is held against what is there: a file that is cut or damaged is refused; one that
     lacks 25 ms at most, or whose header is wrong though its sound is whole, is used with a warning, as is one of the
-    rare formats that are not checked; of joined files all are decoded.
+    rare formats that are not checked; of joined files all are decoded. A stream that never says how long it is (AMR,
+    AAC, WebM and MP4 as browsers record them) can end early between two of its frames unnoticed.
 
     Args:
         source: One of
@@ -212,18 +215,24 @@ def decode_audio(
 
 
 def audio_duration(source: str | Path | bytes, max_seconds: float | None = MAX_SECONDS) -> float:
-    """Return how many seconds of sound a file holds, without decoding it; what `load_audio` refuses is refused."""
+    """Return how many seconds of sound a file holds; what `load_audio` refuses is refused.
+
+    Nothing is decoded but what only FFmpeg reads, of which no more than the samples' number is kept.
+    """
     name = describe_source(source)
     with _content(source, name) as (content, file):
         if not content:
             raise ValueError(_EMPTY.format(name))
         seconds = 0.0
         for sound in _sounds(content, name):
-            with _opened(_place(sound, file), name) as header:
+            with _opened(_place(sound, file), name, sound) as header:
+                rate = _check_rate(header.samplerate, name)
                 frames = header.frames if sound.frames is None else sound.frames
                 if sound.missing and sound.frames is not None:  # what is stated is not there
                     frames = frames * sound.size // (sound.size + sound.missing)
-                seconds += frames / _check_rate(header.samplerate, name)
+                if sound.kind:  # then only the decoder knows
+                    frames = _count(header, name, max_seconds, seconds)
+                seconds += frames / rate
                 _check_whole(frames, header, sound, name)
     if not seconds:
         raise ValueError(_NO_SAMPLES.format(name))
@@ -535,8 +544,15 @@ def _sounds(content: Any, name: str) -> list[Sound]:
 
 
 @contextmanager
-def _opened(file: BinaryIO, name: str) -> Iterator[Any]:
-    """Open a file with libsndfile, whose errors are given the file's name."""
+def _opened(file: BinaryIO, name: str, sound: Sound) -> Iterator[Any]:
+    """Open a file with libsndfile, or with FFmpeg, whose errors are given the file's name."""
+    if sound.kind:
+        try:
+            with FFmpegSound(file, sound, name) as opened:
+                yield opened
+        except DamageError as error:
+            raise ValueError(f"{name}: {error}; {_MEND}.") from error
+        return
     import soundfile
 
     reason = "no audio file that can be read here"
@@ -563,14 +579,14 @@ def _decode_sound(
     sound: Sound, name: str, channel: int | None, max_seconds: float | None, before: float
 ) -> tuple[np.ndarray, float]:
     """Decode one sound of a file, so many seconds after its beginning: (samples,) float32, and the rate in Hz."""
-    with _opened(io.BytesIO(sound.content), name) as file:
+    with _opened(io.BytesIO(sound.content), name, sound) as file:
         rate = _check_rate(file.samplerate, name)
         mix = _mixing(file, channel, name)
         blocks = list(_mono_blocks(file, sound, mix, name, max_seconds, before))
     louder = mix.louder_channel()
     if louder is not None:
         _warn_of_phase(louder, name)
-        with _opened(io.BytesIO(sound.content), name) as file:
+        with _opened(io.BytesIO(sound.content), name, sound) as file:
             blocks = [block[louder].copy() for block in _blocks(file)]
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), rate
 
@@ -595,6 +611,16 @@ def _mono_blocks(
     _check_whole(decoded, file, sound, name)
 
 
+def _count(file: Any, name: str, max_seconds: float | None, before: float) -> int:
+    """Return how many samples an opened file holds, with what was before not too many."""
+    decoded = 0
+    for block in _blocks(file):
+        decoded += block.shape[1]
+        if max_seconds is not None and before + decoded / file.samplerate > max_seconds:
+            raise ValueError(_TOO_LONG.format(name, max_seconds))
+    return decoded
+
+
 def _file_blocks(
     source: str | Path | bytes, name: str, channel: int | None, max_seconds: float | None
 ) -> Iterator[tuple[np.ndarray, float]]:
@@ -604,7 +630,7 @@ def _file_blocks(
             raise ValueError(_EMPTY.format(name))
         before, known = 0.0, None
         for sound in _sounds(content, name):
-            with _opened(_place(sound, file), name) as opened:
+            with _opened(_place(sound, file), name, sound) as opened:
                 rate = _check_rate(opened.samplerate, name)
                 if known not in (None, rate):
                     raise ValueError(f"{name}: joined of sounds at {known} and {rate} Hz; take them apart.")
@@ -619,16 +645,19 @@ def _file_blocks(
                 louder = mix.louder_channel()
                 if louder is not None:
                     _warn_of_phase(louder, name)
-                with _opened(_place(sound, file), name) as opened:
+                with _opened(_place(sound, file), name, sound) as opened:
                     mix = ChannelMix(louder)
                     for block in _blocks(opened):
                         yield mix.add(block), rate
 
 
-def _place(sound: Sound, file: BinaryIO | None) -> BinaryIO:
+def _place(sound: Sound, file: BinaryIO | None) -> Any:
     """Say where a sound is to be read from its beginning: in the file that is mapped, or in memory."""
     if file is None or not isinstance(sound.content, mmap.mmap):
         return io.BytesIO(sound.content)
+    if sound.kind:  # FFmpeg reads through Python, which has read ahead in the file
+        sound.content.seek(0)
+        return sound.content
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     return file
 

@@ -30,6 +30,7 @@ class Sound:
     missing: int = 0  # bytes of samples that are stated and not there
     surplus: int = 0  # bytes that follow and are neither sound nor a known kind of tag
     notes: list[str] = field(default_factory=list)  # what to tell of a sound that can be used
+    kind: str = ""  # of the file, where libsndfile does not decode it
 
 
 # Ogg

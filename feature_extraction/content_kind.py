@@ -19,7 +19,6 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (rb"%PDF-", "a PDF document"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture"),
     (rb"\x93NUMPY", "an array of NumPy; load it, and give it with its rate"),
-    (rb".{4}ftyp|\x1aE\xdf\xa3", "a format (MP4, M4A, WebM) that is not read here; convert it, to .flac perhaps"),
 )
 
 

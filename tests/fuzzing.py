@@ -32,6 +32,7 @@ FUZZERS = {
     "deepspeech": ("tests.feature_extraction.convert.deepspeech_fuzz:attempts", 2000),
     "whisper": ("tests.feature_extraction.convert.whisper_fuzz:attempts", 1000),
     "sounds": ("tests.feature_extraction.sound_fuzz:attempts", 2016),  # 48 of each format
+    "phones": ("tests.feature_extraction.sound_fuzz:phone_attempts", 2000),
     "weights": ("tests.modeling_ser.checkpoint_fuzz:files", 2000),
     "folders": ("tests.modeling_ser.checkpoint_fuzz:folders", 300),
 }

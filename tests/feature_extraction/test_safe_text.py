@@ -60,7 +60,6 @@ KINDS: dict[str, tuple[bytes, str]] = {
     "JSON": (json.dumps({"a": "\u202e\x1b"}, ensure_ascii=False).encode(), r'with “{"a": "\u202e\u001b"}”;'),
     "UTF-16": ("Datei nicht gefunden".encode("utf-16"), "text, which begins with “Datei nicht"),
     "ZIP": (archive(), "ZIP archive"),
-    "M4A": (b"\x00\x00\x00\x20ftypM4A \x00", "M4A"),
     "PDF": (b"%PDF-1.7\n\xe2\xe3", "PDF"),
 }
 

@@ -239,10 +239,11 @@ def test_of_a_folder_the_files_are_those_that_a_corpus_would_have(tmp_path: Path
 
 
 def test_audio_that_cannot_be_read_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("a.wav", "b.m4a", "c.CAF", "d.wave", "e.M4A", "f.sph", "g.VOC", "notes.txt"):
+    for name in ("a.wav", "b.wma", "c.CAF", "d.wave", "e.WMA", "f.sph", "g.VOC", "h.M4A", "notes.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_files([str(tmp_path)])] == ["a.wav", "c.CAF", "d.wave", "f.sph", "g.VOC"]
-    assert "left out: 2 file(s) of" in (error := capsys.readouterr().err) and "such as b.m4a; convert" in error
+    found = [path.name for path in find_files([str(tmp_path)])]
+    assert found == ["a.wav", "c.CAF", "d.wave", "f.sph", "g.VOC", "h.M4A"]
+    assert "left out: 2 file(s) of" in (error := capsys.readouterr().err) and "such as b.wma; convert" in error
 
 
 def test_a_file_that_is_not_there_is_one_bad_file_among_others(
