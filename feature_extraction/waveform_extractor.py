@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from numbers import Integral
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -219,6 +220,12 @@ class WaveformExtractor(SequenceFeatureExtractor):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
         """Load settings; those that cannot be used are a ValueError that names their place."""
+        folder = Path(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
+        files = (folder / "preprocessor_config.json", folder / "processor_config.json")
+        if folder.is_dir() and not any(file.is_file() for file in files):
+            raise FileNotFoundError(
+                f"{folder} holds no preprocessor_config.json, which says how sound is to be read; fetch it anew."
+            )
         with naming(pretrained_model_name_or_path, "its preprocessor_config.json cannot be used"):
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 

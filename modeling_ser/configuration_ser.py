@@ -2,6 +2,7 @@
 
 import copy
 import os
+from pathlib import Path
 from typing import Any, Self
 
 from huggingface_hub.dataclasses import strict
@@ -173,6 +174,9 @@ class SERConfig(PreTrainedConfig):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
         """Load a configuration; one that cannot be used is a ValueError that names its place."""
+        folder = Path(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
+        if folder.is_dir() and not (folder / "config.json").is_file():  # for which transformers takes default values
+            raise FileNotFoundError(f"{folder} holds no config.json, which says what its weights are; fetch it anew.")
         with naming(pretrained_model_name_or_path, "its config.json cannot be used"):
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 

@@ -1,6 +1,7 @@
 """`ser predict`: files in, emotions out, as a table or as CSV."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -114,8 +115,10 @@ def find_files(names: Iterable[str]) -> list[Path]:
 
     files: list[Path] = []
     for name in names:
+        if not name:  # as of a variable that is not set; to Path, the current folder
+            raise ValueError("the name of a file is empty; give one, or . for the current folder.")
         path = Path(name)
-        if path.is_dir():
+        if os.path.isdir(name):
             # As corpora are read: no hidden files.
             found = [path / file for file in audio_files(path, RECORDED_SUFFIXES)]
             if not found:

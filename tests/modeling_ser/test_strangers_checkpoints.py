@@ -81,6 +81,10 @@ def text(file: str, content: str) -> Change:
     return lambda folder: (folder / file).write_text(content)
 
 
+def without(file: str) -> Change:
+    return lambda folder: (folder / file).unlink()
+
+
 def shards(name: Any, **more: Any) -> Change:
     """Put an index in the place of the weights, which lie where it says if that is a name of a file."""
 
@@ -103,6 +107,8 @@ VARIANCE = "ser__streams__0__conv1__norm__running_var"
 WAV2VEC2 = "encoder/config.json"
 
 MEL: dict[str, tuple[Change, str]] = {
+    "no settings": (without("config.json"), r"holds no config\.json, which says"),
+    "no extractor": (without("preprocessor_config.json"), r"holds no preprocessor_config\.json, which says"),
     "NaN": (weights(**{BIAS: lambda one: one + float("nan")}), r"classifier\.out_proj\.bias \(not finite\)"),
     "infinite": (weights(**{BIAS: lambda one: one - float("inf")}), r"bias \(not finite\)"),
     "no deviation": (weights(**{STD: lambda one: one * 0}), r"feature_std \(a deviation that is not above 0\)"),

@@ -251,12 +251,17 @@ def test_a_file_that_is_not_there_is_one_bad_file_among_others(
 ) -> None:
     clip, link = write_clips(tmp_path)[0], tmp_path / "link.wav"
     link.symlink_to("nowhere")
-    words = ["predict", str(link), str(clip), str(tmp_path / "gone.wav"), "--model", str(ensemble)]
+    words = ["predict", str(link), str(clip), str(tmp_path / "gone.wav"), 300 * "a", "--model", str(ensemble)]
     for flags, code in ((["--skip-bad"], 0), ([], 1), (["--strict"], 1)):
         assert ser([*words, *flags]) == code
         out, error = capsys.readouterr()
         assert "link.wav: no such file" in error
         assert flags == ["--strict"] or ("gone.wav: no such file" in error and clip.name in out)
+
+
+def test_a_file_without_a_name_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ser(["predict", "", "--model", "you/model"]) == 1
+    assert "error: the name of a file is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "nan", "long"])
