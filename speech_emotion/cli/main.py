@@ -18,6 +18,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "robustness": ("speech_emotion.cli.robustness:get_parser", "count labels that gain, coding, noise and so on flip"),
     "corpus": ("dataset_scripts.command:get_parser", "list, describe, check, fold, export and share corpora"),
     "convert": ("feature_extraction.convert.command:get_parser", "convert a DeepSpeech, Coqui STT or Whisper model"),
+    "cache": ("speech_emotion.cli.cache:get_parser", "show, clear or fill what the library keeps on this disk"),
     "figures": ("speech_emotion.cli.figures:get_parser", "draw a clip's attention, or what finished runs gave"),
     "demo": ("speech_emotion.cli.demo:get_parser", "train on real speech, then classify an unseen speaker's files"),
 }

@@ -41,6 +41,7 @@ sys.exit(main(sys.argv[1:]))
         ["cross-validate", "--corpora", "emodb", "--systems", "model-1", "--finished", "gone"],
         ["cross-validate", "--corpora", "emodb", "--systems", "gone"],
         ["convert", "gone.pb", "out"],
+        ["cache", "clear", "gone"],
         ["train", "--corpus", "polish", "--data_dir", "gone"],
         ["train", "--corpus", "polish", "--model_name_or_path", "./gone"],
     ],
