@@ -132,6 +132,8 @@ def find_files(names: Iterable[str]) -> list[Path]:
                 say(f"{text}, such as {printable(unread[0])}; convert them, to .flac perhaps.", error=True)
         else:  # one that is not there is a bad file among others
             files.append(path)
+    if files and not any(file.exists() for file in files):  # then there is no need to load a model first
+        raise FileNotFoundError(f"There is no file {printable(files[0])}.")
     return files
 
 
