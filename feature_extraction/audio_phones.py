@@ -63,7 +63,7 @@ def matroska_elements(content: Any) -> Sound:
     position, first, stop = 0, 0, {_SEGMENT: 0, _CLUSTER: 0}  # where the innermost of each ends, if that is stated
     while position < len(content):
         name, begin, size = _element(content, position)
-        if position and (name not in _ELEMENTS or (size is None and name not in stop)):
+        if (position and name not in _ELEMENTS) or (size is None and name not in stop):
             if name == _EBML or (stop[_SEGMENT] and position >= stop[_SEGMENT]):
                 break
             raise DamageError(f"damaged, what is at its byte {position} is no part of such a file")

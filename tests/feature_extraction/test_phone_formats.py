@@ -205,3 +205,12 @@ def test_what_lacks_between_is_told() -> None:
         assert content[end] == 0xA3
     with pytest.warns(UserWarning, match=r"bytes: its time stamps tell of \d+ ms more than its samples make"):
         load_audio(content[:begin] + content[end:])
+
+
+def test_a_part_of_unknown_size_that_has_one_ends_the_walk() -> None:
+    content = encode("webm Opus", recording())
+    for place in (4, content.index(b"\xe7", content.index(b"\x1f\x43\xb6\x75")) + 1):  # of the first, of one within
+        width = 9 - content[place].bit_length()
+        unknown = ((1 << 7 * width + 1) - 1).to_bytes(width, "big")
+        with pytest.raises(ValueError, match=r"bytes: (truncated|damaged)"):
+            load_audio(content[:place] + unknown + content[place + width :])
