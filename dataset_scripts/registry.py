@@ -67,6 +67,7 @@ def make_builder(
     if name not in CORPORA:
         near = difflib.get_close_matches(str(name).lower(), CLASSES, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
+        hint = f"Of a copy in the folder of that name write ./{name}. " if Path(str(name)).is_dir() else hint
         raise ValueError(f"There is no corpus {name!r}. {hint}Known corpora: {', '.join(list_corpora())}")
     if data_dir is not None and not Path(data_dir).expanduser().exists():
         raise FileNotFoundError(f"{name}: {data_dir} does not exist. Pass as data_dir what holds the corpus")

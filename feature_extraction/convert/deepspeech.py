@@ -6,6 +6,7 @@ Reading needs neither torch nor transformers, so a file that is missing or damag
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..content_kind import what_is_there
 from ..tokenizer_deepspeech import BLANK
 from .alphabet import read_alphabet
 from .deepspeech_graph import read_graph
@@ -83,12 +84,21 @@ def read_model(source: str | Path) -> ModelFacts:
         prefix = find_prefix(path)
         if prefix is not None:
             return read_checkpoint(prefix)
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{source}: is no regular file but a pipe or a device; copy what it holds into a file.")
         if not path.is_file():
             raise FileNotFoundError(f"{source}: no such file, folder or checkpoint; check the path.")
         content = map_file(path)
         return read_lite(content) if content[4:8] == IDENTIFIER else read_graph(content)
     except ModelFileError as error:
-        raise ModelFileError(f"{source}: {error}.") from error
+        kind = what_is_there(_head(path)) if path.is_file() else None
+        told = error if kind is None else f"no model but {kind.replace('the sound', 'the model')}"
+        raise ModelFileError(f"{source}: {told}.") from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4096)
 
 
 def read_checkpoint(prefix: Path) -> ModelFacts:

@@ -101,7 +101,8 @@ def check_output(output_dir: Path, overwrite: bool, model_type: str) -> None:
     if not output_dir.exists() and not output_dir.is_symlink():
         return
     if not overwrite:
-        raise FileExistsError(f"{output_dir}: exists already; pass overwrite=True to replace the model in it.")
+        mend = "pass overwrite=True (ser convert: -f) to replace the model in it"
+        raise FileExistsError(f"{output_dir}: exists already; {mend}.")
     if output_dir.is_symlink() or not output_dir.is_dir():
         raise FileExistsError(f"{output_dir}: is not a folder; give another one.")
     strangers = sorted(path.name for path in output_dir.iterdir() if path.is_dir() or not _is_ours(path))

@@ -179,13 +179,17 @@ def test_what_is_no_corpus(small: Path) -> None:
             load(small.parent / name)
 
 
-def test_unknown_names(small: Path) -> None:
+def test_unknown_names(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list_corpora()) == 12
     assert {"emodb", "iemocap", "polish", "ravdess", "recordings"} < set(list_corpora())
     with pytest.raises(ValueError, match=r"'RAVDES'\. Did you mean 'ravdess'\? .*: ased, .*polish, ravdess, "):
         load_corpus("RAVDES")
     with pytest.raises(ValueError, match=r"no corpus 'xyz'\. Known corpora"):
         load_corpus("xyz")
+    monkeypatch.chdir(small.parent)
+    with pytest.raises(ValueError, match=rf"in the folder of that name write \./{small.name}x\. Known corpora"):
+        (small.parent / f"{small.name}x").mkdir()
+        load_corpus(f"{small.name}x")
     with pytest.raises(ValueError, match=r"'song' not found.*speech"):
         load_corpus("ravdess", data_dir=small, config="song", cache_dir=small.parent / "cache")
 

@@ -1,6 +1,7 @@
 """Conversion of every container: weights, facts, what must be asked for, and what is left behind when it fails."""
 
 import hashlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -333,11 +334,13 @@ def test_converted_folder_loads_with_its_tokenizer(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("empty.pb", b"", "empty"),
-        ("text.pb", b"not a model at all\n" * 50, "damaged or of another format"),
+        ("text.pb", b"not a model at all\n" * 50, "no model but text"),
         ("weights.pbmm", bytes(4096), "number 0"),
         ("short.tflite", b"\x10\0\0\0TFL3", "truncated or damaged"),
         ("cut.pb", container("v04/output_graph.pb")[:100_000], "truncated or damaged"),
         ("cut.pbmm", container("v09/output_graph.pbmm")[:100_000], "damaged"),
+        ("pointer.pb", b"version https://git-lfs.github.com/spec/v1\n", "no model but a Git LFS pointer"),
+        ("page.pb", b"<html>404</html>", "no model but an HTML page, .*; fetch the model itself"),
         ("cut.tflite", container(INT8)[:100_000], "damaged"),
     ],
 )
@@ -353,6 +356,8 @@ def test_files_that_are_no_models_are_named_and_refused(
 def test_missing_sources(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file, folder or checkpoint"):
         read_model(tmp_path / "output_graph.pb")
+    with pytest.raises(ValueError, match="null: is no regular file"):
+        read_model(os.devnull)
     with pytest.raises(ModelFileError, match=r"no \.index file"):
         read_model(tmp_path)
     folder = write_checkpoint(tmp_path, "v04")
