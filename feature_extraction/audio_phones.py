@@ -30,7 +30,8 @@ def mp4_boxes(content: Any) -> Sound:
     """Check the boxes of an MP4, M4A, 3GP or QuickTime file; the samples' own places are in the index, `moov`."""
     position = held = missing = 0
     names: set[bytes] = set()
-    while (name := content[position + 4 : position + 8]) in _BOXES and not (position and name == b"ftyp"):
+    while _is_box(content, position) and not (position and content[position + 4 : position + 8] == b"ftyp"):
+        name = content[position + 4 : position + 8]
         size = int.from_bytes(content[position : position + 4], "big")
         if size == 1:
             size = int.from_bytes(content[position + 8 : position + 16], "big")
@@ -48,6 +49,13 @@ def mp4_boxes(content: Any) -> Sound:
         raise DamageError("truncated, its index (moov) is missing, which most recorders write when they end")
     kind = "MP4 in fragments" if b"moof" in names else "MP4 or M4A"
     return Sound(_part(content, position), position, size=held, missing=missing, kind=kind)
+
+
+def _is_box(content: Any, position: int) -> bool:
+    """Tell whether a box is there: one that is known, or another maker's, and then a whole one."""
+    name = content[position + 4 : position + 8]
+    whole = 8 <= int.from_bytes(content[position : position + 4], "big") <= len(content) - position
+    return name in _BOXES or (whole and re.fullmatch(rb"[ -~]{4}", name) is not None)
 
 
 _SEGMENT, _CLUSTER, _EBML = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\x1a\x45\xdf\xa3"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from feature_extraction.audio_decoding import audio_duration, decode_audio, load_audio, load_audio_blocks
 from tests.feature_extraction.phone_sounds import PHONE_FORMATS, av, encode
@@ -93,6 +94,18 @@ def test_what_is_cut_is_refused_or_told(form: str) -> None:
 def test_joined_files_are_all_decoded(form: str) -> None:
     content = encode(form, recording(rate=rate_of(form)))
     assert len(load_audio(content + content, rate_of(form))) == 2 * len(load_audio(content, rate_of(form)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_makers_of_phones_add_is_passed_over() -> None:
+    content = encode("m4a AAC", recording())
+    more = (3008).to_bytes(4, "big") + b"sefd" + bytes(range(250)) * 12
+    assert np.array_equal(load_audio(content + more), load_audio(content))
+    wav = io.BytesIO()
+    soundfile.write(wav, recording()[0], 16_000, format="WAV")
+    assert len(load_audio(content + more + wav.getvalue())) == pytest.approx(2 * 20_800, abs=20)
+    with pytest.raises(ValueError, match=r"bytes: \d+ bytes follow its sound that are no part of it"):
+        load_audio(content + more[:-500])
 
 
 def test_a_share_of_the_fuzzing(tmp_path: Path) -> None:
