@@ -92,6 +92,7 @@ WHOLE = {
     "WAV with a few strange bytes": (WAV + b"strange", 48000, "7 bytes follow"),
     "WAV of contradictions": (stating(WAV, 22, 2, "<H"), 24000, "contradicts itself"),
     "WAV without its last bytes": (WAV[:-20], 47990, r"0\.6 ms of sound are missing"),
+    "SPHERE at a rate of old corpora": (encode(NOISE, "NIST", "PCM_16", 12500), 61440, ""),
     "AIFF of 24 bits and an odd size": (encode(NOISE[:47999], "AIFF", "PCM_24"), 47999, ""),
     "AU without a size": (stating(AU, 8, 0xFFFFFFFF, ">I"), 48000, ""),
     "AU that states 0 bytes": (stating(AU, 8, 0, ">I"), 48000, "states 0 bytes"),
