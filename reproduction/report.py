@@ -201,6 +201,7 @@ class PaperReport(Report):
             "emobox": any(map(is_emobox, self.gathered)),
             "systems": names,
             "layers": read_layers(self.results),
+            "transfer": (self.results / "transfer" / "README.md").is_file(),
         }
         return page_facts(everything) | facts
 

@@ -117,6 +117,8 @@ def find_files(names: Iterable[str]) -> list[Path]:
     for name in names:
         if not name:  # as of a variable that is not set; to Path, the current folder
             raise ValueError("the name of a file is empty; give one, or . for the current folder.")
+        if "://" in name:
+            raise ValueError(f"{printable(name)}: addresses are read in Python, by the pipeline; download the file.")
         path = Path(name)
         if os.path.isdir(name):
             # As corpora are read: no hidden files.

@@ -259,9 +259,12 @@ def test_a_file_that_is_not_there_is_one_bad_file_among_others(
         assert flags == ["--strict"] or ("gone.wav: no such file" in error and clip.name in out)
 
 
-def test_a_file_without_a_name_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ser(["predict", "", "--model", "you/model"]) == 1
-    assert "error: the name of a file is empty" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "told"), [("", "the name of a file is empty"), ("https://a.example/b.wav", "addresses are read in Python")]
+)
+def test_names_that_are_no_files_are_called_so(name: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ser(["predict", name, "--model", "you/model"]) == 1
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "nan", "long"])
