@@ -37,22 +37,23 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[o
     return write_text(path, csv_text(header, rows))
 
 
-def stream_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table row by row: what there is before an interruption stays."""
+def stream_lines(path: str | Path, lines: Iterable[str]) -> None:
+    """Write lines as they come: what there is before an interruption stays."""
     with _naming(path), Path(path).open("w", encoding="utf-8", newline="") as file:
-        for line in _csv_lines(header, rows):
-            file.write(line)
+        for line in lines:
+            file.write(f"{line}\n")
             file.flush()
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table as comma-separated values (RFC 4180, lines ended by a line feed), no cell of them a formula."""
-    return "".join(_csv_lines(header, rows))
+    return "".join(f"{line}\n" for line in csv_lines(header, rows))
 
 
-def _csv_lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+def csv_lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the lines of such a table, without their ends."""
     for row in chain([header], rows):
-        csv.writer(line := io.StringIO(), lineterminator="\n").writerow(map(csv_cell, row))
+        csv.writer(line := io.StringIO(), lineterminator="").writerow(map(csv_cell, row))
         yield line.getvalue()
 
 

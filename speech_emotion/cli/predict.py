@@ -1,16 +1,19 @@
-"""`ser predict`: files in, emotions out, as a table or as CSV."""
+"""`ser predict`: files in, emotions out, as a table, CSV or JSON lines; of each file, or over its time."""
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from feature_extraction.safe_text import printable
-from speech_emotion.files import check_writable, stream_csv
+from speech_emotion.cli import timeline
+from speech_emotion.files import check_writable, csv_lines, stream_lines
 from speech_emotion.inference.saved_model import check_place, load_saved
 from speech_emotion.terminal import (
     CommandParser,
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from modeling_ser import SERPipeline
 
 Scores = list[dict[str, Any]]
+T = TypeVar("T")
+FIELDS = ("file", "prediction")
 
 
 def get_parser(prog: str = "ser predict") -> CommandParser:
@@ -46,7 +51,11 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
         default=3600.0,
         help="refuse files that hold more sound (default: an hour)",
     )
-    parser.add_argument("--output", metavar="FILE.csv", help="write all scores as CSV, row by row, instead of a table")
+    parser.add_argument("--format", choices=("table", "csv", "jsonl"), help="what is printed (default: a table)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="write all scores, row by row, as CSV (.csv) or JSON lines (.jsonl), instead"
+    )
+    timeline.add_arguments(parser)
     parser.add_argument(
         "--adapt",
         choices=("all", "speaker"),
@@ -74,11 +83,17 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         raise FileExistsError(f"--save-adapted {args.save_adapted}: something is there already; name another folder.")
     if args.adapt_unchecked and not args.adapt:
         raise ValueError("--adapt-unchecked says how to adapt. Add --adapt all or --adapt speaker.")
-    if args.output:  # before the work, not after it
-        check_writable(args.output)
+    timeline.check_arguments(args)
+    if args.output and args.format:
+        raise ValueError("--format is of what is printed; of --output it is the name's ending, .csv or .jsonl.")
+    for place in filter(None, (args.output, args.picture)):  # before the work, not after it
+        check_writable(place)
     files = find_files(args.files)
-    if args.output:
-        check_output(args.output, files)
+    for place, endings in ((args.output, (".csv", ".jsonl")), (args.picture, (".png", ".svg"))):
+        if place:
+            check_output(place, endings, files)
+    if args.picture and len(files) > 1:
+        raise ValueError(f"--picture draws one recording, and these are {len(files)}.")
     classifier = load_classifier(
         args.model, args.revision, args.device, args.batch_size, args.channel, args.max_seconds
     )
@@ -89,7 +104,13 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         if not files or bad.error:
             bad.tell(args.skip_bad)
     check = not args.adapt_unchecked
-    if args.adapt == "speaker":
+    names = [label for _, label in sorted(classifier.model.config.id2label.items())]
+    fields, records = FIELDS, file_records
+    table = partial(table_lines, files=[*map(printable, files)], labels=[*map(printable, names)])
+    if args.timeline:
+        results = timeline.drawn(bad.counted(files, timeline.timeline_maker(classifier, args)), args)
+        fields, records, table = timeline.FIELDS, timeline.records, timeline.table_lines
+    elif args.adapt == "speaker":
         results = classify_by_speaker(classifier, files, args.batch_size, bad, check)
     else:
         if args.adapt:
@@ -99,13 +120,19 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         from speech_emotion.inference.adaptation import save_adapted
 
         save_adapted(classifier, args.save_adapted, args.model, args.revision)
-    names = [label for _, label in sorted(classifier.model.config.id2label.items())]
     if (first := next(results, None)) is not None:  # else a table that was there before stays
         results = chain([first], results)
-        if args.output:
-            stream_csv(args.output, ["file", "prediction", *names], csv_rows(results, names))
+        kind = Path(args.output).suffix.lower() if args.output else f".{args.format}"
+        if kind == ".csv":
+            lines = csv_lines([*fields, *names], csv_rows(records(results), names))
+        elif kind == ".jsonl":
+            lines = (json.dumps(record, ensure_ascii=False) for record in records(results))
         else:
-            yield from table_lines(results, [*map(printable, files)], [*map(printable, names)])
+            lines = table(results)
+        if args.output:
+            stream_lines(args.output, lines)
+        else:
+            yield from lines
     bad.tell(args.skip_bad)
 
 
@@ -176,17 +203,31 @@ class BadFiles:
 
     def read(self, classifier: "SERPipeline", files: Iterable[Path]) -> "Iterator[tuple[Path, np.ndarray]]":
         """Yield the files that can be decoded and their waveforms; strictly, up to the first that cannot."""
+        return self.usable(
+            files, lambda file: classifier.preprocess(file, **classifier._preprocess_params)["input_values"][0].numpy()
+        )
+
+    def usable(self, files: Iterable[Path], work: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
+        """Yield the files of which something can be made, and that; strictly, up to the first of which it cannot."""
         from tqdm import tqdm
 
         for file in tqdm(files, unit="clip", disable=not self.bar):
             try:
-                yield file, classifier.preprocess(file, **classifier._preprocess_params)["input_values"][0].numpy()
+                done = work(file)
             except (ValueError, OSError) as error:
                 self.count += 1
                 if self.strict:
                     self.error = error
                     return
                 say(f"skipped: {error}", error=True)
+            else:
+                yield file, done
+
+    def counted(self, files: Iterable[Path], work: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
+        """Yield the usable files likewise, where nothing else can fail, and count them as good."""
+        for file, done in self.usable(files, work):
+            self.good += 1
+            yield file, done
 
     def tell(self, skip_bad: bool) -> None:
         """Tell how many files could not be used, as an error unless that is none."""
@@ -252,19 +293,25 @@ def table_lines(results: Iterable[tuple[Path, Scores]], files: Sequence[str], la
         yield line(printable(file), widths[0], printable(scores[0]["label"]), widths[1], f"{scores[0]['score']:.3f}")
 
 
-def csv_rows(results: Iterable[tuple[Path, Scores]], labels: list[str]) -> Iterator[list[str]]:
-    """Yield a row per file: its name, the prediction, and the score of every label."""
+def file_records(results: Iterable[tuple[Path, Scores]]) -> Iterator[dict[str, Any]]:
+    """Yield a record per file: its name, the prediction, and the score of every label."""
     for file, scores in results:
-        by_label = {entry["label"]: entry["score"] for entry in scores}
-        name = printable(file)
-        if name.startswith(("=", "+", "-", "@")):  # which spreadsheets take for a formula
-            name = f"./{name}"
-        yield [name, scores[0]["label"], *(f"{by_label[label]:.6f}" for label in labels)]
+        by_label = {entry["label"]: round(entry["score"], 6) for entry in scores}
+        yield {"file": printable(file), "prediction": scores[0]["label"], "scores": by_label}
 
 
-def check_output(path: str, files: Iterable[Path]) -> None:
-    """Check that a table would not replace something else, a recording for example."""
-    if Path(path).suffix.lower() != ".csv":
-        raise ValueError(f"--output {path}: the scores are written as CSV; give it a name that ends in .csv.")
+def csv_rows(records: Iterable[dict[str, Any]], labels: Sequence[str]) -> Iterator[list[object]]:
+    """Yield each record as the cells of a row."""
+    for record in records:
+        file, scores = record.pop("file"), record.pop("scores")
+        if file.startswith(("=", "+", "-", "@")):  # which spreadsheets take for a formula
+            file = f"./{file}"
+        yield [file, *record.values(), *(f"{scores[label]:.6f}" for label in labels)]
+
+
+def check_output(path: str, endings: Sequence[str], files: Iterable[Path]) -> None:
+    """Check that what is written would not replace something else, a recording for example."""
+    if Path(path).suffix.lower() not in endings:
+        raise ValueError(f"{path}: no such file is written here; give it a name that ends in {' or '.join(endings)}.")
     if any(Path(path).resolve() == file.resolve() for file in files):
-        raise ValueError(f"--output {path} is one of the files to be read; give it another name.")
+        raise ValueError(f"{path} is one of the files to be read; give what is written another name.")

@@ -20,7 +20,7 @@ from modeling_ser import SEREnsembleForAudioClassification, SERPipeline
 from speech_emotion.cli import predict
 from speech_emotion.cli.demo import earlier_run
 from speech_emotion.cli.main import main as ser
-from speech_emotion.cli.predict import csv_rows, find_files
+from speech_emotion.cli.predict import csv_rows, file_records, find_files
 from speech_emotion.files import write_csv
 from tests.modeling_ser.small_pipeline import CLIPS, LABELS, small_classifier, write_clips
 from tests.modeling_ser.test_adaptation import OWN, decided
@@ -222,7 +222,7 @@ def test_a_device_that_is_not_there_is_named(
 def test_names_of_files_are_no_formulas_and_can_always_be_written(tmp_path: Path) -> None:
     scores = [{"label": "joy", "score": 0.75}, {"label": "fear", "score": 0.25}]
     names = ["a.wav", "=1+1.wav", "-x.wav", "na\udce9ve.wav"]
-    rows = list(csv_rows([(Path(name), scores) for name in names], ["fear", "joy"]))
+    rows = list(csv_rows(file_records([(Path(name), scores) for name in names]), ["fear", "joy"]))
     assert rows[0] == ["a.wav", "joy", "0.250000", "0.750000"]
     assert [row[0] for row in rows[1:]] == ["./=1+1.wav", "./-x.wav", "na\\udce9ve.wav"]
     write_csv(tmp_path / "scores.csv", ["file", "prediction", "fear", "joy"], rows)
@@ -393,3 +393,61 @@ def test_what_cannot_be_adapted_is_told(
     clip = recordings / "clips" / "sad" / "ben" / "1.wav"
     assert ser(["predict", str(clip), "--model", str(recordings / "model"), *more]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_timeline_as_table_csv_json_and_picture(
+    ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording, broken = tmp_path / "long.wav", tmp_path / "broken.wav"
+    soundfile.write(recording, np.concatenate(list(CLIPS.values())), 16000)  # 3.23 s
+    broken.write_bytes(recording.read_bytes()[:50_000])
+    words = ["predict", "--model", str(ensemble), "--timeline", "--window", "1", "--hop", "0.5"]
+    picture = tmp_path / "a.png"
+    assert ser([*words, str(recording), "--picture", str(picture), "--smooth", "1"]) == 0
+    whole, *runs = capsys.readouterr().out.splitlines()
+    assert whole.startswith(f"{recording} (0:03.2): ") and runs[0].split()[0] == "0:00"
+    assert picture.stat().st_size > 5000
+
+    assert ser([*words, str(recording), str(broken), "--output", str(tmp_path / "a.csv"), "--skip-bad"]) == 0
+    assert "broken.wav: truncated" in capsys.readouterr().err
+    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    assert [row["part"] for row in rows] == ["whole", *["window"] * 6]
+    assert [(row["start"], row["end"]) for row in rows][-2:] == [("2.0", "3.0"), ("2.23", "3.23")]
+    assert ser([*words, str(recording), "--format", "jsonl"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for row, record in zip(rows, records, strict=True):
+        assert {label: float(row[label]) for label in LABELS} == record.pop("scores")
+        assert record == {
+            **{name: row[name] for name in record},
+            "start": float(row["start"]),
+            "end": float(row["end"]),
+        }
+    classifier = SEREnsembleForAudioClassification.from_pretrained(ensemble).as_pipeline(small_classifier()[1])
+    expected = classifier(str(recording), chunk_length_s=1, stride_length_s=0.25)["scores"]
+    assert {label: float(rows[0][label]) for label in LABELS} == pytest.approx(
+        {entry["label"]: entry["score"] for entry in expected}, abs=2e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--window", "4"], "--window is of a timeline. Add --timeline."),
+        (["--picture", "a.png"], "--picture draws a timeline. Add --timeline."),
+        (["--timeline", "--adapt", "all"], "Save the adapted model first"),
+        (["--timeline", "--picture", "a.gif"], "ends in .png or .svg"),
+        (["--timeline", "--picture", "a.png", "--picture-width", "1"], "4 to 100 inches"),
+        (["--timeline", "--hop", "9"], "--hop 9 is more than --window 4"),
+        (["--timeline", "--window", "0.01", "--hop", "0.01"], "0.1 s at least"),
+        (["--timeline", "--smooth", "-1"], "--smooth -1"),
+        (["--output", "a.csv", "--format", "csv"], "--format is of what is printed"),
+        (["--output", "a.txt"], "ends in .csv or .jsonl"),
+    ],
+)
+def test_words_that_do_not_go_together(
+    ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
+) -> None:
+    clip = write_clips(tmp_path)[0]
+    words = [str(tmp_path / word) if word.startswith("a.") else word for word in words]
+    assert ser(["predict", str(clip), "--model", str(ensemble), *words]) == 1
+    assert complaint in capsys.readouterr().err

@@ -1,0 +1,122 @@
+"""`ser predict --timeline`: recordings in, emotions over time out."""
+
+import argparse
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feature_extraction.safe_text import printable
+from speech_emotion.terminal import positive_number
+
+if TYPE_CHECKING:
+    from modeling_ser import SERPipeline
+    from speech_emotion.inference.timeline import Timeline
+
+DEFAULTS = {"window": 4.0, "hop": 2.0, "smooth": 0.0}
+FIELDS = ("file", "part", "start", "end", "prediction")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a timeline is asked for with."""
+    group = parser.add_argument_group("long recordings")
+    group.add_argument(
+        "--timeline",
+        action="store_true",
+        help="score windows of each recording, decoded as it is read: the table joins neighbors of one emotion, CSV "
+        "and JSON lines have a row for the whole, the mean over time, and one for each window",
+    )
+    group.add_argument("--window", type=positive_number, metavar="SECONDS", help="length of a window (default: 4)")
+    group.add_argument(
+        "--hop",
+        type=float,
+        metavar="SECONDS",
+        help="from the beginning of one window to that of the next (default: 2)",
+    )
+    group.add_argument(
+        "--smooth",
+        type=float,
+        metavar="SECONDS",
+        help="average scores with those less than so many seconds away; not those of the whole (default: 0, none)",
+    )
+    group.add_argument("--picture", metavar="FILE", help="draw the timeline of one recording, .png or .svg")
+    group.add_argument(
+        "--picture-width", type=float, default=10.0, metavar="INCHES", help="from 4 to 100 (default: 10)"
+    )
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse, before the work, what does not go together; fill in what was not said."""
+    for name, default in DEFAULTS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
+        elif not args.timeline:
+            raise ValueError(f"--{name} is of a timeline. Add --timeline.")
+    if args.picture and not args.timeline:
+        raise ValueError("--picture draws a timeline. Add --timeline.")
+    if args.timeline and args.adapt:
+        raise ValueError(
+            "--adapt takes statistics of whole files, and a timeline scores windows. Save the adapted model first, "
+            "with --adapt all --save-adapted FOLDER, and give --timeline that model."
+        )
+    if args.timeline and not 0.1 <= args.window < math.inf:
+        raise ValueError(f"--window {args.window:g}: a window has a length, of 0.1 s at least.")
+    if args.hop > args.window:
+        raise ValueError(f"--hop {args.hop:g} is more than --window {args.window:g}: what lies between is not heard.")
+    if not 0 <= args.smooth < math.inf:
+        raise ValueError(f"--smooth {args.smooth:g}: must be a number of seconds, 0 for no smoothing.")
+    if not 4 <= args.picture_width <= 100:
+        raise ValueError(f"--picture-width {args.picture_width:g}: a picture is 4 to 100 inches wide.")
+    if args.picture:
+        from speech_emotion.evaluation.figures import figure_style
+
+        with figure_style():  # which needs matplotlib
+            pass
+
+
+def timeline_maker(classifier: "SERPipeline", args: argparse.Namespace) -> "Callable[[Path], Timeline]":
+    """Return what makes a file's timeline."""
+    from speech_emotion.inference.timeline import timeline_of
+
+    return lambda file: timeline_of(classifier, file, args.window, args.hop, args.smooth, args.batch_size)
+
+
+def drawn(results: "Iterable[tuple[Path, Timeline]]", args: argparse.Namespace) -> "Iterator[tuple[Path, Timeline]]":
+    """Draw each timeline, if that is asked for, before it is given on."""
+    from speech_emotion.evaluation.figures import save_figure
+    from speech_emotion.inference.timeline import draw_timeline
+
+    for file, found in results:
+        if args.picture:
+            save_figure(draw_timeline(found, printable(file.name), args.picture_width), args.picture)
+        yield file, found
+
+
+def records(results: "Iterable[tuple[Path, Timeline]]") -> Iterator[dict[str, Any]]:
+    """Yield of each file a record of the whole, and one of each window."""
+    for file, found in results:
+        rows = [("whole", (0.0, found.seconds), found.summary)]
+        rows += [("window", times, scores) for times, scores in zip(found.windows, found.scores, strict=True)]
+        for part, (start, end), scores in rows:
+            yield {
+                "file": printable(file),
+                "part": part,
+                "start": round(float(start), 3),
+                "end": round(float(end), 3),
+                "prediction": found.labels[scores.argmax()],
+                "scores": {label: round(float(score), 6) for label, score in zip(found.labels, scores, strict=True)},
+            }
+
+
+def table_lines(results: "Iterable[tuple[Path, Timeline]]") -> Iterator[str]:
+    """Yield of each file a line for the whole, and under it one for each stretch of one emotion."""
+    from speech_emotion.evaluation.figures_timeline import clock
+
+    for file, found in results:
+        best = found.summary.argmax()
+        text = f"{printable(file)} ({clock(found.seconds, max(60.0, found.seconds))})"
+        yield f"{text}: {printable(found.labels[best])} {found.summary[best]:.3f}, on average"
+        width = max(map(len, map(printable, found.labels)))
+        for start, end, label, score in found.runs():
+            times = [clock(time, max(60.0, found.seconds)) for time in (start, end)]
+            yield f"  {times[0]:>9} – {times[1]:<9}  {printable(label):<{width}}  {score:.3f}"

@@ -1,0 +1,158 @@
+"""The timeline of a recording: scores of its windows, a summary, and the outline of its waveform."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modeling_ser.windows import Span, parts
+from speech_emotion.evaluation.figures_timeline import timeline_figure
+
+from .emotion_stream import cutter_of, logits_of_windows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from modeling_ser import SERPipeline
+
+OUTLINE_STEP = 0.01  # s
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What is heard in a recording, and when.
+
+    `windows` and `parts` are (windows, 2), beginning and end in seconds: of each window, and of what it speaks for,
+    which together is the recording, each moment once. `scores` are (windows, labels); `summary` is their mean over
+    time, before any smoothing, (labels,). `lowest` and `highest` are the waveform's outline, one value each 10 ms.
+    """
+
+    labels: list[str]
+    windows: np.ndarray
+    parts: np.ndarray
+    scores: np.ndarray
+    summary: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording."""
+        return float(self.parts[-1, 1])
+
+    def runs(self) -> Iterator[tuple[float, float, str, float]]:
+        """Join neighbors of one label: beginning and end in seconds, the label, and its mean score over that time."""
+        best = self.scores.argmax(axis=1)
+        for label, group in groupby(range(len(best)), key=best.__getitem__):
+            places = list(group)
+            seconds = np.diff(self.parts[places], axis=1)[:, 0]
+            score = np.average(self.scores[places, label], weights=seconds)
+            yield self.parts[places[0], 0], self.parts[places[-1], 1], self.labels[label], float(score)
+
+
+def timeline_of(
+    classifier: "SERPipeline",
+    source: Any,
+    window_s: float = 4.0,
+    hop_s: float = 2.0,
+    smooth_s: float = 0.0,
+    batch_size: int = 8,
+) -> Timeline:
+    """Score a recording of any length window by window, while it is decoded: memory does not grow with its length.
+
+    Args:
+        classifier: The pipeline of a saved model; its `channel` and `max_seconds` hold.
+        source: The recording, as for the pipeline.
+        window_s: Length of a window in seconds, as the clips that the model was trained on.
+        hop_s: From the beginning of a window to that of the next, in seconds. The last window is moved back until it
+            is as long as the others.
+        smooth_s: Average each window's scores with those of windows less than so many seconds away, which count the
+            less the further away they are; 0 for no smoothing.
+        batch_size: Windows that are scored together.
+
+    Returns:
+        The timeline. Its windows and, without smoothing, their scores are those of the pipeline with
+        `chunk_length_s=window_s` and strides of `window_s - hop_s` together, and of `EmotionStream`.
+
+    Raises:
+        ValueError: The recording cannot be used, or a number is out of its range.
+
+    Example:
+        >>> timeline_of(classifier, "meeting.flac", smooth_s=10).runs()  # doctest: +SKIP
+    """
+    if not 0 <= smooth_s < np.inf:
+        raise ValueError(f"smooth_s={smooth_s!r}: must be a number of seconds, 0 for no smoothing.")
+    rate = classifier.feature_extractor.sampling_rate
+    cutter, outline = cutter_of(window_s, hop_s, rate), _Outline(round(OUTLINE_STEP * rate))
+    reading = {name: value for name, value in classifier._preprocess_params.items() if "length_s" not in name}
+
+    def windows() -> Iterator[tuple[Span, np.ndarray]]:
+        for block in classifier.feature_extractor.load_audio_blocks(source, **reading):
+            outline.add(block)
+            yield from cutter.push(block)
+        yield from cutter.finish()
+
+    outputs = [
+        {"logits": logits[None], "span": span} for span, logits in logits_of_windows(classifier, windows(), batch_size)
+    ]
+    found = classifier.postprocess(outputs)
+    labels = [label for _, label in sorted(classifier.model.config.id2label.items())]
+    spans = [output["span"] for output in outputs]
+    times = np.array([(span.start, span.end) for span in spans]) / rate
+    scores = np.array([_in_order(chunk["scores"], labels) for chunk in found["chunks"]])
+    return Timeline(
+        labels,
+        times,
+        np.array(parts(spans)) / rate,
+        smoothed(scores, times.mean(axis=1), smooth_s) if smooth_s else scores,
+        np.array(_in_order(found["scores"], labels)),
+        *outline.finish(),
+    )
+
+
+def smoothed(scores: np.ndarray, times: np.ndarray, reach: float) -> np.ndarray:
+    """Average scores, (windows, labels), with those less than `reach` away, weights falling evenly to 0 there.
+
+    >>> smoothed(np.array([[1.0], [0.0], [0.0]]), np.arange(3.0), 2.0)[:, 0].tolist()
+    [0.6666666666666666, 0.25, 0.0]
+    """
+    first, end = np.searchsorted(times, times - reach), np.searchsorted(times, times + reach)
+    return np.array(
+        [
+            np.average(scores[a:b], axis=0, weights=1 - np.abs(times[a:b] - time) / reach)
+            for time, a, b in zip(times, first, end, strict=True)
+        ]
+    )
+
+
+def draw_timeline(found: Timeline, title: str | None = None, width: float = 10.0) -> "Figure":
+    """Draw a timeline, so many inches wide."""
+    return timeline_figure(found.labels, found.parts, found.scores, found.lowest, found.highest, title, width)
+
+
+class _Outline:
+    """The lowest and the highest of each so many samples of a sound that comes in blocks."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self._rest = step, np.zeros(0, np.float32)
+        self._lowest: list[np.ndarray] = []
+        self._highest: list[np.ndarray] = []
+
+    def add(self, block: np.ndarray) -> None:
+        samples = np.concatenate([self._rest, block])
+        whole = len(samples) // self.step * self.step
+        columns, self._rest = samples[:whole].reshape(-1, self.step), samples[whole:]  # (columns, step)
+        self._lowest.append(columns.min(axis=1))
+        self._highest.append(columns.max(axis=1))
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        if len(self._rest):
+            self.add(np.repeat(self._rest[-1], self.step - len(self._rest)))
+        return np.concatenate(self._lowest), np.concatenate(self._highest)
+
+
+def _in_order(scores: list[dict[str, Any]], labels: list[str]) -> list[float]:
+    by_label = {entry["label"]: entry["score"] for entry in scores}
+    return [by_label[label] for label in labels]
