@@ -260,7 +260,8 @@ def test_a_file_that_is_not_there_is_one_bad_file_among_others(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("", "the name of a file is empty"), ("https://a.example/b.wav", "addresses are read in Python")]
+    ("name", "told"),
+    [("", "the name of a file is empty"), ("https://a.example/b.wav", "addresses are read in Python")],
 )
 def test_names_that_are_no_files_are_called_so(name: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ser(["predict", name, "--model", "you/model"]) == 1
