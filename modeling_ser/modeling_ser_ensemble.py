@@ -132,7 +132,7 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
             # Not the loss of log p: its gradient would reach each member through the posteriors of the others, which
             # then divide the work among them. The mean of the losses trains each member as if alone, with 1/K of its
             # gradient; and since -log is convex, mean_k(-log p_k) ≥ -log mean_k(p_k): it bounds the ensemble's own
-            # cross entropy from above (Jensen).
+            # cross entropy from above (Jensen). Of a member with a statistics head it is the loss of its own average.
             loss = torch.stack([classification_loss(member.logits, labels, config) for member in outputs]).mean()
         attentions = tuple(tensor for member in outputs for tensor in member.attentions or ())
         hidden_states = tuple(tensor for member in outputs for tensor in member.hidden_states or ())

@@ -94,7 +94,7 @@ class SERPipeline(AudioClassificationPipeline):
             (start, end) in seconds, and its "scores", those of the clip cut out there; and "scores", the mean of the
             windows' scores over the time of the recording, in which each window counts for the seconds that are
             nearer to it than to its neighbors: all but its strides. Files are decoded while they are scored, so
-            memory does not grow with their length; `num_workers` has no effect.
+            their sound is never whole in memory; `num_workers` has no effect.
 
         Raises:
             ValueError: If a clip cannot be used, naming it.

@@ -60,7 +60,7 @@ def timeline_of(
     smooth_s: float = 0.0,
     batch_size: int = 8,
 ) -> Timeline:
-    """Score a recording of any length window by window, while it is decoded: memory does not grow with its length.
+    """Score a recording of any length window by window, while it is decoded: its sound is never whole in memory.
 
     Args:
         classifier: The pipeline of a saved model; its `channel` and `max_seconds` hold.
