@@ -11,8 +11,13 @@ from .configuration_ser import SERConfig
 IGNORED = -100  # as throughout transformers: a label that does not count
 
 
-def classification_loss(logits: torch.Tensor, labels: torch.Tensor, config: SERConfig) -> torch.Tensor:
+def classification_loss(
+    logits: torch.Tensor, labels: torch.Tensor, config: SERConfig, label_mask: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return the loss of the kind of problem that the configuration names.
+
+    With `label_mask`, (batch, num_labels), a clip is compared with the labels that are true in its row only: those that
+    whoever labeled it chose among.
 
     >>> logits, labels = torch.zeros(2, 4), torch.tensor([0, 3])
     >>> classification_loss(logits, labels, SERConfig(num_labels=4))  # ln 4
@@ -37,10 +42,16 @@ def classification_loss(logits: torch.Tensor, labels: torch.Tensor, config: SERC
                 "set it anew, or to None."
             )
         weight = logits.new_tensor(config.class_weights)
+    if label_mask is not None:
+        logits = _among(logits, labels, counted, label_mask)
     if config.loss == "focal":
         config.check_ranges()  # a field may have been set since the configuration was made
         losses = focal_losses(logits, labels.where(counted, 0), config.focal_gamma, weight)
         total = losses.where(counted, 0.0).sum()
+    elif label_mask is not None and config.label_smoothing:  # spread over the labels that a clip could have
+        target = F.one_hot(labels.where(counted, 0), logits.shape[-1]) * (1 - config.label_smoothing)
+        target = target + label_mask * (config.label_smoothing / label_mask.sum(dim=-1, keepdim=True))
+        total = F.cross_entropy(logits, target * counted.unsqueeze(-1), weight=weight, reduction="sum")
     else:
         total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=config.label_smoothing, reduction="sum")
     return total / counted.sum()
@@ -56,6 +67,21 @@ def log_mean_posterior(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     stacked = torch.stack(list(logits))  # (answers, batch, num_labels)
     wide = stacked.to(torch.promote_types(stacked.dtype, torch.float32))
     return wide.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(logits))  # (batch, num_labels)
+
+
+def _among(
+    logits: torch.Tensor, labels: torch.Tensor, counted: torch.Tensor, label_mask: torch.Tensor
+) -> torch.Tensor:
+    """Give the labels that a clip could not have no weight, (batch, num_labels)."""
+    if label_mask.shape != logits.shape or label_mask.dtype != torch.bool:
+        raise ValueError(
+            f"label_mask must be (batch, num_labels) = {tuple(logits.shape)} of torch.bool, not "
+            f"{tuple(label_mask.shape)} of {label_mask.dtype}."
+        )
+    possible = label_mask.gather(-1, labels.where(counted, 0).unsqueeze(-1)).squeeze(-1)  # (batch,)
+    if not bool((possible | ~counted).all()):
+        raise ValueError("label_mask rules out the label of a clip; it must be true there.")
+    return logits.masked_fill(~label_mask, torch.finfo(logits.dtype).min / 2)
 
 
 def _loss_of_values(logits: torch.Tensor, labels: torch.Tensor, config: SERConfig) -> torch.Tensor:

@@ -530,6 +530,7 @@ class SERForAudioClassification(SERPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         given_layers: Sequence[int] | None = None,
+        label_mask: torch.Tensor | None = None,
     ) -> SequenceClassifierOutput:
         """Score a batch of clips, and compute the loss where labels are given.
 
@@ -541,6 +542,8 @@ class SERForAudioClassification(SERPreTrainedModel):
             output_attentions: Whether to return the attention weights of every head.
             output_hidden_states: Whether to return E and C.
             given_layers: As of `SERModel`.
+            label_mask: Which labels each clip could have, (batch, num_labels), torch.bool, where not all: the others
+                count nothing in its loss. So clips of corpora with different labels can be learned from together.
 
         Returns:
             With `return_dict=False`, as a keyword or in the configuration, a tuple instead of an object with `loss`, a
@@ -562,7 +565,9 @@ class SERForAudioClassification(SERPreTrainedModel):
         answers = self.classifier(outputs.pooler_output)  # each (batch, num_labels)
         loss = None
         if labels is not None:  # each learns as if alone: a loss of their average would let one rest on the other
-            loss = torch.stack([classification_loss(logits, labels, self.config) for logits in answers]).mean()
+            loss = torch.stack(
+                [classification_loss(logits, labels, self.config, label_mask) for logits in answers]
+            ).mean()
         return SequenceClassifierOutput(
             loss=loss,
             logits=answers[0] if len(answers) == 1 else log_mean_posterior(answers),

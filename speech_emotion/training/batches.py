@@ -80,7 +80,9 @@ class FeatureCollator:
             )  # (batch, longest)
         else:
             joined = torch.stack(labels)  # (batch,)
-        return {**pad_features(clips, self.feature_size), "labels": joined}
+        masks = [torch.as_tensor(clip["label_mask"]) for clip in clips if "label_mask" in clip]
+        allowed = {"label_mask": torch.stack(masks)} if masks else {}  # (batch, labels)
+        return {**pad_features(clips, self.feature_size), "labels": joined, **allowed}
 
 
 def pad_features(clips: Sequence[Mapping[str, object]], feature_size: int) -> dict[str, torch.Tensor]:

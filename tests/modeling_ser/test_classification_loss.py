@@ -57,6 +57,37 @@ def test_a_clip_without_a_label_does_not_count(loss: str) -> None:
     torch.testing.assert_close(found, classification_loss(logits[[0, 2]], torch.tensor([1, 2]), config))
 
 
+@pytest.mark.parametrize("loss", [{"label_smoothing": 0.2}, {"label_smoothing": 0.0}, {"loss": "focal"}])
+def test_labels_that_a_clip_could_not_have_count_nothing(loss: dict) -> None:
+    logits, config = random_logits(), small_config(**loss)
+    mask = torch.tensor([[True, True, False]] * 3 + [[True] * 3] * 2)
+    labels = torch.tensor([0, 1, -100, 2, 0])
+    found = classification_loss(logits[:5], labels, config, mask)
+    two = small_config(**loss, id2label={0: "a", 1: "b"}, label2id={"a": 0, "b": 1})
+    parts = [
+        2 * classification_loss(logits[:2, :2], labels[:2], two),
+        2 * classification_loss(logits[3:5], labels[3:], config),
+    ]
+    torch.testing.assert_close(found, sum(parts) / 4)
+    model = small_model(**loss)
+    batch = clips_for(model, [4, 5])
+    masked = model(*batch, labels=torch.tensor([2, 0]), label_mask=torch.tensor([[True, False, True]] * 2))
+    assert masked.loss < model(*batch, labels=torch.tensor([2, 0])).loss
+
+
+@pytest.mark.parametrize(
+    ("mask", "named"),
+    [
+        (torch.ones(1, 3, dtype=torch.bool), "must be"),
+        (torch.ones(2, 3), "torch.bool"),
+        (torch.eye(3)[:2] > 0, "rules out"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(mask: torch.Tensor, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        classification_loss(random_logits(2), torch.tensor([0, 2]), small_config(), mask)
+
+
 def test_the_classifier_returns_the_loss_of_its_logits() -> None:
     model, labels = small_model(class_weights=WEIGHTS), torch.tensor([2, 0])
     batch = clips_for(model, [4, 5])
