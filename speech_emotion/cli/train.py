@@ -35,7 +35,7 @@ def _main(argv: Sequence[str] | None, prog: str, recognition: bool) -> int:
     def work() -> int:
         if "/" not in (corpus := getattr(given, "corpus", "/")) and corpus not in CORPORA:
             make_builder(corpus)  # says which are known
-        for name in ("data_dir", "folds_file", "resume_from_checkpoint"):
+        for name in ("data_dir", "folds_file", "resume_from_checkpoint", "final"):
             place = getattr(given, name, None)
             if place is not None and place.lower() not in ("true", "false") and not Path(place).expanduser().exists():
                 raise FileNotFoundError(f"{place} does not exist (--{name}).")
@@ -70,13 +70,16 @@ def summary_emotions(report: "RunReport") -> str:
     from speech_emotion.evaluation import confusion_table, text_table
 
     chance = 1 / len(report.labels)
-    rows = []
-    for name, part in (("validation", report.validation), ("test", report.test)):
+    rows, shown = [], report.measured
+    for name, part in (("validation", shown.validation), ("test", shown.test)):
         largest = np.sum(part.confusion, axis=1).max() / part.clips
         figures = (part.metrics["wa"], largest, part.metrics["ua"], chance, part.metrics["macro_f1"])
         rows.append([name, ", ".join(part.speakers), part.clips, *(f"{100 * figure:.1f}%" for figure in figures)])
     header = ["split", "speakers", "clips", "WA", "largest class", "UA", "chance UA", "macro F1"]
-    return f"{text_table(header, rows)}\n\n{confusion_table(np.array(report.test.confusion), report.labels)}"
+    tables = f"{text_table(header, rows)}\n\n{confusion_table(np.array(shown.test.confusion), report.labels)}"
+    if report.validated is None:
+        return tables
+    return f"Nobody is left to test a model of all speakers. Figures of the run before it:\n\n{tables}"
 
 
 def summary_deepspeech(report: "RecognitionReport") -> str:

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .arguments import DataArguments, ModelArguments
     from .command_line import parse_arguments
     from .emotion_task import EmotionTask
+    from .final_task import FinalTask
     from .run import run_training
     from .task import TrainingResult, TrainingTask
     from .trainer import TaskTrainer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "DataArguments": "arguments",
     "EmotionTask": "emotion_task",
+    "FinalTask": "final_task",
     "ModelArguments": "arguments",
     "SERTrainingArguments": "training_arguments",
     "TaskTrainer": "trainer",
@@ -27,6 +29,7 @@ _PLACES = {
 __all__ = [
     "DataArguments",
     "EmotionTask",
+    "FinalTask",
     "ModelArguments",
     "SERTrainingArguments",
     "TaskTrainer",

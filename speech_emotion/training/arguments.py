@@ -62,9 +62,17 @@ class DataArguments:
     fold: int = argument(0, "the fold to test, from 0", "weights")
     folds_file: str | None = argument(None, "a fold as JSONL, instead of --scheme and --fold", "clips")
     unsafe_split: bool = argument(False, "divide clips whoever speaks: the figures are too good", "clips")
+    final: str | None = argument(
+        None, "train on all speakers: true, after a run that validates and tests, or that run's folder", "clips"
+    )
     streaming: bool = argument(False, "read a copy as a stream", "looks")
     skip_bad: bool = argument(False, "report clips that cannot be used, and go on", "clips")
     max_seconds: float = argument(3600.0, "refuse files that hold more seconds of sound", "clips")
+
+    def __post_init__(self) -> None:
+        """Take false, as a word of the command line, for no final model."""
+        if (self.final or "").lower() == "false":
+            self.final = None
 
 
 @dataclass

@@ -24,7 +24,7 @@ EXIT_CODE = 128 + signal.SIGTERM  # 143, what a shell reports for a process that
 
 
 class EpochTableCallback(TrainerCallback):
-    """Prints a line per evaluation on validation speakers.
+    """Prints a line per evaluation on validation speakers, or, without such columns, per epoch.
 
     >>> EpochTableCallback([TableColumn("epoch", "epoch", "{:6.1f}"), TableColumn("loss", "loss", "{:6.3f}")]).header()
     ' epoch    loss'
@@ -40,10 +40,10 @@ class EpochTableCallback(TrainerCallback):
         return "  ".join(title.rjust(len(form.format(0))) for _, title, form in self.columns)
 
     def on_log(self, args: Args, state: State, control: Control, logs: Logs = None, **kwargs: Any) -> None:
-        """Print a line when an evaluation is logged."""
+        """Print a line when what the last column tells is logged."""
         logs = logs or {}
         self._loss = logs.get("loss", self._loss)
-        if not state.is_world_process_zero or "eval_loss" not in logs:
+        if not state.is_world_process_zero or self.columns[-1].key not in logs:
             return
         values = {**logs, "loss": self._loss}
         line = "  ".join(

@@ -100,12 +100,21 @@ class RunReport(TrainingReport):
     temperature: float = 1.0  # that the logits are divided by, fitted on the validation speakers
     heard_before: dict[str, dict[str, list[str]]] | None = field(default_factory=dict)
     stages: list[dict[str, Any]] = field(default_factory=list)
+    kept_epoch: float | None = None  # whose weights these are; `None` in older reports
+    kept_step: int | None = None
+    validated: "RunReport | None" = None  # of a model trained on all speakers: the run before it, whose figures count
+
+    @property
+    def measured(self) -> "RunReport":
+        """The report that has figures: this one, or that of the run before a final model's."""
+        return self.validated or self
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         """Read a report back from what `results.json` holds."""
         splits = {name: SplitReport(**fields[name]) for name in ("train", "validation", "test")}
-        return cls(**{**fields, **splits})
+        validated = fields.get("validated")
+        return cls(**{**fields, **splits, "validated": validated and cls.from_dict(validated)})
 
 
 def report_split(
@@ -143,13 +152,14 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
     results = [
         eval_result(report, TASK, f"{report.title}, {split} {tested} of {report.fold}", split, kind, label, value)
         for split, part in (("test", report.test), ("validation", report.validation))
+        if part.clips  # nobody is left to test a model that was trained on all
         for kind, label, value in (
             ("accuracy", "WA", part.metrics["wa"]),
             ("recall", "UA", part.metrics["ua"]),
             ("f1", "macro F1", part.metrics["macro_f1"]),
         )
     ]
-    table = confusion_table(np.array(report.test.confusion), report.labels, markdown=True)
+    table = confusion_table(np.array(report.measured.test.confusion), report.labels, markdown=True)
     return fill_card(
         template_path(), report, repo_id, revision, TASK, "speech-emotion-recognition", results, confusion=table
     )

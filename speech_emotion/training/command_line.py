@@ -81,13 +81,14 @@ def parse_arguments(
     """
     given = given_options(argv, GROUPS, prog)
     from .emotion_task import EmotionTask
+    from .final_task import FinalTask
     from .training_arguments import SERTrainingArguments
 
     name = given.get("preset", DEFAULT_PRESET)
     settings = {"preset": name} | preset_settings(name, given) | given
     data, model, training = _divided(settings, DataArguments, ModelArguments, SERTrainingArguments)
     model.given = frozenset(given) & {item.name for item in fields(ModelArguments)}
-    return EmotionTask(data, model), training
+    return (EmotionTask if data.final is None else FinalTask)(data, model), training
 
 
 def parse_ctc_arguments(

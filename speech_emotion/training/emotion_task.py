@@ -132,10 +132,7 @@ class EmotionTask(TrainingTask):
             )
             self.rows, labels = keep_labels(corpus, self.data.labels)
             self.fold = self._choose_fold()
-        splits = make_splits(
-            self.rows, self.features, self.fold, labels, variants, shares_speakers=self.data.unsafe_split
-        )
-        self._take(labels, splits, extractor)
+        self._take(labels, self._make_splits(labels, variants), extractor)
         self.heard = heard_speakers(self.model.model_name_or_path, self.model.model_revision)
         parts = speakers_of(self.splits.validation), speakers_of(self.splits.test)
         if not self.data.unsafe_split:
@@ -143,6 +140,8 @@ class EmotionTask(TrainingTask):
 
     def _choose_fold(self) -> Fold:
         """Make or read the fold; speakers may be unknown, or shared, only where that was asked for by name."""
+        if self.data.final is not None:
+            raise ValueError("A training on all speakers is a FinalTask; parse_arguments makes one of --final.")
         if not self.data.unsafe_split:
             return choose_fold(self.rows, self.data)
         warnings.warn(
@@ -155,6 +154,10 @@ class EmotionTask(TrainingTask):
             raise ValueError("--by_speaker needs to know who speaks. Name a --speaker_column, or leave it out.")
         plain = self.features.with_format(None)
         return choose_fold(self.rows, self.data, dict(zip(plain["id"], plain["recording"], strict=True)))
+
+    def _make_splits(self, labels: list[str], variants: list[datasets.Dataset]) -> Splits:
+        shares = self.data.unsafe_split
+        return make_splits(self.rows, self.features, self.fold, labels, variants, shares_speakers=shares)
 
     def make_network(self) -> SERForAudioClassification:
         """Make a model with the statistics of the training clips, or load the one to fine-tune."""
@@ -298,13 +301,14 @@ class EmotionTask(TrainingTask):
 
     def report(self, result: TrainingResult, settings: dict[str, Any], stages: list[dict[str, Any]]) -> RunReport:
         """Tell what was measured, and of what."""
-        parts = {}
+        parts = {"validation": SplitReport(clips=0, speakers=[]), "test": SplitReport(clips=0, speakers=[])}
         self.scores = []
-        for name, clips in (("validation", self.splits.validation), ("test", self.splits.test)):
-            output = result.outputs[name]
+        temperature = result.network.config.temperature
+        for name, output in result.outputs.items():
+            clips = self.scored[name]
             if output.label_ids.tolist() != list(clips.labels):
                 raise RuntimeError(f"The {name} clips came back from Trainer in another order than they went in.")
-            logits, temperature = torch.from_numpy(output.predictions), result.network.config.temperature
+            logits = torch.from_numpy(output.predictions)
             parts[name], scores = report_split(name, clips, logits, self.labels, temperature)
             self.scores += scores
         return RunReport(
@@ -313,6 +317,8 @@ class EmotionTask(TrainingTask):
             streams=describe_streams(self.processing_class),
             architecture=describe_architecture(result.network.config),
             temperature=temperature,
+            kept_epoch=result.best_epoch,
+            kept_step=result.best_step,
             train=SplitReport(clips=len(self.splits.train), speakers=speakers_of(self.splits.train)),
             **parts,
             stages=stages if len(stages) > 1 else [],  # `arguments` tell of a single one

@@ -65,7 +65,11 @@ def run_training(
         datasets.disable_progress_bars()
     quiet_unless_terminal()
     with sole_training(training), writing(training.output_dir):
-        return _train_and_save(task, training, callbacks or [])
+        for part, of_part in task.runs(training):
+            result = _train_and_save(part, of_part, callbacks or [])
+            if result.stopped:
+                break
+    return replace(result, output_dir=Path(training.output_dir))
 
 
 def _train_in_memory(
@@ -107,7 +111,7 @@ def _train_and_save(
     network = task.make_network()
     stop, patience = StopSignalCallback(), training.early_stopping_patience
     early = [EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else []
-    trainer = TaskTrainer(task, network, training, [stop, *early, *callbacks])
+    trainer = TaskTrainer(task, network, training, [stop, *early, *task.callbacks, *callbacks])
     trainer.add_callback(EpochTableCallback(task.columns))
     if is_terminal() and not training.disable_tqdm:
         trainer.add_callback(BarCallback)
@@ -146,14 +150,17 @@ def _result(task: TrainingTask, trainer: TaskTrainer, folder: Path | None) -> Tr
     history = trainer.state.log_history
     losses = {entry["step"]: entry["loss"] for entry in history if "loss" in entry}
     evaluations = [entry for entry in history if "eval_loss" in entry]
-    last = evaluations[-1]["epoch"] if evaluations else None
-    kept = [entry["epoch"] for entry in evaluations if entry["step"] == trainer.state.best_global_step]
+    kept = {"epoch": trainer.state.epoch, "step": trainer.state.global_step}
+    if trainer.args.load_best_model_at_end:
+        best = trainer.state.best_global_step
+        kept = next((entry for entry in evaluations if entry["step"] == best), kept)
     return TrainingResult(
         folder,
         outputs={name: trainer.predict(data) for name, data in task.scored.items()},
         curve=[_point(entry, losses.get(entry["step"]), task.followed) for entry in evaluations],
         epochs=trainer.state.epoch,
-        best_epoch=kept[0] if kept and trainer.args.load_best_model_at_end else last,
+        best_epoch=kept["epoch"],
+        best_step=kept["step"],
         parameters=trainer.num_parameters,
         network=trainer.model,
     )

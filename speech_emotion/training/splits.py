@@ -156,13 +156,14 @@ def make_splits(
     variants: Sequence[datasets.Dataset] = (),
     *,
     shares_speakers: bool = False,
+    tested: bool = True,
 ) -> Splits:
     """Join clips, features and classes, split by split; only clips to learn from have variants.
 
-    `shares_speakers` as of `check_disjoint`.
+    `shares_speakers` as of `check_disjoint`; `tested` is false for a fold in which everybody trains.
     """
-    # Checked when folds are made, and again here, where they are used.
-    check_disjoint(fold, rows, shares_speakers=shares_speakers)
+    if tested:  # checked when folds are made, and again here, where they are used
+        check_disjoint(fold, rows, shares_speakers=shares_speakers)
     usable = {str(clip): index for index, clip in enumerate(features["id"][:])}
     clips = dict(zip(rows["id"], zip(rows["speaker"], rows["label"], strict=True), strict=True))
     classes = {label: index for index, label in enumerate(labels)}
@@ -171,15 +172,14 @@ def make_splits(
 
     def split(name: str, ids: Sequence[str]) -> ClipSplit:
         ids = [clip for clip in ids if clip in usable]
-        if not ids:
+        if not ids and (tested or name == "train"):
             raise ValueError(f"Fold {fold.name!r}: the split {name} has no usable clip left.")
-        speakers, names = zip(*(clips[clip] for clip in ids), strict=True)
         return ClipSplit(
             features,
             [usable[clip] for clip in ids],
             ids,
-            speakers,
-            [classes[label] for label in names],
+            [clips[clip][0] for clip in ids],
+            [classes[clips[clip][1]] for clip in ids],
             variants if name == "train" else (),
         )
 

@@ -1,7 +1,7 @@
 """What a training learns, and from whom: what one training has that another has not."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import ModelCard
 from torch import nn
 from torch.utils.data import Dataset
-from transformers import EvalPrediction, TrainingArguments
+from transformers import EvalPrediction, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PredictionOutput
 
 Inputs = Mapping[str, torch.Tensor]
@@ -45,6 +45,7 @@ class TrainingResult:
     curve: list[dict[str, float]] = field(default_factory=list, repr=False)
     epochs: float = 0.0  # that were trained
     best_epoch: float | None = None  # whose weights were kept, from 1; the last where that was asked for
+    best_step: int | None = None  # at whose end that was
     parameters: int = 0  # trainable values
     network: nn.Module | None = field(default=None, repr=False)  # trained, with the weights that were kept
 
@@ -59,7 +60,7 @@ class TrainingTask(ABC):
 
     # Data sets have `num_frames`, the length of each item: items of like length are trained on together.
     train: Dataset
-    validation: Dataset
+    validation: Dataset | None  # `None` where nobody is left to validate
     scored: Mapping[str, Dataset]  # what is predicted in the end, by name
     collator: Callable[[Sequence[Any]], dict[str, torch.Tensor]]  # joins items; `labels` among what it gives
     processing_class: Any = None  # saved with the network
@@ -67,6 +68,11 @@ class TrainingTask(ABC):
     followed: ClassVar[tuple[str, ...]] = ()  # metrics that the learning curve holds
     lone_items: ClassVar[bool] = True  # whether a batch of one item, without batch statistics, may be left over
     files: ClassVar[tuple[str, ...]] = ()  # that `write` writes
+    callbacks: Sequence[TrainerCallback] = ()  # beside those of every task
+
+    def runs(self, training: Any) -> "Iterator[tuple[TrainingTask, Any]]":
+        """Yield trainings that are to be made one after the other, and their arguments; the last is this one."""
+        yield self, training
 
     def prepare(self, training: TrainingArguments) -> None:  # noqa: B027
         """Load what is trained on, where that is not there already."""
