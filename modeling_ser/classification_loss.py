@@ -16,8 +16,8 @@ def classification_loss(
 ) -> torch.Tensor:
     """Return the loss of the kind of problem that the configuration names.
 
-    With `label_mask`, (batch, num_labels), a clip is compared with the labels that are true in its row only: those that
-    whoever labeled it chose among.
+    With `label_mask`, (batch, num_labels), a clip is compared with the labels that are true in its row only: those
+    that whoever labeled it chose among.
 
     >>> logits, labels = torch.zeros(2, 4), torch.tensor([0, 3])
     >>> classification_loss(logits, labels, SERConfig(num_labels=4))  # ln 4

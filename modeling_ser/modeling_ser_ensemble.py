@@ -1,13 +1,16 @@
 """Several of the paper's classifiers as one model: one checkpoint, one pass over the features, averaged posteriors."""
 
+import json
 from collections.abc import Sequence
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import can_return_tuple
+from transformers.utils.hub import cached_file
 
 from .classification_loss import classification_loss, log_mean_posterior
 from .configuration_ser import SERConfig
@@ -67,6 +70,8 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
 
         Args:
             members: Two classifiers or more, of the same configuration and type of numbers. They are left as they are.
+                Where they were loaded, the feature extractors saved beside them must have the same settings; those of
+                members made in memory are nowhere to be seen, and their sameness is up to you.
 
         Returns:
             The ensemble in evaluation mode, on the device of the first, with copies of the weights and of the
@@ -75,7 +80,8 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
             validation clips (`speech_emotion.evaluation.calibration.fit_temperature`) and set it in `config`.
 
         Raises:
-            ValueError: If there are too few, one is no classifier, or one disagrees with the first.
+            ValueError: If there are too few, one is no classifier, or one disagrees with the first, or its feature
+                extractor does.
 
         Example:
             >>> members = [SERForAudioClassification(SERConfig(num_labels=4)) for _ in range(3)]
@@ -87,6 +93,7 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
             check_agreement(member, members[0], index)
         if len(members) < 2:
             raise ValueError(f"An ensemble has 2 members or more, not {len(members)}.")
+        check_front_ends(members)
         config = members[0].config.with_members(len(members))
         config.temperature = 1.0
         ensemble = cls(config).to(members[0].device, members[0].dtype)
@@ -164,6 +171,42 @@ def check_agreement(member: PreTrainedModel, first: PreTrainedModel, index: int)
             )
     if member.dtype != first.dtype:
         raise ValueError(f"Members 0 and {index} are of {first.dtype} and {member.dtype}; convert one with `.to`.")
+
+
+def check_front_ends(members: Sequence[PreTrainedModel]) -> None:
+    """Check that what members were trained to read is the same, as far as extractors are saved beside them."""
+    found = [(index, one) for index, one in enumerate(map(front_end, members)) if one is not None]
+    for index, own in found[1:]:
+        first, others = found[0]
+        for name in sorted({*own, *others}):
+            if own.get(name) != others.get(name):
+                raise ValueError(
+                    f"Members {first} and {index} read different features: {name} is {others.get(name)!r} beside "
+                    f"{members[first].name_or_path} and {own.get(name)!r} beside {members[index].name_or_path}. An "
+                    "ensemble has one feature extractor; retrain one of them."
+                )
+
+
+def front_end(member: PreTrainedModel) -> dict[str, Any] | None:
+    """Read what the feature extractor beside a model's checkpoint does; `None` where there is none to be read."""
+    if not member.name_or_path:
+        return None
+    path = cached_file(
+        member.name_or_path,
+        "preprocessor_config.json",
+        revision=getattr(member.config, "_commit_hash", None),
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if path is None:
+        return None
+    settings = json.loads(Path(path).read_text(encoding="utf-8"))
+    for entry in (settings.get("encoders") or {}).values():
+        if "digest" in entry:  # where an encoder lies says nothing of what it computes
+            for name in ("name_or_path", "revision", "bundled"):
+                entry.pop(name, None)
+    # What is off may not have been there when an older extractor was saved.
+    return {name: value for name, value in settings.items() if name != "auto_map" and value not in (None, "none", {})}
 
 
 SEREnsembleForAudioClassification.register_for_auto_class("AutoModelForAudioClassification")

@@ -123,6 +123,44 @@ def test_members_that_disagree_are_refused(fields: dict, named: str) -> None:
         SEREnsembleForAudioClassification.from_members([small_model(), small_model(**fields)])
 
 
+def test_members_whose_front_ends_differ_are_not_joined(tmp_path: Path) -> None:
+    whisper = {"layer": 2, "digest": "1f", "context": "clip"}
+    beside = {
+        "old": {"streams": ["mel"], "win_length": 400},
+        "same": {
+            "streams": ["mel"],
+            "win_length": 400,
+            "front": "none",
+            "encoders": None,
+            "auto_map": {"A": "there--a"},
+        },
+        "front": {"streams": ["mel"], "win_length": 400, "front": "speech"},
+        "encoder": {
+            "streams": ["encoder"],
+            "encoders": {"encoder": whisper | {"name_or_path": "/here", "bundled": True}},
+        },
+        "moved": {"streams": ["encoder"], "encoders": {"encoder": whisper | {"name_or_path": "/there"}}},
+        "deeper": {"streams": ["encoder"], "encoders": {"encoder": whisper | {"layer": 3}}},
+    }
+    for name, settings in beside.items():
+        small_model().save_pretrained(tmp_path / name)
+        (tmp_path / name / "preprocessor_config.json").write_text(json.dumps(settings))
+
+    def join(*names: str) -> SEREnsembleForAudioClassification:
+        loaded = [SERForAudioClassification.from_pretrained(tmp_path / name) for name in names]
+        return SEREnsembleForAudioClassification.from_members([small_model(), *loaded])
+
+    assert join("old", "same").config.num_members == 3
+    join("encoder", "moved")
+    for one, other, named in (
+        ("same", "front", r"1 and 2 read different features: front is None beside .*same and 'speech' beside .*front"),
+        ("old", "encoder", "encoders is None"),
+        ("moved", "deeper", "encoders is .*'layer': 2.* and .*'layer': 3"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            join(one, other)
+
+
 def test_what_is_no_ensemble_is_refused() -> None:
     single, of_members = small_model(), SEREnsembleForAudioClassification.from_members
     for make, named in (
