@@ -25,7 +25,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: no-interpreter help demo test test-newest fuzz lint format bench experiments heads layers report lock clean
+.PHONY: no-interpreter help demo test test-newest fuzz lint format bench experiments checkpoint heads layers report lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,9 @@ experiments: $(STAMP)  ## Compute what of the paper's comparisons results/ lacks
 	@$(WITH_DATA) exec $(PY) -m reproduction run --workers 2
 	@$(MAKE) --no-print-directory heads layers
 	@exec $(PY) -m reproduction report --pack --readme README.md
+
+checkpoint: $(STAMP)  ## Train the model that comes along anew (ARGS="--corpora …" from others), and measure it (hours)
+	@$(WITH_DATA) exec $(PY) -m speech_emotion.cli checkpoint $(ARGS)
 
 heads: $(STAMP)  ## Train models and drop each of their attention heads in turn
 	@$(WITH_DATA) exec $(PY) -m reproduction heads --output_dir results/heads

@@ -18,7 +18,7 @@ from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_python
 SHARED = ("feature_extraction", "modeling_ser")
 CONVERTERS = "feature_extraction.convert"  # which stay here
 LIBRARY = (*SHARED, "dataset_scripts", "speech_emotion")
-JOINING = tuple(f"speech_emotion.{room}" for room in ("training", "cross_validation", "inference"))
+JOINING = tuple(f"speech_emotion.{room}" for room in ("training", "cross_validation", "inference", "checkpoint"))
 # Of which everything that names files makes use.
 NAMING = "feature_extraction.safe_text"
 ENTRY = (

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from speech_emotion.files import write_json
-from speech_emotion.inference.saved_model import check_place, load_saved
+from speech_emotion.inference.saved_model import load_saved, named_model
 from speech_emotion.terminal import CommandParser
 
 
@@ -38,7 +38,7 @@ def draw_attention(args: argparse.Namespace) -> list[Path]:
     numbers_path = Path(args.output).with_suffix(".json")
     if numbers_path.is_file() and "attention_received" not in numbers_path.read_text("utf-8", errors="replace"):
         raise FileExistsError(f"{numbers_path} is something else than a figure's numbers; give --output another name.")
-    check_place(args.model)
+    args.model = named_model(args.model)
     from speech_emotion.evaluation.figures import figure_style, save_figure
     from speech_emotion.inference.clip_attention import clip_attention, draw_clip_attention
 

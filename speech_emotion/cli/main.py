@@ -19,6 +19,10 @@ PARTS: dict[str, tuple[str, str]] = {
     "corpus": ("dataset_scripts.command:get_parser", "list, describe, check, fold, export and share corpora"),
     "convert": ("feature_extraction.convert.command:get_parser", "convert a DeepSpeech, Coqui STT or Whisper model"),
     "cache": ("speech_emotion.cli.cache:get_parser", "show, clear or fill what the library keeps on this disk"),
+    "checkpoint": (
+        "speech_emotion.cli.checkpoint:get_parser",
+        "train the model that comes along anew, and measure it",
+    ),
     "figures": ("speech_emotion.cli.figures:get_parser", "draw a clip's attention, or what finished runs gave"),
     "demo": ("speech_emotion.cli.demo:get_parser", "train on real speech, then classify an unseen speaker's files"),
 }

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from feature_extraction.safe_text import printable
 from speech_emotion.cli import timeline
 from speech_emotion.files import check_writable, csv_lines, stream_lines
-from speech_emotion.inference.saved_model import check_place, load_saved
+from speech_emotion.inference.saved_model import load_saved, named_model
+from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import (
     CommandParser,
     is_terminal,
@@ -38,7 +39,11 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
     """Return the parser of `ser predict`."""
     parser = CommandParser(prog=prog, description="Print emotions and scores of audio files.")
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio file, or folder of audio files")
-    parser.add_argument("--model", required=True, help="folder of a saved model, or its id on the Hub")
+    parser.add_argument(
+        "--model",
+        default=EMOTIONS,
+        help="folder of a saved model, or its id on the Hub (default: the one that comes along)",
+    )
     parser.add_argument("--revision", help="commit of the model on the Hub")
     parser.add_argument("--device", help="for example cuda:0 (default: a GPU where there is one)")
     parser.add_argument("--batch-size", type=whole_number(1), default=8, help="clips at a time (default: 8)")
@@ -88,6 +93,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         raise ValueError("--format is of what is printed; of --output it is the name's ending, .csv or .jsonl.")
     for place in filter(None, (args.output, args.picture)):  # before the work, not after it
         check_writable(place)
+    args.model = named_model(args.model)
     files = find_files(args.files)
     for place, endings in ((args.output, (".csv", ".jsonl")), (args.picture, (".png", ".svg"))):
         if place:
@@ -175,7 +181,7 @@ def load_classifier(
     max_seconds: float | None = 3600.0,
 ) -> "SERPipeline":
     """Load a saved model with this library's own code, so that no remote code runs."""
-    check_place(model)
+    model = named_model(model)
     quiet_unless_terminal()
     import torch
 

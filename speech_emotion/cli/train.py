@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_scripts.registry import CORPORA, make_builder
-from speech_emotion.inference.saved_model import check_place
+from speech_emotion.inference.saved_model import named_model
 from speech_emotion.terminal import say
 from speech_emotion.training.command_line import CTC_GROUPS, GROUPS, get_parser
 
@@ -40,7 +40,7 @@ def _main(argv: Sequence[str] | None, prog: str, recognition: bool) -> int:
             if place is not None and place.lower() not in ("true", "false") and not Path(place).expanduser().exists():
                 raise FileNotFoundError(f"{place} does not exist (--{name}).")
         for name in ("model_name_or_path", "encoder"):
-            check_place(getattr(given, name, None) or "")
+            named_model(getattr(given, name, None) or "")
         return _train(words, prog, recognition)
 
     return run_guarded(work)

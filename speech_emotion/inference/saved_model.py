@@ -3,26 +3,40 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speech_emotion.pretrained.shipped_model import EMOTIONS, LICENSE, packaged_model
+from speech_emotion.terminal import say
+
 if TYPE_CHECKING:
     from feature_extraction import SERFeatureExtractor
     from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
 
 
-def check_place(model: str) -> None:
-    """Refuse, before anything heavy is imported, a folder that is not there."""
+def named_model(model: str) -> str:
+    """Find the model that comes along by its name, and tell its terms; others are where they are said to be.
+
+    A folder that is not there is refused, before anything heavy is imported.
+    """
+    if model == EMOTIONS:
+        model = str(packaged_model())
+        say(f"The model {EMOTIONS!r}: {LICENSE}, no commercial use; what it is worth: {model}/README.md", error=True)
     if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # no id on the Hub begins so
         raise FileNotFoundError(f"There is no folder {model}, and it is no id on the Hub.")
+    return model
 
 
 def load_saved(
     model: str, revision: str | None = None
 ) -> "tuple[SERForAudioClassification | SEREnsembleForAudioClassification, SERFeatureExtractor]":
-    """Load a classifier, or an ensemble of several, with its feature extractor."""
+    """Load a classifier, or an ensemble of several, with its feature extractor.
+
+    `emotions` is the one that comes along.
+    """
     import torch
 
     from feature_extraction import SERFeatureExtractor
     from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
 
+    model = named_model(model)
     try:
         several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
     except OSError as error:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from .fetched_weights import FETCHED
+from .shipped_model import EMOTIONS, packaged_model, with_code
 
 SMALL_DEEPSPEECH = "deepspeech-small"
-SHORT_NAMES = (SMALL_DEEPSPEECH, *FETCHED)
+SHORT_NAMES = (SMALL_DEEPSPEECH, *FETCHED)  # of encoders
 
 
 def pretrained_path(name: str) -> Path:
@@ -15,9 +16,11 @@ def pretrained_path(name: str) -> Path:
     `ser_weights` of Hugging Face's home folder (`HF_HOME`).
 
     Args:
-        name: Of the model: `"deepspeech-small"`, a DeepSpeech trained on speechocean762 by `train_deepspeech.py`,
-            which comes along; `"whisper-base"` or `"whisper-tiny.en"`, OpenAI's; `"armspeech"`, a Coqui STT model of
-            DeepSpeech's full size for Armenian, with weights of int8.
+        name: Of the model: `"emotions"`, a classifier of seven emotions and of sounds without speech, which is a
+            distribution of its own with its own terms (`weights/emotions`), here together with the code that
+            `transformers.pipeline` needs; `"deepspeech-small"`, a DeepSpeech trained on speechocean762 by
+            `train_deepspeech.py`, which comes along; `"whisper-base"` or `"whisper-tiny.en"`, OpenAI's;
+            `"armspeech"`, a Coqui STT model of DeepSpeech's full size for Armenian, with weights of int8.
 
     Returns:
         Its folder, as `from_pretrained` takes it.
@@ -31,6 +34,10 @@ def pretrained_path(name: str) -> Path:
         >>> pretrained_path("deepspeech-small").name
         'deepspeech-small'
     """
+    if name == EMOTIONS:
+        import huggingface_hub.constants
+
+        return with_code(packaged_model(), Path(huggingface_hub.constants.HF_HOME, "ser_weights"))
     if name in FETCHED:
         import huggingface_hub.constants
 
@@ -41,7 +48,7 @@ def pretrained_path(name: str) -> Path:
         folder = Path(huggingface_hub.constants.HF_HOME, "ser_weights", source.digest, name)
         return fetch_folder(source, folder, offline=huggingface_hub.constants.HF_HUB_OFFLINE)
     if not is_pretrained(name):
-        raise ValueError(f"There are no weights {name!r}; there are {', '.join(SHORT_NAMES)}.")
+        raise ValueError(f"There are no weights {name!r}; there are {', '.join((EMOTIONS, *SHORT_NAMES))}.")
     folder = Path(__file__).parent / name
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"The weights {name!r} did not come with this installation; install it again.")
@@ -49,7 +56,7 @@ def pretrained_path(name: str) -> Path:
 
 
 def is_pretrained(name: str) -> bool:
-    """Tell whether a name is one of `pretrained_path`.
+    """Tell whether a name is that of an encoder of `pretrained_path`.
 
     >>> is_pretrained("whisper-base"), is_pretrained("openai/whisper-base")
     (True, False)
@@ -74,4 +81,4 @@ def encoder_place(name: str, revision: str | None = None) -> str:
     return str(pretrained_path(name))
 
 
-__all__ = ["SHORT_NAMES", "SMALL_DEEPSPEECH", "encoder_place", "is_pretrained", "pretrained_path"]
+__all__ = ["EMOTIONS", "SHORT_NAMES", "SMALL_DEEPSPEECH", "encoder_place", "is_pretrained", "pretrained_path"]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from dataset_scripts import list_corpora
 from speech_emotion.pretrained import SHORT_NAMES
+from speech_emotion.pretrained.shipped_model import EMOTIONS, packaged_model
 
 # What an argument changes. A run's record tells of the weights' and the features' settings; of the clips its identity
 # tells; and what only changes how or where things are done is nobody's business.
@@ -147,6 +148,8 @@ class ModelArguments:
         """Take a stem of 0 channels for none, as the command line has no other word for it; one layer for a number."""
         if self.stem_channels == [0]:
             self.stem_channels = []
+        if self.model_name_or_path == EMOTIONS:
+            self.model_name_or_path = str(packaged_model())
         if self.variants < 0:
             raise ValueError(f"variants={self.variants}: give a number of copies of each clip, 0 for none.")
         if isinstance(self.encoder_layer, list) and len(self.encoder_layer) == 1:  # a number, as runs have saved it
