@@ -3,8 +3,10 @@
 import json
 import os
 import re
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import datasets
@@ -31,9 +33,27 @@ def load_shared_copy(
         rows = datasets.load_dataset(
             source, split="train", revision=revision or None, cache_dir=cache, streaming=streaming
         )
+    if streaming:
+        rows = rows.filter(partial(_holds_sound, name))
+    else:
+        import pyarrow.compute
+
+        held = pyarrow.compute.struct_field(rows.data.column("audio"), "bytes").is_valid()
+        if (first := held.index(False).as_py()) >= 0:
+            _holds_sound(name, rows[first])
     for field in FIELDS:
         setattr(rows.info, field, about[field])
     return rows
+
+
+def _holds_sound(name: str, row: Mapping[str, Any]) -> bool:
+    """Refuse a row without sound: a path in a stranger's table may be one of this machine."""
+    if (row["audio"] or {}).get("bytes") is None:
+        raise ValueError(
+            f"{name} holds no sound of its clip {row['id']!r}, only a name of a file. Copies that `export_corpus` and "
+            "`push_corpus` make hold it; ask whoever shares this one to make it so"
+        )
+    return True
 
 
 def _read_facts(path: str | Path, name: str) -> dict[str, str]:

@@ -95,7 +95,7 @@ class SERConfig(PreTrainedConfig):
             emotion is already recognized with a high probability p_t (Lin et al., 2017).
         focal_gamma: γ of the focal loss, at least 0, where it is cross entropy.
         num_members: Models in an ensemble (`SEREnsembleForAudioClassification`); 1 for a single model.
-        temperature: What the pipeline divides logits by before it makes probabilities of them, positive; fitted on
+        temperature: What the pipeline divides logits by before it makes probabilities of them, 0.01 to 100; fitted on
             validation speakers (Guo et al., 2017), it makes scores mean what they say. The model's own logits and its
             loss know nothing of it.
         adapted_clips: Clips without labels that the model's normalization was estimated from (`SERPipeline.adapt`);
@@ -234,8 +234,8 @@ class SERConfig(PreTrainedConfig):
             raise ValueError(f"focal_gamma must be finite and at least 0, not {self.focal_gamma}.")
         if self.adapted_clips < 0:
             raise ValueError(f"adapted_clips must be at least 0, not {self.adapted_clips}.")
-        if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature must be finite and greater than 0, not {self.temperature}.")
+        if not 0.01 <= self.temperature <= 100:  # beyond, every score would be 1, or all alike
+            raise ValueError(f"temperature must be from 0.01 to 100, not {self.temperature}.")
         if self.loss == "focal" and self.label_smoothing:
             raise ValueError(
                 f"The focal loss knows one true class and no smoothed target: set label_smoothing to 0, not "

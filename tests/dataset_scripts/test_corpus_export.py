@@ -78,6 +78,20 @@ def test_streaming_is_complete_and_in_order(
     assert speaker_folds(streamed, "k-fold", k=3) == speaker_folds(rows, "k-fold", k=3)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_copy_that_names_files_in_place_of_sound_is_refused(emodb: Path, tmp_path: Path, streaming: bool) -> None:
+    folder = export("emodb", emodb, tmp_path / "copy")
+    (file,) = (folder / "data").iterdir()
+    table = pq.read_table(file)
+    sounds = table.column("audio").to_pylist()
+    sounds[3] = {"bytes": None, "path": "/etc/passwd"}
+    place = table.schema.get_field_index("audio")
+    pq.write_table(table.set_column(place, table.field(place), [sounds]), file)
+    named = table.column("id")[3].as_py()
+    with pytest.raises(ValueError, match=f"holds no sound of its clip '{named}'"):
+        list(load(folder, tmp_path / "cache2", streaming=streaming))
+
+
 def test_shards_hold_as_much_as_asked_for_and_whole_clips(emodb: Path, tmp_path: Path) -> None:
     for number in range(1, 4):
         write_clip(emodb / f"wav/16a0{number if number != 3 else 5}Wa.wav", seconds=25)  # 0.8 MB

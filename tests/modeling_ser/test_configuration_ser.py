@@ -73,7 +73,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"encoder_layers": [3, 3], "encoder_config": {"model_type": "whisper"}}, "different layers"),
     ({"stream_sizes": [300, 83]}, r"\[300, 83\] .*input_size 384"),
     ({"stream_sizes": [385, -1]}, "must be positive"),
-    *(({"temperature": value}, "greater than 0") for value in (0, -1.0, INFINITY, NAN)),
+    *(({"temperature": value}, "from 0.01 to 100") for value in (0, -1.0, 1e-30, 1e9, INFINITY, NAN)),
     ({"adapted_clips": -1}, "at least 0"),
 ]
 
