@@ -31,10 +31,16 @@ ALIASES = {
     "annotator": "rater", "annotator_id": "rater", "coder": "rater", "rater_id": "rater", "worker": "rater",
     "worker_id": "rater", "workerid": "rater", "evaluator": "rater", "evaluator_id": "rater", "listener": "rater",
     "listener_id": "rater", "audio_channel": "channel", "ch": "channel", "chan": "channel", "channel_id": "channel",
-    "channel_idx": "channel", "channel_index": "channel",
+    "channel_idx": "channel", "channel_index": "channel", "activation": "arousal", "pleasure": "valence",
+    "emoval": "valence", "emoact": "arousal", "emodom": "dominance",
 }  # fmt: skip
 COLUMNS = ("id", "file", "label", "speaker", "sex", "sentence", "transcript", "kind", "language", "session")
 TIMES = ("start", "end", "duration")
+ATTRIBUTES = ("valence", "arousal", "dominance")
+"""Columns of numbers, on whatever scale: what a clip's raters heard beside an emotion, or in place of one."""
+# Where no column says the label, those of several raters, or of how many of them gave which.
+RATER = re.compile(r"(rater|annotator|coder|evaluator|listener|worker)_?\d+")
+COUNT = re.compile(r"(counts?|votes?)_(?P<label>.+)")
 SEXES = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m", "man": "m"}
 SPLIT_COLUMNS = (
     "data_split", "dataset_split", "fold", "is_test", "is_train", "kfold", "partition", "split", "split_name",
@@ -56,8 +62,10 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     """Read a list of recordings, UTF-8: ``file`` and ``label``, and the other ``COLUMNS`` where known.
 
     Where lines are parts of files ``start`` and ``end`` tell which, in s, and ``channel`` which of it, from 0;
-    ``duration`` is what a line says of a whole file, ``rater`` whose label it is, ``where`` where it stands. Columns
-    without a meaning here are passed over.
+    ``duration`` is what a line says of a whole file, ``rater`` whose label it is, ``where`` where it stands. In place
+    of ``label`` there may be a column for each rater, ``rater_1``, ``rater_2`` and so on, whose fields are labels or
+    empty, or the number of raters for each label, ``count_anger`` and so on: ``votes`` is then how many gave which.
+    ``ATTRIBUTES`` are numbers, beside which no label is needed. Columns without a meaning here are passed over.
     """
     with path.open("rb") as file:
         kind = what_is_there(file.read(4096))
@@ -169,13 +177,13 @@ def _normalize(row: dict[str, Any], where: str) -> dict[str, Any]:
         name = aliases.get(bare, bare) if aliases.get(bare, bare) in TIMES else name
         if value is None or not str(value).strip():
             continue
-        if name not in (*COLUMNS, *TIMES, "rater", "channel"):
+        if name not in (*COLUMNS, *TIMES, *ATTRIBUTES, "rater", "channel"):
             unread[column] = str(value).strip()
             continue
         if isinstance(value, list | dict):
             raise ValueError(
-                f"{where}: the {name} is {printable(value)[:80]}, several values or none. Write one; labels of "
-                "several raters are to be agreed on before"
+                f"{where}: the {name} is {printable(value)[:80]}, several values or none. Write one; for labels of "
+                "several raters a column each, rater_1, rater_2, …"
             )
         if named.get(name, value) != value:
             raise ValueError(
@@ -191,9 +199,12 @@ def _normalize(row: dict[str, Any], where: str) -> dict[str, Any]:
                 f"{where}: the column {column!r} is not heeded. If it says which part of the file the line is, write "
                 "`start` and `end` in seconds; else rename it"
             )
+    known = {aliases.get(name, name) for name in columns}
+    votes = {} if "label" in known else _votes(unread, where)
+    numbers = {name: _number(texts[name], f"{where}: the {name}") for name in ATTRIBUTES if name in texts}
     for column in ("file", "label"):
-        if column not in texts:
-            if column in (aliases.get(name, name) for name in columns):
+        if column not in texts and not (column == "label" and (votes or numbers) and "label" not in known):
+            if column in known or (column == "label" and any(map(_tells_votes, columns))):
                 raise ValueError(f"{where}: the {column} is empty. Fill it in, or leave the line out")
             raise ValueError(
                 f"{where}: no {column}; the columns are {printable(', '.join(map(str, row)))}. Add a column {column!r}"
@@ -204,7 +215,36 @@ def _normalize(row: dict[str, Any], where: str) -> dict[str, Any]:
         texts["sex"] = SEXES[sex.lower()]
     if PATH_OUTSIDE.match(texts.get("id", "")):
         raise ValueError(f"{where}: the id {texts['id']!r} is a path out of the list's folder. Take another")
-    return texts | _times(texts, where) | {"where": where}
+    return texts | numbers | _times(texts, where) | ({"votes": votes} if votes else {}) | {"where": where}
+
+
+def _tells_votes(column: str) -> bool:
+    return bool(RATER.fullmatch(column) or COUNT.fullmatch(column))
+
+
+def _votes(columns: dict[str, str], where: str) -> dict[str, float]:
+    """Count how many raters gave which label, by columns that hold something."""
+    raters = Counter(text for column, text in columns.items() if RATER.fullmatch(column))
+    counts = {
+        match["label"]: _number(text, f"{where}: the column {column!r}")
+        for column, text in columns.items()
+        if (match := COUNT.fullmatch(column))
+    }
+    if raters and counts:
+        raise ValueError(f"{where}: raters have columns of their own, and are counted. Leave one of the two out")
+    if min(counts.values(), default=0) < 0:
+        raise ValueError(f"{where}: {min(counts, key=counts.get)!r} has less than no votes. Correct it")
+    return {label: float(votes) for label, votes in (raters or counts).items() if votes}
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{what} is {printable(text)}, which is no number. Write one, or rename the column")
+    return number
 
 
 def _times(texts: dict[str, str], where: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ from feature_extraction.safe_text import printable
 from .audio_files import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files, clip_durations
 from .corpus_base import AuditedWarning, CorpusConfig, SpeechCorpus
 from .fold_checks import PART
-from .manifest import COLUMNS, NAMES, OTHER_TABLES, SPLITS, STEMS, SUFFIXES, read_manifest
+from .manifest import ATTRIBUTES, COLUMNS, NAMES, OTHER_TABLES, SPLITS, STEMS, SUFFIXES, read_manifest
 from .names import LABELS, first_few, house_label, name_key, spelled
 from .segments import check_part, cut, file_seconds, is_part
 
@@ -39,6 +39,10 @@ class Recordings(SpeechCorpus):
 
     Lines of a list that have ``start`` and ``end``, in s, or a ``channel``, from 0, are parts of their files: they are
     cut out when the table is built, and whoever speaks in one file is in one session, unless the list tells sessions.
+
+    Where a list has the labels of several raters, ``votes`` is how many gave which, and ``label`` what most of them
+    gave; clips whose raters are evenly divided are left out. Lists of ``valence``, ``arousal`` or ``dominance`` need
+    no label.
     """
 
     BUILDER_CONFIG_CLASS = RecordingsConfig
@@ -60,6 +64,8 @@ class Recordings(SpeechCorpus):
         "start": datasets.Value("float64"),  # of a clip that is a part of its file, s
         "end": datasets.Value("float64"),
         "channel": datasets.Value("int64"),  # of its file, from 0
+        "votes": datasets.List({"label": datasets.Value("string"), "votes": datasets.Value("float64")}),
+        **dict.fromkeys(ATTRIBUTES, datasets.Value("float64")),
     }
 
     @classmethod
@@ -116,7 +122,9 @@ class Recordings(SpeechCorpus):
             parts = Counter((row.get("start"), row.get("end")) for row in rows)
             (part, count), named = parts.most_common(1)[0], f"{self.title}: {self.manifest} lists {printable(place)}"
             if count > 1 and any("rater" in row for row in rows):
-                raise ValueError(f"{named} {count} times, for several raters. Keep one line, with the label agreed on")
+                raise ValueError(
+                    f"{named} {count} times, for several raters. Write one line, with a column for each: rater_1, …"
+                )
             if count > 1 and part == (None, None):
                 raise ValueError(
                     f"{named} {count} times. Keep one line for each file, or say in columns `start` and `end`, in "
@@ -146,18 +154,30 @@ class Recordings(SpeechCorpus):
     def read_rows(self, files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Read what the list or the folders say."""
         pattern = _compile(self.config.speaker_pattern)
-        nameless, foreign = [], set()
+        nameless, foreign, divided = [], set(), []
         for file, row in self._told(files):
+            if (votes := row.get("votes")) is not None:
+                row["votes"], row["native_label"] = _elected(votes)
+                foreign |= {vote["label"] for vote in row["votes"]} - {*LABELS}
+                if row["native_label"] is None:
+                    divided.append(row["id"])
+                    continue
             if pattern:  # a folder or column in its place might be no speaker at all
                 match = pattern.search(spelled(file.as_posix()))
                 row["speaker"] = match["speaker"] if match else None
             if row["speaker"] is None:
                 nameless.append(file)
             row |= {name: spelled(row[name]) for name in ("id", "speaker", "session", "native_label") if row.get(name)}
-            if house_label(row["native_label"]) not in LABELS:
+            if row["native_label"] is not None and house_label(row["native_label"]) not in LABELS:
                 foreign.add(row["native_label"].strip())
             yield file, row
         self._check_spellings(foreign)
+        if divided:
+            warnings.warn(
+                f"{self.title}: {len(divided)} clip(s) are left out whose raters are evenly divided between labels: "
+                f"{first_few(divided)}",
+                stacklevel=6,
+            )
         if nameless:
             warnings.warn(
                 f"{self.title}: THE SPEAKERS OF {len(nameless)} RECORDING(S) ARE UNKNOWN, for example of "
@@ -176,7 +196,7 @@ class Recordings(SpeechCorpus):
 
     def house_label(self, native_label: str | None, file: Path) -> str | None:
         """Translate a label of the user's where it is known."""
-        return house_label(native_label)
+        return None if native_label is None else house_label(native_label)
 
     def _check_spellings(self, names: Iterable[str]) -> None:
         """Refuse labels that differ in case or spacing only: they would be learned as different emotions."""
@@ -252,8 +272,8 @@ class Recordings(SpeechCorpus):
             name, start, end = self.listed_names[file], row.get("start"), row.get("end")
             part = "" if start is None else f"_{start:.3f}-" + ("" if end is None else f"{end:.3f}")
             part += f"_channel{row['channel']}" if "channel" in row else ""
-            known = {column: row[column] for column in (*COLUMNS, *PART) if column in row}
-            told = {"id": name + part, "speaker": None, "native_label": known.pop("label")}
+            known = {column: row[column] for column in (*COLUMNS, *PART, "votes", *ATTRIBUTES) if column in row}
+            told = {"id": name + part, "speaker": None, "native_label": known.pop("label", None)}
             del known["file"]
             told |= ({"session": name} if dialogues else {}) | known
             self.lines[spelled(told["id"])] = row
@@ -292,6 +312,16 @@ class Recordings(SpeechCorpus):
         seconds = file_seconds(path, clip["channel"], longest)
         start, end = check_part(self.lines[clip["id"]], seconds) or (0.0, seconds)
         return cut(path, start, end, clip["channel"], longest, clip["id"])
+
+
+def _elected(votes: Mapping[str, float]) -> tuple[list[dict[str, Any]], str | None]:
+    """Count votes by labels of the house, and find which has most; `None` where several have."""
+    counts: dict[str, float] = defaultdict(float)
+    for label, number in votes.items():
+        counts[house_label(label)] += number
+    best = [label for label, number in counts.items() if number == max(counts.values())]
+    told = [{"label": label, "votes": number} for label, number in sorted(counts.items())]
+    return told, best[0] if len(best) == 1 else None
 
 
 def _outside(root: Path, files: Iterable[Path]) -> list[Path]:

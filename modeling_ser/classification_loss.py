@@ -17,7 +17,8 @@ def classification_loss(
     """Return the loss of the kind of problem that the configuration names.
 
     With `label_mask`, (batch, num_labels), a clip is compared with the labels that are true in its row only: those
-    that whoever labeled it chose among.
+    that whoever labeled it chose among. Labels may also be shares, (batch, num_labels), that sum to 1: of the raters
+    who heard each emotion in a clip.
 
     >>> logits, labels = torch.zeros(2, 4), torch.tensor([0, 3])
     >>> classification_loss(logits, labels, SERConfig(num_labels=4))  # ln 4
@@ -28,20 +29,16 @@ def classification_loss(
     if config.problem_type in ("regression", "multi_label_classification"):
         config.check_ranges()
         return _loss_of_values(logits, labels, config)
+    if labels.shape == logits.shape and labels.is_floating_point():
+        return _loss_of_shares(logits, labels, config, label_mask)
     if labels.shape != logits.shape[:1] or labels.is_floating_point():
         raise ValueError(
-            f"labels must be (batch,) = ({len(logits)},) integers, the index of each clip's emotion, not "
-            f"{tuple(labels.shape)} of {labels.dtype}; for several at once, or for values, set config.problem_type."
+            f"labels must be (batch,) = ({len(logits)},) integers, the index of each clip's emotion, or shares "
+            f"{tuple(logits.shape)}, not {tuple(labels.shape)} of {labels.dtype}; for several at once, or for values, "
+            "set config.problem_type."
         )
     counted = labels != IGNORED  # (batch,)
-    weight = None
-    if config.class_weights is not None:
-        if len(config.class_weights) != logits.shape[-1]:
-            raise ValueError(
-                f"config.class_weights has {len(config.class_weights)} values for {logits.shape[-1]} labels; "
-                "set it anew, or to None."
-            )
-        weight = logits.new_tensor(config.class_weights)
+    weight = _class_weights(logits, config)
     if label_mask is not None:
         logits = _among(logits, labels, counted, label_mask)
     if config.loss == "focal":
@@ -55,6 +52,30 @@ def classification_loss(
     else:
         total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=config.label_smoothing, reduction="sum")
     return total / counted.sum()
+
+
+def _class_weights(logits: torch.Tensor, config: SERConfig) -> torch.Tensor | None:
+    if config.class_weights is None:
+        return None
+    if len(config.class_weights) != logits.shape[-1]:
+        raise ValueError(
+            f"config.class_weights has {len(config.class_weights)} values for {logits.shape[-1]} labels; "
+            "set it anew, or to None."
+        )
+    return logits.new_tensor(config.class_weights)
+
+
+def _loss_of_shares(
+    logits: torch.Tensor, shares: torch.Tensor, config: SERConfig, label_mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Return the mean of Σ_k p_k (-log q_k), p being the raters' shares and q the model's posterior."""
+    if config.loss == "focal" or label_mask is not None:
+        raise ValueError("Shares of raters go with the loss 'cross_entropy', and with no label_mask.")
+    if not bool(((shares.sum(dim=-1) - 1).abs() < 1e-3).all() and (shares >= 0).all()):
+        raise ValueError("The shares of a clip must not be negative, and sum to 1.")
+    weight, smoothing = _class_weights(logits, config), config.label_smoothing
+    total = F.cross_entropy(logits, shares.to(logits.dtype), weight=weight, label_smoothing=smoothing, reduction="sum")
+    return total / len(logits)
 
 
 def log_mean_posterior(logits: Sequence[torch.Tensor]) -> torch.Tensor:

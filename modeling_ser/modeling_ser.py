@@ -537,7 +537,8 @@ class SERForAudioClassification(SERPreTrainedModel):
         Args:
             input_features: Features, (batch, frames, input_size).
             attention_mask: 1 for real frames and 0 for padding, (batch, frames); None when all are real.
-            labels: Index of each clip's emotion, (batch,), in [0, num_labels), or -100 for a clip that does not count.
+            labels: Index of each clip's emotion, (batch,), in [0, num_labels), or -100 for a clip that does not count;
+                or what share of its raters heard each, (batch, num_labels).
                 By `config.problem_type` also what `classification_loss` says.
             output_attentions: Whether to return the attention weights of every head.
             output_hidden_states: Whether to return E and C.

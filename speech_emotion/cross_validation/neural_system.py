@@ -193,7 +193,9 @@ def subset(clips: ClipSplit, indices: Sequence[int]) -> ClipSplit:
     ids, speakers, labels = (
         [values[index] for index in indices] for values in (clips.ids, clips.speakers, clips.labels)
     )
-    return ClipSplit(clips.features, clips.positions[np.asarray(indices)], ids, speakers, labels, clips.variants)
+    targets = None if clips.targets is clips.labels else [clips.targets[index] for index in indices]
+    positions = clips.positions[np.asarray(indices)]
+    return ClipSplit(clips.features, positions, ids, speakers, labels, clips.variants, targets)
 
 
 def member_seed(seed: int, member: int) -> int:

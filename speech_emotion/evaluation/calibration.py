@@ -60,9 +60,9 @@ def log_scores(scores: np.ndarray) -> np.ndarray:
 
 
 def check_scores(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as arrays, the scores as float64."""
+    """Return both as arrays, the scores as float64; the truth are classes, or shares of raters, (clips, classes)."""
     truth, scores = np.asarray(truth), np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2 or truth.shape != scores.shape[:1] or not truth.size:
+    if scores.ndim != 2 or truth.shape not in (scores.shape[:1], scores.shape) or not truth.size:
         raise ValueError(
             f"Scores (clips, classes) and classes (clips,) are needed, of at least 1 clip; the shapes are "
             f"{scores.shape} and {truth.shape}."
@@ -82,10 +82,15 @@ def apply_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def negative_log_likelihood(truth: np.ndarray, scores: np.ndarray, temperature: float = 1.0) -> float:
-    """Compute the mean of −log p(true class) after a temperature, in nats."""
+    """Compute the mean of −log p(true class) after a temperature, in nats; of shares, of all classes by these."""
     truth, scores = check_scores(truth, scores)
     log_p = log_softmax(log_scores(scores) / temperature, axis=1)
-    return float(-log_p[np.arange(len(truth)), truth].mean())
+    return float(-_of_truth(log_p, truth).mean())
+
+
+def _of_truth(log_p: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Pick what belongs to each clip's class, (clips,), or weigh all classes by their shares."""
+    return (log_p * truth).sum(axis=1) if truth.ndim == 2 else log_p[np.arange(len(truth)), truth]
 
 
 def fit_temperature(truth: np.ndarray, scores: np.ndarray, prior_clips: float = PRIOR_CLIPS) -> float:
@@ -102,8 +107,7 @@ def fit_temperature(truth: np.ndarray, scores: np.ndarray, prior_clips: float = 
 
     def loss(log_temperature: float) -> float:
         log_p = log_softmax(logits / np.exp(log_temperature), axis=1)
-        true = log_p[np.arange(len(truth)), truth]
-        return float(-((1 - evenly) * true + evenly * log_p.mean(axis=1)).mean())
+        return float(-((1 - evenly) * _of_truth(log_p, truth) + evenly * log_p.mean(axis=1)).mean())
 
     found = minimize_scalar(
         loss,
@@ -115,9 +119,14 @@ def fit_temperature(truth: np.ndarray, scores: np.ndarray, prior_clips: float = 
 
 
 def calibration_metrics(truth: np.ndarray, scores: np.ndarray, temperature: float) -> dict[str, float]:
-    """Compute calibration error and negative log-likelihood (in nats) before and after a temperature."""
+    """Compute calibration error and negative log-likelihood (in nats) before and after a temperature.
+
+    Of shares of raters only the latter: the scores are to be shares, too, and no clip is right or wrong.
+    """
     before, after = apply_temperature(scores, 1.0), apply_temperature(scores, temperature)
     measures = {"ece": expected_calibration_error, "nll": negative_log_likelihood}
+    if np.ndim(truth) == 2:
+        del measures["ece"]
     return {
         f"{name}_{when}": of(truth, values)
         for name, of in measures.items()

@@ -67,14 +67,19 @@ class NoLoneItem(BatchSampler):
 
 @dataclass(frozen=True)
 class FeatureCollator:
-    """Pads cached features to the longest clip of the batch, and labels that are sequences to the longest of them."""
+    """Pads cached features to the longest clip of the batch, and labels that are sequences to the longest of them.
+
+    Labels that are not whole numbers are shares or values, as many for each clip.
+    """
 
     feature_size: int  # features per frame
 
     def __call__(self, clips: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
         """Join clips."""
-        labels = [torch.tensor(clip["labels"], dtype=torch.int64) for clip in clips]
-        if labels[0].ndim:
+        labels = [torch.from_numpy(_numbers(clip["labels"])) for clip in clips]
+        if labels[0].is_floating_point():
+            joined = torch.stack(labels)  # (batch, targets)
+        elif labels[0].ndim:
             joined = torch.nn.utils.rnn.pad_sequence(
                 labels, batch_first=True, padding_value=IGNORED
             )  # (batch, longest)
@@ -83,6 +88,12 @@ class FeatureCollator:
         masks = [torch.as_tensor(clip["label_mask"]) for clip in clips if "label_mask" in clip]
         allowed = {"label_mask": torch.stack(masks)} if masks else {}  # (batch, labels)
         return {**pad_features(clips, self.feature_size), "labels": joined, **allowed}
+
+
+def _numbers(labels: object) -> np.ndarray:
+    """Read classes or letters as int64, and shares or values as float32."""
+    numbers = np.asarray(labels)
+    return numbers.astype(np.float32 if numbers.size and numbers.dtype.kind == "f" else np.int64)
 
 
 def pad_features(clips: Sequence[Mapping[str, object]], feature_size: int) -> dict[str, torch.Tensor]:

@@ -102,6 +102,7 @@ class RunReport(TrainingReport):
     stages: list[dict[str, Any]] = field(default_factory=list)
     kept_epoch: float | None = None  # whose weights these are; `None` in older reports
     kept_step: int | None = None
+    learned_shares: bool = False  # of several raters, in place of the label of most of them
     validated: "RunReport | None" = None  # of a model trained on all speakers: the run before it, whose figures count
 
     @property
@@ -129,7 +130,7 @@ def report_split(
         speakers=speakers_of(clips),
         metrics=classification_metrics(clips.labels, predicted, len(labels)),
         confusion=confusion_counts(clips.labels, predicted, len(labels)).tolist(),
-        calibration=calibration_metrics(np.asarray(clips.labels), uncalibrated, temperature),
+        calibration=calibration_metrics(np.asarray(clips.targets), uncalibrated, temperature),
     )
     columns = (clips.ids, clips.speakers, clips.labels, predicted, probabilities)
     scores = [

@@ -67,6 +67,8 @@ from .splits import (
 )
 from .task import COMMON_COLUMNS, Augmentation, Inputs, TableColumn, TrainingResult, TrainingTask
 
+SHARES = "learned: what share of its raters heard each emotion in a clip; counted: what most of them heard"
+
 
 class EmotionTask(TrainingTask):
     """Emotions of clips, learned by a model of this library, new or fine-tuned."""
@@ -225,7 +227,7 @@ class EmotionTask(TrainingTask):
         """Measure WA, UA and F1; the loss of each clip counts once."""
         logits, labels, classes = prediction.predictions, prediction.label_ids, len(self.labels)
         loss = classification_loss(torch.from_numpy(logits), torch.from_numpy(labels), self._config).item()
-        predicted = np.argmax(logits, axis=-1)
+        predicted, labels = np.argmax(logits, axis=-1), classes_of(labels)
         if self.data is None:  # `evaluate` writes each evaluation's clips into an Arrow table first
             return classification_metrics(labels, predicted, classes) | {"loss": loss}
         # Every process holds all predictions, so each computes alone and in memory: no files to meet in.
@@ -244,7 +246,11 @@ class EmotionTask(TrainingTask):
 
     def description(self) -> str:
         """Say in words who trains, validates and is tested."""
-        return describe_splits(public_name(self.data.corpus), self.fold.name, self.labels, self.splits)
+        told = describe_splits(public_name(self.data.corpus), self.fold.name, self.labels, self.splits)
+        return f"{told}\n  {SHARES}" if self._learns_shares() else told
+
+    def _learns_shares(self) -> bool:
+        return self.splits.train.targets is not self.splits.train.labels
 
     def identity(self) -> dict[str, Any]:
         """Return what a run is of: clips, speakers and recordings of the splits, labels, features."""
@@ -252,7 +258,7 @@ class EmotionTask(TrainingTask):
         recordings = dict(zip(plain["id"], plain["recording"], strict=True))
         parts = {
             name: clips_identity(
-                list(zip(one.ids, one.labels, strict=True)), one.speakers, [recordings[clip] for clip in one.ids]
+                list(zip(one.ids, one.targets, strict=True)), one.speakers, [recordings[clip] for clip in one.ids]
             )
             for name, one in self.splits.items()
         }
@@ -306,7 +312,7 @@ class EmotionTask(TrainingTask):
         temperature = result.network.config.temperature
         for name, output in result.outputs.items():
             clips = self.scored[name]
-            if output.label_ids.tolist() != list(clips.labels):
+            if classes_of(output.label_ids).tolist() != list(clips.labels):
                 raise RuntimeError(f"The {name} clips came back from Trainer in another order than they went in.")
             logits = torch.from_numpy(output.predictions)
             parts[name], scores = report_split(name, clips, logits, self.labels, temperature)
@@ -317,6 +323,7 @@ class EmotionTask(TrainingTask):
             streams=describe_streams(self.processing_class),
             architecture=describe_architecture(result.network.config),
             temperature=temperature,
+            learned_shares=self._learns_shares(),
             kept_epoch=result.best_epoch,
             kept_step=result.best_step,
             train=SplitReport(clips=len(self.splits.train), speakers=speakers_of(self.splits.train)),
@@ -334,6 +341,11 @@ class EmotionTask(TrainingTask):
     def card(self, report: RunReport, repo_id: str, revision: str | None = None) -> ModelCard:
         """Fill the model card."""
         return model_card(report, repo_id, revision)
+
+
+def classes_of(targets: np.ndarray) -> np.ndarray:
+    """Return each clip's class, (clips,), of its class or of its raters' shares, (clips, classes)."""
+    return targets.argmax(axis=-1) if targets.ndim == 2 else targets
 
 
 def load_with_features(

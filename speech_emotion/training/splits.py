@@ -33,6 +33,7 @@ class ClipSplit(Dataset):
         speakers: Sequence[str],
         labels: Sequence[int | Sequence[int]],
         variants: Sequence[datasets.Dataset] = (),
+        targets: Sequence[Sequence[float]] | None = None,
     ) -> None:
         if not len(positions) == len(ids) == len(speakers) == len(labels):
             raise ValueError(
@@ -41,6 +42,8 @@ class ClipSplit(Dataset):
         self.features, self.variants = features, tuple(variants)
         self.positions = np.asarray(positions, dtype=np.int64)
         self.ids, self.speakers, self.labels = list(ids), list(speakers), list(labels)
+        # What is learned: each clip's label, or numbers in its place, such as the shares of the raters for each label.
+        self.targets = self.labels if targets is None else list(targets)
         self.num_frames = np.asarray(features["num_frames"][:])[self.positions]
         # What each speaker's features are multiplied by, and what is added then; see `normalize_speakers`.
         self.by_speaker: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -49,7 +52,7 @@ class ClipSplit(Dataset):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Read a clip: `input_features`, (frames × feature_size,), and `labels`.
+        """Read a clip: `input_features`, (frames × feature_size,), and `labels`, its target.
 
         Clip i is also number i + k n, as its k-th variant, where n is the number of clips.
         """
@@ -60,7 +63,7 @@ class ClipSplit(Dataset):
             scale, shift = self.by_speaker[self.speakers[index]]
             frames = np.asarray(features, dtype=np.float32).reshape(-1, len(scale))  # (frames, features)
             features = (frames * scale + shift).reshape(-1)
-        return {"input_features": features, "labels": self.labels[index]}
+        return {"input_features": features, "labels": self.targets[index]}
 
     def normalize_speakers(self, mean: torch.Tensor, std: torch.Tensor) -> None:
         """Bring every speaker's features to one mean and deviation, (features,), by statistics of their own clips.
@@ -167,6 +170,7 @@ def make_splits(
     usable = {str(clip): index for index, clip in enumerate(features["id"][:])}
     clips = dict(zip(rows["id"], zip(rows["speaker"], rows["label"], strict=True), strict=True))
     classes = {label: index for index, label in enumerate(labels)}
+    shares = shares_of_votes(rows, classes)
     if any(list(variant["id"][:]) != list(features["id"][:]) for variant in variants):
         raise ValueError("The variants are not of the same clips as the features; empty the cache of features.")
 
@@ -181,6 +185,7 @@ def make_splits(
             [clips[clip][0] for clip in ids],
             [classes[clips[clip][1]] for clip in ids],
             variants if name == "train" else (),
+            shares and [shares[clip] for clip in ids],
         )
 
     recordings = features.with_format(None)["recording"][:]
@@ -197,6 +202,23 @@ def make_splits(
     ]
     check_classes(Fold(**{name: tuple(part.ids) for name, part in splits.items()}, name=fold.name), left)
     return splits
+
+
+def shares_of_votes(rows: datasets.Dataset, classes: Mapping[str, int]) -> dict[str, list[float]] | None:
+    """Return what share of its raters gave each class to a clip, by its id; `None` where a corpus tells no votes.
+
+    Votes for what is no class are left out; a clip without votes has its label's whole.
+    """
+    if "votes" not in rows.column_names or not any(rows["votes"][:]):
+        return None
+    shares = {}
+    for clip, label, votes in zip(rows["id"], rows["label"], rows["votes"], strict=True):
+        counts = [0.0] * len(classes)
+        for vote in votes or [{"label": label, "votes": 1.0}]:
+            if vote["label"] in classes:
+                counts[classes[vote["label"]]] += vote["votes"]
+        shares[clip] = [count / sum(counts) for count in counts]
+    return shares
 
 
 def check_recordings(splits: Mapping[str, Iterable[tuple[str, str | None]]], fold: str = "") -> None:

@@ -57,6 +57,31 @@ def test_a_clip_without_a_label_does_not_count(loss: str) -> None:
     torch.testing.assert_close(found, classification_loss(logits[[0, 2]], torch.tensor([1, 2]), config))
 
 
+@pytest.mark.parametrize("fields", [{}, {"class_weights": WEIGHTS, "label_smoothing": 0.2}], ids=str)
+def test_shares_of_raters_are_learned_as_a_distribution(fields: dict) -> None:
+    logits, config = random_logits(), small_config(**fields)
+    one_hot = torch.eye(3)[LABELS]
+    whole = [classification_loss(logits, labels, config) for labels in (one_hot, torch.tensor(LABELS))]
+    torch.testing.assert_close(*whole)
+    shares = 0.75 * one_hot + 0.25 * torch.eye(3)[[1] * 7]  # one in four heard the second
+    other = classification_loss(logits, torch.full((7,), 1), config)
+    torch.testing.assert_close(classification_loss(logits, shares, config), 0.75 * whole[0] + 0.25 * other)
+    assert small_model(statistics_head=True)(*clips_for(small_model(), [4, 5]), labels=shares[:2]).loss > 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "shares", "named"),
+    [
+        ({}, [[0.5, 0.2, 0.2]], "sum to 1"),
+        ({}, [[1.5, -0.5, 0.0]], "not be negative"),
+        ({"loss": "focal"}, [[1.0, 0.0, 0.0]], "go with the loss 'cross_entropy'"),
+    ],
+)
+def test_shares_that_are_none_are_refused(fields: dict, shares: list, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        classification_loss(random_logits(1), torch.tensor(shares), small_config(**fields))
+
+
 @pytest.mark.parametrize("loss", [{"label_smoothing": 0.2}, {"label_smoothing": 0.0}, {"loss": "focal"}])
 def test_labels_that_a_clip_could_not_have_count_nothing(loss: dict) -> None:
     logits, config = random_logits(), small_config(**loss)
@@ -153,7 +178,7 @@ def test_values_and_several_labels_at_once_have_losses_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("fields", "labels", "named"),
     [
-        ({}, torch.full((2, 3), 1 / 3), r"labels .*\(2,\) integers"),
+        ({}, torch.full((2, 2), 1 / 2), r"labels .*\(2,\) integers"),
         ({}, torch.tensor([0.0, 1.0]), r"not \(2,\) of torch.float32"),
         ({"problem_type": "regression"}, torch.tensor([0.0, 1.0]), r"\(2, 3\) for problem_type 'regression'"),
         ({"class_weights": [1.0, 1.0]}, torch.tensor([0, 1]), "class_weights has 2 values for 3 labels"),
