@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from numbers import Real
 from typing import Any, NamedTuple, Self
 
@@ -96,9 +97,17 @@ class WindowCutter:
 
 
 def parts(spans: Sequence[Span]) -> list[tuple[int, int]]:
-    """Say which samples each window speaks for: together all of the recording, each sample once."""
-    ends = [*(span.until for span in spans[:-1]), spans[-1].end]
-    return list(zip([0, *ends[:-1]], ends, strict=True))
+    """Say which samples each window speaks for: each sample once, and together all that any window holds.
+
+    >>> parts([Span(0, 6, 5), Span(4, 10, 9), Span(15, 21, 20)])
+    [(0, 5), (5, 10), (15, 21)]
+    """
+    edges = [
+        (before.until, before.until) if after.start < before.end else (before.end, after.start)
+        for before, after in pairwise(spans)
+    ]
+    firsts, ends = [spans[0].start, *(first for _, first in edges)], [*(end for end, _ in edges), spans[-1].end]
+    return list(zip(firsts, ends, strict=True))
 
 
 def _is_number(value: Any) -> bool:

@@ -312,7 +312,7 @@ def csv_rows(records: Iterable[dict[str, Any]], labels: Sequence[str]) -> Iterat
         file, scores = record.pop("file"), record.pop("scores")
         if file.startswith(("=", "+", "-", "@")):  # which spreadsheets take for a formula
             file = f"./{file}"
-        yield [file, *record.values(), *(f"{scores[label]:.6f}" for label in labels)]
+        yield [file, *record.values(), *("" if scores[label] is None else f"{scores[label]:.6f}" for label in labels)]
 
 
 def check_output(path: str, endings: Sequence[str], files: Iterable[Path]) -> None:

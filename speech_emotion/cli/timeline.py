@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ from feature_extraction.safe_text import printable
 from speech_emotion.terminal import positive_number
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from modeling_ser import SERPipeline
     from speech_emotion.inference.timeline import Timeline
 
@@ -39,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="average scores with those less than so many seconds away; not those of the whole (default: 0, none)",
     )
+    group.add_argument(
+        "--vad",
+        action="store_true",
+        help="score stretches of speech only, each cut into windows by itself; what lies between them is no_speech "
+        "(needs silero-vad, the extra vad)",
+    )
     group.add_argument("--picture", metavar="FILE", help="draw the timeline of one recording, .png or .svg")
     group.add_argument(
         "--picture-width", type=float, default=10.0, metavar="INCHES", help="from 4 to 100 (default: 10)"
@@ -52,6 +60,8 @@ def check_arguments(args: argparse.Namespace) -> None:
             setattr(args, name, default)
         elif not args.timeline:
             raise ValueError(f"--{name} is of a timeline. Add --timeline.")
+    if args.vad and not args.timeline:
+        raise ValueError("--vad is of a timeline. Add --timeline.")
     if args.picture and not args.timeline:
         raise ValueError("--picture draws a timeline. Add --timeline.")
     if args.timeline and args.adapt:
@@ -78,7 +88,7 @@ def timeline_maker(classifier: "SERPipeline", args: argparse.Namespace) -> "Call
     """Return what makes a file's timeline."""
     from speech_emotion.inference.timeline import timeline_of
 
-    return lambda file: timeline_of(classifier, file, args.window, args.hop, args.smooth, args.batch_size)
+    return lambda file: timeline_of(classifier, file, args.window, args.hop, args.smooth, args.batch_size, args.vad)
 
 
 def drawn(results: "Iterable[tuple[Path, Timeline]]", args: argparse.Namespace) -> "Iterator[tuple[Path, Timeline]]":
@@ -94,6 +104,8 @@ def drawn(results: "Iterable[tuple[Path, Timeline]]", args: argparse.Namespace) 
 
 def records(results: "Iterable[tuple[Path, Timeline]]") -> Iterator[dict[str, Any]]:
     """Yield of each file a record of the whole, and one of each window."""
+    from speech_emotion.inference.timeline import best_label
+
     for file, found in results:
         rows = [("whole", (0.0, found.seconds), found.summary)]
         rows += [("window", times, scores) for times, scores in zip(found.windows, found.scores, strict=True)]
@@ -103,20 +115,42 @@ def records(results: "Iterable[tuple[Path, Timeline]]") -> Iterator[dict[str, An
                 "part": part,
                 "start": round(float(start), 3),
                 "end": round(float(end), 3),
-                "prediction": found.labels[scores.argmax()],
-                "scores": {label: round(float(score), 6) for label, score in zip(found.labels, scores, strict=True)},
+                "prediction": best_label(found.labels, scores),
+                "scores": scores_of(found.labels, scores),
             }
 
 
 def table_lines(results: "Iterable[tuple[Path, Timeline]]") -> Iterator[str]:
     """Yield of each file a line for the whole, and under it one for each stretch of one emotion."""
-    from speech_emotion.evaluation.figures_timeline import clock
+    from speech_emotion.evaluation.figures_timeline import NO_SPEECH, clock
+    from speech_emotion.inference.timeline import best_label
 
     for file, found in results:
-        best = found.summary.argmax()
-        text = f"{printable(file)} ({clock(found.seconds, max(60.0, found.seconds))})"
-        yield f"{text}: {printable(found.labels[best])} {found.summary[best]:.3f}, on average"
-        width = max(map(len, map(printable, found.labels)))
+        longest = max(60.0, found.seconds)
+        text = f"{printable(file)} ({clock(found.seconds, longest)})"
+        if found.spoken:
+            over = f" over {clock(found.spoken, longest)} of speech" if found.spoken < found.seconds else ""
+            best = printable(best_label(found.labels, found.summary))
+            yield f"{text}: {best} {found.summary.max():.3f}, on average{over}"
+        else:
+            yield f"{text}: nobody speaks"
+        width = max(map(len, map(printable, [*found.labels, NO_SPEECH])))
         for start, end, label, score in found.runs():
-            times = [clock(time, max(60.0, found.seconds)) for time in (start, end)]
-            yield f"  {times[0]:>9} – {times[1]:<9}  {printable(label):<{width}}  {score:.3f}"
+            yield run_line(start, end, label, score, longest, width)
+
+
+def run_line(start: float, end: float, label: str, score: float, longest: float, width: int) -> str:
+    """Write a stretch of one label in a table."""
+    from speech_emotion.evaluation.figures_timeline import clock
+
+    times = [clock(time, longest) for time in (start, end)]
+    value = "" if math.isnan(score) else f"  {score:.3f}"
+    return f"  {times[0]:>9} – {times[1]:<9}  {printable(label):<{width}}{value}".rstrip()
+
+
+def scores_of(labels: Sequence[str], scores: "np.ndarray") -> dict[str, float | None]:
+    """Give the score of each label, rounded; None for what was not scored, which JSON has no other word for."""
+    return {
+        label: None if math.isnan(score) else round(float(score), 6)
+        for label, score in zip(labels, scores, strict=True)
+    }

@@ -27,11 +27,17 @@ def timeline_figure(
     """Draw scores (windows, labels) over the parts (windows, 2), in seconds, and the waveform's outline.
 
     The outline's values are evenly spread over the recording. Areas have the order of the labels from below, what is
-    no speech lies above them in gray; with more labels than colors, the colors come again, pale.
+    no speech lies above them in gray, and so does what has no scores; with more labels than colors, the colors come
+    again, pale.
     """
     parts, scores = np.asarray(parts, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if parts.shape != (len(scores), 2) or scores.shape[1:] != (len(labels),) or len(lowest) != len(highest):
         raise ValueError(f"Parts of shape {parts.shape} have scores of {scores.shape} for {len(labels)} labels.")
+    silent = np.isnan(scores).any(axis=1)
+    if silent.any():
+        if NO_SPEECH not in labels:
+            labels, scores = [*labels, NO_SPEECH], np.c_[scores, np.zeros(len(scores))]
+        scores = np.where(silent[:, None], np.array(labels) == NO_SPEECH, scores)
     fig = new_figure(width, 3.6)
     wave, areas = fig.subplots(2, 1, sharex=True, height_ratios=(1, 2))
     seconds = parts[-1, 1]

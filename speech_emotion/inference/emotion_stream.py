@@ -1,6 +1,7 @@
 """Live speech: samples in as they come, scores out as soon as a window is full."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import torch
 
 from feature_extraction.audio_decoding import to_float
 from modeling_ser.windows import Span, WindowCutter
+
+from .speech_cutter import Cutter, SpeechCutter
 
 if TYPE_CHECKING:
     from modeling_ser import SERPipeline
@@ -23,6 +26,10 @@ class EmotionStream:
     `hop_s` later at the latest, and computing that takes some hundredths of a second. No more than a window and a hop
     of samples are held, however long the stream is.
 
+    With `vad`, only speech is scored: each stretch of it is cut into windows as if it were a recording, and a shorter
+    one is a window by itself, known half a second after its end. Where nobody speaks, that is told, of as much as a
+    window at a time.
+
     Args:
         model: The pipeline of a saved model.
         window_s: Length of a window in seconds, as the clips that the model was trained on; 0.1 at least.
@@ -30,9 +37,11 @@ class EmotionStream:
         sampling_rate: Of the samples that are pushed, in Hz; by default that of the model's extractor. Any other is
             resampled, which holds samples back for a few milliseconds.
         batch_size: Windows that are scored together where more than one is complete.
+        vad: Whether to score speech only, as silero-vad (the extra `vad`) finds it.
 
     Raises:
         ValueError: A number is out of its range.
+        ModuleNotFoundError: `vad` is asked for, and silero-vad is not installed.
 
     Example:
         >>> stream = EmotionStream(classifier, window_s=4, hop_s=1)  # doctest: +SKIP
@@ -49,10 +58,11 @@ class EmotionStream:
         hop_s: float = 1.0,
         sampling_rate: int | None = None,
         batch_size: int = 8,
+        vad: bool = False,
     ) -> None:
         self.model, self.batch_size = model, batch_size
         self.rate = model.feature_extractor.sampling_rate
-        self._cutter = cutter_of(window_s, hop_s, self.rate)
+        self._cutter = cutter_of(window_s, hop_s, self.rate, vad)
         self._resampler: Any = None
         if sampling_rate not in (None, self.rate):
             import soxr
@@ -68,7 +78,8 @@ class EmotionStream:
 
         Returns:
             Of each window that they complete its "timestamp", (start, end) in seconds from the first sample, and its
-            "scores", each `{"score": float, "label": str}`, best first; mostly none or one.
+            "scores", each `{"score": float, "label": str}`, best first; with `vad` none where nobody speaks. Mostly it
+            is no window, or one.
 
         Raises:
             ValueError: The samples are not 1-D or not finite, or the stream is finished.
@@ -98,29 +109,35 @@ class EmotionStream:
         self._finished = True
         return windows + self._scored(self._cutter.finish())
 
-    def _scored(self, windows: Iterator[tuple[Span, np.ndarray]]) -> list[dict[str, Any]]:
+    def _scored(self, windows: Iterator[tuple[Span, np.ndarray | None]]) -> list[dict[str, Any]]:
+        scored = self.model._postprocess_params
         return [
             {
                 "timestamp": (span.start / self.rate, span.end / self.rate),
-                "scores": self.model.postprocess({"logits": row[None]}, **self.model._postprocess_params),
+                "scores": [] if row is None else self.model.postprocess({"logits": row[None]}, **scored),
             }
             for span, row in logits_of_windows(self.model, windows, self.batch_size)
         ]
 
 
 def logits_of_windows(
-    classifier: "SERPipeline", windows: Iterator[tuple[Span, np.ndarray]], batch_size: int
-) -> Iterator[tuple[Span, torch.Tensor]]:
-    """Give each window's logits, (num_labels,), computed for so many windows at a time."""
+    classifier: "SERPipeline", windows: Iterator[tuple[Span, np.ndarray | None]], batch_size: int
+) -> Iterator[tuple[Span, torch.Tensor | None]]:
+    """Give each window's logits, (num_labels,), computed for so many windows at a time; of no speech None."""
     while batch := list(islice(windows, batch_size)):
-        with torch.inference_mode():
-            features = classifier.feature_extractor.extract([samples for _, samples in batch], classifier.device)
-            logits = classifier.model(**features, return_dict=True).logits.cpu()  # (batch, num_labels)
-        yield from zip((span for span, _ in batch), logits, strict=True)
+        spoken = [samples for _, samples in batch if samples is not None]
+        logits = iter(())
+        if spoken:
+            with torch.inference_mode():
+                features = classifier.feature_extractor.extract(spoken, classifier.device)
+                logits = iter(classifier.model(**features, return_dict=True).logits.cpu())  # (batch, num_labels)
+        yield from ((span, None if samples is None else next(logits)) for span, samples in batch)
 
 
-def cutter_of(window_s: float, hop_s: float, sampling_rate: int) -> WindowCutter:
+def cutter_of(window_s: float, hop_s: float, sampling_rate: int, vad: bool = False) -> Cutter:
     """Cut windows that begin `hop_s` after each other; what neighbors share is divided evenly between them.
+
+    With `vad` only stretches of speech are cut, and what lies between has no samples.
 
     >>> cutter_of(4, 1, 16000).step
     16000
@@ -129,4 +146,5 @@ def cutter_of(window_s: float, hop_s: float, sampling_rate: int) -> WindowCutter
         raise ValueError(f"hop_s={hop_s!r}: must be more than 0, and at most window_s={window_s!r}.")
     shared = round(window_s * sampling_rate) - max(1, round(hop_s * sampling_rate))
     strides = shared // 2 / sampling_rate, (shared - shared // 2) / sampling_rate
-    return WindowCutter.in_seconds(window_s, strides, sampling_rate)
+    windows = partial(WindowCutter.in_seconds, window_s, strides, sampling_rate)
+    return SpeechCutter(windows, sampling_rate) if vad else windows()

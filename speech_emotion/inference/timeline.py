@@ -1,6 +1,6 @@
 """The timeline of a recording: scores of its windows, a summary, and the outline of its waveform."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeling_ser.windows import Span, parts
-from speech_emotion.evaluation.figures_timeline import timeline_figure
+from speech_emotion.evaluation.figures_timeline import NO_SPEECH, timeline_figure
 
 from .emotion_stream import cutter_of, logits_of_windows
 
@@ -25,8 +25,9 @@ class Timeline:
     """What is heard in a recording, and when.
 
     `windows` and `parts` are (windows, 2), beginning and end in seconds: of each window, and of what it speaks for,
-    which together is the recording, each moment once. `scores` are (windows, labels); `summary` is their mean over
-    time, before any smoothing, (labels,). `lowest` and `highest` are the waveform's outline, one value each 10 ms.
+    which together is the recording, each moment once. `scores` are (windows, labels), and no numbers where nobody
+    speaks; `summary` is their mean over the time of speech, before any smoothing, (labels,). `lowest` and `highest`
+    are the waveform's outline, one value each 10 ms.
     """
 
     labels: list[str]
@@ -42,14 +43,24 @@ class Timeline:
         """Length of the recording."""
         return float(self.parts[-1, 1])
 
+    @property
+    def spoken(self) -> float:
+        """Seconds of the recording that are scored."""
+        return float(np.diff(self.parts, axis=1)[~np.isnan(self.scores).any(axis=1)].sum())
+
     def runs(self) -> Iterator[tuple[float, float, str, float]]:
-        """Join neighbors of one label: beginning and end in seconds, the label, and its mean score over that time."""
-        best = self.scores.argmax(axis=1)
+        """Join neighbors of one label: beginning and end in seconds, the label, and its mean score over that time.
+
+        Where nobody speaks the label is "no_speech", and the score not a number.
+        """
+        best = [best_label(self.labels, row) for row in self.scores]
         for label, group in groupby(range(len(best)), key=best.__getitem__):
             places = list(group)
-            seconds = np.diff(self.parts[places], axis=1)[:, 0]
-            score = np.average(self.scores[places, label], weights=seconds)
-            yield self.parts[places[0], 0], self.parts[places[-1], 1], self.labels[label], float(score)
+            score = np.nan
+            if not np.isnan(self.scores[places]).any():
+                seconds = np.diff(self.parts[places], axis=1)[:, 0]
+                score = float(np.average(self.scores[places, self.labels.index(label)], weights=seconds))
+            yield float(self.parts[places[0], 0]), float(self.parts[places[-1], 1]), label, score
 
 
 def timeline_of(
@@ -59,6 +70,7 @@ def timeline_of(
     hop_s: float = 2.0,
     smooth_s: float = 0.0,
     batch_size: int = 8,
+    vad: bool = False,
 ) -> Timeline:
     """Score a recording of any length window by window, while it is decoded: its sound is never whole in memory.
 
@@ -71,13 +83,16 @@ def timeline_of(
         smooth_s: Average each window's scores with those of windows less than so many seconds away, which count the
             less the further away they are; 0 for no smoothing.
         batch_size: Windows that are scored together.
+        vad: Whether to cut and score only stretches of speech, as silero-vad (the extra `vad`) finds them: one shorter
+            than a window is a window by itself, and what lies between them is told as no speech.
 
     Returns:
         The timeline. Its windows and, without smoothing, their scores are those of the pipeline with
-        `chunk_length_s=window_s` and strides of `window_s - hop_s` together, and of `EmotionStream`.
+        `chunk_length_s=window_s` and strides of `window_s - hop_s` together, and, with `vad` too, of `EmotionStream`.
 
     Raises:
         ValueError: The recording cannot be used, or a number is out of its range.
+        ModuleNotFoundError: `vad` is asked for, and silero-vad is not installed.
 
     Example:
         >>> timeline_of(classifier, "meeting.flac", smooth_s=10).runs()  # doctest: +SKIP
@@ -85,31 +100,32 @@ def timeline_of(
     if not 0 <= smooth_s < np.inf:
         raise ValueError(f"smooth_s={smooth_s!r}: must be a number of seconds, 0 for no smoothing.")
     rate = classifier.feature_extractor.sampling_rate
-    cutter, outline = cutter_of(window_s, hop_s, rate), _Outline(round(OUTLINE_STEP * rate))
+    cutter, outline = cutter_of(window_s, hop_s, rate, vad), _Outline(round(OUTLINE_STEP * rate))
     reading = {name: value for name, value in classifier._preprocess_params.items() if "length_s" not in name}
 
-    def windows() -> Iterator[tuple[Span, np.ndarray]]:
+    def windows() -> Iterator[tuple[Span, np.ndarray | None]]:
         for block in classifier.feature_extractor.load_audio_blocks(source, **reading):
             outline.add(block)
             yield from cutter.push(block)
         yield from cutter.finish()
 
-    outputs = [
-        {"logits": logits[None], "span": span} for span, logits in logits_of_windows(classifier, windows(), batch_size)
-    ]
-    found = classifier.postprocess(outputs)
-    labels = [label for _, label in sorted(classifier.model.config.id2label.items())]
-    spans = [output["span"] for output in outputs]
+    cut = list(logits_of_windows(classifier, windows(), batch_size))
+    spans, heard = [span for span, _ in cut], np.array([logits is not None for _, logits in cut])
     times = np.array([(span.start, span.end) for span in spans]) / rate
-    scores = np.array([_in_order(chunk["scores"], labels) for chunk in found["chunks"]])
-    return Timeline(
-        labels,
-        times,
-        np.array(parts(spans)) / rate,
-        smoothed(scores, times.mean(axis=1), smooth_s) if smooth_s else scores,
-        np.array(_in_order(found["scores"], labels)),
-        *outline.finish(),
-    )
+    labels = [label for _, label in sorted(classifier.model.config.id2label.items())]
+    scores, summary = np.full((len(cut), len(labels)), np.nan), np.full(len(labels), np.nan)
+    if heard.any():
+        outputs = [{"logits": logits[None], "span": span} for span, logits in cut if logits is not None]
+        found = classifier.postprocess(outputs)
+        own = np.array([_in_order(chunk["scores"], labels) for chunk in found["chunks"]])
+        scores[heard] = smoothed(own, times[heard].mean(axis=1), smooth_s) if smooth_s else own
+        summary[:] = _in_order(found["scores"], labels)
+    return Timeline(labels, times, np.array(parts(spans)) / rate, scores, summary, *outline.finish())
+
+
+def best_label(labels: Sequence[str], scores: np.ndarray) -> str:
+    """Name the best of some scores, (labels,), or that nobody speaks where they are not numbers."""
+    return NO_SPEECH if np.isnan(scores).any() else labels[scores.argmax()]
 
 
 def smoothed(scores: np.ndarray, times: np.ndarray, reach: float) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Transformers' encoders by layers: its own states, the same alone and in a batch, from any layer, with gradients."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -132,3 +133,19 @@ def test_linear_maps_of_onednn_and_their_gradients_are_torchs() -> None:
         found = torch.autograd.grad(output, [one for one in narrow if one.requires_grad], towards.float())
         for gradient, other in zip(gradients, found, strict=True):
             torch.testing.assert_close(other.double(), gradient, rtol=1e-5, atol=1e-4)
+
+
+def test_onednn_meets_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    product, met = torch.ops.mkldnn._linear_pointwise, set()
+
+    def counted(rows: torch.Tensor, *others: Any) -> torch.Tensor:
+        met.add(len(rows))
+        return product(rows, *others)
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", counted)
+    weight, bias = torch.randn(24, 16), torch.randn(24)
+    with torch.no_grad(), OneDNNLinear():
+        for length in range(1, 200):
+            frames = torch.randn(1, length, 16)
+            torch.testing.assert_close(linear(frames, weight, bias), frames @ weight.t() + bias)
+    assert len(met) < 40

@@ -22,6 +22,7 @@ from speech_emotion.cli.demo import earlier_run
 from speech_emotion.cli.main import main as ser
 from speech_emotion.cli.predict import csv_rows, file_records, find_files
 from speech_emotion.files import write_csv
+from tests.babble import babble
 from tests.modeling_ser.small_pipeline import CLIPS, LABELS, small_classifier, write_clips
 from tests.modeling_ser.test_adaptation import OWN, decided
 from tests.subprocess_tools import PROJECT_ROOT, run_command
@@ -430,9 +431,31 @@ def test_a_timeline_as_table_csv_json_and_picture(
     )
 
 
+def test_a_timeline_of_speech_alone(ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("silero_vad")
+    recording, speech, rate = tmp_path / "long.wav", babble(1.5), 16000
+    soundfile.write(recording, np.concatenate([np.zeros(rate), speech, np.zeros(rate), speech, np.zeros(rate)]), rate)
+    words = ["predict", "--model", str(ensemble), "--timeline", "--vad", "--window", "2", "--hop", "1"]
+    assert ser([*words, str(recording)]) == 0
+    whole, *runs = capsys.readouterr().out.splitlines()
+    assert whole.startswith(f"{recording} (0:06): ") and whole.endswith("of speech")
+    assert [line.split()[3] == "no_speech" for line in runs] == [True, False, True, False, True]
+    assert ser([*words, str(recording), "--output", str(tmp_path / "a.csv")]) == 0
+    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    assert [row["prediction"] == "no_speech" for row in rows] == [False, True, False, True, False, True]
+    assert all((row[label] == "") == (row["prediction"] == "no_speech") for row in rows for label in LABELS)
+    assert ser([*words, str(recording), "--format", "jsonl"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert records[1]["scores"] == dict.fromkeys(LABELS) and records[2]["scores"].keys() == set(LABELS)
+    soundfile.write(recording, np.full(rate * 3, 1e-3), rate)
+    assert ser([*words, str(recording)]) == 0
+    assert capsys.readouterr().out.startswith(f"{recording} (0:03): nobody speaks\n")
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (["--vad"], "--vad is of a timeline. Add --timeline."),
         (["--window", "4"], "--window is of a timeline. Add --timeline."),
         (["--picture", "a.png"], "--picture draws a timeline. Add --timeline."),
         (["--timeline", "--adapt", "all"], "Save the adapted model first"),
