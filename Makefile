@@ -39,7 +39,7 @@ test: $(STAMP)  ## Run the tests and the examples in the docstrings
 test-newest:  ## Run the tests with the newest releases that pyproject.toml admits, in .venv-newest
 	@$(CHECK_PYTHON)
 	@"$(PYTHON)" -m venv .venv-newest
-	@.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable ".[$(EXTRAS)]"
+	@.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable ".[$(EXTRAS)]" --editable weights/emotions
 	@.venv-newest/bin/python -m pip list | grep -E '^(torch|transformers|datasets|huggingface_hub|numpy) '
 	@$(WITH_DATA) exec .venv-newest/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 2
 
@@ -92,8 +92,8 @@ clean:  ## Remove the environment and everything that was built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An update of the system's Python can leave .venv without its interpreter: then it is made anew.
-$(STAMP): pyproject.toml setup.py constraints.txt $(if $(realpath $(VENV)/bin/python),,no-interpreter)
+$(STAMP): pyproject.toml setup.py constraints.txt weights/emotions/pyproject.toml $(if $(realpath $(VENV)/bin/python),,no-interpreter)
 	@$(CHECK_PYTHON)
 	@if [ -e "$@" ] && $(PY) -c '' 2>/dev/null; then rm "$@"; else echo "Making the environment $(VENV) (a few minutes, once)"; "$(PYTHON)" -m venv --clear "$(VENV)"; fi
-	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]" --editable weights/emotions
 	@touch "$@"
