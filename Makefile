@@ -25,7 +25,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: no-interpreter help demo test test-newest fuzz lint format bench experiments checkpoint heads layers report lock clean
+.PHONY: no-interpreter help demo docs test test-newest fuzz lint format bench experiments checkpoint heads layers report lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,10 @@ test-newest:  ## Run the tests with the newest releases that pyproject.toml admi
 
 fuzz: $(STAMP)  ## Read thousands of damaged and hostile files (ten minutes, perhaps)
 	@exec $(PY) -m tests.fuzzing
+
+docs: $(STAMP)  ## Build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 exec $(PY) -m mkdocs build --quiet --strict
+	@echo "Open site/index.html; for the search too: $(VENV)/bin/python -m http.server -d site"
 
 lint: $(STAMP)  ## Check style and formatting
 	@$(PY) -m ruff check .
@@ -88,7 +92,7 @@ lock:  ## Make constraints.txt anew from pyproject.toml
 	@rm -rf .lock-venv build ./*.egg-info
 
 clean:  ## Remove the environment and everything that was built
-	rm -rf "$(VENV)" .venv-newest build dist ./*.egg-info .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" .venv-newest build dist site ./*.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An update of the system's Python can leave .venv without its interpreter: then it is made anew.

@@ -174,7 +174,10 @@ class PaperReport(Report):
         """Write what the README says of the results, which lie in a folder beside it."""
         plan = read_plan()
         table = self.table(plan.readme_conditions, plan.readme_systems, f"{folder}/")
-        return self.render("readme.md.j2", table=table, folder=folder, seeds=len(plan.seeds))
+        aims = list(self._aims())
+        outcomes = [aim["reached"].mean >= aim["ua"] for aim in aims if aim["reached"]]
+        facts = {"aims": aims, "reached": sum(outcomes), "missed": len(outcomes) - sum(outcomes)}
+        return self.render("readme.md.j2", table=table, folder=folder, seeds=len(plan.seeds), **facts)
 
     def table(self, conditions: Iterable[str], systems: Sequence[str], folder: str = "") -> str:
         """Tabulate systems by conditions in Markdown, with a first row of what guessing would give."""

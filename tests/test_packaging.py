@@ -46,7 +46,8 @@ def test_the_version_is_told_by_the_installed_package() -> None:
     assert f'version = "{version}"' in (PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-PAGES = ("README.md", "model_card.md", "benchmarks/RESULTS.md", "reproduction/HISTORY.md", "results/*.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "model_card.md", "docs/**/*.md")
+PAGES += ("benchmarks/RESULTS.md", "reproduction/HISTORY.md", "results/*.md")
 TOP = (*LIBRARY, "benchmarks", "reproduction", "results", "tests")
 
 
