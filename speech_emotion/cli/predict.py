@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -64,8 +65,8 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
     parser.add_argument(
         "--adapt",
         choices=("all", "speaker"),
-        help="normalize by statistics of the files themselves: of all together, or then of each speaker, who is the "
-        "folder that a file lies in; several emotions are needed of each, no labels",
+        help="normalize by statistics of the files themselves (of a timeline, of what it scores): of all together, or "
+        "then of each speaker, who is the folder that a file lies in; several emotions are needed of each, no labels",
     )
     parser.add_argument(
         "--adapt-unchecked", action="store_true", help="adapt even to files that seem to be of one emotion only"
@@ -106,22 +107,27 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     # At a terminal, rows that come are enough to look at.
     bad = BadFiles(args.strict, bar=is_terminal() and bool(args.output or not sys.stdout.isatty()))
     if args.adapt:  # they are read several times
-        files = [file for file, _ in bad.read(classifier, files)]
+        from speech_emotion.inference.timeline import blocks_of
+
+        files = [file for file, _ in bad.usable(files, lambda file: deque(blocks_of(classifier, file), maxlen=0))]
         if not files or bad.error:
             bad.tell(args.skip_bad)
     check = not args.adapt_unchecked
     names = [label for _, label in sorted(classifier.model.config.id2label.items())]
     fields, records = FIELDS, file_records
     table = partial(table_lines, files=[*map(printable, files)], labels=[*map(printable, names)])
+    clips_of = timeline.clips_maker(classifier, args) if args.timeline else lambda file: [file]
+    if args.adapt == "all":
+        classifier = classifier.adapt(chain.from_iterable(map(clips_of, files)), check)
+    groups: Iterable[tuple[SERPipeline, list[Path]]] = [(classifier, files)]
+    if args.adapt == "speaker":
+        groups = adapted_to_speakers(classifier, files, check, clips_of)
     if args.timeline:
-        results = timeline.drawn(bad.counted(files, timeline.timeline_maker(classifier, args)), args)
+        each = (bad.counted(own, timeline.timeline_maker(adapted, args)) for adapted, own in groups)
+        results = timeline.drawn(chain.from_iterable(each), args)
         fields, records, table = timeline.FIELDS, timeline.records, timeline.table_lines
-    elif args.adapt == "speaker":
-        results = classify_by_speaker(classifier, files, args.batch_size, bad, check)
     else:
-        if args.adapt:
-            classifier = classifier.adapt(files, check)
-        results = classify(classifier, files, args.batch_size, bad)
+        results = chain.from_iterable(classify(adapted, own, args.batch_size, bad) for adapted, own in groups)
     if args.save_adapted:
         from speech_emotion.inference.adaptation import save_adapted
 
@@ -276,17 +282,17 @@ def classify(
             given, bad.good = given + 1, bad.good + 1
 
 
-def classify_by_speaker(
-    classifier: "SERPipeline", files: Iterable[Path], batch_size: int, bad: BadFiles, check: bool = True
-) -> Iterator[tuple[Path, Scores]]:
-    """Yield each file with its scores after adapting to its speaker; whom that was not done for is told."""
+def adapted_to_speakers(
+    classifier: "SERPipeline", files: Iterable[Path], check: bool, clips_of: Callable[[Path], Iterable[Any]]
+) -> "Iterator[tuple[SERPipeline, list[Path]]]":
+    """Yield a classifier that is adapted to a speaker and the speaker's files; whom that was not done for is told."""
     from speech_emotion.inference.adaptation import adapt_to_speakers, by_speaker
 
     speakers = by_speaker(files)
-    for speaker, adapted, refused in adapt_to_speakers(classifier, speakers, check):
+    for speaker, adapted, refused in adapt_to_speakers(classifier, speakers, check, clips_of):
         if refused is not None:
             say(f"not adapted to {printable(speaker)}: {refused}", error=True)
-        yield from classify(adapted, speakers[speaker], batch_size, bad)
+        yield adapted, speakers[speaker]
 
 
 def table_lines(results: Iterable[tuple[Path, Scores]], files: Sequence[str], labels: Sequence[str]) -> Iterator[str]:

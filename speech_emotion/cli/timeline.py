@@ -64,11 +64,6 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--vad is of a timeline. Add --timeline.")
     if args.picture and not args.timeline:
         raise ValueError("--picture draws a timeline. Add --timeline.")
-    if args.timeline and args.adapt:
-        raise ValueError(
-            "--adapt takes statistics of whole files, and a timeline scores windows. Save the adapted model first, "
-            "with --adapt all --save-adapted FOLDER, and give --timeline that model."
-        )
     if args.timeline and not 0.1 <= args.window < math.inf:
         raise ValueError(f"--window {args.window:g}: a window has a length, of 0.1 s at least.")
     if args.hop > args.window:
@@ -82,6 +77,18 @@ def check_arguments(args: argparse.Namespace) -> None:
 
         with figure_style():  # which needs matplotlib
             pass
+
+
+def clips_maker(classifier: "SERPipeline", args: argparse.Namespace) -> "Callable[[Path], Iterator[dict[str, Any]]]":
+    """Return what gives the clips of a recording that a model is adapted to: what a timeline scores."""
+    from speech_emotion.inference.timeline import windows_of
+
+    def clips(file: Path) -> Iterator[dict[str, Any]]:
+        for _, samples in windows_of(classifier, file, args.window, args.hop, args.vad):
+            if samples is not None:
+                yield {"array": samples, "sampling_rate": classifier.feature_extractor.sampling_rate}
+
+    return clips
 
 
 def timeline_maker(classifier: "SERPipeline", args: argparse.Namespace) -> "Callable[[Path], Timeline]":

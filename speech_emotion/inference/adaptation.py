@@ -1,7 +1,8 @@
 """Adaptation without labels, to everybody's clips and then to each speaker's, and what is saved of it."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,20 +32,25 @@ def by_speaker(files: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def adapt_to_speakers(
-    classifier: "SERPipeline", clips: Mapping[str, Sequence[Any]], check: bool = True
+    classifier: "SERPipeline",
+    recordings: Mapping[str, Sequence[Any]],
+    check: bool = True,
+    clips_of: Callable[[Any], Iterable[Any]] = lambda recording: [recording],
 ) -> Iterator[tuple[str, "SERPipeline", str | None]]:
     """Adapt to the clips of all speakers and then to those of each; give speaker, pipeline, and what was refused.
 
-    Where a speaker's clips are refused, the pipeline is that of all; where those are, it is the one that was given.
+    A recording is one clip if nothing else is said. Where a speaker's clips are refused, the pipeline is that of all;
+    where those are, it is the one that was given.
     """
     of_all, refused = classifier, None
     try:
-        of_all = classifier.adapt((clip for own in clips.values() for clip in own), check)
+        of_all = classifier.adapt(chain.from_iterable(map(clips_of, chain.from_iterable(recordings.values()))), check)
     except AdaptationError as error:
         refused = f"all clips together: {error}"
-    for speaker, own in clips.items():
+    for speaker, own in recordings.items():
         try:
-            yield speaker, of_all.adapt(own, check) if len(clips) > 1 else of_all, refused
+            several = len(recordings) > 1
+            yield speaker, of_all.adapt(chain.from_iterable(map(clips_of, own)), check) if several else of_all, refused
         except AdaptationError as error:
             yield speaker, of_all, "; ".join(filter(None, [refused, str(error)]))
 

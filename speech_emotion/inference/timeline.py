@@ -1,6 +1,6 @@
 """The timeline of a recording: scores of its windows, a summary, and the outline of its waveform."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -100,16 +100,9 @@ def timeline_of(
     if not 0 <= smooth_s < np.inf:
         raise ValueError(f"smooth_s={smooth_s!r}: must be a number of seconds, 0 for no smoothing.")
     rate = classifier.feature_extractor.sampling_rate
-    cutter, outline = cutter_of(window_s, hop_s, rate, vad), _Outline(round(OUTLINE_STEP * rate))
-    reading = {name: value for name, value in classifier._preprocess_params.items() if "length_s" not in name}
-
-    def windows() -> Iterator[tuple[Span, np.ndarray | None]]:
-        for block in classifier.feature_extractor.load_audio_blocks(source, **reading):
-            outline.add(block)
-            yield from cutter.push(block)
-        yield from cutter.finish()
-
-    cut = list(logits_of_windows(classifier, windows(), batch_size))
+    outline = _Outline(round(OUTLINE_STEP * rate))
+    windows = windows_of(classifier, source, window_s, hop_s, vad, outline.add)
+    cut = list(logits_of_windows(classifier, windows, batch_size))
     spans, heard = [span for span, _ in cut], np.array([logits is not None for _, logits in cut])
     times = np.array([(span.start, span.end) for span in spans]) / rate
     labels = [label for _, label in sorted(classifier.model.config.id2label.items())]
@@ -121,6 +114,28 @@ def timeline_of(
         scores[heard] = smoothed(own, times[heard].mean(axis=1), smooth_s) if smooth_s else own
         summary[:] = _in_order(found["scores"], labels)
     return Timeline(labels, times, np.array(parts(spans)) / rate, scores, summary, *outline.finish())
+
+
+def windows_of(
+    classifier: "SERPipeline",
+    source: Any,
+    window_s: float,
+    hop_s: float,
+    vad: bool,
+    tell: Callable[[np.ndarray], None] = lambda block: None,
+) -> Iterator[tuple[Span, np.ndarray | None]]:
+    """Cut a recording, block by block, each of which is told, as `timeline_of` does; no speech has no samples."""
+    cutter = cutter_of(window_s, hop_s, classifier.feature_extractor.sampling_rate, vad)
+    for block in blocks_of(classifier, source):
+        tell(block)
+        yield from cutter.push(block)
+    yield from cutter.finish()
+
+
+def blocks_of(classifier: "SERPipeline", source: Any) -> Iterator[np.ndarray]:
+    """Decode a recording block by block, to the samples that the pipeline reads."""
+    reading = {name: value for name, value in classifier._preprocess_params.items() if "length_s" not in name}
+    return classifier.feature_extractor.load_audio_blocks(source, **reading)
 
 
 def best_label(labels: Sequence[str], scores: np.ndarray) -> str:

@@ -379,6 +379,26 @@ def test_each_speaker_is_adapted_to_after_the_place(recordings: Path, capsys: py
         assert all(found[file] == scores_by_hand(adapted, file) for file in own)
 
 
+@pytest.mark.parametrize("adapt", ["all", "speaker"])
+def test_a_timeline_is_adapted_to_its_windows(recordings: Path, adapt: str) -> None:
+    model, output = recordings / "model", recordings / "scores.jsonl"
+    words = ["predict", str(recordings / "clips"), "--model", str(model), "--output", str(output), "--adapt", adapt]
+    assert ser([*words, "--timeline", "--window", "0.5", "--hop", "0.25"]) == 0
+    records = [json.loads(line) for line in output.read_text().splitlines()]
+    whole = {Path(record["file"]): record["scores"] for record in records if record["part"] == "whole"}
+    plain = predict.load_classifier(str(model))
+    windows = {"chunk_length_s": 0.5, "stride_length_s": 0.125}
+    chunked = plain.model.as_pipeline(plain.feature_extractor, device="cpu", **windows)
+    of_all = chunked.adapt(list(whole))
+    assert of_all.model.config.adapted_clips > len(whole) == 24
+    for speaker in ("anna", "ben"):
+        own = [file for file in whole if file.parent.name == speaker]
+        adapted = of_all.adapt(own) if adapt == "speaker" else of_all
+        for file in own:
+            expected = {entry["label"]: entry["score"] for entry in adapted(file)["scores"]}
+            assert whole[file] == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -458,7 +478,6 @@ def test_a_timeline_of_speech_alone(ensemble: Path, tmp_path: Path, capsys: pyte
         (["--vad"], "--vad is of a timeline. Add --timeline."),
         (["--window", "4"], "--window is of a timeline. Add --timeline."),
         (["--picture", "a.png"], "--picture draws a timeline. Add --timeline."),
-        (["--timeline", "--adapt", "all"], "Save the adapted model first"),
         (["--timeline", "--picture", "a.gif"], "ends in .png or .svg"),
         (["--timeline", "--picture", "a.png", "--picture-width", "1"], "4 to 100 inches"),
         (["--timeline", "--hop", "9"], "--hop 9 is more than --window 4"),
