@@ -42,7 +42,7 @@ from speech_emotion.evaluation.intervals import (
 )
 from speech_emotion.evaluation.metrics import grouped_counts, ua
 from speech_emotion.files import write_csv, write_json
-from speech_emotion.inference.clip_attention import head_places
+from speech_emotion.inference.explanation import head_places
 from speech_emotion.training.arguments import DataArguments
 from speech_emotion.training.batches import FeatureCollator
 from speech_emotion.training.emotion_task import load_with_features

@@ -15,6 +15,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "cross-validate": ("speech_emotion.cli.cross_validate:get_parser", "compare systems on all folds of corpora"),
     "report": ("speech_emotion.cli.report:get_parser", "write tables of finished runs; fill model cards with them"),
     "predict": ("speech_emotion.cli.predict:get_parser", "print emotions and scores of audio files"),
+    "explain": ("speech_emotion.cli.explain:get_parser", "show what in a recording made a model give it its label"),
     "robustness": ("speech_emotion.cli.robustness:get_parser", "count labels that gain, coding, noise and so on flip"),
     "corpus": ("dataset_scripts.command:get_parser", "list, describe, check, fold, export and share corpora"),
     "convert": ("feature_extraction.convert.command:get_parser", "convert a DeepSpeech, Coqui STT or Whisper model"),
@@ -23,7 +24,7 @@ PARTS: dict[str, tuple[str, str]] = {
         "speech_emotion.cli.checkpoint:get_parser",
         "train the model that comes along anew, and measure it",
     ),
-    "figures": ("speech_emotion.cli.figures:get_parser", "draw a clip's attention, or what finished runs gave"),
+    "figures": ("speech_emotion.cli.figures:get_parser", "draw what finished runs gave"),
     "demo": ("speech_emotion.cli.demo:get_parser", "train on real speech, then classify an unseen speaker's files"),
 }
 

@@ -5,11 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .emotion_stream import EmotionStream
+    from .explanation import Explanation, draw_explanation, explain
     from .timeline import Timeline, timeline_of
 
-_PLACES = {"EmotionStream": "emotion_stream", "Timeline": "timeline", "timeline_of": "timeline"}
+_PLACES = {
+    "EmotionStream": "emotion_stream",
+    "Explanation": "explanation",
+    "Timeline": "timeline",
+    "draw_explanation": "explanation",
+    "explain": "explanation",
+    "timeline_of": "timeline",
+}
 
-__all__ = ["EmotionStream", "Timeline", "timeline_of"]
+__all__ = ["EmotionStream", "Explanation", "Timeline", "draw_explanation", "explain", "timeline_of"]
 
 
 def __getattr__(name: str) -> Any:

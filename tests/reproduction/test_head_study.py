@@ -28,7 +28,7 @@ from reproduction.studies.rank_agreement import (
 )
 from speech_emotion.cli.train import main as train
 from speech_emotion.evaluation.intervals import mean_over_pairs, mean_over_speakers, speaker_counts
-from speech_emotion.inference.clip_attention import head_places
+from speech_emotion.inference.explanation import head_places
 from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
 from tests.reproduction.test_layer_study import run_study
 from tests.synthetic import write_polish

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation.calibration import expected_calibration_error
 from speech_emotion.evaluation.figures import save_figure
-from speech_emotion.evaluation.figures_attention import attention_figure
+from speech_emotion.evaluation.figures_explanation import AGAINST, FOR, explanation_figure
 from speech_emotion.evaluation.figures_runs import (
     average_curve,
     confusion_figure,
@@ -35,10 +35,23 @@ def even_attention(heads: int = 2, frames: int = 6) -> np.ndarray:
     return np.full((heads, frames, frames), 1 / frames)
 
 
-def draw_attention(heads: int = 2, frames: int = 6) -> Figure:
-    return attention_figure(
-        even_attention(heads, frames), 0.025 * np.arange(frames), np.zeros((frames, 128)), 0.025, title="a.wav"
-    )
+def draw_explanation(heads: int = 2, frames: int = 6, **given: Any) -> Figure:
+    seconds = 0.025 * frames
+    drawn = {
+        "label": "anger",
+        "start": 0.0,
+        "end": seconds,
+        "log_mel": np.zeros((frames, 128)),
+        "mel_step": 0.025,
+        "top_frequency": 8000.0,
+        "stretches": [(0.0, seconds / 2, 0.2), (seconds / 4, 3 * seconds / 4, 0.3), (seconds / 2, seconds, -0.1)],
+        "words": [("no", 0.0, seconds / 3, 0.3), ("way", seconds / 3, seconds, -0.15)],
+        "attention": even_attention(heads, frames),
+        "times": 0.025 * np.arange(frames),
+        "head_names": [f"head {number + 1}" for number in range(heads)],
+        "title": "a.wav",
+    }
+    return explanation_figure(**(drawn | given))
 
 
 DRAWN: dict[str, Callable[[], Figure]] = {
@@ -46,7 +59,8 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "reliability": lambda: reliability_figure([0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]]),
     "ua": lambda: ua_figure(["Model-1", "Satt 2017"], [0.6, 0.5], [0.5, 0.45], [0.7, 0.6], chance=0.25),
     "curves": lambda: learning_curves_figure({"loss": {"training": [[1.0, 0.5], [0.9]], "validation": [[1.1, 0.8]]}}),
-    "attention": draw_attention,
+    "explanation": draw_explanation,
+    "explanation of many": lambda: draw_explanation(heads=20, words=None),
 }
 
 
@@ -111,9 +125,9 @@ def test_confusion_shows_counts_and_shares_of_the_true_class() -> None:
         (lambda: ua_figure([], [], [], []), "0 systems"),
         (lambda: learning_curves_figure({}), "no learning curves"),
         (lambda: average_curve([[]]), "an epoch at least"),
-        (lambda: attention_figure(2 * even_attention(), np.arange(6), np.zeros((6, 4)), 1.0), "sum to 1"),
-        (lambda: attention_figure(even_attention(), np.arange(5), np.zeros((6, 4)), 1.0), "the shapes"),
-        (lambda: attention_figure(even_attention(), np.arange(6), np.zeros((6, 4)), 1.0, 8e3, ["1"]), "1 names"),
+        (lambda: draw_explanation(attention=2 * even_attention()), "sum to 1"),
+        (lambda: draw_explanation(times=np.arange(5)), "the shapes"),
+        (lambda: draw_explanation(head_names=["1"]), "1 names"),
     ],
 )
 def test_what_does_not_fit_is_named(draw: Callable[[], Figure], message: str) -> None:
@@ -161,36 +175,56 @@ def test_curves_have_a_panel_for_each_quantity() -> None:
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4, 6])
-def test_attention_has_a_matrix_for_each_head_on_the_clips_axis_of_time(heads: int) -> None:
+@pytest.mark.parametrize("width", [4.0, 30.0])
+def test_an_explanation_has_the_clips_axis_of_time_and_a_matrix_for_each_head(heads: int, width: float) -> None:
     frames = 10
-    fig = draw_attention(heads, frames)
-    spectrum, received = fig.axes[:2]
+    fig = draw_explanation(heads, frames, width=width)
+    spectrum, words, falls, strip = fig.axes[:4]
     matrices = [axes for axes in fig.axes if axes.get_title().startswith("head")]
     assert [axes.get_title() for axes in matrices] == [f"head {number + 1}" for number in range(heads)]
-    assert received.get_xlabel() == "time (s)"
-    assert spectrum.get_shared_x_axes().joined(spectrum, received)
-    assert len(received.get_legend().get_texts()) == heads
-    np.testing.assert_allclose(received.lines[0].get_xdata(), 0.025 * np.arange(frames))
+    assert strip.get_xlabel() == "time (s)" and strip.get_xlim() == (0, 0.25)
+    for axes in (words, falls, strip):
+        assert spectrum.get_shared_x_axes().joined(spectrum, axes)
+    fig.draw_without_rendering()
+    places = [axes.get_position() for axes in (spectrum, words, falls, strip)]
+    assert all((place.x0, place.x1) == pytest.approx((places[0].x0, places[0].x1)) for place in places)
+    assert [label.get_text() for label in strip.get_yticklabels()] == [axes.get_title() for axes in matrices]
+    np.testing.assert_allclose(strip.images[0].get_extent(), [-0.0125, 0.2375, heads - 0.5, -0.5])
+    np.testing.assert_allclose(strip.images[0].get_array(), 1)  # even attention
     for matrix in matrices:
         np.testing.assert_allclose(matrix.images[0].get_extent(), [-0.0125, 0.2375, 0.2375, -0.0125])
-        np.testing.assert_allclose(matrix.images[0].get_array(), 1)  # even attention
-    np.testing.assert_allclose(received.lines[0].get_ydata(), 1)
+        np.testing.assert_allclose(matrix.images[0].get_array(), 1)
+
+
+def test_what_spoke_for_the_label_has_one_color_and_what_spoke_against_it_another() -> None:
+    _, words, falls = draw_explanation().axes[:3]
+    for area, color, (low, high) in zip(falls.collections, (FOR, AGAINST), ((0, 0.3), (-0.1, 0)), strict=True):
+        heights = np.concatenate([path.vertices[:, 1] for path in area.get_paths()])
+        assert matplotlib.colors.to_hex(area.get_facecolor()[0]).upper() == color
+        assert (heights.min(), heights.max()) == pytest.approx((low, high), abs=1e-9)
+    colors = [(matplotlib.colors.to_hex(one.get_facecolor()).upper(), one.get_alpha()) for one in words.patches]
+    assert colors == [(FOR, 0.75), (AGAINST, 0.375)]
+    assert [text.get_text() for text in words.texts] == ["no", "way"]
+    assert {text.get_rotation() for text in words.texts} == {0}
+    crowded = [("a", 0.0, 0.05, 0.1), ("incomprehensible", 0.05, 0.053, 0.1), ("mumbling", 0.06, 0.065, 0.1)]
+    _, words = draw_explanation(words=crowded, width=8.0).axes[:2]
+    assert [(text.get_text(), text.get_rotation()) for text in words.texts] == [("a", 0), ("mumbling", 90)]
 
 
 def test_attention_received_is_the_mean_over_those_who_look() -> None:
     attention = np.array([[[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, 0.5]]])
-    fig = attention_figure(attention, np.array([0.0, 0.02, 0.04]), np.zeros((2, 40)), 0.025, 8000.0, ["only"])
-    np.testing.assert_allclose(fig.axes[1].lines[0].get_ydata(), [0.5, 2.0, 0.5])
+    fig = draw_explanation(1, attention=attention, times=np.array([0.0, 0.02, 0.04]), words=None)
+    np.testing.assert_allclose(fig.axes[2].images[0].get_array(), [[0.5, 2.0, 0.5]])
 
 
 def test_each_band_of_the_spectrogram_stands_at_its_frequency() -> None:
     librosa = pytest.importorskip("librosa")
     log_mel = np.random.default_rng(0).normal(size=(6, 128))
-    axes = attention_figure(even_attention(), 0.025 * np.arange(6), log_mel, 0.025).axes[0]
+    axes = draw_explanation(log_mel=log_mel, start=2.0, end=2.15).axes[0]
     (mesh,) = axes.collections
     np.testing.assert_allclose(mesh.get_array(), log_mel.T)
     edges = mesh.get_coordinates()  # (bands + 1, frames + 1, 2)
-    np.testing.assert_allclose(edges[0, :, 0], 0.025 * (np.arange(7) - 0.5))
+    np.testing.assert_allclose(edges[0, :, 0], 2 + 0.025 * (np.arange(7) - 0.5))
     centers = librosa.mel_frequencies(130, fmin=0, fmax=8000)[1:-1]
     np.testing.assert_allclose(
         librosa.hz_to_mel(edges[:, 0, 1])[:-1] + np.diff(librosa.hz_to_mel(edges[:, 0, 1])) / 2,

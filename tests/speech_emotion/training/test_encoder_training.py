@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERForAudioClassification
 from speech_emotion.cli.train import main as train
-from speech_emotion.inference.clip_attention import clip_attention
+from speech_emotion.inference import explain
 from speech_emotion.inference.saved_model import load_saved
 from speech_emotion.training import EmotionTask, TaskTrainer, run_training
 from speech_emotion.training.low_rank import STATE, add_low_rank, load_exact_state, low_rank_layers, merge_low_rank
@@ -93,7 +93,7 @@ def test_what_is_saved_is_whole_and_scores_as_it_was_measured(
         results = classify([str(polish_dir / f"{clip}.wav") for clip in clips], batch_size=size)
         for clip, result in zip(clips, results, strict=True):
             assert {e["label"]: e["score"] for e in result} == pytest.approx(expected[clip], abs=1e-5), clip
-    seen = clip_attention(network, extractor, polish_dir / f"{clips[0]}.wav")
+    seen = explain(classify, polish_dir / f"{clips[0]}.wav")
     assert len(seen.times) == seen.attention.shape[-1] and seen.times[1] - seen.times[0] == pytest.approx(0.02)
     # What lies below the blocks that learn is as it was, and they are not.
     before = transformers.AutoModel.from_pretrained(encoders[kind])
