@@ -206,7 +206,7 @@ def test_what_spoke_for_the_label_has_one_color_and_what_spoke_against_it_anothe
     assert colors == [(FOR, 0.75), (AGAINST, 0.375)]
     assert [text.get_text() for text in words.texts] == ["no", "way"]
     assert {text.get_rotation() for text in words.texts} == {0}
-    crowded = [("a", 0.0, 0.05, 0.1), ("incomprehensible", 0.05, 0.053, 0.1), ("mumbling", 0.06, 0.065, 0.1)]
+    crowded = [("a", 0.0, 0.05, 0.1), ("incomprehensible", 0.05, 0.052, 0.1), ("mumbling", 0.06, 0.065, 0.1)]
     _, words = draw_explanation(words=crowded, width=8.0).axes[:2]
     assert [(text.get_text(), text.get_rotation()) for text in words.texts] == [("a", 0), ("mumbling", 90)]
 
