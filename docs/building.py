@@ -24,20 +24,33 @@ OUTSIDE = (
     "speech_emotion/pretrained/deepspeech-small/results.json",
 )
 
+HOME = {"README.md": "first-minute.md"}  # the site's own first page is docs/index.md
 
-class Examples(griffe.Extension):
-    """Lets griffe, which knows the plural only, show the section "Example:" of a docstring as code."""
+
+class HouseManners(griffe.Extension):
+    """Lets griffe, which reads the code for the reference, understand it as it is written here."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Change the docstring of each object that is found."""
+        """Show the section "Example:" of a docstring as code: the plural alone is known."""
         if obj.docstring is not None:
             obj.docstring.value = obj.docstring.value.replace("Example:\n", "Examples:\n")
+
+    def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
+        """Give a configuration the arguments that its fields make of it, as of a dataclass."""
+        if any("PreTrainedConfig" in str(base) for base in cls.bases):
+            fields = [field for field in cls.attributes.values() if field.annotation and field.value]
+            kind = griffe.ParameterKind.keyword_only
+            arguments = [
+                griffe.Parameter(one.name, annotation=one.annotation, kind=kind, default=one.value) for one in fields
+            ]
+            cls.set_member("__init__", griffe.Function("__init__", parameters=griffe.Parameters(*arguments)))
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add each of them at the place that it has in the project."""
     for path in sorted({path for pattern in OUTSIDE for path in ROOT.glob(pattern)}):
-        files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
+        name = path.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, HOME.get(name, name), abs_src_path=str(path)))
     return files
 
 
@@ -48,6 +61,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
     def moved(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(here, match[1])).removeprefix("docs/")
+        target = HOME.get(target, target)
         return f"]({os.path.relpath(target, posixpath.dirname(page.file.src_uri) or '.')}"
 
+    markdown = re.sub(r"^( +)(?=- )", r"\1\1", markdown, flags=re.MULTILINE)  # of lists in lists it wants 4 spaces
     return re.sub(r"\]\((?!\w+:|#)([^)#\s]+)", moved, markdown)
