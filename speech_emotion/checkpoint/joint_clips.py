@@ -68,6 +68,7 @@ class JointSplit(ClipSplit):
             clips.truth[chosen].tolist(),
             variants,
         )
+        self.clips, self.chosen = clips, chosen
         self.allowed, self.sexes = clips.allowed[chosen], clips.sexes[chosen]
 
     def __getitem__(self, index: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from modeling_ser import SERForAudioClassification
+from modeling_ser.feature_statistics import FEWEST_CLIPS
 from speech_emotion.training.run_record import features_identity, library_versions
 
 from .joint_clips import LABELS, LEARNED, SOUNDS, TESTED, JointSplit, corpus_rows, read_clips
@@ -107,14 +109,23 @@ class Workshop:
             check_unheard(self.clips.part(training.learned), part)
             found[name] = self.recipe.logits(network, part)
             if name not in (SOUNDS, "speakers"):
-                part.normalize_speakers(network.ser.feature_mean, network.ser.feature_std)
-                found[name + ADAPTED] = self.recipe.logits(network, part)
-                part.by_speaker = {}
+                found[name + ADAPTED] = self._adapted(network, part, found[name])
         file.parent.mkdir(parents=True, exist_ok=True)
         if len(training.learned) == len(self.everybody):
             network.save_pretrained(self.folder / "networks" / training.name)
         save_file(found, file, metadata={"identity": identity})
         return found
+
+    def _adapted(self, network: SERForAudioClassification, part: JointSplit, logits: np.ndarray) -> np.ndarray:
+        """Score clips normalized by their speakers' own; those of speakers with too few clips as they are."""
+        counts = Counter(part.speakers)
+        many = np.flatnonzero([counts[speaker] >= FEWEST_CLIPS for speaker in part.speakers])
+        if not len(many):
+            return logits
+        adapted, own = logits.copy(), part.clips.part(part.chosen[many])
+        own.normalize_speakers(network.ser.feature_mean, network.ser.feature_std)
+        adapted[many] = self.recipe.logits(network, own)
+        return adapted
 
     def rows(self, name: str) -> datasets.Dataset:
         """Load a corpus's table."""
