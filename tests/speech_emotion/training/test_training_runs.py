@@ -346,13 +346,15 @@ def test_the_demo_compares_models_and_classifies_an_unseen_speaker_in_a_fresh_pr
     table = printed.split("fresh process")[1].splitlines()
     rows = [row.split() for row in table if row.startswith("m1.")]
     assert len(rows) == 12
-    assert {truth for _, truth, *_ in rows} == {"anger", "fear", "neutral"}
+    assert {row[1] for row in rows} == {"anger", "fear", "neutral"}
     scores = scores_of(tmp_path / "demo" / "recommended")
-    for file, _, prediction, score in rows:
+    for file, truth, prediction, sure, judged in rows:
         expected = scores[file.removesuffix(".wav")]
-        assert prediction == max(expected, key=expected.get) and float(score) == pytest.approx(
-            expected[prediction], abs=6e-4
+        assert prediction == max(expected, key=expected.get) and judged == (
+            "right" if truth == prediction else "wrong"
         )
+        assert float(sure.removesuffix("%")) == pytest.approx(100 * expected[prediction], abs=0.51)
+    assert f"{sum(row[-1] == 'right' for row in rows)} of 12 are right; by chance it would be 4." in printed
 
     # A second time it does not train again, and says so; with another seed it does.
     def trained(call: Any) -> int:
