@@ -1,4 +1,4 @@
-"""The losses that a classifier is trained with, cross entropy and focal loss, and the average of several answers."""
+"""The losses that a model is trained with, of classes and of values, and the average of several answers."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from .configuration_ser import SERConfig
+from .frame_layers import sum_over_processes
 
 IGNORED = -100  # as throughout transformers: a label that does not count
 
@@ -29,6 +30,8 @@ def classification_loss(
     if config.problem_type in ("regression", "multi_label_classification"):
         config.check_ranges()
         return _loss_of_values(logits, labels, config)
+    if config.loss == "ccc":
+        config.check_ranges()  # which says what is missing
     if labels.shape == logits.shape and labels.is_floating_point():
         return _loss_of_shares(logits, labels, config, label_mask)
     if labels.shape != logits.shape[:1] or labels.is_floating_point():
@@ -90,6 +93,11 @@ def log_mean_posterior(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     return wide.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(logits))  # (batch, num_labels)
 
 
+def average_answers(logits: Sequence[torch.Tensor], config: SERConfig) -> torch.Tensor:
+    """Return what several classifiers say together, (batch, num_labels): of values the mean, else as above."""
+    return torch.stack(list(logits)).mean(dim=0) if config.problem_type == "regression" else log_mean_posterior(logits)
+
+
 def _among(
     logits: torch.Tensor, labels: torch.Tensor, counted: torch.Tensor, label_mask: torch.Tensor
 ) -> torch.Tensor:
@@ -113,8 +121,42 @@ def _loss_of_values(logits: torch.Tensor, labels: torch.Tensor, config: SERConfi
             f"labels must be (batch, num_labels) = {tuple(logits.shape)} for problem_type {config.problem_type!r}, "
             f"not {tuple(labels.shape)}."
         )
+    if config.loss == "ccc":
+        return 1 - concordance(logits, labels).mean()
     loss = F.mse_loss if config.problem_type == "regression" else F.binary_cross_entropy_with_logits
     return loss(logits, labels.to(logits.dtype))
+
+
+def concordance(values: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Return the concordance correlation of each column, 2 cov(x, y) / (var x + var y + (mean x - mean y)²).
+
+    Where several processes train, it is that of all their clips together.
+
+    Source: Lin, "A concordance correlation coefficient to evaluate reproducibility", Biometrics 45, 1989.
+
+    >>> truth = torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+    >>> concordance(truth + torch.tensor([0.0, 1.0]), truth)
+    tensor([1.0000, 0.5714])
+    """
+    wide = torch.promote_types(values.dtype, torch.float32)
+    both = torch.stack([values.to(wide), truth.to(wide)])  # (2, batch, columns)
+    clips = _joined(both.new_tensor(float(both.shape[1])))
+    means = _joined(both.sum(dim=1)) / clips  # (2, columns)
+    # Moments about the means do not change with these: over all clips deviations sum to 0, within a process not.
+    x, y = both - means.detach().unsqueeze(1)  # each (batch, columns)
+    moments = _joined(torch.stack([(x * x).sum(dim=0), (y * y).sum(dim=0), (x * y).sum(dim=0)])) / clips
+    var_x, var_y, covariance = moments  # each (columns,)
+    bias = (means[0] - means[1]).square()
+    return 2 * covariance / (var_x + var_y + bias).clamp(min=torch.finfo(wide).tiny)
+
+
+def _joined(x: torch.Tensor) -> torch.Tensor:
+    """Sum over training processes, of whose gradients of the same loss the mean is taken afterwards."""
+    if not x.requires_grad:
+        return sum_over_processes(x)
+    total = sum_over_processes(x.detach())
+    processes = sum_over_processes(torch.ones_like(total))
+    return total + processes * (x - x.detach())
 
 
 def focal_losses(

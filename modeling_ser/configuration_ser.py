@@ -1,6 +1,7 @@
 """The configuration of the speech-emotion model: every choice that the paper leaves open is a field with a default."""
 
 import copy
+import math
 import os
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +26,7 @@ PIPELINE = {"impl": "pipeline_ser.SERPipeline", "pt": ["AutoModelForAudioClassif
 
 # Fields whose values are names, the default first.
 CHOICES = {
-    "loss": ("cross_entropy", "focal"),
+    "loss": ("cross_entropy", "focal", "ccc"),
     "fusion": ("frame", "late"),
     "pooling": ("mean", "attention_statistics", "functionals"),
 }
@@ -92,12 +93,15 @@ class SERConfig(PreTrainedConfig):
             weights of mean 1 over the training clips to keep the loss on its usual scale.
         label_smoothing: Share of the target spread over all classes, in [0, 1); of cross entropy only.
         loss: `"cross_entropy"`, or `"focal"`: cross entropy times (1 - p_t)^γ, which makes little of clips whose
-            emotion is already recognized with a high probability p_t (Lin et al., 2017).
+            emotion is already recognized with a high probability p_t (Lin et al., 2017). With `problem_type`
+            "regression", whose loss is else the mean square, `"ccc"`: 1 less the concordance of a batch's values.
         focal_gamma: γ of the focal loss, at least 0, where it is cross entropy.
         num_members: Models in an ensemble (`SEREnsembleForAudioClassification`); 1 for a single model.
         temperature: What the pipeline divides logits by before it makes probabilities of them, 0.01 to 100; fitted on
             validation speakers (Guo et al., 2017), it makes scores mean what they say. The model's own logits and its
             loss know nothing of it.
+        value_ranges: Of each label of a regression the lowest and highest value in the training, such as
+            `[[1.0, 5.0]]`: the model's outputs are in these units, though they may lie outside. `None`: no units.
         adapted_clips: Clips without labels that the model's normalization was estimated from (`SERPipeline.adapt`);
             0 where it is that of the training.
         kwargs: Fields of `transformers.PreTrainedConfig` (`id2label`, `label2id`, `num_labels`, …).
@@ -139,6 +143,7 @@ class SERConfig(PreTrainedConfig):
     focal_gamma: float | int = 2.0
     num_members: int = 1
     temperature: float | int = 1.0
+    value_ranges: list[list[float]] | tuple[tuple[float, float], ...] | None = None
     adapted_clips: int = 0
     custom_pipelines: dict[str, Any] | None = None
 
@@ -241,17 +246,22 @@ class SERConfig(PreTrainedConfig):
                 f"The focal loss knows one true class and no smoothed target: set label_smoothing to 0, not "
                 f"{self.label_smoothing}, or loss to 'cross_entropy'."
             )
-        plain = self.loss == "cross_entropy" and not self.label_smoothing and self.class_weights is None
+        plain = self.loss == "cross_entropy" or (self.loss == "ccc" and self.problem_type == "regression")
+        plain = plain and not self.label_smoothing and self.class_weights is None
         if self.problem_type in ("regression", "multi_label_classification") and not plain:
             raise ValueError(
                 f"problem_type {self.problem_type!r} has a loss of its own: leave loss, label_smoothing and "
                 "class_weights at their defaults."
             )
-        if self.statistics_head and self.problem_type not in (None, "single_label_classification"):
+        if self.loss == "ccc" and self.problem_type != "regression":
+            raise ValueError(f"loss 'ccc' is of values: set problem_type to 'regression', not {self.problem_type!r}.")
+        if self.statistics_head and self.problem_type == "multi_label_classification":
             raise ValueError(
                 f"statistics_head averages probabilities that sum to 1, and problem_type {self.problem_type!r} has "
                 "none; leave one of the two out."
             )
+        if self.value_ranges is not None:
+            self._check_value_ranges()
         if self.fusion == "late" and not self.stream_sizes:
             raise ValueError("fusion='late' needs stream_sizes, the number of features of each stream.")
         if self.stream_sizes is not None and (
@@ -281,6 +291,15 @@ class SERConfig(PreTrainedConfig):
                     f"{name} must be at most {MOST_STREAMS} numbers of at most {MOST['input_size']}, not "
                     f"{len(values)} of up to {max(values)}."
                 )
+
+    def _check_value_ranges(self) -> None:
+        ranges = [list(pair) for pair in self.value_ranges]
+        fits = all(len(pair) == 2 and -math.inf < pair[0] < pair[1] < math.inf for pair in ranges)
+        if self.problem_type != "regression" or len(ranges) != self.num_labels or not fits:
+            raise ValueError(
+                f"value_ranges {ranges} must name the lowest and highest value of each of the {self.num_labels} "
+                f"labels of a regression; problem_type is {self.problem_type!r}."
+            )
 
     def _check_layer_mix(self) -> None:
         if self.stream_sizes is None:

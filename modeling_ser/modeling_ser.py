@@ -22,7 +22,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import can_return_tuple, logging
 
 from .checkpoint_files import check_values, check_weights, listed, naming, writing
-from .classification_loss import classification_loss, log_mean_posterior
+from .classification_loss import average_answers, classification_loss
 from .configuration_ser import SERConfig
 from .encoder_network import EncoderNetwork
 from .frame_layers import ConvLayer, MaskedBatchNorm
@@ -549,7 +549,7 @@ class SERForAudioClassification(SERPreTrainedModel):
         Returns:
             With `return_dict=False`, as a keyword or in the configuration, a tuple instead of an object with `loss`, a
             scalar, with labels; `logits`, (batch, num_labels), with `config.statistics_head` the logarithm of the
-            average posterior; `hidden_states` and `attentions` on demand, as
+            average posterior; of a regression the values; `hidden_states` and `attentions` on demand, as
             `SERModel` gives them.
 
         Raises:
@@ -564,6 +564,9 @@ class SERForAudioClassification(SERPreTrainedModel):
             return_dict=True,
         )
         answers = self.classifier(outputs.pooler_output)  # each (batch, num_labels)
+        if self.config.value_ranges is not None:
+            low, high = answers[0].new_tensor(self.config.value_ranges).T  # each (num_labels,)
+            answers = [(low + high) / 2 + (high - low) / 2 * answer for answer in answers]
         loss = None
         if labels is not None:  # each learns as if alone: a loss of their average would let one rest on the other
             loss = torch.stack(
@@ -571,7 +574,7 @@ class SERForAudioClassification(SERPreTrainedModel):
             ).mean()
         return SequenceClassifierOutput(
             loss=loss,
-            logits=answers[0] if len(answers) == 1 else log_mean_posterior(answers),
+            logits=answers[0] if len(answers) == 1 else average_answers(answers, self.config),
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import can_return_tuple
 from transformers.utils.hub import cached_file
 
-from .classification_loss import classification_loss, log_mean_posterior
+from .classification_loss import average_answers, classification_loss
 from .configuration_ser import SERConfig
 from .modeling_ser import SERForAudioClassification, SERPreTrainedModel
 
@@ -26,10 +26,10 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
 
     p = Σ_k softmax(z_k) / K, with z_k the logits of member k of K. The output's `logits` are log p: since the
     probabilities sum to 1, softmax(log p) = p / Σ p = p, so everything that takes a softmax of logits (the pipeline,
-    for one) gives p; `config.temperature` is of the average, and the pipeline divides log p by it. The members run one
-    after another: on one thread of a CPU that takes as long as one pass with stacked weights
-    (`torch.func.stack_module_state`) for a single clip, and less for a batch of 16: `python -m benchmarks --only
-    ensemble` measures it.
+    for one) gives p; `config.temperature` is of the average, and the pipeline divides log p by it. Of a regression
+    they are the mean of the members' values. The members run one after another: on one thread of a CPU that takes as
+    long as one pass with stacked weights (`torch.func.stack_module_state`) for a single clip, and less for a batch of
+    16: `python -m benchmarks --only ensemble` measures it.
 
     Args:
         config: The configuration; `num_members` is the number of members, 2 at least.
@@ -55,7 +55,7 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
             raise ValueError(
                 f"An ensemble has 2 members or more, not {config.num_members}; one is a SERForAudioClassification."
             )
-        if config.problem_type not in (None, "single_label_classification"):
+        if config.problem_type == "multi_label_classification":
             raise ValueError(
                 f"An ensemble averages probabilities that sum to 1; problem_type {config.problem_type!r} has none."
             )
@@ -145,7 +145,7 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
         hidden_states = tuple(tensor for member in outputs for tensor in member.hidden_states or ())
         return SequenceClassifierOutput(
             loss=loss,
-            logits=log_mean_posterior([member.logits for member in outputs]),
+            logits=average_answers([member.logits for member in outputs], config),
             hidden_states=hidden_states or None,
             attentions=attentions or None,
         )

@@ -88,7 +88,8 @@ class SERPipeline(AudioClassificationPipeline):
 
         Returns:
             For one clip a list of `{"score": float, "label": str}`, best first; for a list or column, a list of those;
-            for an iterator or a streamed column, an iterator over them.
+            for an iterator or a streamed column, an iterator over them. A model of values, such as valence, gives them
+            in the order of its labels and in the units of `config.value_ranges`.
 
             With `chunk_length_s` instead of each such list a dictionary: "chunks", of each window its "timestamp",
             (start, end) in seconds, and its "scores", those of the clip cut out there; and "scores", the mean of the
@@ -174,7 +175,8 @@ class SERPipeline(AudioClassificationPipeline):
                     for frames in body.clip_frames(**features):
                         gathered.add(frames.cpu().numpy())
         tempered = torch.stack(logits) / self.model.config.temperature if logits else torch.empty(0, 1)
-        check_adaptable(tempered, several=check)
+        # Values tell no emotions apart.
+        check_adaptable(tempered, several=check and self.model.config.problem_type != "regression")
         adapted = copy.copy(self)
         adapted.model = copy.deepcopy(self.model)
         adapted.model.config.adapted_clips = len(logits)
@@ -267,9 +269,15 @@ class SERPipeline(AudioClassificationPipeline):
         return scores
 
     def _best(self, scores: torch.Tensor, top_k: int | None) -> list[dict[str, Any]]:
-        """Name the best of one clip's scores, (num_labels,)."""
-        best = scores.topk(min(top_k or len(scores), len(scores)))
+        """Name the best of one clip's scores, (num_labels,), or all values of a regression in their order."""
         names = self.model.config.id2label
+        if self.model.config.problem_type == "regression":
+            if top_k is not None:
+                raise ValueError(
+                    f"top_k chooses among emotions; this model gives values: {', '.join(names.values())}."
+                )
+            return [{"score": value, "label": names[index]} for index, value in enumerate(scores.tolist())]
+        best = scores.topk(min(top_k or len(scores), len(scores)))
         return [
             {"score": score, "label": names[index]}
             for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)

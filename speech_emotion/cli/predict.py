@@ -116,6 +116,10 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     names = [label for _, label in sorted(classifier.model.config.id2label.items())]
     fields, records = FIELDS, file_records
     table = partial(table_lines, files=[*map(printable, files)], labels=[*map(printable, names)])
+    if classifier.model.config.problem_type == "regression":  # values, such as valence, of which none is the best
+        fields, records, table = FIELDS[:1], value_records, partial(value_lines, files=[*map(printable, files)])
+        if args.timeline:
+            raise ValueError(f"--timeline tells emotions, and this model gives values: {', '.join(names)}.")
     clips_of = timeline.clips_maker(classifier, args) if args.timeline else lambda file: [file]
     if args.adapt == "all":
         classifier = classifier.adapt(chain.from_iterable(map(clips_of, files)), check)
@@ -303,6 +307,24 @@ def table_lines(results: Iterable[tuple[Path, Scores]], files: Sequence[str], la
     yield line("-" * widths[0], widths[0], "-" * widths[1], widths[1], "-" * 5)
     for file, scores in results:
         yield line(printable(file), widths[0], printable(scores[0]["label"]), widths[1], f"{scores[0]['score']:.3f}")
+
+
+def value_lines(results: Iterable[tuple[Path, Scores]], files: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a table of values, each as soon as its file has been read."""
+    width = max(map(len, ["file", *files]))
+    for number, (file, values) in enumerate(results):
+        if not number:
+            names = [f"{printable(one['label']):>9}" for one in values]
+            yield "  ".join([f"{'file':<{width}}", *names])
+            yield "  ".join(["-" * width, *("-" * len(name) for name in names)])
+        yield "  ".join([f"{printable(file):<{width}}", *(f"{one['score']:>9.3f}" for one in values)])
+
+
+def value_records(results: Iterable[tuple[Path, Scores]]) -> Iterator[dict[str, Any]]:
+    """Yield a record per file: its name, and the value of every attribute."""
+    for record in file_records(results):
+        del record["prediction"]
+        yield record
 
 
 def file_records(results: Iterable[tuple[Path, Scores]]) -> Iterator[dict[str, Any]]:

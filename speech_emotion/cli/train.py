@@ -69,17 +69,23 @@ def summary_emotions(report: "RunReport") -> str:
 
     from speech_emotion.evaluation import confusion_table, text_table
 
-    chance = 1 / len(report.labels)
     rows, shown = [], report.measured
+    before = (
+        "Nobody is left to test a model of all speakers. Figures of the run before it:\n\n" if report.validated else ""
+    )
+    if report.ranges:
+        for name, part in (("validation", shown.validation), ("test", shown.test)):
+            figures = (f"{value:.3f}" for value in part.metrics.values())
+            rows.append([name, ", ".join(part.speakers), part.clips, *figures])
+        names = [f"CCC {name}" for name in report.labels]
+        return before + text_table(["split", "speakers", "clips", "mean CCC", *names], rows)
+    chance = 1 / len(report.labels)
     for name, part in (("validation", shown.validation), ("test", shown.test)):
         largest = np.sum(part.confusion, axis=1).max() / part.clips
         figures = (part.metrics["wa"], largest, part.metrics["ua"], chance, part.metrics["macro_f1"])
         rows.append([name, ", ".join(part.speakers), part.clips, *(f"{100 * figure:.1f}%" for figure in figures)])
     header = ["split", "speakers", "clips", "WA", "largest class", "UA", "chance UA", "macro F1"]
-    tables = f"{text_table(header, rows)}\n\n{confusion_table(np.array(shown.test.confusion), report.labels)}"
-    if report.validated is None:
-        return tables
-    return f"Nobody is left to test a model of all speakers. Figures of the run before it:\n\n{tables}"
+    return f"{before}{text_table(header, rows)}\n\n{confusion_table(np.array(shown.test.confusion), report.labels)}"
 
 
 def summary_deepspeech(report: "RecognitionReport") -> str:

@@ -78,6 +78,29 @@ def confusion_counts(references: Sequence[int], predictions: Sequence[int], num_
     return grouped_counts(np.zeros_like(true), true, predicted, 1, num_labels)[0]
 
 
+def concordance_metrics(truth: np.ndarray, values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Compute the concordance correlation of each attribute, as `ccc_` and its name, and their mean, `ccc`.
+
+    2 cov(x, y) / (var x + var y + (mean x - mean y)²), in [-1, 1]; both arrays are (clips, attributes).
+
+    Source: Lin, "A concordance correlation coefficient to evaluate reproducibility", Biometrics 45, 1989.
+
+    >>> concordance_metrics(np.array([[1.0], [2.0], [3.0]]), np.array([[2.0], [3.0], [4.0]]), ["valence"])["ccc"]
+    0.5714285714285714
+    """
+    truth, values = np.asarray(truth, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if truth.ndim != 2 or truth.shape != values.shape or not len(truth) or truth.shape[1] != len(names):
+        raise ValueError(
+            f"Values of {len(names)} attributes are needed, (clips, attributes), of one clip at least; the shapes are "
+            f"{truth.shape} and {values.shape}."
+        )
+    means = truth.mean(axis=0), values.mean(axis=0)
+    covariance = ((truth - means[0]) * (values - means[1])).mean(axis=0)
+    spread = truth.var(axis=0) + values.var(axis=0) + (means[0] - means[1]) ** 2  # (attributes,)
+    found = np.divide(2 * covariance, spread, out=np.zeros_like(spread), where=spread > 0)
+    return {"ccc": float(found.mean())} | {f"ccc_{name}": float(one) for name, one in zip(names, found, strict=True)}
+
+
 def classification_metrics(references: Sequence[int], predictions: Sequence[int], num_labels: int) -> dict[str, float]:
     """Compute WA, UA, macro and weighted F1."""
     counts = confusion_counts(references, predictions, num_labels)

@@ -56,6 +56,9 @@ class DataArguments:
     )
     cache_dir: str | None = argument(None, "folder for what is built", "looks")
     labels: list[str] | None = argument(None, "emotions to keep (default: all)", "weights")  # noqa: RUF009
+    attributes: list[str] | None = argument(  # noqa: RUF009
+        None, "learn these columns' numbers in place of emotions: valence, arousal, dominance", "clips"
+    )
     scheme: Literal["leave-one-speaker-out", "leave-one-session-out", "k-fold"] = argument(
         "leave-one-speaker-out", "how speakers are divided into folds", "weights"
     )
@@ -74,6 +77,8 @@ class DataArguments:
         """Take false, as a word of the command line, for no final model."""
         if (self.final or "").lower() == "false":
             self.final = None
+        if self.attributes and self.labels:
+            raise ValueError("--labels are emotions to keep, and --attributes are learned in place of emotions.")
 
 
 @dataclass
@@ -304,7 +309,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
 
 
 def preset_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a preset sets, without what would not fit streams and encoder that are given.
+    """Return what a preset sets, without what would not fit streams, encoder and attributes that are given.
 
     >>> "encoder" in preset_settings("recommended", {"streams": ["mel"]})
     False
@@ -316,5 +321,6 @@ def preset_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     own_encoder = given.get("encoder") in (None, settings.get("encoder"))
     unfit = {"stem_channels"} if streams[0] != "mel" else set()
     unfit |= {"encoder", "encoder_layer"} if "encoder" not in streams else set()
+    unfit |= {"label_smoothing"} if given.get("attributes") else set()  # of classes
     unfit |= {"encoder_layer"} if not own_encoder else set()  # layers are numbered otherwise in another
     return {name: value for name, value in settings.items() if name not in unfit}

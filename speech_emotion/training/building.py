@@ -1,6 +1,6 @@
 """Feature extractor and model, made as the arguments of a training say, or loaded to be fine-tuned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -96,9 +96,17 @@ def trained_encoder(args: ModelArguments) -> TrainedEncoder | None:
 
 
 def make_model(
-    args: ModelArguments, labels: list[str], train: ClipSplit, extractor: SERFeatureExtractor
+    args: ModelArguments,
+    labels: list[str],
+    train: ClipSplit,
+    extractor: SERFeatureExtractor,
+    problem: Mapping[str, Any] | None = None,
 ) -> SERForAudioClassification:
-    """Make a model with the statistics of the training clips, or load one to fine-tune, with its own."""
+    """Make a model with the statistics of the training clips, or load one to fine-tune, with its own.
+
+    `problem` are fields of its configuration that say what kind of answers it learns.
+    """
+    problem = dict(problem or {})
     weights = balanced_weights(train.labels, len(labels)) if args.class_weights == "balanced" else None
     if args.model_name_or_path is not None:
         network = SERForAudioClassification.from_pretrained(
@@ -110,6 +118,11 @@ def make_model(
         )
         set_labels(network, labels)
         network.config.class_weights = weights
+        if (network.config.problem_type == "regression") != (problem.get("problem_type") == "regression"):
+            problem = {"loss": "cross_entropy", "label_smoothing": 0.0} | problem  # its own were for other answers
+        for name, value in problem.items():
+            setattr(network.config, name, value)
+        network.config.check_ranges()
         if network.ser.encoder is not None:
             choose_parameters(network, args.train_encoder, args.lora_rank)
         elif args.train_encoder != "none":
@@ -132,6 +145,7 @@ def make_model(
     config = SERConfig(
         class_weights=weights,
         id2label=dict(enumerate(labels)),
+        **problem,
         **_model_sizes(args),
         **(streams if trained is None else trained.fields()),
     )

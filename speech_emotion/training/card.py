@@ -1,6 +1,6 @@
 """What a training measured, and the card that says it; its words are `model_card.md`'s."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -81,7 +81,8 @@ class SplitReport:
 
     clips: int  # number of clips
     speakers: list[str]  # names of its speakers
-    metrics: dict[str, float] = field(default_factory=dict)  # `wa`, `ua`, `macro_f1`, `weighted_f1`, each in [0, 1]
+    # `wa`, `ua`, `macro_f1`, `weighted_f1`, each in [0, 1]; of values `ccc`, and `ccc_` and the name of each
+    metrics: dict[str, float] = field(default_factory=dict)
     confusion: list[list[int]] = field(default_factory=list)  # clips by true and predicted class, (classes, classes)
     # `ece` and `nll` (in nats), each with `_before` or `_after` the temperature; empty in older reports
     calibration: dict[str, float] = field(default_factory=dict)
@@ -103,6 +104,7 @@ class RunReport(TrainingReport):
     kept_epoch: float | None = None  # whose weights these are; `None` in older reports
     kept_step: int | None = None
     learned_shares: bool = False  # of several raters, in place of the label of most of them
+    ranges: dict[str, list[float]] | None = None  # of values learned in place of emotions: lowest, highest in training
     validated: "RunReport | None" = None  # of a model trained on all speakers: the run before it, whose figures count
 
     @property
@@ -154,16 +156,24 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
         eval_result(report, TASK, f"{report.title}, {split} {tested} of {report.fold}", split, kind, label, value)
         for split, part in (("test", report.test), ("validation", report.validation))
         if part.clips  # nobody is left to test a model that was trained on all
-        for kind, label, value in (
-            ("accuracy", "WA", part.metrics["wa"]),
-            ("recall", "UA", part.metrics["ua"]),
-            ("f1", "macro F1", part.metrics["macro_f1"]),
-        )
+        for kind, label, value in _figures(part.metrics)
     ]
-    table = confusion_table(np.array(report.measured.test.confusion), report.labels, markdown=True)
+    table = (
+        ""
+        if report.ranges
+        else confusion_table(np.array(report.measured.test.confusion), report.labels, markdown=True)
+    )
     return fill_card(
         template_path(), report, repo_id, revision, TASK, "speech-emotion-recognition", results, confusion=table
     )
+
+
+def _figures(metrics: Mapping[str, float]) -> list[tuple[str, str, float]]:
+    """Name what the Hub shows of a split, and of which kind it is."""
+    if "ccc" in metrics:
+        return [("ccc", " ".join(["CCC", *name.split("_")[1:]]), value) for name, value in metrics.items()]
+    names = (("accuracy", "WA", "wa"), ("recall", "UA", "ua"), ("f1", "macro F1", "macro_f1"))
+    return [(kind, label, metrics[name]) for kind, label, name in names]
 
 
 def fill_card(
@@ -198,6 +208,7 @@ def fill_card(
         report=for_markdown(asdict(report)),
         base=base and markdown_code(base),
         encoder_terms=ABOUT.get(str(report.arguments.get("encoder"))),
+        ranges=describe_ranges(getattr(report, "ranges", None) or {}),
         stages=for_markdown(stage_changes(getattr(report, "stages", []))),
         **more,
     )
@@ -250,6 +261,15 @@ def describe_splits(corpus: str, fold: str, labels: list[str], splits: Splits) -
         speakers = ", ".join(map(printable, speakers_of(clips)))
         lines.append(f"  {name:<10} {len(clips):5} clips ({classes}); speakers {speakers}")
     return "\n".join(lines)
+
+
+def describe_ranges(ranges: Mapping[str, Sequence[float]]) -> str:
+    """Say in words which values are learned, and between which the training's lie.
+
+    >>> describe_ranges({"valence": [1.0, 5.0], "arousal": [1.5, 4.5]})
+    'valence (1 to 5), arousal (1.5 to 4.5)'
+    """
+    return ", ".join(f"{name} ({low:g} to {high:g})" for name, (low, high) in ranges.items())
 
 
 def describe_streams(extractor: SERFeatureExtractor) -> list[str]:

@@ -80,15 +80,18 @@ def parse_arguments(
         (2, 16)
     """
     given = given_options(argv, GROUPS, prog)
+    from .attribute_task import AttributeTask, FinalAttributeTask
     from .emotion_task import EmotionTask
     from .final_task import FinalTask
     from .training_arguments import SERTrainingArguments
 
     name = given.get("preset", DEFAULT_PRESET)
-    settings = {"preset": name} | preset_settings(name, given) | given
+    settings = {"preset": name} | preset_settings(name, given)
+    settings |= ({"metric_for_best_model": "ccc"} if given.get("attributes") else {}) | given
     data, model, training = _divided(settings, DataArguments, ModelArguments, SERTrainingArguments)
     model.given = frozenset(given) & {item.name for item in fields(ModelArguments)}
-    return (EmotionTask if data.final is None else FinalTask)(data, model), training
+    kinds = (AttributeTask, FinalAttributeTask) if data.attributes else (EmotionTask, FinalTask)
+    return kinds[data.final is not None](data, model), training
 
 
 def parse_ctc_arguments(

@@ -132,13 +132,17 @@ class EmotionTask(TrainingTask):
             corpus, self.features, variants = load_with_features(
                 self.data, extractor, str(training.device), self.model.variants
             )
-            self.rows, labels = keep_labels(corpus, self.data.labels)
+            self.rows, labels = self._choose_rows(corpus)
             self.fold = self._choose_fold()
         self._take(labels, self._make_splits(labels, variants), extractor)
         self.heard = heard_speakers(self.model.model_name_or_path, self.model.model_revision)
         parts = speakers_of(self.splits.validation), speakers_of(self.splits.test)
         if not self.data.unsafe_split:
             check_unheard(self.heard, corpus_title(self.rows), *parts, str(self.model.model_name_or_path))
+
+    def _choose_rows(self, corpus: datasets.Dataset) -> tuple[datasets.Dataset, list[str]]:
+        """Keep the clips that are learned from, and name what is learned of them."""
+        return keep_labels(corpus, self.data.labels)
 
     def _choose_fold(self) -> Fold:
         """Make or read the fold; speakers may be unknown, or shared, only where that was asked for by name."""
@@ -157,13 +161,17 @@ class EmotionTask(TrainingTask):
         plain = self.features.with_format(None)
         return choose_fold(self.rows, self.data, dict(zip(plain["id"], plain["recording"], strict=True)))
 
-    def _make_splits(self, labels: list[str], variants: list[datasets.Dataset]) -> Splits:
+    def _make_splits(self, labels: list[str], variants: list[datasets.Dataset], **how: Any) -> Splits:
         shares = self.data.unsafe_split
-        return make_splits(self.rows, self.features, self.fold, labels, variants, shares_speakers=shares)
+        return make_splits(self.rows, self.features, self.fold, labels, variants, shares_speakers=shares, **how)
+
+    def _problem(self) -> dict[str, Any]:
+        """Return the fields of the model's configuration that say what kind of answers are learned."""
+        return {"problem_type": None, "value_ranges": None}
 
     def make_network(self) -> SERForAudioClassification:
         """Make a model with the statistics of the training clips, or load the one to fine-tune."""
-        network = make_model(self.model, self.labels, self.normalized_by, self.extractor)
+        network = make_model(self.model, self.labels, self.normalized_by, self.extractor, self._problem())
         if self.model.model_name_or_path is not None:
             self.model = loaded_arguments(self.model, network.config, self.extractor)
         network.config.temperature = 1.0  # that of a model to fine-tune was of its old weights
@@ -312,10 +320,9 @@ class EmotionTask(TrainingTask):
         temperature = result.network.config.temperature
         for name, output in result.outputs.items():
             clips = self.scored[name]
-            if classes_of(output.label_ids).tolist() != list(clips.labels):
+            if not np.allclose(output.label_ids, clips.targets):
                 raise RuntimeError(f"The {name} clips came back from Trainer in another order than they went in.")
-            logits = torch.from_numpy(output.predictions)
-            parts[name], scores = report_split(name, clips, logits, self.labels, temperature)
+            parts[name], scores = self._report_split(name, clips, output, temperature)
             self.scores += scores
         return RunReport(
             **common_fields(public_name(self.data.corpus), self.rows, self.fold.name, result, settings),
@@ -331,6 +338,11 @@ class EmotionTask(TrainingTask):
             stages=stages if len(stages) > 1 else [],  # `arguments` tell of a single one
             heard_before=None if self.heard is None else {title: dict(who) for title, who in self.heard.items()},
         )
+
+    def _report_split(
+        self, name: str, clips: ClipSplit, output: PredictionOutput, temperature: float
+    ) -> tuple[SplitReport, list[dict[str, Any]]]:
+        return report_split(name, clips, torch.from_numpy(output.predictions), self.labels, temperature)
 
     def write(self, report: RunReport, result: TrainingResult, folder: Path) -> None:
         """Write the report, the fold, and each clip's scores."""

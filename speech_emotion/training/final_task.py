@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, PredictionOutput, SaveStrategy
@@ -14,11 +14,11 @@ from dataset_scripts import Fold
 from modeling_ser import SERForAudioClassification
 from speech_emotion.files import write_json
 
-from .card import RunReport, describe_splits
+from .card import RunReport
 from .emotion_task import EmotionTask
 from .launch import find_checkpoint
-from .run_record import RESULTS_FILE, RUN_FILE, differences, public_name, switched_on
-from .splits import Splits, make_splits, name_unknown_speakers
+from .run_record import RESULTS_FILE, RUN_FILE, differences, switched_on
+from .splits import Splits, name_unknown_speakers
 from .task import COMMON_COLUMNS, TrainingResult, TrainingTask
 from .training_arguments import SERTrainingArguments
 
@@ -36,6 +36,7 @@ class FinalTask(EmotionTask):
 
     columns = COMMON_COLUMNS[:2]
     followed = ()
+    validated_as: ClassVar[type[EmotionTask]] = EmotionTask
 
     def runs(self, training: SERTrainingArguments) -> Iterator[tuple[TrainingTask, SERTrainingArguments]]:
         """Yield the validated run, unless one is named or was finished before, and then the final one."""
@@ -52,7 +53,7 @@ class FinalTask(EmotionTask):
                 first = copy.copy(training)
                 first.output_dir, first.push_to_hub = str(place), False
                 first.resume_from_checkpoint = any(place.glob("checkpoint-*")) if resumed else None
-                yield EmotionTask(replace(self.data, final=None), self.model), first
+                yield self.validated_as(replace(self.data, final=None), self.model), first
             if resumed and not any(Path(training.output_dir).glob("checkpoint-*")):
                 training = copy.copy(training)
                 training.resume_from_checkpoint = None
@@ -84,8 +85,8 @@ class FinalTask(EmotionTask):
         self.rows = name_unknown_speakers(self.rows)
         return Fold(train=tuple(self.rows["id"][:]), validation=(), test=(), name="all speakers")
 
-    def _make_splits(self, labels: list[str], variants: list[Any]) -> Splits:
-        return make_splits(self.rows, self.features, self.fold, labels, variants, tested=False)
+    def _make_splits(self, labels: list[str], variants: list[Any], **how: Any) -> Splits:
+        return super()._make_splits(labels, variants, tested=False, **how)
 
     def calibrate(self, network: SERForAudioClassification, outputs: dict[str, PredictionOutput]) -> None:
         """Take the temperature of the validated run: it was fitted on speakers whom that had not heard."""
@@ -93,8 +94,7 @@ class FinalTask(EmotionTask):
 
     def description(self) -> str:
         """Say in words who trains, and until when."""
-        told = describe_splits(public_name(self.data.corpus), self.fold.name, self.labels, self.splits)
-        return "\n".join([*told.split("\n")[:2], f"  {until(self.validated)}"])
+        return "\n".join([*super().description().split("\n")[:2], f"  {until(self.validated)}"])
 
     def settings(self, training: TrainingArguments) -> dict[str, Any]:
         """Return what distinguishes one run from another: what was asked for, but for the fold."""

@@ -160,17 +160,19 @@ def make_splits(
     *,
     shares_speakers: bool = False,
     tested: bool = True,
+    targets: Mapping[str, Sequence[float]] | None = None,
 ) -> Splits:
     """Join clips, features and classes, split by split; only clips to learn from have variants.
 
-    `shares_speakers` as of `check_disjoint`; `tested` is false for a fold in which everybody trains.
+    `shares_speakers` as of `check_disjoint`; `tested` is false for a fold in which everybody trains; `targets`, by id,
+    are learned in place of labels and of the raters' shares.
     """
     if tested:  # checked when folds are made, and again here, where they are used
         check_disjoint(fold, rows, shares_speakers=shares_speakers)
     usable = {str(clip): index for index, clip in enumerate(features["id"][:])}
     clips = dict(zip(rows["id"], zip(rows["speaker"], rows["label"], strict=True), strict=True))
     classes = {label: index for index, label in enumerate(labels)}
-    shares = shares_of_votes(rows, classes)
+    targets = shares_of_votes(rows, classes) if targets is None else targets
     if any(list(variant["id"][:]) != list(features["id"][:]) for variant in variants):
         raise ValueError("The variants are not of the same clips as the features; empty the cache of features.")
 
@@ -185,7 +187,7 @@ def make_splits(
             [clips[clip][0] for clip in ids],
             [classes[clips[clip][1]] for clip in ids],
             variants if name == "train" else (),
-            shares and [shares[clip] for clip in ids],
+            targets and [targets[clip] for clip in ids],
         )
 
     recordings = features.with_format(None)["recording"][:]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from modeling_ser.classification_loss import classification_loss, focal_losses
-from tests.modeling_ser.small_models import clips_for, small_config, small_model
+from modeling_ser.classification_loss import classification_loss, concordance, focal_losses
+from tests.modeling_ser.small_models import HEAD, clips_for, small_config, small_model
 
 WEIGHTS = [0.5, 1.0, 2.5]
 LABELS = [0, 2, 1, 1, 2, 0, 2]
@@ -160,6 +160,29 @@ def test_smoothing_set_after_the_configuration_was_made_is_refused_too() -> None
         classification_loss(torch.zeros(1, 3), torch.tensor([0]), config)
 
 
+def test_concordance_by_hand_and_its_loss() -> None:
+    values, truth = (torch.randn(9, 2, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    x, y = values.double().numpy().T, truth.double().numpy().T
+    by_hand = [
+        2 * np.cov(a, b, bias=True)[0, 1] / (a.var() + b.var() + (a.mean() - b.mean()) ** 2)
+        for a, b in zip(x, y, strict=True)
+    ]
+    assert concordance(values, truth).tolist() == pytest.approx(by_hand, rel=1e-5)
+    # Whatever the units, and far from zero.
+    assert concordance(1e3 + 2 * values, 1e3 + 2 * truth).tolist() == pytest.approx(by_hand, rel=1e-3)
+    config = small_config(problem_type="regression", num_labels=2, loss="ccc")
+    values.requires_grad_()
+    loss = classification_loss(values, truth, config)
+    assert loss.item() == pytest.approx(1 - np.mean(by_hand), rel=1e-5)
+    loss.backward()
+    a, b = values.detach().double().requires_grad_(), truth.double()
+    spread = a.var(dim=0, correction=0) + b.var(dim=0, correction=0) + (a.mean(dim=0) - b.mean(dim=0)) ** 2
+    (1 - (2 * ((a - a.mean(dim=0)) * (b - b.mean(dim=0))).mean(dim=0) / spread).mean()).backward()
+    torch.testing.assert_close(values.grad.double(), a.grad, rtol=1e-4, atol=1e-6)
+    for alike in (torch.ones(3, 2), torch.ones(1, 2)):  # nothing varies: no concordance, and no division by 0
+        assert classification_loss(alike.requires_grad_(), torch.ones_like(alike), config).item() == 1
+
+
 def test_values_and_several_labels_at_once_have_losses_of_their_own() -> None:
     logits = torch.tensor([[0.0, 2.0, -1.0], [1.0, 0.0, 0.5]])
     values = torch.tensor([[0.5, 2.0, 0.0], [1.0, 1.0, 0.5]])
@@ -169,6 +192,10 @@ def test_values_and_several_labels_at_once_have_losses_of_their_own() -> None:
     assert output.loss.item() == pytest.approx((output.logits - values).square().mean().item())
     of_one = small_config(problem_type="regression", num_labels=1)
     assert classification_loss(logits[:, :1], torch.tensor([1.0, 1.0]), of_one).item() == pytest.approx(0.5)
+    units = small_model(problem_type="regression", value_ranges=[[1.0, 5.0], [-1.0, 1.0], [0.0, 100.0]], **HEAD)
+    raw = units.classifier(units.ser(*(batch := clips_for(units, [4, 5]))).pooler_output)
+    expected = torch.tensor([3.0, 0.0, 50.0]) + torch.tensor([2.0, 1.0, 50.0]) * sum(raw) / 2
+    torch.testing.assert_close(units(*batch).logits, expected)
     several = torch.tensor([[0, 1, 1], [0, 0, 0]])
     found = classification_loss(logits, several, small_config(problem_type="multi_label_classification"))
     terms = [math.log1p(math.exp(-z if y else z)) for z, y in zip(logits.flatten(), several.flatten(), strict=True)]

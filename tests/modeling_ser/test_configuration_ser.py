@@ -36,6 +36,7 @@ DEFAULTS = {
     "focal_gamma": 2.0,
     "num_members": 1,
     "temperature": 1.0,
+    "value_ranges": None,
     "adapted_clips": 0,
 }
 SIZES = ("input_size", "hidden_size", "dense_size", "conv_kernel_size", "head_size", "num_members")
@@ -52,9 +53,19 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"attention_dropout": NAN}, "must lie"),
     ({"label_smoothing": 1}, "must lie"),
     ({"hidden_size": 130}, "130 cannot be divided among 4 heads"),
-    ({"loss": "hinge"}, "'cross_entropy' or 'focal', not 'hinge'"),
+    ({"loss": "hinge"}, "'cross_entropy' or 'focal' or 'ccc', not 'hinge'"),
     ({"label_smoothing": 0.1, "loss": "focal"}, "0, not 0.1"),
     ({"problem_type": "regression", "loss": "focal"}, "'regression'"),
+    ({"loss": "ccc"}, "set problem_type to 'regression', not None"),
+    *(
+        ({"value_ranges": ranges, "problem_type": kind, "num_labels": 1}, "lowest and highest value of each of the 1")
+        for kind, ranges in (
+            ("regression", [[1.0, 5.0], [0.0, 1.0]]),
+            ("regression", [[5.0, 1.0]]),
+            ("regression", [[1.0, INFINITY]]),
+            (None, [[1.0, 5.0]]),
+        )
+    ),
     ({"pooling": "max"}, "'mean' or 'attention_statistics' or 'functionals', not 'max'"),
     ({"stem_channels": [8, 0]}, r"positive, not \[8, 0\]"),
     ({"stem_channels": [8], "stream_sizes": [184, 200]}, "at least 2 bands; it has 184 features"),
@@ -151,12 +162,16 @@ def test_every_field_survives_saving(tmp_path: Path) -> None:
         "focal_gamma": 0.5,
         "num_members": 4,
         "temperature": 1.75,
+        "value_ranges": None,  # of a regression, whose loss is another
         "adapted_clips": 40,
     }
     assert fields.keys() == DEFAULTS.keys()
     text = saved(SERConfig(**fields, id2label={0: "anger", 1: "sadness", 2: "neutral"}), tmp_path)
     loaded = SERConfig.from_pretrained(tmp_path)
     assert {name: getattr(loaded, name) for name in fields} == fields
+    values = SERConfig(num_labels=1, problem_type="regression", loss="ccc", value_ranges=((1.0, 5.0),))
+    saved(values, tmp_path)
+    assert list(SERConfig.from_pretrained(tmp_path).value_ranges[0]) == [1.0, 5.0]
     assert (loaded.id2label, loaded.num_labels) == ({0: "anger", 1: "sadness", 2: "neutral"}, 3)
     assert saved(loaded, tmp_path / "again") == text
 

@@ -48,6 +48,13 @@ def test_scores_are_the_mean_of_the_members_posteriors(fields: dict) -> None:
     torch.testing.assert_close(logits.exp().double(), expected, rtol=0, atol=1e-6)
 
 
+def test_values_are_averaged() -> None:
+    members = three_members(problem_type="regression", loss="ccc", value_ranges=[[1.0, 5.0]] * 3)
+    ensemble, batch = SEREnsembleForAudioClassification.from_members(members), clips_for(members[0])
+    own = torch.stack([member(*batch).logits for member in members])
+    torch.testing.assert_close(ensemble(*batch, labels=own[0]).logits, own.mean(dim=0))
+
+
 def test_log_posteriors_are_finite_where_probabilities_vanish() -> None:
     logits = [torch.tensor([[500.0, 0.0, -500.0]]), torch.tensor([[400.0, 0.0, 100.0]])]
     expected = [0.0, math.log((math.exp(-500) + math.exp(-400)) / 2), -300 - math.log(2)]

@@ -80,8 +80,8 @@ def test_the_second_head_reads_what_each_feature_does_over_a_clip() -> None:
     torch.testing.assert_close(scores.logits.exp(), average)
     own = [torch.nn.functional.cross_entropy(answer, EMOTIONS) for answer in answers]
     torch.testing.assert_close(scores.loss, sum(own) / 2)  # not that of the average
-    with pytest.raises(ValueError, match="problem_type 'regression' has none"):
-        small_config(problem_type="regression", **HEAD)
+    with pytest.raises(ValueError, match="problem_type 'multi_label_classification' has none"):
+        small_config(problem_type="multi_label_classification", **HEAD)
 
 
 def test_layers_are_mixed_after_each_was_normalized() -> None:

@@ -154,6 +154,12 @@ def test_the_recommended_encoder_and_its_layers_make_way_for_others() -> None:
         assert (found["front"], found["variants"]) == ("speech", PRESETS["recommended"]["variants"])
 
 
+def test_values_are_learned_with_the_preset_but_for_what_is_of_classes() -> None:
+    found = values("--attributes valence arousal")
+    assert (found["label_smoothing"], found["statistics_head"]) == (0.0, True)
+    assert found["metric_for_best_model"] == "ccc"
+
+
 def test_settings_of_the_features_reach_the_extractor() -> None:
     task, _ = parse_arguments([*START, "--preset", "paper", "--win_length", "1024", "--dynamic_range", "60"])
     made = [make_extractor(model) for model in (task.model, ModelArguments())]
