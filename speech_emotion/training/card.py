@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from .task import TrainingResult
 TEMPLATE = "model_card.md"
 TASK = "audio-classification"
 LIBRARY = "modeling-ser"
+PICTURE = "confusions.png"  # beside the card, where matplotlib is there to draw it
 # Licences as the Hub names them; any other is "other", and the card's text says which.
 HUB_LICENSES = {
     "CC BY 4.0": "cc-by-4.0",
@@ -164,7 +166,15 @@ def model_card(report: RunReport, repo_id: str, revision: str | None = None) -> 
         else confusion_table(np.array(report.measured.test.confusion), report.labels, markdown=True)
     )
     return fill_card(
-        template_path(), report, repo_id, revision, TASK, "speech-emotion-recognition", results, confusion=table
+        template_path(),
+        report,
+        repo_id,
+        revision,
+        TASK,
+        "speech-emotion-recognition",
+        results,
+        confusion=table,
+        picture=PICTURE if _drawable(report) else "",
     )
 
 
@@ -174,6 +184,20 @@ def _figures(metrics: Mapping[str, float]) -> list[tuple[str, str, float]]:
         return [("ccc", " ".join(["CCC", *name.split("_")[1:]]), value) for name, value in metrics.items()]
     names = (("accuracy", "WA", "wa"), ("recall", "UA", "ua"), ("f1", "macro F1", "macro_f1"))
     return [(kind, label, metrics[name]) for kind, label, name in names]
+
+
+def _drawable(report: RunReport) -> bool:
+    return not report.ranges and find_spec("matplotlib") is not None
+
+
+def draw_confusions(report: RunReport, folder: Path) -> None:
+    """Draw what the card shows, if there is something to show, and matplotlib to draw it."""
+    if _drawable(report):
+        from speech_emotion.evaluation.figures import save_figure
+        from speech_emotion.evaluation.figures_runs import confusion_figure
+
+        counts = np.array(report.measured.test.confusion)
+        save_figure(confusion_figure(counts, [*map(printable, report.labels)]), folder / PICTURE)
 
 
 def fill_card(

@@ -30,6 +30,7 @@ from .augmentation import make_augmentations
 from .batches import FeatureCollator
 from .building import loaded_arguments, make_extractor, make_model, trained_encoder
 from .card import (
+    PICTURE,
     UNSAFE,
     RunReport,
     SplitReport,
@@ -37,6 +38,7 @@ from .card import (
     describe_architecture,
     describe_splits,
     describe_streams,
+    draw_confusions,
     model_card,
     report_split,
     speakers_of,
@@ -79,7 +81,7 @@ class EmotionTask(TrainingTask):
         TableColumn("eval_ua", "val. UA", "{:7.1%}"),
     )
     followed = ("ua",)
-    files = ("results.json", "scores.jsonl", "fold.jsonl", "README.md")
+    files = ("results.json", "scores.jsonl", "fold.jsonl", "README.md", PICTURE)
 
     def __init__(self, data: DataArguments | None, model: ModelArguments) -> None:
         self.data, self.model = data, model
@@ -349,6 +351,7 @@ class EmotionTask(TrainingTask):
         save_fold(self.fold, self.rows, folder / "fold.jsonl", shares_speakers=self.data.unsafe_split)
         write_jsonl(folder / "scores.jsonl", self.scores)
         write_json(folder / "results.json", asdict(report))
+        draw_confusions(report, folder)
 
     def card(self, report: RunReport, repo_id: str, revision: str | None = None) -> ModelCard:
         """Fill the model card."""

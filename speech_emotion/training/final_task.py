@@ -14,7 +14,7 @@ from dataset_scripts import Fold
 from modeling_ser import SERForAudioClassification
 from speech_emotion.files import write_json
 
-from .card import RunReport
+from .card import RunReport, draw_confusions
 from .emotion_task import EmotionTask
 from .launch import find_checkpoint
 from .run_record import RESULTS_FILE, RUN_FILE, differences, switched_on
@@ -107,6 +107,7 @@ class FinalTask(EmotionTask):
     def write(self, report: RunReport, result: TrainingResult, folder: Path) -> None:
         """Write the report; there is no fold, and no clip that was not learned."""
         write_json(folder / RESULTS_FILE, asdict(report))
+        draw_confusions(report, folder)
 
 
 class StopWhereBest(TrainerCallback):

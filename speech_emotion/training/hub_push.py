@@ -17,6 +17,7 @@ from transformers import TrainingArguments as Args
 from transformers.trainer_utils import HubStrategy
 
 from .callbacks import StopSignalCallback
+from .card import PICTURE
 from .run_record import RESULTS_FILE, RUN_FILE, STAGES_FILE
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 # arguments are pickles, the trainer's state names paths of this machine, caches and audio are nobody's business.
 SHARED_SUFFIXES = (".safetensors", ".json", ".py", ".md")
 # What a finished run says of its weights.
-TOLD = ("README.md", RESULTS_FILE)
+TOLD = ("README.md", RESULTS_FILE, PICTURE)
 # A lost connection, and what the Hub or its cache answers (an HfHubHTTPError is both an HTTPError and an OSError).
 NETWORK_ERRORS = (httpx.HTTPError, OSError)
 KEPT_BACK = (RUN_FILE, STAGES_FILE, "trainer_state.json", "low_rank.safetensors")
@@ -43,7 +44,7 @@ def shared_files(folder: str | Path) -> dict[str, Path]:
         path.relative_to(folder).as_posix(): path
         for part in (folder, *encoders)
         for path in sorted(part.iterdir())
-        if path.is_file() and path.suffix in SHARED_SUFFIXES and path.name not in KEPT_BACK
+        if path.is_file() and (path.suffix in SHARED_SUFFIXES or path.name == PICTURE) and path.name not in KEPT_BACK
     }
 
 

@@ -79,9 +79,9 @@ def test_each_checkpoint_is_one_whole_commit_and_nothing_else_travels(
     assert titles == [*progress, "End of training", "Model card"]
     for commit in commits[:3]:
         assert set(commit.files) == MODEL and not commit.deleted
-    assert set(commits[-1].files) == MODEL | {"README.md", "results.json"}
+    assert set(commits[-1].files) == MODEL | {"README.md", "results.json", "confusions.png"}
     for commit in commits:
-        assert {Path(name).suffix for name in commit.files} <= {".json", ".md", ".py", ".safetensors"}
+        assert {Path(name).suffix for name in commit.files} <= {".json", ".md", ".png", ".py", ".safetensors"}
         # The first bytes of pickles: zip files of torch.save, and protocols 2 to 5.
         assert not any(content.startswith((b"PK", b"\x80")) for content in commit.files.values())
         content = b"".join(commit.files.values())
@@ -234,7 +234,7 @@ class Api:
         self.error, self.titles, self.operations = error, [], []
 
     def list_repo_files(self, repo_id: str, revision: str | None = None) -> list[str]:
-        return ["README.md", "config.json", "model.safetensors", "results.json"]
+        return ["README.md", "confusions.png", "config.json", "model.safetensors", "results.json"]
 
     def create_commit(self, repo_id: str, operations: list[Any], commit_message: str, **kwargs: Any) -> Any:
         self.titles.append(commit_message)
@@ -299,7 +299,7 @@ def test_what_is_said_of_other_weights_goes_with_the_first_checkpoint(checkpoint
     api = Api()
     pushed(checkpoint, api)
     removed = {one.path_in_repo for one in api.operations if isinstance(one, CommitOperationDelete)}
-    assert removed == {"README.md", "results.json"}
+    assert removed == {"README.md", "results.json", "confusions.png"}
 
 
 def test_of_an_untidy_folder_only_the_model_and_its_encoders_are_pushed(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_a_finished_run_is_pushed_by_resuming_it_once_and_to_a_branch_made_for_i
     before = len(local_hub.commits("alice/later"))
     pushed, card = local_hub.commits("alice/later", "next")[before:]
     assert (pushed.title, card.title) == ("End of training", "Model card")
-    assert set(card.files) == MODEL | {"README.md", "results.json"}
+    assert set(card.files) == MODEL | {"README.md", "results.json", "confusions.png"}
     assert card.files["model.safetensors"] == (run / "model.safetensors").read_bytes()
 
 

@@ -68,6 +68,7 @@ def test_a_run_leaves_model_card_fold_figures_and_scores(finished: Path) -> None
     metrics = results["test"]["metrics"]
     assert f"| test | {metrics['wa']:.1%} | {metrics['ua']:.1%} | 33.3% | 48 | 1 |" in card
     assert "model-index" in card and "{{" not in card
+    assert "](confusions.png)" in card and (finished / "confusions.png").is_file()
     assert not list(finished.rglob("*.bin"))
     # What is shared names no folder of the machine that trained.
     assert str(finished.parent) not in (finished / "results.json").read_text() + card
