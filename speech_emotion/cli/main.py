@@ -16,6 +16,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "report": ("speech_emotion.cli.report:get_parser", "write tables of finished runs; fill model cards with them"),
     "predict": ("speech_emotion.cli.predict:get_parser", "print emotions and scores of audio files"),
     "explain": ("speech_emotion.cli.explain:get_parser", "show what in a recording made a model give it its label"),
+    "listen": ("speech_emotion.cli.listen:get_parser", "print emotions of a microphone or a pipe while it is heard"),
     "robustness": ("speech_emotion.cli.robustness:get_parser", "count labels that gain, coding, noise and so on flip"),
     "corpus": ("dataset_scripts.command:get_parser", "list, describe, check, fold, export and share corpora"),
     "convert": ("feature_extraction.convert.command:get_parser", "convert a DeepSpeech, Coqui STT or Whisper model"),

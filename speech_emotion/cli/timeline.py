@@ -146,12 +146,12 @@ def table_lines(results: "Iterable[tuple[Path, Timeline]]") -> Iterator[str]:
             yield run_line(start, end, label, score, longest, width)
 
 
-def run_line(start: float, end: float, label: str, score: float, longest: float, width: int) -> str:
-    """Write a stretch of one label in a table."""
+def run_line(start: float, end: float, label: str, score: float | None, longest: float, width: int) -> str:
+    """Write a stretch of one label in a table; what was not scored has none."""
     from speech_emotion.evaluation.figures_timeline import clock
 
     times = [clock(time, longest) for time in (start, end)]
-    value = "" if math.isnan(score) else f"  {score:.3f}"
+    value = "" if score is None or math.isnan(score) else f"  {score:.3f}"
     return f"  {times[0]:>9} – {times[1]:<9}  {printable(label):<{width}}{value}".rstrip()
 
 
