@@ -58,7 +58,7 @@ TOP = (*LIBRARY, "benchmarks", "reproduction", "results", "tests")
 )
 def test_pages_name_files_and_commands_that_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    links = X
+    links = [page.parent / link for link in re.findall(r"\]\(([^)#:{]+)[)#]", text)]
     files = [PROJECT_ROOT / name for name in re.findall(rf"(?<![\w/.])(?:{'|'.join(TOP)})/[\w./-]*\w", text)]
     scripts = [PROJECT_ROOT / name for name in re.findall(r"python (\w+\.py)", text)]
     assert [str(path) for path in (*links, *files, *scripts) if not path.exists()] == []
