@@ -17,6 +17,7 @@ from feature_extraction.audio_decoding import SilentClipWarning
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.splits import ClipSplit
 from speech_emotion.training.waveform_effects import RATE
+from speech_emotion.training.waveform_variants import EXCERPT
 
 from .no_speech import LEARNED, NO_SPEECH, SOUNDS_VERSION, TESTED, make_sound
 
@@ -32,7 +33,7 @@ class JointClips:
     """Clips with their features, and what is known of each; all arrays (clips,)."""
 
     features: datasets.Dataset
-    variants: tuple[datasets.Dataset, ...]
+    variants: tuple[datasets.Dataset, ...]  # the last one of them holds short parts of the clips
     positions: np.ndarray  # row of the features
     ids: np.ndarray  # corpus/clip
     speakers: np.ndarray  # corpus/speaker; of a sound without speech its kind
@@ -53,15 +54,25 @@ class JointClips:
             _, cell, count = np.unique(cells, return_inverse=True, return_counts=True)
             times = np.maximum(1, np.round(CLIPS_OF_EMOTION / count[cell])).astype(int)
             chosen = np.repeat(chosen, np.where(self.places[chosen] == SOUNDS, 1, times))
-        return JointSplit(self, chosen, self.variants if learned else ())
+        return JointSplit(self, chosen, self.features, self.variants if learned else ())
+
+    def excerpts(self, positions: Sequence[int] | np.ndarray) -> "JointSplit":
+        """Take short parts of some of the clips."""
+        return JointSplit(self, np.asarray(positions), self.variants[-1], ())
 
 
 class JointSplit(ClipSplit):
     """Clips of a split, each with the labels that it could have."""
 
-    def __init__(self, clips: JointClips, chosen: np.ndarray, variants: Sequence[datasets.Dataset]) -> None:
+    def __init__(
+        self,
+        clips: JointClips,
+        chosen: np.ndarray,
+        features: datasets.Dataset,
+        variants: Sequence[datasets.Dataset],
+    ) -> None:
         super().__init__(
-            clips.features,
+            features,
             clips.positions[chosen],
             clips.ids[chosen].tolist(),
             clips.speakers[chosen].tolist(),
@@ -98,7 +109,7 @@ def read_clips(
     with warnings.catch_warnings(action="ignore", category=SilentClipWarning):  # which some sounds are
         found = [
             [cache_features(rows, extractor, variant=variant) for rows in tables.values()]
-            for variant in range(variants + 1)
+            for variant in (*range(variants + 1), EXCERPT)
         ]
     joined = [datasets.concatenate_datasets(parts).with_format("numpy") for parts in found]
     clips: list[tuple[Any, ...]] = []

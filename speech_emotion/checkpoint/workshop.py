@@ -21,7 +21,7 @@ from .joint_clips import LABELS, LEARNED, SOUNDS, TESTED, JointSplit, corpus_row
 from .joint_training import JointRecipe, check_unheard
 from .measures import common_temperature, of_sounds, of_speech
 
-ADAPTED = ", adapted"
+ADAPTED, EXCERPTS = ", adapted", ", short parts"
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class Workshop:
             found[name] = self.recipe.logits(network, part)
             if name not in (SOUNDS, "speakers"):
                 found[name + ADAPTED] = self._adapted(network, part, found[name])
+                found[name + EXCERPTS] = self.recipe.logits(network, part.clips.excerpts(part.chosen))
         file.parent.mkdir(parents=True, exist_ok=True)
         if len(training.learned) == len(self.everybody):
             network.save_pretrained(self.folder / "networks" / training.name)
@@ -165,7 +166,8 @@ class Workshop:
         def rows(prefix: str, place: str) -> dict[str, Any]:
             part = clips(prefix, place)
             return {"corpus": place, **of_speech(part, runs(prefix, place), temperature)} | {
-                "adapted": of_speech(part, runs(prefix, place + ADAPTED), temperature)
+                "adapted": of_speech(part, runs(prefix, place + ADAPTED), temperature),
+                "excerpts": of_speech(part, runs(prefix, place + EXCERPTS), temperature),
             }
 
         unseen = []
