@@ -98,6 +98,11 @@ def prepare(home: Path) -> None:
                 for path in (f"my_recordings/{emotion}/{name}", f"recordings/{name}"):
                     Path(path).mkdir(parents=True, exist_ok=True)
                     soundfile.write(f"{path}/{emotion if 'my' not in path else ''}{number}.wav", wave, 16000)
+    lines = ["file,speaker,valence,arousal"]
+    for number, path in enumerate(sorted(Path("recordings").rglob("*.wav"))):
+        lines.append(f"{Path('..', path)},{path.parent.name},{number % 5},{(3 * number) % 7}")
+    Path("my_ratings").mkdir()
+    Path("my_ratings/metadata.csv").write_text("\n".join(lines))
     long = np.concatenate([speech_like(emotion, seconds=4.0) for emotion in ("angry", "neutral", "sad")])
     for name, wave in (("interview.wav", long), ("speech.wav", long[:32000]), ("speech.ogg", long[:32000])):
         soundfile.write(name, wave, 16000)
