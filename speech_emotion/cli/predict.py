@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from feature_extraction.safe_text import printable
 from speech_emotion.cli import timeline
 from speech_emotion.files import check_writable, csv_lines, stream_lines
-from speech_emotion.inference.saved_model import load_saved, named_model
+from speech_emotion.inference.saved_model import check_emotions, load_saved, named_model
 from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import (
     CommandParser,
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     if classifier.model.config.problem_type == "regression":  # values, such as valence, of which none is the best
         fields, records, table = FIELDS[:1], value_records, partial(value_lines, files=[*map(printable, files)])
         if args.timeline:
-            raise ValueError(f"--timeline tells emotions, and this model gives values: {', '.join(names)}.")
+            check_emotions(classifier, "--timeline")
     clips_of = timeline.clips_maker(classifier, args) if args.timeline else lambda file: [file]
     if args.adapt == "all":
         classifier = classifier.adapt(chain.from_iterable(map(clips_of, files)), check)

@@ -12,6 +12,8 @@ import numpy as np
 from speech_emotion.evaluation import classification_metrics, text_table
 from speech_emotion.training.waveform_effects import RATE, at_half_rate, coded, echoing, noisy, telephone
 
+from .saved_model import check_emotions
+
 if TYPE_CHECKING:
     from modeling_ser import SERPipeline
 
@@ -69,6 +71,7 @@ def measure_robustness(
     Raises:
         ValueError: If there are no clips, a label is none of the model's, or it works at another rate.
     """
+    check_emotions(classifier, "The measurement of robustness")
     if not len(waveforms):
         raise ValueError("There are no clips to measure with.")
     if classifier.feature_extractor.sampling_rate != RATE:

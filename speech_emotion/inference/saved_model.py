@@ -8,7 +8,7 @@ from speech_emotion.terminal import say
 
 if TYPE_CHECKING:
     from feature_extraction import SERFeatureExtractor
-    from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
+    from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification, SERPipeline
 
 
 def named_model(model: str) -> str:
@@ -22,6 +22,13 @@ def named_model(model: str) -> str:
     if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # no id on the Hub begins so
         raise FileNotFoundError(f"There is no folder {model}, and it is no id on the Hub.")
     return model
+
+
+def check_emotions(classifier: "SERPipeline", what: str) -> None:
+    """Refuse a model of values for what compares emotions."""
+    config = classifier.model.config
+    if config.problem_type == "regression":
+        raise ValueError(f"{what} tells emotions, and this model gives values: {', '.join(config.id2label.values())}.")
 
 
 def load_saved(

@@ -11,6 +11,7 @@ from modeling_ser.windows import Span, parts
 from speech_emotion.evaluation.figures_timeline import NO_SPEECH, timeline_figure
 
 from .emotion_stream import cutter_of, logits_of_windows
+from .saved_model import check_emotions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,12 +92,14 @@ def timeline_of(
         `chunk_length_s=window_s` and strides of `window_s - hop_s` together, and, with `vad` too, of `EmotionStream`.
 
     Raises:
-        ValueError: The recording cannot be used, or a number is out of its range.
+        ValueError: The recording cannot be used, a number is out of its range, or the model gives values, which
+            `EmotionStream` and the pipeline's `chunk_length_s` follow over time.
         ModuleNotFoundError: `vad` is asked for, and silero-vad is not installed.
 
     Example:
         >>> timeline_of(classifier, "meeting.flac", smooth_s=10).runs()  # doctest: +SKIP
     """
+    check_emotions(classifier, "A timeline")
     if not 0 <= smooth_s < np.inf:
         raise ValueError(f"smooth_s={smooth_s!r}: must be a number of seconds, 0 for no smoothing.")
     rate = classifier.feature_extractor.sampling_rate

@@ -134,8 +134,15 @@ def test_predict_prints_values(rated: Path, learned: Path, tmp_path: Path, capsy
     table = (tmp_path / "out.csv").read_text().splitlines()
     assert table[0] == "file,valence,arousal" and len(table) == 4
     assert list(read_rows(tmp_path / "out.jsonl")[0]) == ["file", "scores"]
-    assert ser(["predict", files[0], "--timeline", "--model", str(learned)]) == 1
-    assert "--timeline tells emotions" in capsys.readouterr().err
+    for words, told in (
+        (
+            ["predict", files[0], "--timeline"],
+            "--timeline tells emotions, and this model gives values: valence, arousal",
+        ),
+        (["robustness", files[0]], "The measurement of robustness tells emotions"),
+    ):
+        assert ser([*words, "--model", str(learned)]) == 1
+        assert told in capsys.readouterr().err
 
 
 def test_clips_that_do_not_say_an_attribute_are_left_out(
