@@ -57,7 +57,8 @@ class FinalTask(EmotionTask):
             if resumed and not any(Path(training.output_dir).glob("checkpoint-*")):
                 training = copy.copy(training)
                 training.resume_from_checkpoint = None
-        self.validated, self._identity = read_finished(place)
+        with training.main_process_first(local=False, desc="the validated run"):  # which that one writes
+            self.validated, self._identity = read_finished(place)
         settings = super().settings(self.asked)
         found, asked = (switched_on(_whoever(one)) for one in (self.validated.arguments, settings))
         self._check(place, found, asked)
