@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from feature_extraction.safe_text import printable
 from speech_emotion.cli.timeline import run_line
+from speech_emotion.evaluation.figures_timeline import NO_SPEECH
 from speech_emotion.files import csv_lines
 from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import CommandParser, positive_number, say, whole_number
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 MICROPHONE, STANDARD_INPUT = "microphone", "-"
 FIELDS = ("start", "end", "prediction")
-NO_SPEECH = "no_speech"
 
 
 def get_parser(prog: str = "ser listen") -> CommandParser:
@@ -80,8 +80,10 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     check_arguments(args)
     from speech_emotion.cli.predict import load_classifier
     from speech_emotion.inference.live_sound import microphone, read_raw, read_wav
+    from speech_emotion.inference.saved_model import check_emotions
 
     classifier = load_classifier(args.model, args.revision, args.device, batch_size=8)
+    check_emotions(classifier, "ser listen")
     if args.source == MICROPHONE:
         device = int(args.input) if args.input and args.input.isdecimal() else args.input
         source = microphone(device)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_extraction.safe_text import printable
+from speech_emotion.evaluation.figures_timeline import NO_SPEECH, clock
 from speech_emotion.terminal import positive_number
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ def records(results: "Iterable[tuple[Path, Timeline]]") -> Iterator[dict[str, An
 
 def table_lines(results: "Iterable[tuple[Path, Timeline]]") -> Iterator[str]:
     """Yield of each file a line for the whole, and under it one for each stretch of one emotion."""
-    from speech_emotion.evaluation.figures_timeline import NO_SPEECH, clock
     from speech_emotion.inference.timeline import best_label
 
     for file, found in results:
@@ -148,8 +148,6 @@ def table_lines(results: "Iterable[tuple[Path, Timeline]]") -> Iterator[str]:
 
 def run_line(start: float, end: float, label: str, score: float | None, longest: float, width: int) -> str:
     """Write a stretch of one label in a table; what was not scored has none."""
-    from speech_emotion.evaluation.figures_timeline import clock
-
     times = [clock(time, longest) for time in (start, end)]
     value = "" if score is None or math.isnan(score) else f"  {score:.3f}"
     return f"  {times[0]:>9} – {times[1]:<9}  {printable(label):<{width}}{value}".rstrip()

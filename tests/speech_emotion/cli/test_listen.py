@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import struct
 import sys
 from collections.abc import Callable
@@ -261,6 +262,17 @@ def test_pipes_and_words_without_sense(
     piped(monkeypatch, content)
     assert ser(["listen", "--model", str(model), *words]) == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_a_model_of_values_is_refused(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
+    piped(monkeypatch, wav(SOUND))
+    assert ser(["listen", "-", "--model", str(tmp_path / "model")]) == 1
+    assert "ser listen tells emotions, and this model gives values: " in capsys.readouterr().err
 
 
 def test_a_terminal_is_no_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
