@@ -9,7 +9,7 @@ from feature_extraction.safe_text import printable
 from speech_emotion.cli.predict import check_output, find_files, load_classifier
 from speech_emotion.files import check_writable, write_json
 from speech_emotion.pretrained.shipped_model import EMOTIONS
-from speech_emotion.terminal import CommandParser, positive_number, whole_number
+from speech_emotion.terminal import CommandParser, is_terminal, positive_number, whole_number
 
 if TYPE_CHECKING:
     from speech_emotion.inference.explanation import Explanation
@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         words=args.words,
         language=args.language,
         batch_size=args.batch_size,
+        progress=is_terminal(),
     )
     yield from told(found, printable(file.name))
     if picture:
@@ -116,6 +117,8 @@ def title(found: "Explanation", name: str) -> str:
 def told(found: "Explanation", name: str) -> Iterator[str]:
     """Say what mattered most: words where there are any, else stretches that do not overlap."""
     yield title(found, name)
+    if found.words == []:
+        yield "  no words were heard in it"
     score = found.scores[found.label]
     chosen = []
     for one in sorted(found.words or found.stretches, key=lambda one: -one.fall):

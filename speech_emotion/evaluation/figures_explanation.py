@@ -117,6 +117,7 @@ def _draw_words(
     axes: "Axes", words: Sequence[tuple[str, float, float, float]], reach: float, inches_per_second: float
 ) -> None:
     """Write words where they are spoken, on the color of what muting them does, if there is room."""
+    fonts = _fonts("".join(text for text, *_ in words))
     for text, first, last, fall in words:
         axes.axvspan(first, last, color=FOR if fall > 0 else AGAINST, alpha=0.75 * abs(fall) / reach, linewidth=0)
         axes.axvline(first, color="white", linewidth=1)
@@ -124,12 +125,28 @@ def _draw_words(
         upright = _is_upright(text, inches)
         if upright or LETTER * len(text) <= inches:
             place = {"ha": "center", "va": "center", "rotation": 90 if upright else 0, "fontsize": 8.5}
-            axes.text((first + last) / 2, 0.5, text, **place)
+            axes.text((first + last) / 2, 0.5, text, fontfamily=fonts, **place)
     axes.set(ylim=(0, 1), yticks=[])
     axes.set_ylabel("words", rotation=0, ha="right", va="center")
     for side in axes.spines.values():
         side.set_visible(False)
     axes.tick_params(axis="x", length=0)
+
+
+def _fonts(text: str) -> list[str]:
+    """Name fonts that have the letters of a text: matplotlib's own, then those of this machine that have the rest."""
+    from matplotlib import font_manager
+
+    chosen, lacking = [], set(map(ord, text))
+    usual = font_manager.findfont("DejaVu Sans")
+    fonts = sorted((font.name, font.fname) for font in font_manager.fontManager.ttflist)
+    for name, file in [("DejaVu Sans", usual), *fonts]:
+        if chosen and (not lacking or name.startswith("Last Resort")):  # which has a box for every letter
+            continue
+        held = lacking & font_manager.get_font(file).get_charmap().keys()
+        if held or not chosen:
+            chosen, lacking = [*chosen, name], lacking - held
+    return chosen
 
 
 def _draw_falls(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from feature_extraction import SERFeatureExtractor
 from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
@@ -105,6 +106,7 @@ def explain(
     words: bool = False,
     language: str | None = None,
     batch_size: int = 8,
+    progress: bool = False,
 ) -> Explanation:
     """Find out what in a recording makes a model give it its label.
 
@@ -123,6 +125,7 @@ def explain(
         words: Whether to have Whisper base, fetched once, find the words, and mute each of them, too.
         language: Which it takes them to be in, such as "en"; by default, Whisper judges by the sound.
         batch_size: Clips that are scored together.
+        progress: Whether to show a bar on the standard error.
 
     Returns:
         The explanation; `draw_explanation` draws it, `to_dict` gives its numbers.
@@ -142,6 +145,10 @@ def explain(
         raise ValueError(f"The model has no label {label!r}; it has {', '.join(labels)}.")
     clip = _part(classifier, source, start, end)  # (samples,)
     rate = extractor.sampling_rate
+    if words:  # before the work: it may have to be fetched
+        from .spoken_words import spoken_words
+
+        heard = spoken_words(clip, rate, language)
     seconds = len(clip) / rate
     if stretch_s is None:
         stretch_s = max(min(STRETCH, seconds / FEWEST), seconds / MOST)
@@ -157,7 +164,7 @@ def explain(
     def muted(spans: Sequence[tuple[float, float]], texts: Sequence[str]) -> list[Muted]:
         """Score the clip without each of some spans, in seconds from its beginning."""
         clips = (_without(clip, round(first * rate), round(last * rate), round(FADE * rate)) for first, last in spans)
-        rows = _scores(classifier, clips, batch_size)
+        rows = tqdm(_scores(classifier, clips, batch_size), total=len(spans), unit="muted", disable=not progress)
         return [
             Muted(start + first, start + last, scores[place] - row[place], dict(zip(labels, row, strict=True)), text)
             for (first, last), row, text in zip(spans, rows, texts, strict=True)
@@ -166,13 +173,6 @@ def explain(
     width = round(stretch_s * rate)
     firsts = [*range(0, len(clip) - width, max(1, width // 2)), len(clip) - width]
     stretches = muted([(first / rate, (first + width) / rate) for first in firsts], [""] * len(firsts))
-    spoken = None
-    if words:
-        from .spoken_words import spoken_words
-
-        heard = spoken_words(clip, rate, language)
-        spoken = muted([(word.start, word.end) for word in heard], [word.text for word in heard])
-
     attention = torch.cat(output.attentions, dim=1)[0].double().cpu().numpy()  # (heads, frames, frames)
     body = (model.members[0] if isinstance(model, SEREnsembleForAudioClassification) else model).ser
     settings = {name: getattr(extractor, name) for name in ("sampling_rate", "n_fft", "win_length", "hop_length")}
@@ -183,7 +183,7 @@ def explain(
         start=start,
         end=start + seconds,
         stretches=stretches,
-        words=spoken,
+        words=muted([(word.start, word.end) for word in heard], [word.text for word in heard]) if words else None,
         head_names=_head_names(model, extractor),
         attention=attention,
         # A waveform's last samples may be too few for a frame of an encoder of the model's own.

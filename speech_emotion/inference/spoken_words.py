@@ -1,5 +1,6 @@
 """The words of a clip and when each is spoken, by Whisper base."""
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +13,9 @@ from feature_extraction.speech_front import speech_part
 from speech_emotion.pretrained import pretrained_path
 
 SAMPLING_RATE = 16_000
+# As in OpenAI's own code: the probability above which Whisper itself doubts that there is speech, and how far a text
+# that is no mere repetition can be compressed.
+NO_SPEECH, MOST_COMPRESSED = 0.6, 2.4
 
 
 class Word(NamedTuple):
@@ -24,6 +28,8 @@ class Word(NamedTuple):
 
 def spoken_words(clip: np.ndarray, sampling_rate: int, language: str | None = None) -> list[Word]:
     """Recognize the words of a clip, (samples,), of at most 30 s.
+
+    There are none where Whisper takes it for no speech, or only repeats itself, as of languages it does not know.
 
     Times come from the decoder's cross attention, aligned by dynamic time warping as in OpenAI's own code, and are
     good to about a tenth of a second. The first and the last word are cut where the clip's speech begins and ends:
@@ -41,9 +47,14 @@ def spoken_words(clip: np.ndarray, sampling_rate: int, language: str | None = No
             codes = ", ".join(sorted(token.strip("<|>") for token in known))
             raise ValueError(f"Whisper knows no language {language!r}; it knows {codes}.")
         settings["language"] = language
+    if _no_speech(recognizer, clip) > NO_SPEECH:  # of noise it would make words
+        return []
     sound = {"raw": clip.copy(), "sampling_rate": SAMPLING_RATE}
     with _no_advice():
         answer = recognizer(sound, return_timestamps="word", generate_kwargs=settings)
+    text = answer["text"].encode()
+    if len(text) > MOST_COMPRESSED * len(zlib.compress(text)):
+        return []
     speech, first = speech_part(torch.from_numpy(clip))
     begin, end = first / SAMPLING_RATE, (first + len(speech)) / SAMPLING_RATE
     found = []
@@ -52,6 +63,16 @@ def spoken_words(clip: np.ndarray, sampling_rate: int, language: str | None = No
         if chunk["text"].strip() and stop - start >= 0.02:
             found.append(Word(chunk["text"].strip(), start, stop))
     return found
+
+
+@torch.inference_mode()
+def _no_speech(recognizer: Any, clip: np.ndarray) -> float:
+    """Ask for the probability of the token that stands for no speech, the one before that for no times."""
+    settings = recognizer.model.generation_config
+    features = recognizer.feature_extractor(clip, sampling_rate=SAMPLING_RATE, return_tensors="pt").input_features
+    start = torch.tensor([[settings.decoder_start_token_id]])
+    logits = recognizer.model(features, decoder_input_ids=start).logits  # (1, 1, tokens)
+    return float(logits[0, 0].softmax(dim=-1)[settings.no_timestamps_token_id - 1])
 
 
 @contextmanager

@@ -12,6 +12,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed: no figure
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation.calibration import expected_calibration_error
@@ -209,6 +210,17 @@ def test_what_spoke_for_the_label_has_one_color_and_what_spoke_against_it_anothe
     crowded = [("a", 0.0, 0.05, 0.1), ("incomprehensible", 0.05, 0.052, 0.1), ("mumbling", 0.06, 0.065, 0.1)]
     _, words = draw_explanation(words=crowded, width=8.0).axes[:2]
     assert [(text.get_text(), text.get_rotation()) for text in words.texts] == [("a", 0), ("mumbling", 90)]
+
+
+def test_letters_that_the_usual_font_lacks_are_taken_from_another() -> None:
+    letters = {
+        name: set(get_font(findfont(name)).get_charmap()) for name in ("DejaVu Sans", "STIXGeneral")
+    }  # both come with matplotlib
+    rare = chr(max(letters["STIXGeneral"] - letters["DejaVu Sans"]))
+    plain, strange = (draw_explanation(words=[(text, 0.0, 0.1, 0.1)]).axes[1].texts[0] for text in ("a", "a" + rare))
+    assert plain.get_fontfamily() == ["DejaVu Sans"]
+    first, *others = strange.get_fontfamily()
+    assert first == "DejaVu Sans" and any(ord(rare) in get_font(findfont(name)).get_charmap() for name in others)
 
 
 def test_attention_received_is_the_mean_over_those_who_look() -> None:

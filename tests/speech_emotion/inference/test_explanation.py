@@ -12,10 +12,12 @@ import soundfile
 import torch
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
+from feature_extraction.convert.whisper import convert_whisper
 from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification, SERPipeline
 from speech_emotion.cli.main import main as ser
 from speech_emotion.inference import explain, spoken_words
 from speech_emotion.inference.explanation import Explanation, head_places
+from tests.feature_extraction.convert.ctranslate2_fixtures import pack, tiny_whisper, variables_of, write_model
 from tests.modeling_ser.small_pipeline import LABELS, by_label, small_classifier, three_classifiers
 from tests.synthetic import speech_like
 
@@ -117,10 +119,14 @@ def test_words_are_cut_to_the_speech_and_muted(classifier: SERPipeline, monkeypa
     def recognize(heard: dict[str, Any], **settings: Any) -> dict[str, Any]:
         assert settings["generate_kwargs"]["language"] == "de" and len(heard["raw"]) == len(CLIP)
         times = [(0.0, 0.45), (0.45, 0.6), (0.6, None), (1.1, 1.2)]
-        return {"chunks": [{"text": f" w{k}", "timestamp": time} for k, time in enumerate(times)]}
+        texts = [f" w{k}" for k in range(len(times))] if not said else said.pop()
+        chunks = [{"text": text, "timestamp": time} for text, time in zip(texts, times, strict=True)]
+        return {"text": "".join(texts), "chunks": chunks}
 
     recognize.model = type("Model", (), {"generation_config": type("Config", (), {"lang_to_id": {"<|de|>": 1}})})
     monkeypatch.setattr(spoken_words, "_recognizer", lambda: recognize)
+    doubts, said = [0.1, 0.9, 0.1], []
+    monkeypatch.setattr(spoken_words, "_no_speech", lambda recognizer, clip: doubts.pop(0))
     found = explain(classifier, sound(CLIP), words=True, language="de")
     assert [word.text for word in found.words] == ["w0", "w1", "w2"]  # the last has no speech in it
     times = [(word.start, word.end) for word in found.words]
@@ -128,8 +134,32 @@ def test_words_are_cut_to_the_speech_and_muted(classifier: SERPipeline, monkeypa
     without = CLIP.copy()
     without[7280:9520] *= 10**-1.5  # less the fades at both ends
     assert found.words[1].scores == pytest.approx(scores_of(classifier, without), abs=0.02)
+    assert explain(classifier, sound(CLIP), words=True).words == []  # what Whisper itself takes for no speech
+    said.append([50 * " never"] * 4)
+    assert explain(classifier, sound(CLIP), words=True, language="de").words == []
     with pytest.raises(ValueError, match="no language 'deutsch'; it knows de"):
         explain(classifier, sound(CLIP), words=True, language="deutsch")
+
+
+def test_the_recognizer_is_a_whisper_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_model(tmp_path / "source", pack(variables_of(tiny_whisper())), config={"alignment_heads": [[0, 1]]})
+    folder = convert_whisper(source, tmp_path / "model")
+    monkeypatch.setattr(spoken_words, "pretrained_path", lambda name: folder)
+    monkeypatch.setattr(spoken_words, "MOST_COMPRESSED", np.inf)  # it does repeat itself
+    spoken_words._recognizer.cache_clear()
+    settings = spoken_words._recognizer().model.generation_config
+    settings.is_multilingual, settings.max_length = True, 24
+    settings.suppress_tokens = [256, *range(128, 256), *range(257, 300)]  # it says letters, and no end
+    settings.lang_to_id = {"<|en|>": 258, "<|de|>": 259}
+    settings.task_to_id = {"translate": 260, "transcribe": 261}
+    try:
+        assert 0 < spoken_words._no_speech(spoken_words._recognizer(), CLIP) < 0.1
+        for rate, sound_of_it in ((RATE, CLIP), (8000, CLIP[::2])):
+            found = spoken_words.spoken_words(sound_of_it, rate, "de")
+            assert all(0.2 < word.start < word.end < 0.8 and word.text for word in found)
+    finally:
+        spoken_words._recognizer.cache_clear()
+    assert found
 
 
 def assert_fits(found: Explanation, names: list[str], classifier: SERPipeline, clip: np.ndarray) -> None:
