@@ -47,7 +47,7 @@ class Explanation:
 
     Attributes:
         label: The label that is explained.
-        scores: Of the clip as it is, the best first.
+        scores: Of the clip as it is, the best first; values in the model's order.
         start: Beginning of the clip.
         end: Its end.
         stretches: The clip with each short stretch muted in turn; neighbors overlap by half.
@@ -117,7 +117,7 @@ def explain(
     Args:
         classifier: The pipeline of a saved model of any kind; its `channel` and `max_seconds` hold.
         source: The recording, as for the pipeline.
-        label: Whose score is explained; by default the highest.
+        label: Whose score is explained; by default the highest, of a model of values, such as arousal, the first.
         start: Beginning of the part to explain, in seconds.
         end: Its end, by default that of the recording; the part has 0.1 to 30 s.
         stretch_s: Length of a stretch in seconds, below that of the part; by default 0.2, but a quarter of a part of
@@ -159,7 +159,8 @@ def explain(
         features = extractor.extract([clip], device=classifier.device)
         output = model(**features, output_attentions=True, return_dict=True)
     (scores,) = classifier._scores(output.logits.cpu(), None).tolist()
-    place = labels.index(label) if label is not None else int(np.argmax(scores))
+    values = model.config.problem_type == "regression"
+    place = labels.index(label or labels[0]) if label or values else int(np.argmax(scores))
 
     def muted(spans: Sequence[tuple[float, float]], texts: Sequence[str]) -> list[Muted]:
         """Score the clip without each of some spans, in seconds from its beginning."""
@@ -179,7 +180,7 @@ def explain(
     mel = SERFeatureExtractor(num_mel_bins=extractor.num_mel_bins, **settings).extract([clip])["input_features"]
     return Explanation(
         label=labels[place],
-        scores=dict(sorted(zip(labels, scores, strict=True), key=lambda one: -one[1])),
+        scores=dict(sorted(zip(labels, scores, strict=True), key=lambda one: 0 if values else -one[1])),
         start=start,
         end=start + seconds,
         stretches=stretches,
