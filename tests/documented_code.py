@@ -95,11 +95,11 @@ def prepare(home: Path) -> None:
         for emotion in ("angry", "happy", "calm"):
             for number in range(4):
                 wave = speech_like(emotion, 100 + 40 * speaker, seed=number)
-                for path in (f"my_recordings/{emotion}/{name}", f"recordings/{name}"):
-                    Path(path).mkdir(parents=True, exist_ok=True)
-                    soundfile.write(f"{path}/{emotion if 'my' not in path else ''}{number}.wav", wave, 16000)
+                for file in (f"my_recordings/{emotion}/{name}/{number}", f"new_recordings/{name}/{emotion}{number}"):
+                    Path(file).parent.mkdir(parents=True, exist_ok=True)
+                    soundfile.write(f"{file}.wav", wave, 16000)
     lines = ["file,speaker,valence,arousal"]
-    for number, path in enumerate(sorted(Path("recordings").rglob("*.wav"))):
+    for number, path in enumerate(sorted(Path("new_recordings").rglob("*.wav"))):
         lines.append(f"{Path('..', path)},{path.parent.name},{number % 5},{(3 * number) % 7}")
     Path("my_ratings").mkdir()
     Path("my_ratings/metadata.csv").write_text("\n".join(lines))
@@ -115,7 +115,7 @@ def given_names() -> dict[str, Any]:
     import soundfile
 
     wave, _ = soundfile.read("interview.wav", dtype="float32")
-    clips = [str(path) for path in sorted(Path("recordings/anna").glob("*.wav"))]
+    clips = [str(path) for path in sorted(Path("new_recordings/anna").glob("*.wav"))]
     return {"waveform": wave, "microphone": [wave[:64000], wave[64000:]], "clips_of_one_speaker": clips}
 
 
