@@ -41,9 +41,10 @@ def test_a_room_gives_all_that_it_names(room: str) -> None:
         module.unheard_of  # noqa: B018
 
 
-def test_the_version_is_told_by_the_installed_package() -> None:
+def test_the_version_is_told_by_the_installed_package_and_the_citation() -> None:
     version = metadata.version("modeling-ser")
     assert f'version = "{version}"' in (PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f"version: {version}\n" in (PROJECT_ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 PAGES = ("README.md", "CONTRIBUTING.md", "model_card.md", "docs/**/*.md")
