@@ -219,6 +219,8 @@ def shares_of_votes(rows: datasets.Dataset, classes: Mapping[str, int]) -> dict[
         for vote in votes or [{"label": label, "votes": 1.0}]:
             if vote["label"] in classes:
                 counts[classes[vote["label"]]] += vote["votes"]
+        if not min(counts) >= 0 or not 0 < sum(counts) < np.inf:
+            raise ValueError(f"The votes of the clip {clip!r} are {printable(votes)}, which are no numbers of raters.")
         shares[clip] = [count / sum(counts) for count in counts]
     return shares
 

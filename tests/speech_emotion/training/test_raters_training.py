@@ -4,6 +4,7 @@ import csv
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import soundfile
@@ -11,6 +12,7 @@ import soundfile
 from speech_emotion.cli.main import main as ser
 from speech_emotion.cli.train import main as train
 from speech_emotion.inference.saved_model import load_saved
+from speech_emotion.training.splits import shares_of_votes
 from tests.speech_emotion.training.trainings import last_checkpoint, read_json, read_rows
 from tests.subprocess_tools import PROJECT_ROOT, run_command
 from tests.synthetic_corpora import write_iemocap
@@ -68,6 +70,14 @@ def test_the_shares_of_the_raters_are_learned_and_the_majority_is_counted(
     path.write_text(path.read_text().replace("anna,3,1,1", "anna,4,1,1"))
     assert run(folder, output, *more.split(), "--resume_from_checkpoint", "true") == 1
     assert "test.clips is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("votes", [-1.0, 0.0, float("nan"), float("inf")])
+def test_votes_that_are_no_numbers_of_raters_are_refused(votes: float) -> None:
+    said = [[{"label": "anger", "votes": votes}]]
+    rows = datasets.Dataset.from_dict({"id": ["one"], "label": ["anger"], "votes": said})
+    with pytest.raises(ValueError, match="votes of the clip 'one' are"):
+        shares_of_votes(rows, {"anger": 0, "fear": 1})
 
 
 # Valence, arousal, dominance -----------------------------------------------------------------------------------------
