@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         from speech_emotion.evaluation.figures import save_figure
 
         yield str(save_figure(draw_explanation(found, title(found, printable(file.name)), args.width), picture))
-    yield str(write_json(numbers, {"file": printable(file), **found.to_dict()}))
+    yield str(write_json(numbers, {"file": printable(file), "model": args.model, **found.to_dict()}))
 
 
 def title(found: "Explanation", name: str) -> str:

@@ -1,6 +1,7 @@
 """The figure of an explanation: spectrogram, words, what mattered, and where each head looks."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ FOR, AGAINST = COLORS[1], COLORS[0]
 BESIDE = 1.4  # inches beside the panels
 SMALLEST = 0.05  # of a score: what changes it less is not drawn as if it were much
 LETTER = 0.07  # inches that a letter is wide
-MAP = 1.75  # inches that a map takes
+MAP, LARGEST = 1.75, 2.6  # inches that a map takes, and at most
 
 
 @styled
@@ -57,7 +58,7 @@ def explanation_figure(
 
     seconds, inches = end - start, (width - BESIDE) / (end - start)
     rows = math.ceil(heads / max(2, round((width - 0.6) / MAP)))
-    columns = max(2, math.ceil(heads / rows))
+    columns = max(math.ceil(heads / rows), math.ceil((width - 1.0) / LARGEST))
     heights = [1.5, 0.9, 0.17 * heads + 0.1]
     if words:
         upright = [text for text, first, last, _ in words if _is_upright(text, (last - first) * inches)]
@@ -69,7 +70,7 @@ def explanation_figure(
     reach = max(SMALLEST, *(abs(fall) for *_, fall in [*stretches, *(words or [])]))
     _draw_spectrogram(panels[0], log_mel, start, mel_step, top_frequency)
     if title:
-        panels[0].set_title(title, loc="left")
+        panels[0].set_title(textwrap.fill(title, int((width - BESIDE) / LETTER)), loc="left")
     if words:
         _draw_words(panels.pop(1), words, reach, inches)
     _draw_falls(panels[1], label, start, end, stretches, reach)
@@ -98,7 +99,7 @@ def explanation_figure(
             axes.set_xlabel("looked at (s)")
         if number % columns == 0:
             axes.set_ylabel("looking (s)")
-    bar = fig.colorbar(image, ax=grid, label="weight × T", fraction=0.025, pad=0.02, extend="max")
+    bar = fig.colorbar(image, ax=grid[:, :heads], label="weight × T", fraction=0.025, pad=0.02, extend="max")
     bar.outline.set_visible(False)
     return fig
 

@@ -174,7 +174,7 @@ def explain(
     width = round(stretch_s * rate)
     firsts = [*range(0, len(clip) - width, max(1, width // 2)), len(clip) - width]
     stretches = muted([(first / rate, (first + width) / rate) for first in firsts], [""] * len(firsts))
-    attention = torch.cat(output.attentions, dim=1)[0].double().cpu().numpy()  # (heads, frames, frames)
+    attention = torch.cat(output.attentions, dim=1)[0].float().cpu().numpy()  # (heads, frames, frames)
     body = (model.members[0] if isinstance(model, SEREnsembleForAudioClassification) else model).ser
     settings = {name: getattr(extractor, name) for name in ("sampling_rate", "n_fft", "win_length", "hop_length")}
     mel = SERFeatureExtractor(num_mel_bins=extractor.num_mel_bins, **settings).extract([clip])["input_features"]

@@ -40,15 +40,14 @@ def spoken_words(clip: np.ndarray, sampling_rate: int, language: str | None = No
 
         clip = soxr.resample(clip, sampling_rate, SAMPLING_RATE)
     recognizer = _recognizer()
-    settings: dict[str, Any] = {"task": "transcribe", "num_beams": 1}
-    if language is not None:
-        known = recognizer.model.generation_config.lang_to_id
-        if f"<|{language}|>" not in known:
-            codes = ", ".join(sorted(token.strip("<|>") for token in known))
-            raise ValueError(f"Whisper knows no language {language!r}; it knows {codes}.")
-        settings["language"] = language
-    if _no_speech(recognizer, clip) > NO_SPEECH:  # of noise it would make words
+    known = recognizer.model.generation_config.lang_to_id
+    if language is not None and f"<|{language}|>" not in known:
+        codes = ", ".join(sorted(token.strip("<|>") for token in known))
+        raise ValueError(f"Whisper knows no language {language!r}; it knows {codes}.")
+    doubt, detected = _first_judgment(recognizer, clip)
+    if doubt > NO_SPEECH:  # of noise it would make words
         return []
+    settings = {"task": "transcribe", "language": language or detected, "num_beams": 1}
     sound = {"raw": clip.copy(), "sampling_rate": SAMPLING_RATE}
     with _no_advice():
         answer = recognizer(sound, return_timestamps="word", generate_kwargs=settings)
@@ -66,13 +65,15 @@ def spoken_words(clip: np.ndarray, sampling_rate: int, language: str | None = No
 
 
 @torch.inference_mode()
-def _no_speech(recognizer: Any, clip: np.ndarray) -> float:
-    """Ask for the probability of the token that stands for no speech, the one before that for no times."""
+def _first_judgment(recognizer: Any, clip: np.ndarray) -> tuple[float, str]:
+    """Ask for the probability that there is no speech, and for the language."""
     settings = recognizer.model.generation_config
     features = recognizer.feature_extractor(clip, sampling_rate=SAMPLING_RATE, return_tensors="pt").input_features
     start = torch.tensor([[settings.decoder_start_token_id]])
-    logits = recognizer.model(features, decoder_input_ids=start).logits  # (1, 1, tokens)
-    return float(logits[0, 0].softmax(dim=-1)[settings.no_timestamps_token_id - 1])
+    chances = recognizer.model(features, decoder_input_ids=start).logits[0, 0].softmax(dim=-1)  # (tokens,)
+    language = max(settings.lang_to_id, key=lambda token: float(chances[settings.lang_to_id[token]]))
+    # The token that stands for no speech is the one before that for no times.
+    return float(chances[settings.no_timestamps_token_id - 1]), language.strip("<|>")
 
 
 @contextmanager

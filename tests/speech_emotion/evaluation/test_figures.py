@@ -61,7 +61,6 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "ua": lambda: ua_figure(["Model-1", "Satt 2017"], [0.6, 0.5], [0.5, 0.45], [0.7, 0.6], chance=0.25),
     "curves": lambda: learning_curves_figure({"loss": {"training": [[1.0, 0.5], [0.9]], "validation": [[1.1, 0.8]]}}),
     "explanation": draw_explanation,
-    "explanation of many": lambda: draw_explanation(heads=20, words=None),
 }
 
 

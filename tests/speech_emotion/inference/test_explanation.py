@@ -126,7 +126,7 @@ def test_words_are_cut_to_the_speech_and_muted(classifier: SERPipeline, monkeypa
     recognize.model = type("Model", (), {"generation_config": type("Config", (), {"lang_to_id": {"<|de|>": 1}})})
     monkeypatch.setattr(spoken_words, "_recognizer", lambda: recognize)
     doubts, said = [0.1, 0.9, 0.1], []
-    monkeypatch.setattr(spoken_words, "_no_speech", lambda recognizer, clip: doubts.pop(0))
+    monkeypatch.setattr(spoken_words, "_first_judgment", lambda recognizer, clip: (doubts.pop(0), "de"))
     found = explain(classifier, sound(CLIP), words=True, language="de")
     assert [word.text for word in found.words] == ["w0", "w1", "w2"]  # the last has no speech in it
     times = [(word.start, word.end) for word in found.words]
@@ -136,7 +136,7 @@ def test_words_are_cut_to_the_speech_and_muted(classifier: SERPipeline, monkeypa
     assert found.words[1].scores == pytest.approx(scores_of(classifier, without), abs=0.02)
     assert explain(classifier, sound(CLIP), words=True).words == []  # what Whisper itself takes for no speech
     said.append([50 * " never"] * 4)
-    assert explain(classifier, sound(CLIP), words=True, language="de").words == []
+    assert explain(classifier, sound(CLIP), words=True).words == []
     with pytest.raises(ValueError, match="no language 'deutsch'; it knows de"):
         explain(classifier, sound(CLIP), words=True, language="deutsch")
 
@@ -153,7 +153,8 @@ def test_the_recognizer_is_a_whisper_of_transformers(tmp_path: Path, monkeypatch
     settings.lang_to_id = {"<|en|>": 258, "<|de|>": 259}
     settings.task_to_id = {"translate": 260, "transcribe": 261}
     try:
-        assert 0 < spoken_words._no_speech(spoken_words._recognizer(), CLIP) < 0.1
+        doubt, language = spoken_words._first_judgment(spoken_words._recognizer(), CLIP)
+        assert 0 < doubt < 0.1 and language in ("en", "de")
         for rate, sound_of_it in ((RATE, CLIP), (8000, CLIP[::2])):
             found = spoken_words.spoken_words(sound_of_it, rate, "de")
             assert all(0.2 < word.start < word.end < 0.8 and word.text for word in found)
