@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-# Products of more rows are filled up to a multiple of it. Else oneDNN keeps half a gigabyte of code, when an hour goes
-# through Whisper base in windows of many lengths.
+# Products of more than a few rows are filled up to a multiple of it. Else oneDNN keeps half a gigabyte of code when an
+# hour goes through Whisper base in windows of many lengths.
 ROWS = 8
 
 
@@ -74,7 +74,7 @@ class _Linear(torch.autograd.Function):
 def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Map x, (…, in), to (…, out); oneDNN keeps code for each number of rows that it has met, so they are few."""
     rows = x.reshape(-1, x.shape[-1])  # (rows, in)
-    missing = -len(rows) % ROWS if len(rows) > ROWS else 0
+    missing = -len(rows) % ROWS if len(rows) > 4 * ROWS else 0
     filled = functional.pad(rows, (0, 0, 0, missing)) if missing else rows
     mapped = torch.ops.mkldnn._linear_pointwise(filled, weight, bias, "none", [], "")
     return mapped[: len(rows)].view(*x.shape[:-1], len(weight))

@@ -53,13 +53,18 @@ def read_wav(pipe: BinaryIO, channel: int | None = None) -> tuple[int, Iterator[
     form = chunks.get(b"fmt ", b"")
     if not name or len(form) < 16:
         raise ValueError("the WAV file of the standard input ended before the first sample.")
-    code, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", form)
+    code, channels, rate, _, step, bits = struct.unpack_from("<HHIIHH", form)
     if code == 0xFFFE and len(form) >= 26:  # the code stands further behind
         (code,) = struct.unpack_from("<H", form, 24)
     if (code, bits) not in _SAMPLES:
         raise ValueError(
             f"the WAV file of the standard input has samples of {bits} bits of kind {code}, which are not read from a "
             "pipe; PCM of 8 to 32 bits and floating-point numbers are."
+        )
+    if not channels or step != channels * bits // 8:
+        raise ValueError(
+            f"the WAV file of the standard input contradicts itself: {channels} channels of {bits} bits do not make "
+            f"{step} bytes."
         )
     if size == 0xFFFFFFFF and len(chunks.get(b"ds64", b"")) >= 16:  # what needs more than 32 bits
         (size,) = struct.unpack_from("<Q", chunks[b"ds64"], 8)

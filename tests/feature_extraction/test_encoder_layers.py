@@ -148,4 +148,4 @@ def test_onednn_meets_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> No
         for length in range(1, 200):
             frames = torch.randn(1, length, 16)
             torch.testing.assert_close(linear(frames, weight, bias), frames @ weight.t() + bias)
-    assert len(met) < 40
+    assert len(met) < 60

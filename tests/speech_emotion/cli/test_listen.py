@@ -243,6 +243,7 @@ def test_without_the_library_that_microphones_need(
         (["-"], wav(SOUND, kind="FLAC"), "is no WAV file"),
         (["-"], wav(SOUND, subtype="ULAW"), "samples of 8 bits of kind 7"),
         (["-"], wav(SOUND).replace(b"fmt \x10\0\0\0", b"fmt \x10\0\0\x10"), "a chunk b'fmt ' of 268435472 bytes"),
+        (["-"], wav(SOUND)[:22] + b"\2" + wav(SOUND)[23:], "2 channels of 16 bits do not make 2 bytes"),
         (["-", "--channel", "1"], wav(SOUND), "there is no channel 1"),
         (["-", "--raw", "16000"], wav(SOUND), "leave --raw out"),
         (["-", "--raw", "10"], b"", "a rate of 10 Hz"),
