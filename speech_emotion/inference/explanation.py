@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from feature_extraction import SERFeatureExtractor
-from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
+from modeling_ser import SERForAudioClassification
 from speech_emotion.evaluation.figures_explanation import explanation_figure
 
 if TYPE_CHECKING:
@@ -175,7 +175,8 @@ def explain(
     firsts = [*range(0, len(clip) - width, max(1, width // 2)), len(clip) - width]
     stretches = muted([(first / rate, (first + width) / rate) for first in firsts], [""] * len(firsts))
     attention = torch.cat(output.attentions, dim=1)[0].float().cpu().numpy()  # (heads, frames, frames)
-    body = (model.members[0] if isinstance(model, SEREnsembleForAudioClassification) else model).ser
+    times = extractor.frame_times(features["input_features"].shape[1], clip)
+    members = list(getattr(model, "members", [model]))  # not by its class, of which the Hub's code has another
     settings = {name: getattr(extractor, name) for name in ("sampling_rate", "n_fft", "win_length", "hop_length")}
     mel = SERFeatureExtractor(num_mel_bins=extractor.num_mel_bins, **settings).extract([clip])["input_features"]
     return Explanation(
@@ -185,13 +186,10 @@ def explain(
         end=start + seconds,
         stretches=stretches,
         words=muted([(word.start, word.end) for word in heard], [word.text for word in heard]) if words else None,
-        head_names=_head_names(model, extractor),
+        head_names=_head_names(members, extractor.streams),
         attention=attention,
         # A waveform's last samples may be too few for a frame of an encoder of the model's own.
-        times=start
-        + extractor.frame_times(features["input_features"].shape[1], clip)[:: body.frame_stride][
-            : attention.shape[-1]
-        ],
+        times=start + times[:: members[0].ser.frame_stride][: attention.shape[-1]],
         log_mel=mel[0, :, : extractor.num_mel_bins].numpy(),
         mel_step=extractor.hop_length / rate,
         top_frequency=rate / 2,
@@ -233,16 +231,13 @@ def head_places(model: SERForAudioClassification, streams: Sequence[str] | None 
     }
 
 
-def _head_names(
-    model: SERForAudioClassification | SEREnsembleForAudioClassification, extractor: SERFeatureExtractor
-) -> list[str]:
+def _head_names(members: Sequence[SERForAudioClassification], streams: Sequence[str]) -> list[str]:
     """Name the heads of all members and streams, in the order in which a model gives their weights."""
-    members = list(model.members) if isinstance(model, SEREnsembleForAudioClassification) else [model]
-    streams = list(extractor.streams) if len(members[0].ser.streams) > 1 else None
-    names = list(head_places(members[0], streams))
+    several = len(members[0].ser.streams) > 1
+    names = list(head_places(members[0], streams if several else None))
     if len(members) == 1:
         return names
-    of_one = names if streams else [f"head {name}" for name in names]
+    of_one = names if several else [f"head {name}" for name in names]
     return [f"member {number} {name}" for number in range(1, len(members) + 1) for name in of_one]
 
 
@@ -274,12 +269,13 @@ def _part(classifier: "SERPipeline", source: Any, start: float, end: float | Non
 
 def _without(clip: np.ndarray, first: int, last: int, fade: int) -> np.ndarray:
     """Mute the samples from the first to before the last, faded out and in."""
-    gain = np.full(last - first, QUIET, np.float32)
-    fade = min(fade, len(gain) // 2)
-    slope = np.linspace(1, QUIET, fade, dtype=np.float32)
-    gain[:fade], gain[len(gain) - fade :] = slope, slope[::-1]
     muted = clip.copy()
-    muted[first:last] *= gain
+    part = muted[first:last]
+    gain = np.full(len(part), QUIET, np.float32)
+    fade = min(fade, len(part) // 2)
+    slope = np.linspace(1, QUIET, fade, dtype=np.float32)
+    gain[:fade], gain[len(part) - fade :] = slope, slope[::-1]
+    part *= gain
     return muted
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from transformers import pipeline
 
 from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
 from feature_extraction.convert.whisper import convert_whisper
@@ -188,7 +189,7 @@ def test_heads_of_several_streams_are_named_after_them() -> None:
     assert names == ["mel 1", "mel 2", "deepspeech 1", "deepspeech 2"]
 
 
-def test_heads_of_an_ensemble_are_those_of_its_members() -> None:
+def test_heads_of_an_ensemble_are_those_of_its_members(tmp_path: Path) -> None:
     members, extractor = three_classifiers()
     ensemble = SEREnsembleForAudioClassification.from_members(members)
     ensemble.config.temperature = 3.0
@@ -200,6 +201,14 @@ def test_heads_of_an_ensemble_are_those_of_its_members() -> None:
         alone = explain(member.as_pipeline(extractor, device="cpu"), sound(SPEECH))
         np.testing.assert_array_equal(found.attention[2 * number : 2 * number + 2], alone.attention)
         np.testing.assert_array_equal(found.received[2 * number : 2 * number + 2], alone.received)
+
+    for part in (ensemble, extractor):
+        part.save_pretrained(tmp_path)
+    # With the code that is saved beside it, as from the Hub.
+    loaded = pipeline("audio-classification", model=str(tmp_path), trust_remote_code=True, device="cpu")
+    assert type(loaded.model) is not type(ensemble)
+    again = explain(loaded, sound(SPEECH))
+    assert (again.head_names, again.scores) == (found.head_names, pytest.approx(found.scores, abs=1e-6))
 
 
 def test_values_are_explained_as_scores_are() -> None:
