@@ -48,7 +48,7 @@ def get_parser(prog: str = "ser explain") -> CommandParser:
     parser.add_argument(
         "--words",
         action="store_true",
-        help="let Whisper base (fetched once, 145 MB) find the words, each to about 0.1 s, and mute them, too",
+        help="let Whisper base (fetched once, 133 MB) find the words, each to about 0.1 s, and mute them, too",
     )
     parser.add_argument("--language", help="of the words, such as en or de (default: Whisper judges by the sound)")
     parser.add_argument(
