@@ -17,6 +17,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "predict": ("speech_emotion.cli.predict:get_parser", "print emotions and scores of audio files"),
     "explain": ("speech_emotion.cli.explain:get_parser", "show what in a recording made a model give it its label"),
     "listen": ("speech_emotion.cli.listen:get_parser", "print emotions of a microphone or a pipe while it is heard"),
+    "serve": ("speech_emotion.cli.serve:get_parser", "put a model behind an address, for programs elsewhere"),
     "robustness": ("speech_emotion.cli.robustness:get_parser", "count labels that gain, coding, noise and so on flip"),
     "corpus": ("dataset_scripts.command:get_parser", "list, describe, check, fold, export and share corpora"),
     "convert": ("feature_extraction.convert.command:get_parser", "convert a DeepSpeech, Coqui STT or Whisper model"),

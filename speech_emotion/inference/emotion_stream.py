@@ -1,6 +1,6 @@
 """Live speech: samples in as they come, scores out as soon as a window is full."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from .speech_cutter import Cutter, SpeechCutter
 
 if TYPE_CHECKING:
     from modeling_ser import SERPipeline
+
+Compute = Callable[[Sequence[np.ndarray]], torch.Tensor]
 
 
 class EmotionStream:
@@ -38,6 +40,8 @@ class EmotionStream:
             resampled, which holds samples back for a few milliseconds.
         batch_size: Windows that are scored together where more than one is complete.
         vad: Whether to score speech only, as silero-vad (the extra `vad`) finds it.
+        compute: Takes clips, each (samples,) at the extractor's rate, and gives their logits, (clips, num_labels), in
+            place of the model: `SharedModel.logits`, for example.
 
     Raises:
         ValueError: A number is out of its range.
@@ -59,8 +63,9 @@ class EmotionStream:
         sampling_rate: int | None = None,
         batch_size: int = 8,
         vad: bool = False,
+        compute: Compute | None = None,
     ) -> None:
-        self.model, self.batch_size = model, batch_size
+        self.model, self.batch_size, self._compute = model, batch_size, compute
         self.rate = model.feature_extractor.sampling_rate
         self._cutter = cutter_of(window_s, hop_s, self.rate, vad)
         self._resampler: Any = None
@@ -116,21 +121,29 @@ class EmotionStream:
                 "timestamp": (span.start / self.rate, span.end / self.rate),
                 "scores": [] if row is None else self.model.postprocess({"logits": row[None]}, **scored),
             }
-            for span, row in logits_of_windows(self.model, windows, self.batch_size)
+            for span, row in logits_of_windows(self.model, windows, self.batch_size, self._compute)
         ]
 
 
+def logits_of(classifier: "SERPipeline", clips: Sequence[np.ndarray]) -> torch.Tensor:
+    """Give the logits, (clips, num_labels), of clips, each (samples,) at the extractor's rate, in one batch."""
+    with torch.inference_mode():
+        features = classifier.feature_extractor.extract(clips, classifier.device)
+        return classifier.model(**features, return_dict=True).logits.cpu()
+
+
 def logits_of_windows(
-    classifier: "SERPipeline", windows: Iterator[tuple[Span, np.ndarray | None]], batch_size: int
+    classifier: "SERPipeline",
+    windows: Iterator[tuple[Span, np.ndarray | None]],
+    batch_size: int,
+    compute: Compute | None = None,
 ) -> Iterator[tuple[Span, torch.Tensor | None]]:
     """Give each window's logits, (num_labels,), computed for so many windows at a time; of no speech None."""
     while batch := list(islice(windows, batch_size)):
         spoken = [samples for _, samples in batch if samples is not None]
         logits = iter(())
         if spoken:
-            with torch.inference_mode():
-                features = classifier.feature_extractor.extract(spoken, classifier.device)
-                logits = iter(classifier.model(**features, return_dict=True).logits.cpu())  # (batch, num_labels)
+            logits = iter(compute(spoken) if compute else logits_of(classifier, spoken))  # (batch, num_labels)
         yield from ((span, None if samples is None else next(logits)) for span, samples in batch)
 
 

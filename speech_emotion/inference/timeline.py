@@ -10,7 +10,7 @@ import numpy as np
 from modeling_ser.windows import Span, parts
 from speech_emotion.evaluation.figures_timeline import NO_SPEECH, timeline_figure
 
-from .emotion_stream import cutter_of, logits_of_windows
+from .emotion_stream import Compute, cutter_of, logits_of_windows
 from .saved_model import check_emotions
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def timeline_of(
     smooth_s: float = 0.0,
     batch_size: int = 8,
     vad: bool = False,
+    compute: Compute | None = None,
 ) -> Timeline:
     """Score a recording of any length window by window, while it is decoded: its sound is never whole in memory.
 
@@ -86,6 +87,7 @@ def timeline_of(
         batch_size: Windows that are scored together.
         vad: Whether to cut and score only stretches of speech, as silero-vad (the extra `vad`) finds them: one shorter
             than a window is a window by itself, and what lies between them is told as no speech.
+        compute: Gives logits in place of the model, as of `EmotionStream`.
 
     Returns:
         The timeline. Its windows and, without smoothing, their scores are those of the pipeline with
@@ -105,7 +107,7 @@ def timeline_of(
     rate = classifier.feature_extractor.sampling_rate
     outline = _Outline(round(OUTLINE_STEP * rate))
     windows = windows_of(classifier, source, window_s, hop_s, vad, outline.add)
-    cut = list(logits_of_windows(classifier, windows, batch_size))
+    cut = list(logits_of_windows(classifier, windows, batch_size, compute))
     spans, heard = [span for span, _ in cut], np.array([logits is not None for _, logits in cut])
     times = np.array([(span.start, span.end) for span in spans]) / rate
     labels = [label for _, label in sorted(classifier.model.config.id2label.items())]
