@@ -60,9 +60,12 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     here = posixpath.join("docs" if inside else "", posixpath.dirname(page.file.src_uri))
 
     def moved(match: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(here, match[1])).removeprefix("docs/")
-        target = HOME.get(target, target)
-        return f"]({os.path.relpath(target, posixpath.dirname(page.file.src_uri) or '.')}"
+        text, link, anchor = match.groups("")
+        target = posixpath.normpath(posixpath.join(here, link)).removeprefix("docs/")
+        if target.endswith(".py"):  # code is not in the site
+            return f"`{text}`"
+        target = os.path.relpath(HOME.get(target, target), posixpath.dirname(page.file.src_uri) or ".")
+        return f"[{text}]({target}{anchor})"
 
     markdown = re.sub(r"^( +)(?=- )", r"\1\1", markdown, flags=re.MULTILINE)  # of lists in lists it wants 4 spaces
-    return re.sub(r"\]\((?!\w+:|#)([^)#\s]+)", moved, markdown)
+    return re.sub(r"\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)", moved, markdown)
