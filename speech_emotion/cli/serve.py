@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         server_header=False,
         proxy_headers=False,
         ws_max_size=MESSAGE,
+        ws_per_message_deflate=False,
         timeout_graceful_shutdown=GRACE,
     )
     logging.getLogger("speech_emotion.inference.service").setLevel(logging.INFO)

@@ -15,13 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import numpy as np
 import pytest
 from huggingface_hub.utils import HfHubHTTPError
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from modeling_ser import SERPipeline
 from speech_emotion.cli import serve
 from speech_emotion.cli.main import main as ser
+from speech_emotion.inference import timeline_of
 from tests.modeling_ser.small_pipeline import LABELS, by_label, small_classifier, write_clips
+from tests.modeling_ser.test_windows import LONG
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment
 
 TOKEN = "let-me-in"
@@ -113,6 +118,26 @@ def test_slow_clients_hold_nobody_up_and_are_told(server: Server, tmp_path: Path
         answers = [one.recv(1 << 16) for one in slow]
         assert all(b" 408 " in answer for answer in answers)
         assert b"After 8 s the body was not whole." in slow[0].recv(1 << 16) + answers[0]
+
+
+def test_live_sound(server: Server, classifier: SERPipeline) -> None:
+    address, samples = f"ws://127.0.0.1:{server[1]}/stream", (LONG * 32767).astype("<i2")
+    words = {"additional_headers": {"Authorization": f"Bearer {TOKEN}"}, "open_timeout": 60}
+    expected = timeline_of(classifier, (16000, samples), 1, 0.5)
+    with connect(f"{address}?window_s=1&hop_s=0.5", **words) as one, connect(address, **words) as other:
+        other.send(bytes(2 << 20))
+        with pytest.raises(ConnectionClosed) as closed:
+            other.recv(60)
+        assert closed.value.rcvd.code == 1009
+        for part in np.array_split(samples, 20):
+            one.send(part.tobytes())
+        one.send("end")
+        found = [json.loads(message) for message in one]
+    assert [window["timestamp"] for window in found] == expected.windows.tolist()
+    for window, scores in zip(found, expected.scores, strict=True):
+        assert by_label(window["scores"]) == pytest.approx(dict(zip(LABELS, scores, strict=True)), abs=1e-5)
+    with pytest.raises(InvalidStatus, match="401"), connect(address, open_timeout=60):
+        pass
 
 
 def test_a_client_that_leaves_is_no_failure(server: Server) -> None:
