@@ -13,6 +13,8 @@ from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERForAudioClassification
 from speech_emotion.evaluation.figures_explanation import explanation_figure
 
+from .emotion_stream import logits_of
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -283,10 +285,7 @@ def _scores(classifier: "SERPipeline", clips: Iterable[np.ndarray], batch_size: 
     """Score clips, so many at a time, in the order of the labels."""
     clips = iter(clips)
     while batch := list(islice(clips, batch_size)):
-        with torch.inference_mode():
-            features = classifier.feature_extractor.extract(batch, classifier.device)
-            logits = classifier.model(**features, return_dict=True).logits.cpu()  # (batch, num_labels)
-        yield from classifier._scores(logits, None).tolist()
+        yield from classifier._scores(logits_of(classifier, batch), None).tolist()
 
 
 __all__ = ["Explanation", "Muted", "draw_explanation", "explain", "head_places"]
