@@ -8,6 +8,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from safetensors.numpy import load_file, save_file
 
+from feature_extraction.encoder_files import writing
 from feature_extraction.safe_text import markdown_text
 from speech_emotion.files import write_json, write_text
 from speech_emotion.inference.robustness import measure_robustness
@@ -35,7 +36,7 @@ def assemble(workshop: Workshop, folder: str | Path) -> dict[str, Any]:
     network = workshop.network()
     network.config.temperature = measures["temperature"]
     classifier = network.as_pipeline(workshop.recipe.extractor)
-    measures["described"] = "; ".join(describe_streams(workshop.recipe.extractor))
+    measures["described"] = "; ".join(one.partition(": ")[2] for one in describe_streams(workshop.recipe.extractor))
     measures["robustness"] = _robustness(workshop, classifier)
     classifier.save_pretrained(folder)
     for code in folder.glob("*.py"):  # the library's own, which `pretrained_path` puts beside the weights
@@ -63,7 +64,8 @@ def halve(folder: Path) -> None:
     changed = [name for name, value in halved.items() if not np.array_equal(value.astype(np.float32), weights[name])]
     if changed:
         raise ValueError(f"{file}: {changed[0]} is no half-precision number; train on an encoder in half precision.")
-    save_file(halved, file, metadata={"format": "pt"})
+    with writing(folder):
+        save_file(halved, file, metadata={"format": "pt"})
     settings = folder / "config.json"
     write_json(settings, json.loads(settings.read_text(encoding="utf-8")) | {"dtype": "float16"})
 

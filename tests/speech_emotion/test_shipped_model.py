@@ -1,10 +1,15 @@
 """The model that comes along: found where its distribution is installed, and told how to install where it is not."""
 
+import importlib.util
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from speech_emotion.checkpoint.assembly import card
+from speech_emotion.checkpoint.no_speech import TESTED, make_sound
 from speech_emotion.cli.main import main
 from speech_emotion.inference.saved_model import load_saved
 from speech_emotion.pretrained import is_pretrained, pretrained_path, shipped_model
@@ -88,3 +93,29 @@ def test_where_it_is_not_installed_the_command_that_installs_it_is_told(
     assert main(["predict", str(clips)]) == 1
     assert "pip install ./weights/emotions" in capsys.readouterr().err
     assert not is_pretrained("emotions")  # which are encoders
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec(shipped_model.PACKAGE) is None, reason="not installed: pip install ./weights/emotions"
+)
+class TestOfThisRepository:
+    """The model itself."""
+
+    def test_it_is_small_safe_and_says_what_it_is_worth(self) -> None:
+        folder = shipped_model.packaged_model()
+        files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+        assert sum(file.stat().st_size for file in files.values()) < 45e6
+        assert {Path(name).suffix for name in files} == {".json", ".md", ".safetensors"}
+        measures = json.loads(files["results.json"].read_text(encoding="utf-8"))["measures"]
+        assert files["README.md"].read_text(encoding="utf-8") == card(measures)
+        told = [row["no_speech"][0] for row in measures["sounds"]]
+        assert sum(told) / len(told) > 0.95
+        assert all(row["no_speech"][0] < 0.01 for row in measures["strangers"] + measures["left_out"])
+
+    def test_sounds_of_kinds_that_it_has_not_heard_get_no_emotion(self) -> None:
+        network, extractor = load_saved("emotions")
+        sounds = [make_sound(kind, 200 + number) for kind in TESTED for number in range(2)]
+        sounds.append(np.zeros(16_000, np.float32))
+        clips = [{"array": sound, "sampling_rate": 16_000} for sound in sounds]
+        found = [scores[0]["label"] for scores in network.as_pipeline(extractor)(clips, batch_size=4)]
+        assert sum(label == "no_speech" for label in found) >= len(found) - 1
