@@ -50,7 +50,7 @@ def get_parser(prog: str = "ser serve") -> CommandParser:
         ("--timeout", positive_number, 60.0, "seconds to send a request in, and to answer that of a clip"),
         ("--recording-timeout", positive_number, 600.0, "seconds to answer the request of a recording"),
     ):
-        group.add_argument(option, type=reader, default=value, metavar="N", help=f"{what} (default: {value:g})")
+        group.add_argument(option, type=reader, default=value, metavar="N", help=f"{what} (default: {value:.0f})")
     parser.set_defaults(run=run)
     return parser
 

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence, Set
@@ -80,6 +81,11 @@ class Limits:
     streams: int = 16
     timeout: float = 60.0
     recording_timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"Limits: {name}={value!r} must be a positive number.")
 
 
 class Refused(Exception):

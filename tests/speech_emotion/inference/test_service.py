@@ -302,6 +302,12 @@ def test_a_full_service_and_one_too_slow_say_so(classifier: SERPipeline, monkeyp
         assert client.post("/", content=SOUND).status_code == 200
 
 
+def test_limits_without_sense() -> None:
+    for value in (0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"seconds=.* must be a positive number"):
+            Limits(seconds=value)
+
+
 def test_the_description_of_the_service_is_whole(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/", "/timeline", "/health", "/metrics"} == set(paths)
