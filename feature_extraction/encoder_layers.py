@@ -144,7 +144,7 @@ def _normalize_over_time(states: torch.Tensor, lengths: torch.Tensor, norm: nn.G
 def _wavlm_bias(encoder: nn.Module, states: torch.Tensor) -> torch.Tensor:
     """WavLM's bias by distance, which its first block has for all of them, (batch × heads, states, states)."""
     bias = encoder.layers[0].attention.compute_bias(states.shape[1], states.shape[1])  # (heads, states, states)
-    return bias.repeat(len(states), 1, 1)
+    return bias.repeat(states.shape[0], 1, 1)  # to torch.export `len` is a constant
 
 
 def _zeros_after(states: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:

@@ -288,7 +288,8 @@ class DeepSpeechModel(DeepSpeechPreTrainedModel):
         features = features.to(self.layer_1.weight.dtype)
         if attention_mask is not None:  # not a product: whatever stands in the padding, NaN included, must vanish
             features = features.masked_fill(~attention_mask.bool().unsqueeze(-1), 0.0)
-        edge = features.new_zeros(len(features), reach, features.shape[-1])
+        # Not its `len`, which torch.export takes for a constant.
+        edge = features.new_zeros(features.shape[0], reach, features.shape[-1])
         before = edge if state is None or state.context is None else state.context
         features = torch.cat((before, features, edge) if final else (before, features), dim=1)
         context = None if final else features[:, max(0, features.shape[1] - 2 * reach) :].clone()

@@ -21,6 +21,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "robustness": ("speech_emotion.cli.robustness:get_parser", "count labels that gain, coding, noise and so on flip"),
     "corpus": ("dataset_scripts.command:get_parser", "list, describe, check, fold, export and share corpora"),
     "convert": ("feature_extraction.convert.command:get_parser", "convert a DeepSpeech, Coqui STT or Whisper model"),
+    "export": ("speech_emotion.cli.export:get_parser", "write a model as an ONNX graph, its feature extractor inside"),
     "cache": ("speech_emotion.cli.cache:get_parser", "show, clear or fill what the library keeps on this disk"),
     "checkpoint": (
         "speech_emotion.cli.checkpoint:get_parser",

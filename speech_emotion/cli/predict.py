@@ -46,6 +46,12 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
         help="folder of a saved model, or its id on the Hub (default: the one that comes along)",
     )
     parser.add_argument("--revision", help="commit of the model on the Hub")
+    parser.add_argument(
+        "--runtime",
+        choices=("torch", "onnx"),
+        help="what computes; with onnx --model is what `ser export onnx` wrote, and recordings above 30 s have the "
+        "mean of windows of 30 s (default: torch, or onnx where --model ends in .onnx)",
+    )
     parser.add_argument("--device", help="for example cuda:0 (default: a GPU where there is one)")
     parser.add_argument("--batch-size", type=whole_number(1), default=8, help="clips at a time (default: 8)")
     parser.add_argument(
@@ -89,12 +95,17 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         raise FileExistsError(f"--save-adapted {args.save_adapted}: something is there already; name another folder.")
     if args.adapt_unchecked and not args.adapt:
         raise ValueError("--adapt-unchecked says how to adapt. Add --adapt all or --adapt speaker.")
+    args.runtime = args.runtime or ("onnx" if args.model.lower().endswith(".onnx") else "torch")
+    if args.runtime == "onnx" and (args.adapt or args.revision or args.device not in (None, "cpu")):
+        word = "--adapt" if args.adapt else "--revision" if args.revision else f"--device {args.device}"
+        raise ValueError(f"{word} is of torch: an ONNX graph is computed as it is, on the CPU. Leave one of them out.")
     timeline.check_arguments(args)
     if args.output and args.format:
         raise ValueError("--format is of what is printed; of --output it is the name's ending, .csv or .jsonl.")
     for place in filter(None, (args.output, args.picture)):  # before the work, not after it
         check_writable(place)
-    args.model = named_model(args.model)
+    if args.runtime == "torch":
+        args.model = named_model(args.model)
     files = find_files(args.files)
     for place, endings in ((args.output, (".csv", ".jsonl")), (args.picture, (".png", ".svg"))):
         if place:
@@ -102,7 +113,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     if args.picture and len(files) > 1:
         raise ValueError(f"--picture draws one recording, and these are {len(files)}.")
     classifier = load_classifier(
-        args.model, args.revision, args.device, args.batch_size, args.channel, args.max_seconds
+        args.model, args.revision, args.device, args.batch_size, args.channel, args.max_seconds, args.runtime
     )
     # At a terminal, rows that come are enough to look at.
     bad = BadFiles(args.strict, bar=is_terminal() and bool(args.output or not sys.stdout.isatty()))
@@ -189,10 +200,16 @@ def load_classifier(
     batch_size: int | None = None,
     channel: int | None = None,
     max_seconds: float | None = 3600.0,
+    runtime: str = "torch",
 ) -> "SERPipeline":
-    """Load a saved model with this library's own code, so that no remote code runs."""
-    model = named_model(model)
+    """Load a saved model with this library's own code, so that no remote code runs; or what was exported of one."""
     quiet_unless_terminal()
+    reading = {"batch_size": batch_size, "channel": channel, "max_seconds": max_seconds}
+    if runtime == "onnx":
+        from speech_emotion.inference.onnx_model import onnx_pipeline
+
+        return onnx_pipeline(model, **reading)
+    model = named_model(model)
     import torch
 
     try:
@@ -202,9 +219,7 @@ def load_classifier(
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"There is no device {device}: torch sees no GPU here. Leave it out, or take cpu.")
     network, extractor = load_saved(model, revision)
-    return network.as_pipeline(
-        extractor, device=device, batch_size=batch_size, channel=channel, max_seconds=max_seconds
-    )
+    return network.as_pipeline(extractor, device=device, **reading)
 
 
 @dataclass

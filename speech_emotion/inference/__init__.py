@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .emotion_stream import EmotionStream
     from .explanation import Explanation, draw_explanation, explain
+    from .onnx_export import export_onnx
+    from .onnx_model import onnx_pipeline
     from .timeline import Timeline, timeline_of
 
 _PLACES = {
@@ -14,10 +16,21 @@ _PLACES = {
     "Timeline": "timeline",
     "draw_explanation": "explanation",
     "explain": "explanation",
+    "export_onnx": "onnx_export",
+    "onnx_pipeline": "onnx_model",
     "timeline_of": "timeline",
 }
 
-__all__ = ["EmotionStream", "Explanation", "Timeline", "draw_explanation", "explain", "timeline_of"]
+__all__ = [
+    "EmotionStream",
+    "Explanation",
+    "Timeline",
+    "draw_explanation",
+    "explain",
+    "export_onnx",
+    "onnx_pipeline",
+    "timeline_of",
+]
 
 
 def __getattr__(name: str) -> Any:

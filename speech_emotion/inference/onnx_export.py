@@ -1,0 +1,212 @@
+"""A saved model as one ONNX graph: waveforms in, scores out, its front end inside."""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from feature_extraction import SERFeatureExtractor
+
+from .graph_front import Features, SpeechPart, within
+from .onnx_model import needed, onnx_pipeline
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
+
+INPUTS, OUTPUTS, BETWEEN = ("input_values", "lengths"), ("scores", "logits"), ("waveforms", "counts")
+# How far the graph's scores may be from torch's, by the features' dtype: of those that are rounded to half precision
+# some lie so near to the middle of two halves that the last bit of the arithmetic decides which they become.
+TOLERANCES = {"float32": 1e-5, "float16": 1e-4}
+
+
+def export_onnx(
+    network: "SERForAudioClassification | SEREnsembleForAudioClassification",
+    extractor: SERFeatureExtractor,
+    path: str | Path,
+    notes: dict[str, str] | None = None,
+) -> float:
+    """Write a model and its feature extractor as one ONNX graph, and compare the two.
+
+    The graph takes `input_values`, waveforms (batch, samples), float32, at the extractor's rate, filled up with
+    anything to one length, and `lengths`, how many samples each clip has, (batch,), int64. It gives `scores`,
+    calibrated as the pipeline's, and `logits`, both (batch, num_labels). A batch has from 1 to `longest` samples: that
+    is 30 s, and stands among the file's metadata beside `labels`, `sampling_rate` and `config`, the model's
+    configuration. A clip has the same scores alone and in any batch.
+
+    Args:
+        network: The model, on the CPU and in float32.
+        extractor: The extractor that it was trained with.
+        path: The file to write.
+        notes: Further metadata.
+
+    Returns:
+        By how much the graph's scores differ from torch's, at most, over clips of noise, alone and together.
+
+    Raises:
+        ModuleNotFoundError: One of onnx, onnxscript and onnxruntime is not installed (the extra `onnx`).
+        ValueError: The model reads more than the graph knows.
+        RuntimeError: Scores differ by more than 1e-5, or 1e-4 where the extractor rounds features to float16, as the
+            recommended recipe does; then there is no file.
+
+    Example:
+        >>> export_onnx(model, extractor, "model.onnx")  # doctest: +SKIP
+        2.1e-07
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        needed(name)
+    import onnx
+
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    features = Features(extractor).eval()
+    graph = graph_of(network.eval(), extractor, features)
+    config = network.config
+    described = {
+        "labels": json.dumps([label for _, label in sorted(config.id2label.items())], ensure_ascii=False),
+        "sampling_rate": str(extractor.sampling_rate),
+        "longest": str(features.longest),
+        "config": json.dumps(config.to_dict(), ensure_ascii=False),
+        **(notes or {}),
+    }
+    onnx.helper.set_model_props(graph, described)
+    try:
+        partial.write_bytes(graph.SerializeToString())
+        difference = largest_difference(network, extractor, partial, features.longest)
+        tolerance = TOLERANCES[extractor.feature_dtype]
+        if not difference <= tolerance:
+            raise RuntimeError(
+                f"The graph's scores differ from torch's by {difference:.1e}, more than {tolerance:g}, so that it was "
+                "not kept: it would be another model."
+            )
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return difference
+
+
+class Front(nn.Module):
+    """The first half of the graph: what is done to a clip before anything else."""
+
+    def __init__(self, extractor: SERFeatureExtractor, shortest: int) -> None:
+        super().__init__()
+        self.part = SpeechPart() if extractor.front == "speech" else None
+        self.shortest = shortest
+
+    def forward(self, input_values: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clear what is no clip's, and append zeros enough for the second half."""
+        waveforms = input_values.masked_fill(~within(input_values.shape[1], lengths), 0)
+        waveforms = nn.functional.pad(waveforms, (0, self.shortest))
+        return (waveforms, lengths.clamp(min=0)) if self.part is None else self.part(waveforms, lengths)
+
+
+class Scorer(nn.Module):
+    """The second half: features, logits, and scores as the pipeline makes them."""
+
+    def __init__(self, network: nn.Module, features: Features) -> None:
+        super().__init__()
+        self.features, self.network = features, network
+
+    def forward(self, waveforms: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Score clips, (batch, samples), zero after each one's end."""
+        features, mask = self.features(waveforms, counts)
+        config = self.network.config
+        logits = self.network(input_features=features, attention_mask=mask, return_dict=True).logits.float()
+        if config.problem_type == "regression":
+            return logits * 1, logits
+        tempered = logits / config.temperature
+        single = config.problem_type != "multi_label_classification"
+        return tempered.softmax(dim=-1) if single else tempered.sigmoid(), logits
+
+
+def graph_of(network: nn.Module, extractor: SERFeatureExtractor, features: Features) -> "ModelProto":
+    """Export both halves and join them: between them the batch is cut to what of it is left.
+
+    How much that is depends on the samples themselves, which torch.export cannot follow, and ONNX can.
+    """
+    from onnx import TensorProto, compose, helper
+
+    samples = min(features.longest, 12_000)
+    example = (0.1 * torch.randn(2, samples), torch.tensor([samples, samples - 7]))
+    first = exported(Front(extractor, features.shortest), example, INPUTS, ("whole", BETWEEN[1]), 1, features.longest)
+    second = exported(Scorer(network, features), example, BETWEEN, OUTPUTS, features.shortest, features.longest)
+    first = compose.add_prefix(first, "front/", rename_inputs=False, rename_outputs=False)
+    for name, value in (("shortest", [features.shortest]), ("from", [0]), ("axis", [1])):
+        first.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [1], value))
+    first.graph.node.extend(
+        [
+            helper.make_node("ReduceMax", [BETWEEN[1]], ["most"], keepdims=1),
+            helper.make_node("Max", ["most", "shortest"], ["until"]),
+            helper.make_node("Slice", ["whole", "from", "until", "axis"], [BETWEEN[0]]),
+        ]
+    )
+    first.graph.output[0].CopyFrom(helper.make_tensor_value_info(BETWEEN[0], TensorProto.FLOAT, ["batch", "left"]))
+    return compose.merge_models(first, second, [(name, name) for name in BETWEEN], producer_name="modeling-ser")
+
+
+def exported(
+    module: nn.Module,
+    example: tuple[torch.Tensor, torch.Tensor],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    shortest: int,
+    longest: int,
+) -> "ModelProto":
+    """Export a half for batches of any number of clips, and of any length between two."""
+    batch = torch.export.Dim("batch", min=1)
+    samples = torch.export.Dim("samples", min=shortest, max=longest)
+    with torch.no_grad(), quiet():
+        # Two steps, as torch.onnx alone tries others where one fails, and those fix the size of a batch.
+        program = torch.export.export(
+            module.eval(),
+            example,
+            dynamic_shapes=({0: batch, 1: samples}, {0: batch}),
+            prefer_deferred_runtime_asserts_over_guards=True,  # of how tensors lie in memory, which ONNX knows not
+        )
+        graph = torch.onnx.export(
+            program, input_names=list(inputs), output_names=list(outputs), external_data=False, verbose=False
+        )
+    return graph.model_proto
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what torch's exporter says to its developers to itself."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def largest_difference(network: nn.Module, extractor: SERFeatureExtractor, path: Path, longest: int) -> float:
+    """Score noise that swells and fades by the graph, together and alone, and by the pipeline; compare."""
+    random = np.random.default_rng(0)
+    sizes = [min(longest, round(seconds * extractor.sampling_rate)) for seconds in (2.3, 0.7, 0.01, 1.1)]
+    clips = [
+        (0.1 * random.standard_normal(size) * np.hanning(size + 2)[1:-1] ** 4).astype(np.float32) for size in sizes
+    ]
+    by_torch, by_graph = network.as_pipeline(extractor, device="cpu"), onnx_pipeline(str(path))
+    sounds = [{"array": clip, "sampling_rate": extractor.sampling_rate} for clip in clips]
+    expected = by_torch(sounds)
+    differences = []
+    for batch_size in (1, len(clips)):
+        for ours, theirs in zip(by_graph(sounds, batch_size=batch_size), expected, strict=True):
+            scores = {one["label"]: one["score"] for one in ours}
+            differences += [abs(scores[one["label"]] - one["score"]) for one in theirs]
+    return max(differences)
