@@ -20,6 +20,7 @@ OUTSIDE = (
     "reproduction/HISTORY.md",
     "results/**/*.md",
     "results/**/*.png",
+    "weights/emotions/modeling_ser_emotions/emotions/README.md",
     "speech_emotion/pretrained/deepspeech-small/README.md",
     "speech_emotion/pretrained/deepspeech-small/results.json",
 )

@@ -19,7 +19,8 @@ def failed(local_hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> dic
     """What failed of each page, "" for nothing."""
     folder = tmp_path_factory.mktemp("documented")
     environment = local_hub.env(folder / "home", user="you")
-    environment |= {"PYTHONPATH": str(ROOT), "SER_DATA_DIR": str(folder / "data"), "MPLBACKEND": "Agg"}
+    path = f"{ROOT}:{ROOT / 'weights/emotions'}"
+    environment |= {"PYTHONPATH": path, "SER_DATA_DIR": str(folder / "data"), "MPLBACKEND": "Agg"}
     run_command([sys.executable, "-m", "tests.documented_code", str(folder)], env=environment, cwd=ROOT, timeout=900)
     return json.loads((folder / "failed.json").read_text(encoding="utf-8"))
 

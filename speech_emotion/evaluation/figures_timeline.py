@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS_PER_INCH = 150
+AREAS = (*COLORS[:-1], "#F0E442")  # black, the last of the lines' colors, would stand out of areas
 NO_SPEECH = "no_speech"
 
 
@@ -59,7 +60,7 @@ def timeline_figure(
     order = sorted(range(len(labels)), key=lambda place: labels[place] == NO_SPEECH)
     emotions = [place for place in order if labels[place] != NO_SPEECH]
     look = {
-        place: {"color": COLORS[number % len(COLORS)], "alpha": 0.9 if number < len(COLORS) else 0.45}
+        place: {"color": AREAS[number % len(AREAS)], "alpha": 0.9 if number < len(AREAS) else 0.45}
         for number, place in enumerate(emotions)
     }
     times = np.append(parts[:, 0], seconds)
