@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import re
 import sys
 import warnings
@@ -62,11 +63,14 @@ def quiet_unless_terminal() -> None:
     """Switch off the bars of datasets, transformers and huggingface_hub where no terminal shows them."""
     if not is_terminal():
         # Imported late: commands ask for help, or find a mistake, before they need any of these.
-        import datasets
         import huggingface_hub.utils
         import transformers
 
-        datasets.disable_progress_bars()
+        # datasets takes a second to import, and who scores a file needs none of it.
+        if "datasets" in sys.modules:
+            sys.modules["datasets"].disable_progress_bars()
+        else:
+            os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         transformers.utils.logging.disable_progress_bar()
         huggingface_hub.utils.disable_progress_bars()
 

@@ -62,6 +62,8 @@ def run_command(words: list[str]) -> None:
         words = ["ser", {"train.py": "train", "cross_validate.py": "cross-validate"}[words[1]], *words[2:]]
     assert words[0] == "ser", f"{words[0]}: say why it is not run"
     more = SHORT if words[1] == "train" else []
+    if "--model_name_or_path" in words:  # which has sizes of its own
+        more = SHORT[:2] + SHORT[-4:]
     if words[1] == "cross-validate":
         more = ["--workers", "1", *(SHORT_FOLDS if "model-1" in words else [])]
     code = main([*words[1:], *more])
