@@ -5,6 +5,8 @@ steps, in which nothing beyond its end has an effect, and a transform is a produ
 so that it is no less exact. Tests compare the two.
 """
 
+import copy
+
 import numpy as np
 import torch
 from torch import nn
@@ -15,6 +17,7 @@ from feature_extraction import speech_front as front
 from feature_extraction.encoder_inputs import HOP_LENGTH, EncoderInput
 from feature_extraction.encoder_layers import encoder_states
 from feature_extraction.extractor_settings import DTYPES, MEL
+from feature_extraction.frontend_deepspeech import FLOORS, INT16_SCALE, PRE_EMPHASIS, FrontEnd, SpeechFeaturesMFCC
 from feature_extraction.frozen_encoder import SpeechEncoder
 from feature_extraction.mel_deltas import DELTA_REACH, POWER_FLOOR, _mel_weights
 from feature_extraction.speech_encoders import DeepSpeechEncoder
@@ -182,6 +185,76 @@ class WaveformStates(nn.Module):
         return torch.cat(states, dim=-1), count
 
 
+class DeepSpeechStates(nn.Module):
+    """Layers of DeepSpeech, and before them the cepstral coefficients of either of its front ends."""
+
+    def __init__(self, encoder: DeepSpeechEncoder) -> None:
+        super().__init__()
+        self.mfcc, self.taken = encoder.extractor.front_end, encoder.taken
+        self.network = copy.copy(encoder.model)  # which stays as it is
+        self.network._modules = self.network._modules | {"lstm": GraphLSTM(encoder.model.lstm)}
+        self.shortest, self.grid, self.fewest = self.mfcc.win_length, encoder.grid, encoder.extractor.fewest_samples
+        window, filters, cosines = self.mfcc._matrices()
+        self.register_buffer("basis", fourier_basis(window, self.mfcc.fft_length))
+        self.register_buffer("filters", torch.from_numpy(filters))
+        self.register_buffer("cosines", torch.from_numpy(cosines))
+
+    def forward(self, waveforms: torch.Tensor, lengths: torch.Tensor) -> Frames:
+        """Compute the layers side by side."""
+        mfcc, lengths = self.mfcc, lengths.clamp(min=self.fewest)
+        hop, beyond = mfcc.hop_length, waveforms.shape[1] - mfcc.win_length
+        # As many frames as either front end and framing gives the longest clip, at least.
+        frames, tape = beyond // hop + 2, waveforms.double()
+        if of_release_4 := isinstance(mfcc, SpeechFeaturesMFCC):
+            tape = tape * INT16_SCALE
+            tape = tape - PRE_EMPHASIS * F.pad(tape, (1, 0))[:, :-1]
+            tape = tape.masked_fill(~within(waveforms.shape[1], lengths), 0)
+        found = powers(cut_frames(F.pad(tape, (0, 2 * hop)), frames, mfcc.win_length, hop), self.basis)
+        if of_release_4:
+            found, floor = found / mfcc.fft_length, FLOORS[mfcc.floor]
+            energy, mels = found.sum(dim=2, keepdim=True), found @ self.filters
+            coefficients = torch.where(mels == 0, floor, mels).log() @ self.cosines
+            coefficients = torch.cat([torch.where(energy == 0, floor, energy).log(), coefficients[..., 1:]], dim=2)
+        else:
+            coefficients = (found.sqrt() @ self.filters).clamp(min=mfcc.FLOOR).log() @ self.cosines
+        count = num_frames(mfcc, lengths)
+        own = within(frames, count)
+        inputs = coefficients.float().masked_fill(~own[..., None], 0)
+        output = self.network(inputs, own.long(), last_layer=max(self.taken), output_hidden_states=True)
+        return torch.cat([output.hidden_states[layer] for layer in self.taken], dim=-1), count
+
+
+class GraphLSTM(nn.Module):
+    """An LSTM that becomes ONNX's own operation: torch.export would write out each frame of the example."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.lstm = lstm
+
+        def reordered(weights: torch.Tensor) -> torch.Tensor:
+            into, forget, proposal, out = weights.detach().chunk(4)
+            return torch.cat([into, out, forget, proposal])
+
+        self.register_buffer("given", reordered(lstm.weight_ih_l0)[None])  # (1, 4 × hidden, input)
+        self.register_buffer("recurrent", reordered(lstm.weight_hh_l0)[None])  # (1, 4 × hidden, hidden)
+        biases = [reordered(lstm.bias_ih_l0), reordered(lstm.bias_hh_l0)]
+        self.register_buffer("biases", torch.cat(biases)[None])  # (1, 8 × hidden)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Run over (batch, frames, input)."""
+        if not torch.compiler.is_exporting():
+            return self.lstm(x)
+        batch, frames, hidden = x.shape[0], x.shape[1], self.lstm.hidden_size
+        output, *state = torch.onnx.ops.symbolic_multi_out(
+            "LSTM",
+            (x.transpose(0, 1), self.given, self.recurrent, self.biases),
+            {"hidden_size": hidden},
+            dtypes=(x.dtype,) * 3,
+            shapes=((frames, 1, batch, hidden), (1, batch, hidden), (1, batch, hidden)),
+        )
+        return output[:, 0].transpose(0, 1), tuple(state)
+
+
 class Features(nn.Module):
     """The streams of an extractor at common times, as `SERFeatureExtractor.compute` gives them after its front."""
 
@@ -224,11 +297,17 @@ def stream_of(extractor: SERFeatureExtractor, name: str) -> nn.Module:
         if read != (N_FFT, HOP_LENGTH):
             raise ValueError(f"A Whisper of windows and steps of {read} samples has no graph here.")
         return WhisperStates(network)
-    if isinstance(network, DeepSpeechEncoder):
-        raise ValueError(
-            f"The stream {name!r} is DeepSpeech's, which cannot be exported yet; other encoders and mel features can."
-        )
-    return WaveformStates(network)
+    return DeepSpeechStates(network) if isinstance(network, DeepSpeechEncoder) else WaveformStates(network)
+
+
+def num_frames(mfcc: FrontEnd, lengths: torch.Tensor) -> torch.Tensor:
+    """`mfcc.num_frames` of many clips, (batch,)."""
+    beyond, hop, native = lengths - mfcc.win_length, mfcc.hop_length, mfcc.framing == "native"
+    if not isinstance(mfcc, SpeechFeaturesMFCC):
+        return (beyond.clamp(min=-hop) // hop + 1) + native
+    if native:
+        return torch.where(beyond < 0, 1, beyond.clamp(min=0) // hop + 2)
+    return 1 + (beyond.clamp(min=0) + hop - 1) // hop
 
 
 def interpolated(

@@ -19,13 +19,12 @@ from speech_emotion.inference import onnx_export
 from speech_emotion.inference.graph_front import Features, SpeechPart
 from speech_emotion.inference.onnx_export import export_onnx
 from speech_emotion.inference.onnx_model import onnx_pipeline
-from tests.feature_extraction.small_encoders import MODELS, small_model
+from tests.feature_extraction.small_encoders import KINDS, small_model
 from tests.modeling_ser.small_models import enlivened
 from tests.modeling_ser.small_models import small_model as small_classifier
 from tests.modeling_ser.test_encoder_network import BINS, model_with
 
 RATE = 16000
-KINDS = (*MODELS, "whisper")
 WINDOW = 12800  # that the small Whisper reads at once
 
 
@@ -96,11 +95,21 @@ def test_so_are_those_of_encoders(encoders: dict[str, str], kind: str) -> None:
         check_features(SERFeatureExtractor(("mel", "e"), encoders={"e": entry}, front="speech"))
 
 
+@pytest.mark.parametrize(
+    "settings", [("tensorflow", "training"), ("tensorflow", "native"), ("python_speech_features", "native")]
+)
+def test_so_are_those_of_deepspeechs_other_front_ends(tmp_path: Path, settings: tuple[str, str]) -> None:
+    network, extractor = small_model("deepspeech")
+    network.save_pretrained(tmp_path)
+    type(extractor)(mfcc=settings[0], framing=settings[1]).save_pretrained(tmp_path)
+    check_features(SERFeatureExtractor(("e",), encoders={"e": {"name_or_path": str(tmp_path)}}))
+
+
 def frozen(encoders: dict[str, str]) -> tuple[SERPreTrainedModel, SERFeatureExtractor]:
     """Make a model of every kind of frozen encoder at once."""
     entries = {
         kind: {"name_or_path": encoders[kind], **({"context": "clip"} if kind == "whisper" else {})}
-        for kind in ("wav2vec2", "wavlm", "whisper")
+        for kind in ("deepspeech", "wav2vec2", "wavlm", "whisper")
     }
     extractor = SERFeatureExtractor(["mel", *entries], num_mel_bins=8, encoders=entries, front="speech")
     model = small_classifier(input_size=extractor.feature_size, statistics_head=True)
@@ -224,11 +233,3 @@ def test_another_models_graph_is_not_kept(
         assert not list(tmp_path.iterdir())
     monkeypatch.setattr(onnx_export, "largest_difference", lambda *_: kept)
     assert export_onnx(network, extractor, file) == kept and list(tmp_path.iterdir()) == [file]
-
-
-def test_deepspeech_is_refused_by_name(tmp_path: Path) -> None:
-    for part in small_model("deepspeech"):
-        part.save_pretrained(tmp_path)
-    extractor = SERFeatureExtractor(("deepspeech",), encoders={"deepspeech": {"name_or_path": str(tmp_path)}})
-    with pytest.raises(ValueError, match="'deepspeech' is DeepSpeech's, which cannot be exported"):
-        export_onnx(small_classifier(input_size=24), extractor, tmp_path / "model.onnx")
