@@ -130,9 +130,9 @@ class OnnxModel(PreTrainedModel):
             return mean_over_time(logits, spans)
         tempered = (logits / config.temperature).double()
         if config.problem_type == "multi_label_classification":
-            mean = torch.logit(mean_over_time(tempered.sigmoid(), spans))
+            mean = mean_over_time(tempered.sigmoid(), spans).logit(eps=1e-15)  # finite for certain labels, too
         else:
-            mean = mean_over_time(tempered.softmax(dim=-1), spans).log()
+            mean = mean_over_time(tempered.softmax(dim=-1), spans).clamp(min=1e-300).log()
         return (mean * config.temperature).float()
 
 

@@ -20,7 +20,7 @@ from speech_emotion.inference.graph_front import Features, SpeechPart
 from speech_emotion.inference.onnx_export import export_onnx
 from speech_emotion.inference.onnx_model import onnx_pipeline
 from tests.feature_extraction.small_encoders import KINDS, small_model
-from tests.modeling_ser.small_models import enlivened
+from tests.modeling_ser.small_models import enlivened, small_config
 from tests.modeling_ser.small_models import small_model as small_classifier
 from tests.modeling_ser.test_encoder_network import BINS, model_with
 
@@ -175,6 +175,39 @@ def test_longer_recordings_are_scored_in_windows(both: tuple[SERPipeline, Path, 
     found = onnx_pipeline(file)(sounds([long, CLIPS[0]]), batch_size=2)
     assert by_label(found[0]) == pytest.approx(by_label(expected), abs=1e-5)
     assert by_label(found[1]) == pytest.approx(by_label(classifier(*sounds(CLIPS[:1]))), abs=1e-5)
+
+
+@pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification", "regression"])
+@pytest.mark.parametrize("steepness", [10.0, 1e5])  # the latter's scores are 0 or 1
+def test_so_are_those_of_every_problem(tmp_path: Path, problem: str, steepness: float) -> None:
+    """A graph whose logits are a clip's sum, its negative, and 0."""
+    config = small_config(temperature=1.5)
+    config.problem_type = problem
+    helper, kinds = onnx.helper, onnx.TensorProto
+    factors = np.array([[steepness / WINDOW, -steepness / WINDOW, 0.0]], np.float32)
+    nodes = [
+        helper.make_node("ReduceSum", ["input_values", "axis"], ["sum"], keepdims=1),
+        helper.make_node("MatMul", ["sum", "factors"], ["logits"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("input_values", kinds.FLOAT, ["batch", "samples"]),
+        helper.make_tensor_value_info("lengths", kinds.INT64, ["batch"]),
+    ]
+    output = helper.make_tensor_value_info("logits", kinds.FLOAT, ["batch", 3])
+    constants = [onnx.numpy_helper.from_array(factors, "factors"), helper.make_tensor("axis", kinds.INT64, [1], [1])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "sum", inputs, [output], constants),
+        ir_version=10,
+        opset_imports=[helper.make_opsetid("", 20)],
+    )
+    described = {"config": json.dumps(config.to_dict()), "longest": str(WINDOW), "sampling_rate": str(RATE)}
+    helper.set_model_props(model, described)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    graph = onnx_pipeline(tmp_path)
+    (sound,) = sounds([np.linspace(-0.1, 0.3, 3 * WINDOW + 77, dtype=np.float32)])
+    expected = graph(sound, chunk_length_s=WINDOW / RATE)
+    assert len(expected["chunks"]) > 3
+    assert by_label(graph(sound)) == pytest.approx(by_label(expected["scores"]), rel=1e-4, abs=1e-6)
 
 
 def test_ser_predict_runs_a_graph(
