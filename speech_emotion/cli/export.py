@@ -15,8 +15,9 @@ def get_parser(prog: str = "ser export") -> CommandParser:
     parser = CommandParser(
         prog=prog,
         description="Write a model with its feature extractor as one graph: waveforms of at most 30 s and their "
-        "lengths in, scores out. It is compared with the model, and kept only if no score differs by more than 1e-5 "
-        "(1e-4 where features are rounded to float16, as in the recommended recipe). Needs the extra onnx.",
+        "lengths in, scores out. It is compared with the model on clips of noise, and kept only if no score differs "
+        "by more than 1e-5 (1e-4 where features are rounded to float16, as in the recommended recipe). Needs the "
+        "extra onnx.",
     )
     parser.add_argument("format", choices=("onnx",), help="the only one")
     parser.add_argument(
