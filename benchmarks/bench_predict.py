@@ -29,14 +29,22 @@ COLD = "from speech_emotion.cli.main import main; import sys; sys.exit(main(['pr
 IMPORTS = "import torch, transformers"
 
 
-def ours() -> Callable[[Sequence[str]], object]:
+Score = Callable[[Sequence[str]], object]
+
+
+def megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+
+
+def ours() -> tuple[Score, float]:
+    """What scores files, and the MB of the model that has to be fetched for it."""
     from speech_emotion.inference.saved_model import load_saved
 
     network, extractor = load_saved(str(packaged_model()))
-    return partial(network.as_pipeline(extractor), batch_size=BATCH)
+    return partial(network.as_pipeline(extractor), batch_size=BATCH), megabytes(packaged_model())
 
 
-def opensmile() -> Callable[[Sequence[str]], object]:
+def opensmile() -> tuple[Score, float]:
     """Functionals and a support vector machine for seven emotions, fitted to noise: only its time counts."""
     import opensmile as engine
     from sklearn.svm import SVC
@@ -49,10 +57,10 @@ def opensmile() -> Callable[[Sequence[str]], object]:
         sounds = (soundfile.read(file, dtype="float32")[0] for file in files)
         return machine.predict(np.concatenate([smile.process_signal(sound, SAMPLING_RATE) for sound in sounds]))
 
-    return score
+    return score, megabytes(Path(engine.__file__).parent)
 
 
-def of_transformers(kind: str) -> Callable[[Sequence[str]], object]:
+def of_transformers(kind: str) -> tuple[Score, float]:
     """A classifier of transformers, with random weights, by its own pipeline."""
     import transformers
 
@@ -68,17 +76,17 @@ def of_transformers(kind: str) -> Callable[[Sequence[str]], object]:
     def score(files: Sequence[str]) -> object:  # decoded here: transformers would start ffmpeg for each file
         return classify([soundfile.read(file, dtype="float32")[0] for file in files], batch_size=BATCH)
 
-    return score
+    return score, model.num_parameters() * 4 / 1e6  # in float32, as they are shared
 
 
 def measure(kind: str, files: Sequence[str]) -> list[float]:
-    """Seconds for the files once all is loaded, and peak memory in MB."""
+    """Seconds for the files once all is loaded, peak memory in MB, and the model's MB."""
     makers = {"ours": ours, "opensmile": opensmile}
-    score = makers[kind]() if kind in makers else of_transformers(kind)
+    score, size = makers[kind]() if kind in makers else of_transformers(kind)
     score(files[:2])
     start = time.perf_counter()
     score(files)
-    return [time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
+    return [time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, size]
 
 
 def process_seconds(code: str, *words: str) -> float:
@@ -93,7 +101,7 @@ def main() -> str:
     """Return the section of RESULTS.md; without the model it says so."""
     title = "Files to emotions"
     try:
-        model = packaged_model()
+        packaged_model()
     except FileNotFoundError as error:
         return section(title, "Not measured.", str(error))
     peers = {name: kind for name, kind in PEERS.items() if kind != "opensmile" or importlib.util.find_spec(kind)}
@@ -110,24 +118,27 @@ def main() -> str:
             {"one file": partial(process_seconds, COLD, files[0]), "imports": partial(process_seconds, IMPORTS)},
             ROUNDS,
         )
-    seconds = {name: [one for one, _ in runs] for name, runs in found.items()}
+    seconds = {name: [run[0] for run in runs] for name, runs in found.items()}
     rows = [
         [
             name,
             f"{CLIPS / statistics.median(seconds[name]):.1f}",
             "" if name == OURS else spread(ratios(seconds[name], seconds[OURS]), 1),
-            f"{max(memory for _, memory in runs):.0f}",
+            f"{max(run[1] for run in runs):.0f}",
+            f"{runs[0][2]:.0f}",
         ]
         for name, runs in found.items()
     ]
-    size = sum(file.stat().st_size for file in model.rglob("*") if file.is_file()) / 1e6
     more = [one - other for one, other in zip(cold["one file"], cold["imports"], strict=True)]
     text = (
         f"{CLIPS} {what} files of {sum(map(len, clips)) / SAMPLING_RATE / CLIPS:.1f} s, read from disk, one thread, "
         f"batches of {BATCH}; the peers with random weights, whose time is that of trained ones. Medians of {ROUNDS} "
-        "rounds in which all take turns (least to greatest of the ratios in brackets). The model that comes along has "
-        f"{size:.0f} MB. One file from a cold start takes {spread(more, 1)} s more than importing torch and "
+        "rounds in which all take turns (least to greatest of the ratios in brackets). MB to "
+        "fetch are those of the model, of openSMILE those of its package. "
+        f"One file from a cold start takes {spread(more, 1)} s more than importing torch and "
         "transformers alone"
         + ("." if "opensmile" in peers.values() else "; openSMILE was not installed (extra `bench`).")
     )
-    return section(title, text, table(["", "files a second", "times its time in ours", "peak MB"], rows))
+    return section(
+        title, text, table(["", "files a second", "times its time in ours", "peak MB", "MB to fetch"], rows)
+    )
