@@ -114,6 +114,10 @@ class StopSignalCallback(TrainerCallback):
         """Listen no more."""
         if self._limit is not None:
             args.save_total_limit, self._limit = self._limit, None
+        self.leave()
+
+    def leave(self) -> None:
+        """Give SIGTERM back to who had it, also after an error: a process that is forked later could not be ended."""
         if self._previous is not None and not self._asked:
             signal.signal(signal.SIGTERM, self._previous)
         self._previous = None

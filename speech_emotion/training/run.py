@@ -121,7 +121,10 @@ def _train_and_save(
     settings = task.settings(training)
     stages = stages_so_far(checkpoint, settings)
     trainer.records = {RUN_FILE: identity, STAGES_FILE: stages}
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    try:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    finally:
+        stop.leave()
     if stop.stopped:
         return TrainingResult(folder, stopped=True)
 

@@ -87,7 +87,8 @@ def test_the_readme_has_one_short_table_with_the_numbers_of_the_scores(of_today:
     for name in plan.readme_systems:
         for place, condition in enumerate(plan.readme_conditions, 1):
             told = [float(number) for number in NUMBER.findall(cell_of(region, system_title(name), place))]
-            assert told == pytest.approx(figures(of_today, condition, name), abs=0.051), (name, condition)
+            known = [figure for figure in figures(of_today, condition, name) if figure == figure]  # one seed: no SD
+            assert told == pytest.approx(known, abs=0.051), (name, condition)
     for link in re.findall(r"\]\((.*?)\)", region):
         assert (PROJECT_ROOT / link).is_file(), link
 

@@ -1,6 +1,7 @@
 """A training that SIGTERM stopped and that was resumed equals one that was not, bit for bit, whatever is learned."""
 
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,8 +171,10 @@ def test_a_loss_that_is_not_finite_ends_the_training(polish_dir: Path, cache_dir
 
     task = emotion_task(polish_dir, cache_dir)
     steps = arguments(tmp_path, logging_strategy="steps", logging_steps=1)
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(FloatingPointError, match="training loss is nan at step 1"):
         run_training(Broken(task.data, task.model), steps)
+    assert signal.getsignal(signal.SIGTERM) == before  # else a process forked later could not be ended
 
 
 @pytest.mark.parametrize(
