@@ -13,11 +13,11 @@ IGNORED = -100  # as throughout transformers: a label that does not count
 
 
 def classification_loss(
-    logits: torch.Tensor, labels: torch.Tensor, config: SERConfig, label_mask: torch.Tensor | None = None
+    logits: torch.Tensor, labels: torch.Tensor, config: SERConfig, class_mask: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Return the loss of the kind of problem that the configuration names.
 
-    With `label_mask`, (batch, num_labels), a clip is compared with the labels that are true in its row only: those
+    With `class_mask`, (batch, num_labels), a clip is compared with the labels that are true in its row only: those
     that whoever labeled it chose among. Labels may also be shares, (batch, num_labels), that sum to 1: of the raters
     who heard each emotion in a clip.
 
@@ -33,7 +33,7 @@ def classification_loss(
     if config.loss == "ccc":
         config.check_ranges()  # which says what is missing
     if labels.shape == logits.shape and labels.is_floating_point():
-        return _loss_of_shares(logits, labels, config, label_mask)
+        return _loss_of_shares(logits, labels, config, class_mask)
     if labels.shape != logits.shape[:1] or labels.is_floating_point():
         raise ValueError(
             f"labels must be (batch,) = ({len(logits)},) integers, the index of each clip's emotion, or shares "
@@ -42,15 +42,15 @@ def classification_loss(
         )
     counted = labels != IGNORED  # (batch,)
     weight = _class_weights(logits, config)
-    if label_mask is not None:
-        logits = _among(logits, labels, counted, label_mask)
+    if class_mask is not None:
+        logits = _among(logits, labels, counted, class_mask)
     if config.loss == "focal":
         config.check_ranges()  # a field may have been set since the configuration was made
         losses = focal_losses(logits, labels.where(counted, 0), config.focal_gamma, weight)
         total = losses.where(counted, 0.0).sum()
-    elif label_mask is not None and config.label_smoothing:  # spread over the labels that a clip could have
+    elif class_mask is not None and config.label_smoothing:  # spread over the labels that a clip could have
         target = F.one_hot(labels.where(counted, 0), logits.shape[-1]) * (1 - config.label_smoothing)
-        target = target + label_mask * (config.label_smoothing / label_mask.sum(dim=-1, keepdim=True))
+        target = target + class_mask * (config.label_smoothing / class_mask.sum(dim=-1, keepdim=True))
         total = F.cross_entropy(logits, target * counted.unsqueeze(-1), weight=weight, reduction="sum")
     else:
         total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=config.label_smoothing, reduction="sum")
@@ -69,11 +69,11 @@ def _class_weights(logits: torch.Tensor, config: SERConfig) -> torch.Tensor | No
 
 
 def _loss_of_shares(
-    logits: torch.Tensor, shares: torch.Tensor, config: SERConfig, label_mask: torch.Tensor | None
+    logits: torch.Tensor, shares: torch.Tensor, config: SERConfig, class_mask: torch.Tensor | None
 ) -> torch.Tensor:
     """Return the mean of Σ_k p_k (-log q_k), p being the raters' shares and q the model's posterior."""
-    if config.loss == "focal" or label_mask is not None:
-        raise ValueError("Shares of raters go with the loss 'cross_entropy', and with no label_mask.")
+    if config.loss == "focal" or class_mask is not None:
+        raise ValueError("Shares of raters go with the loss 'cross_entropy', and with no class_mask.")
     if not bool(((shares.sum(dim=-1) - 1).abs() < 1e-3).all() and (shares >= 0).all()):
         raise ValueError("The shares of a clip must not be negative, and sum to 1.")
     weight, smoothing = _class_weights(logits, config), config.label_smoothing
@@ -99,18 +99,18 @@ def average_answers(logits: Sequence[torch.Tensor], config: SERConfig) -> torch.
 
 
 def _among(
-    logits: torch.Tensor, labels: torch.Tensor, counted: torch.Tensor, label_mask: torch.Tensor
+    logits: torch.Tensor, labels: torch.Tensor, counted: torch.Tensor, class_mask: torch.Tensor
 ) -> torch.Tensor:
     """Give the labels that a clip could not have no weight, (batch, num_labels)."""
-    if label_mask.shape != logits.shape or label_mask.dtype != torch.bool:
+    if class_mask.shape != logits.shape or class_mask.dtype != torch.bool:
         raise ValueError(
-            f"label_mask must be (batch, num_labels) = {tuple(logits.shape)} of torch.bool, not "
-            f"{tuple(label_mask.shape)} of {label_mask.dtype}."
+            f"class_mask must be (batch, num_labels) = {tuple(logits.shape)} of torch.bool, not "
+            f"{tuple(class_mask.shape)} of {class_mask.dtype}."
         )
-    possible = label_mask.gather(-1, labels.where(counted, 0).unsqueeze(-1)).squeeze(-1)  # (batch,)
+    possible = class_mask.gather(-1, labels.where(counted, 0).unsqueeze(-1)).squeeze(-1)  # (batch,)
     if not bool((possible | ~counted).all()):
-        raise ValueError("label_mask rules out the label of a clip; it must be true there.")
-    return logits.masked_fill(~label_mask, torch.finfo(logits.dtype).min / 2)
+        raise ValueError("class_mask rules out the label of a clip; it must be true there.")
+    return logits.masked_fill(~class_mask, torch.finfo(logits.dtype).min / 2)
 
 
 def _loss_of_values(logits: torch.Tensor, labels: torch.Tensor, config: SERConfig) -> torch.Tensor:

@@ -530,7 +530,7 @@ class SERForAudioClassification(SERPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         given_layers: Sequence[int] | None = None,
-        label_mask: torch.Tensor | None = None,
+        class_mask: torch.Tensor | None = None,
     ) -> SequenceClassifierOutput:
         """Score a batch of clips, and compute the loss where labels are given.
 
@@ -543,7 +543,7 @@ class SERForAudioClassification(SERPreTrainedModel):
             output_attentions: Whether to return the attention weights of every head.
             output_hidden_states: Whether to return E and C.
             given_layers: As of `SERModel`.
-            label_mask: Which labels each clip could have, (batch, num_labels), torch.bool, where not all: the others
+            class_mask: Which labels each clip could have, (batch, num_labels), torch.bool, where not all: the others
                 count nothing in its loss. So clips of corpora with different labels can be learned from together.
 
         Returns:
@@ -570,7 +570,7 @@ class SERForAudioClassification(SERPreTrainedModel):
         loss = None
         if labels is not None:  # each learns as if alone: a loss of their average would let one rest on the other
             loss = torch.stack(
-                [classification_loss(logits, labels, self.config, label_mask) for logits in answers]
+                [classification_loss(logits, labels, self.config, class_mask) for logits in answers]
             ).mean()
         return SequenceClassifierOutput(
             loss=loss,

@@ -42,11 +42,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(code: str) -> Iterator[list[str]]:
-    """Yield the words of each command of a block.
-
-    >>> list(commands("ser cache \\\\\n    list   # a remark\n"))
-    [['ser', 'cache', 'list']]
-    """
+    """Yield the words of each command of a block."""
     for line in code.replace("\\\n", " ").splitlines():
         if words := shlex.split(line, comments=True):
             yield words

@@ -83,8 +83,8 @@ class JointSplit(ClipSplit):
         self.allowed, self.sexes = clips.allowed[chosen], clips.sexes[chosen]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Read a clip, as `ClipSplit` does, and `label_mask`, (labels,)."""
-        return super().__getitem__(index) | {"label_mask": self.allowed[index % len(self)]}
+        """Read a clip, as `ClipSplit` does, and `class_mask`, (labels,)."""
+        return super().__getitem__(index) | {"class_mask": self.allowed[index % len(self)]}
 
 
 def corpus_rows(name: str, data_dir: str | Path | None, cache_dir: str | Path | None) -> datasets.Dataset:

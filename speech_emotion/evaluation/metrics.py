@@ -85,8 +85,9 @@ def concordance_metrics(truth: np.ndarray, values: np.ndarray, names: Sequence[s
 
     Source: Lin, "A concordance correlation coefficient to evaluate reproducibility", Biometrics 45, 1989.
 
-    >>> concordance_metrics(np.array([[1.0], [2.0], [3.0]]), np.array([[2.0], [3.0], [4.0]]), ["valence"])["ccc"]
-    0.5714285714285714
+    >>> truth = np.array([[1.0], [2.0], [3.0]])
+    >>> round(concordance_metrics(truth, truth + 1, ["valence"])["ccc"], 4)
+    0.5714
     """
     truth, values = np.asarray(truth, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if truth.ndim != 2 or truth.shape != values.shape or not len(truth) or truth.shape[1] != len(names):

@@ -85,8 +85,8 @@ class FeatureCollator:
             )  # (batch, longest)
         else:
             joined = torch.stack(labels)  # (batch,)
-        masks = [torch.as_tensor(clip["label_mask"]) for clip in clips if "label_mask" in clip]
-        allowed = {"label_mask": torch.stack(masks)} if masks else {}  # (batch, labels)
+        masks = [torch.as_tensor(clip["class_mask"]) for clip in clips if "class_mask" in clip]
+        allowed = {"class_mask": torch.stack(masks)} if masks else {}  # (batch, labels)
         return {**pad_features(clips, self.feature_size), "labels": joined, **allowed}
 
 

@@ -96,7 +96,7 @@ def test_labels_that_a_clip_could_not_have_count_nothing(loss: dict) -> None:
     torch.testing.assert_close(found, sum(parts) / 4)
     model = small_model(**loss)
     batch = clips_for(model, [4, 5])
-    masked = model(*batch, labels=torch.tensor([2, 0]), label_mask=torch.tensor([[True, False, True]] * 2))
+    masked = model(*batch, labels=torch.tensor([2, 0]), class_mask=torch.tensor([[True, False, True]] * 2))
     assert masked.loss < model(*batch, labels=torch.tensor([2, 0])).loss
 
 

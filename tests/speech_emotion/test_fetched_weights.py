@@ -133,7 +133,9 @@ def test_without_a_network_the_mend_is_told(name: str, home: Path, monkeypatch: 
 
 def test_names() -> None:
     assert SHORT_NAMES == ("deepspeech-small", "whisper-base", "whisper-tiny.en", "armspeech")
-    with pytest.raises(ValueError, match=r"no weights 'whisper-huge'; there are emotions, deepspeech-small, whisper-base"):
+    with pytest.raises(
+        ValueError, match=r"no weights 'whisper-huge'; there are emotions, deepspeech-small, whisper-base"
+    ):
         pretrained_path("whisper-huge")
     assert not is_pretrained("./whisper-base")
     with pytest.raises(ValueError, match="pinned by its hash and has no revisions; leave 'main' out"):

@@ -52,7 +52,7 @@ def test_clips_are_of_the_labels_and_compared_with_those_that_their_corpus_has(w
     assert clips.allowed[clips.of(SOUNDS)].all()
     assert "calm" not in {name.rpartition("/")[2] for name in clips.ids}
     part = clips.part(clips.of("polish")[:3])
-    assert part[1]["label_mask"].tolist() == clips.allowed[polish[1]].tolist()
+    assert part[1]["class_mask"].tolist() == clips.allowed[polish[1]].tolist()
     np.testing.assert_array_equal(
         part[2]["input_features"], clips.features[int(clips.positions[polish[2]])]["input_features"]
     )
