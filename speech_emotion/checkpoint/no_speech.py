@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy import signal
 
+from speech_emotion.evaluation.figures_timeline import NO_SPEECH
 from speech_emotion.training.waveform_effects import RATE
 
-NO_SPEECH = "no_speech"
 # Part of the features' fingerprint: raise it when sounds come out otherwise.
 SOUNDS_VERSION = 1
 SECONDS = (0.4, 8.0)  # shortest and longest sound; short ones are as frequent as long ones
@@ -227,3 +227,6 @@ def _slowly(random: Random, size: int, frequency: float) -> np.ndarray:
     """A curve between 0 and 1 that changes about so many times a second."""
     points = random.uniform(0, 1, max(2, round(size / RATE * frequency) + 2))
     return np.interp(np.linspace(0, len(points) - 1, size), np.arange(len(points)), points)
+
+
+__all__ = ["LEARNED", "NO_SPEECH", "SOUNDS_VERSION", "TESTED", "make_sound"]
