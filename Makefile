@@ -25,7 +25,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: no-interpreter help demo docs test test-newest fuzz lint format bench experiments checkpoint heads layers report lock clean
+.PHONY: no-interpreter help demo docs test test-all test-newest fuzz lint format bench experiments checkpoint heads layers report lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ demo: $(STAMP)  ## Train on real speech, save, and classify an unseen speaker's 
 	@$(WITH_DATA) exec $(PY) -m speech_emotion.cli demo
 
 test: $(STAMP)  ## Run the tests and the examples in the docstrings
+	@$(WITH_DATA) exec $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 2 -m "not slow"
+
+test-all: $(STAMP)  ## Run the slow tests, too, some of them in a browser (Debian's chromium)
 	@$(WITH_DATA) exec $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --max-worker-restart 2
 
 test-newest:  ## Run the tests with the newest releases that pyproject.toml admits, in .venv-newest
