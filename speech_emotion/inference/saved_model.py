@@ -44,6 +44,7 @@ def load_saved(
     from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
 
     model = named_model(model)
+    _check_fetched(Path(model))
     try:
         several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
     except OSError as error:
@@ -60,3 +61,13 @@ def load_saved(
             f"{read}; one of them is of another model."
         )
     return network, extractor
+
+
+def _check_fetched(folder: Path) -> None:
+    """Refuse a folder whose settings are what git puts in a large file's place."""
+    from feature_extraction.content_kind import what_is_there
+
+    for path in (folder / "config.json", folder / "preprocessor_config.json"):
+        found = what_is_there(path.read_bytes()) if path.is_file() else None
+        if found and "pointer" in found:
+            raise OSError(f"{path} is {found}.")

@@ -195,14 +195,18 @@ def test_a_model_that_cannot_be_loaded_is_named_in_a_line(
     ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = str(write_clips(tmp_path)[0])
-    pointer = shutil.copytree(ensemble, tmp_path / "pointer")
-    (pointer / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    pointers = {}
+    for name in ("model.safetensors", "config.json", "preprocessor_config.json"):
+        pointers[name] = shutil.copytree(ensemble, tmp_path / f"pointer_{name}")
+        (pointers[name] / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     cut = shutil.copytree(ensemble, tmp_path / "cut")
     (cut / "model.safetensors").write_bytes((ensemble / "model.safetensors").read_bytes()[:-20])
     other = shutil.copytree(ensemble, tmp_path / "other")
     (other / "config.json").write_text(json.dumps({"model_type": "wav2vec2", "adapter_stride": 2}))
     for folder, message in (
-        (pointer, "are damaged, or a pointer of git-lfs"),
+        (pointers["model.safetensors"], "are damaged, or a pointer of git-lfs"),
+        (pointers["config.json"], "config.json is a Git LFS pointer"),
+        (pointers["preprocessor_config.json"], "preprocessor_config.json is a Git LFS pointer"),
         (cut, "are damaged, or a pointer of git-lfs"),
         (other, "a model of the type 'wav2vec2', not of a speech-emotion model"),
     ):
