@@ -89,5 +89,6 @@ def plain_messages() -> None:
     """Print what is logged, and warnings as people read them: without the line of code that found the matter."""
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(lambda record: not record.name.startswith("huggingface_hub"))  # which prints for itself
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     warnings.showwarning = lambda message, *args, **kwargs: say(f"warning: {message}", error=True)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from speech_emotion.extras import check_extra
 from speech_emotion.files import check_writable
 from speech_emotion.inference.saved_model import load_saved, named_model
 from speech_emotion.pretrained.shipped_model import EMOTIONS, LICENSE
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     if file.suffix.lower() != ".onnx":
         raise ValueError(f"--output {args.output}: give a file that ends in .onnx, or a folder that is there.")
     check_writable(file)
+    check_extra("onnx", "Exporting", "onnx", "onnxruntime", "onnxscript")
     # What the model that comes along may be used for goes with the file.
     notes = {"license": LICENSE} if args.model == EMOTIONS else {}
     model = named_model(args.model)

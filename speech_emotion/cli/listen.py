@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from feature_extraction.safe_text import printable
 from speech_emotion.cli.timeline import run_line
 from speech_emotion.evaluation.figures_timeline import NO_SPEECH
+from speech_emotion.extras import check_extra
 from speech_emotion.files import csv_lines
 from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import CommandParser, positive_number, say, whole_number
@@ -79,9 +80,11 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     """Score windows as they are heard and yield a line for each."""
     check_arguments(args)
     from speech_emotion.cli.predict import load_classifier
-    from speech_emotion.inference.live_sound import microphone, read_raw, read_wav
+    from speech_emotion.inference.live_sound import import_sounddevice, microphone, read_raw, read_wav
     from speech_emotion.inference.saved_model import check_emotions
 
+    if args.source == MICROPHONE:
+        import_sounddevice()  # before the work, not after it
     classifier = load_classifier(args.model, args.revision, args.device, batch_size=8)
     check_emotions(classifier, "ser listen")
     if args.source == MICROPHONE:
@@ -123,6 +126,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError(f"--window {args.window:g}: a window has a length, of 0.1 s at least.")
     if args.hop > args.window:
         raise ValueError(f"--hop {args.hop:g} is more than --window {args.window:g}: what lies between is not heard.")
+    if args.vad:
+        check_extra("vad", "--vad", "silero_vad")
     if args.source == STANDARD_INPUT and sys.stdin.isatty():
         raise ValueError("nothing is piped in: arecord -f S16_LE -r 16000 | ser listen - --raw 16000, for example.")
 

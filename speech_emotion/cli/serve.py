@@ -1,7 +1,6 @@
 """`ser serve`: a saved model behind an address."""
 
 import argparse
-import importlib.util
 import logging
 import os
 import socket
@@ -9,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from speech_emotion.extras import check_extra
 from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import CommandParser, positive_number, say, whole_number
 
@@ -57,11 +57,7 @@ def get_parser(prog: str = "ser serve") -> CommandParser:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Serve until Ctrl-C or SIGTERM, then answer what was asked and end."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModuleNotFoundError(
-            f"Serving needs {', '.join(missing)}, not installed here: pip install 'modeling-ser[serve]'."
-        )
+    check_extra("serve", "Serving", *NEEDED)
     token = given_token(args.token_file)
     place = listening(args.host, args.port)
     import uvicorn

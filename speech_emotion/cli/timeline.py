@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from feature_extraction.safe_text import printable
 from speech_emotion.evaluation.figures_timeline import NO_SPEECH, clock
+from speech_emotion.extras import check_extra
 from speech_emotion.terminal import positive_number
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError(f"--smooth {args.smooth:g}: must be a number of seconds, 0 for no smoothing.")
     if not 4 <= args.picture_width <= 100:
         raise ValueError(f"--picture-width {args.picture_width:g}: a picture is 4 to 100 inches wide.")
+    if args.vad:
+        check_extra("vad", "--vad", "silero_vad")
     if args.picture:
         from speech_emotion.evaluation.figures import figure_style
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataset_scripts.registry import CORPORA, make_builder
 from speech_emotion.inference.saved_model import named_model
+from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import say
 from speech_emotion.training.command_line import CTC_GROUPS, GROUPS, get_parser
 
@@ -40,7 +41,9 @@ def _main(argv: Sequence[str] | None, prog: str, recognition: bool) -> int:
             if place is not None and place.lower() not in ("true", "false") and not Path(place).expanduser().exists():
                 raise FileNotFoundError(f"{place} does not exist (--{name}).")
         for name in ("model_name_or_path", "encoder"):
-            named_model(getattr(given, name, None) or "")
+            place = getattr(given, name, None) or ""
+            if place == EMOTIONS or "/" in place:  # other short names are known elsewhere
+                named_model(place)
         return _train(words, prog, recognition)
 
     return run_guarded(work)

@@ -5,6 +5,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import BinaryIO
 
 import numpy as np
@@ -90,16 +91,8 @@ def check_rate(rate: int) -> None:
         raise ValueError(f"a rate of {rate} Hz; it must be from {LOWEST_RATE} to {HIGHEST_RATE}.")
 
 
-@contextmanager
-def microphone(device: str | int | None = None) -> Iterator[tuple[str, int, Iterator[np.ndarray]]]:
-    """Open a microphone, by its name, a part of it, or its number; give its name, its rate, and its sound.
-
-    Raises:
-        ModuleNotFoundError: sounddevice is not installed.
-        OSError: PortAudio is not there, or there is no microphone.
-        ValueError: There is no such microphone.
-        RuntimeError: Later, while reading: what is done with the sound takes longer than the sound.
-    """
+def import_sounddevice() -> ModuleType:
+    """Import what opens microphones, or say what it takes."""
     try:
         import sounddevice
     except ModuleNotFoundError as error:
@@ -110,6 +103,20 @@ def microphone(device: str | int | None = None) -> Iterator[tuple[str, int, Iter
         ) from None
     except OSError as error:
         raise OSError(f"{error}: sounddevice needs it (Debian and Ubuntu: apt install libportaudio2).") from error
+    return sounddevice
+
+
+@contextmanager
+def microphone(device: str | int | None = None) -> Iterator[tuple[str, int, Iterator[np.ndarray]]]:
+    """Open a microphone, by its name, a part of it, or its number; give its name, its rate, and its sound.
+
+    Raises:
+        ModuleNotFoundError: sounddevice is not installed.
+        OSError: PortAudio is not there, or there is no microphone.
+        ValueError: There is no such microphone.
+        RuntimeError: Later, while reading: what is done with the sound takes longer than the sound.
+    """
+    sounddevice = import_sounddevice()
     blocks: queue.SimpleQueue[tuple[np.ndarray, bool]] = queue.SimpleQueue()
     try:
         found = sounddevice.query_devices(device, "input")

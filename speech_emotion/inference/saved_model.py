@@ -19,8 +19,9 @@ def named_model(model: str) -> str:
     if model == EMOTIONS:
         model = str(packaged_model())
         say(f"The model {EMOTIONS!r}: {LICENSE}, no commercial use; what it is worth: {model}/README.md", error=True)
-    if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # no id on the Hub begins so
-        raise FileNotFoundError(f"There is no folder {model}, and it is no id on the Hub.")
+    parts = model.split("/")
+    if not Path(model).is_dir() and (model.startswith((".", "/", "~")) or len(parts) != 2):
+        raise FileNotFoundError(f"There is no folder {model}, and it is no id on the Hub, which is user/name.")
     return model
 
 

@@ -2,12 +2,14 @@
 
 import warnings
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+
+from speech_emotion.extras import check_extra
 
 RATE = 16_000
 FRAME = 512  # samples that one probability is of
@@ -90,15 +92,10 @@ class _Network(nn.Module):
 
 @cache
 def _network() -> _Network:
-    try:
-        place = str(distribution("silero-vad").locate_file("silero_vad/data/silero_vad.jit"))
-    except PackageNotFoundError:
-        raise ModuleNotFoundError(
-            "Voice activity needs silero-vad, which is not installed: pip install 'modeling-ser[vad]'.",
-            name="silero_vad",
-        ) from None
+    check_extra("vad", "Voice activity", "silero_vad")
+    place = str(distribution("silero-vad").locate_file("silero_vad/data/silero_vad.jit"))
     with warnings.catch_warnings():  # the safetensors beside it are of an earlier network
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", ".*torch.jit")  # whose category changes from release to release
         weights = torch.jit.load(place, map_location="cpu").state_dict()
     network = _Network()
     network.load_state_dict({ours: weights[f"_model.{theirs}"] for ours, theirs in _NAMES.items()})

@@ -1,6 +1,7 @@
 """Voice activity: what silero-vad says, stretches of speech, and what is told as no speech."""
 
 import itertools
+import sys
 from typing import Any
 
 import numpy as np
@@ -152,10 +153,7 @@ def test_a_model_of_another_rate_is_refused() -> None:
 
 
 def test_without_the_package_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise voice_activity.PackageNotFoundError(name)
-
-    monkeypatch.setattr(voice_activity, "distribution", missing)
+    monkeypatch.setitem(sys.modules, "silero_vad", None)
     with pytest.raises(ModuleNotFoundError, match=r"modeling-ser\[vad\]"):
         voice_activity._network.__wrapped__()
 
