@@ -87,6 +87,8 @@ class SpeechCutter:
                     yield from self._silence(self._start + self._longest)
                 return
             self._origin = max(self._start, self._since - _samples(AROUND))
+            if not self._start and self._origin < _samples(SHORTEST_PAUSE):  # too short for a pause here, too
+                self._origin = 0
             yield from self._silence(self._origin)
             self._cutter, self._since = self._windows(), None
         if probability >= BEGINS:

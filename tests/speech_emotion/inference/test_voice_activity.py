@@ -98,6 +98,12 @@ def test_how_samples_come_changes_nothing(seed: int) -> None:
             np.testing.assert_array_equal(window, its)
 
 
+def test_what_is_too_short_for_a_pause_is_none_at_the_beginning() -> None:
+    sound = np.concatenate([PAUSE[: 15 * FRAME], speech(40)])
+    assert [(span.start, span.end) for span, _ in cut(sound, [])][0] == (0, 16000)
+    assert all(window is not None for _, window in cut(sound, []))
+
+
 def test_a_click_is_no_speech_and_a_short_pause_is() -> None:
     assert all(window is None for _, window in cut(np.concatenate([PAUSE, speech(5), PAUSE]), []))
     ((_, window),) = cut(np.concatenate([speech(12), PAUSE[: 8 * FRAME], speech(8)]), [])
