@@ -18,11 +18,16 @@ UNREAD_SUFFIXES = (".ac3", ".wma")
 
 def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
     """List the audio files below a folder, relative to it and sorted, without hidden ones."""
+    return [*map(Path, audio_names(folder, suffixes))]
+
+
+def audio_names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """List them as text: a million of them take 0.1 GB."""
 
     def stop(error: OSError) -> None:
         raise error
 
-    found: list[Path] = []
+    found: list[str] = []
     visited: set[str] = set()
     for parent, folders, names in os.walk(folder, onerror=stop, followlinks=True):
         real = os.path.realpath(parent)
@@ -32,12 +37,13 @@ def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> lis
         visited.add(real)
         # macOS archives carry a "._name.wav" beside every "name.wav": no audio, whatever the suffix says.
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        inside = os.path.relpath(parent, folder)
         found.extend(
-            Path(parent, name).relative_to(folder)
+            name if inside == os.curdir else os.path.join(inside, name)
             for name in names
             if not name.startswith(".") and name.lower().endswith(suffixes)
         )
-    return sorted(found, key=Path.as_posix)
+    return sorted(found, key=lambda name: name.replace(os.sep, "/"))
 
 
 def folder_fingerprint(root: Path, files: Iterable[Path]) -> str:

@@ -4,11 +4,12 @@ import csv
 import io
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 from feature_extraction.safe_text import csv_cell
 
@@ -17,6 +18,13 @@ def write_text(path: str | Path, text: str) -> Path:
     """Write a text file under a temporary name, then rename it: a reader sees the old file or the new one."""
     with _whole(path) as file:
         file.write(text)
+    return Path(path)
+
+
+def write_bytes(path: str | Path, content: bytes) -> Path:
+    """Write a binary file, whole or not at all; see `write_text`."""
+    with _whole(path, "wb") as file:
+        file.write(content)
     return Path(path)
 
 
@@ -78,14 +86,16 @@ def _naming(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def _whole(path: str | Path) -> Iterator[TextIO]:
+def _whole(path: str | Path, mode: str = "w") -> Iterator[IO]:
     """Open a file to write that takes its name when all is written; after an error it is gone."""
     path = Path(os.path.realpath(path))
-    # The process's own: two commands that write the same file do not write into each other's.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Its own: two commands that write the same file, here or on another machine, do not write into each other's.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with _naming(path), partial.open("w", encoding="utf-8") as file:
+        with _naming(path), partial.open(mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # else, after a power failure, the name may be there without its content
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

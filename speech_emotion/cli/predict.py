@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from feature_extraction.safe_text import printable
-from speech_emotion.cli import timeline
+from speech_emotion.cli import archive, timeline
 from speech_emotion.files import check_writable, csv_lines, stream_lines
 from speech_emotion.inference.saved_model import check_emotions, load_saved, named_model
 from speech_emotion.pretrained.shipped_model import EMOTIONS
@@ -39,7 +39,7 @@ FIELDS = ("file", "prediction")
 def get_parser(prog: str = "ser predict") -> CommandParser:
     """Return the parser of `ser predict`."""
     parser = CommandParser(prog=prog, description="Print emotions and scores of audio files.")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="audio file, or folder of audio files")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="audio file, or folder of audio files")
     parser.add_argument(
         "--model",
         default=EMOTIONS,
@@ -65,9 +65,12 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
     )
     parser.add_argument("--format", choices=("table", "csv", "jsonl"), help="what is printed (default: a table)")
     parser.add_argument(
-        "--output", metavar="FILE", help="write all scores, row by row, as CSV (.csv) or JSON lines (.jsonl), instead"
+        "--output",
+        metavar="FILE",
+        help="write all scores, row by row, as CSV (.csv) or JSON lines (.jsonl), instead; or into a folder (scores/)",
     )
     timeline.add_arguments(parser)
+    archive.add_arguments(parser)
     parser.add_argument(
         "--adapt",
         choices=("all", "speaker"),
@@ -100,6 +103,9 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         word = "--adapt" if args.adapt else "--revision" if args.revision else f"--device {args.device}"
         raise ValueError(f"{word} is of torch: an ONNX graph is computed as it is, on the CPU. Leave one of them out.")
     timeline.check_arguments(args)
+    if archive.is_asked(args):
+        yield from write_parts(args)
+        return
     if args.output and args.format:
         raise ValueError("--format is of what is printed; of --output it is the name's ending, .csv or .jsonl.")
     for place in filter(None, (args.output, args.picture)):  # before the work, not after it
@@ -107,7 +113,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     if args.runtime == "torch":
         args.model = named_model(args.model)
     files = find_files(args.files)
-    for place, endings in ((args.output, (".csv", ".jsonl")), (args.picture, (".png", ".svg"))):
+    for place, endings in ((args.output, (".csv", ".jsonl", "/")), (args.picture, (".png", ".svg"))):
         if place:
             check_output(place, endings, files)
     if args.picture and len(files) > 1:
@@ -163,11 +169,31 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     bad.tell(args.skip_bad)
 
 
+def write_parts(args: argparse.Namespace) -> Iterator[str]:
+    """Write the scores of very many clips into a folder."""
+    from speech_emotion.inference.score_archive import Share
+
+    share = Share.of(os.environ)
+    if args.runtime == "torch":
+        args.model = named_model(args.model)
+    scores = archive.opened(args, partial(find_names, args.files))
+    device = args.device or archive.device_of(share)
+    classifier = load_classifier(
+        args.model, args.revision, device, args.batch_size, args.channel, args.max_seconds, args.runtime
+    )
+    yield from archive.run(args, classifier, scores, share)
+
+
 def find_files(names: Iterable[str]) -> list[Path]:
     """Replace folders by the audio files below them; unreadable formats are told on the standard error."""
-    from dataset_scripts.audio_files import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_files
+    return [*map(Path, find_names(names))]
 
-    files: list[Path] = []
+
+def find_names(names: Iterable[str]) -> list[str]:
+    """Find files likewise, as text."""
+    from dataset_scripts.audio_files import RECORDED_SUFFIXES, UNREAD_SUFFIXES, audio_names
+
+    files: list[str] = []
     for name in names:
         if not name:  # as of a variable that is not set; to Path, the current folder
             raise ValueError("the name of a file is empty; give one, or . for the current folder.")
@@ -176,19 +202,20 @@ def find_files(names: Iterable[str]) -> list[Path]:
         path = Path(name)
         if os.path.isdir(name):
             # As corpora are read: no hidden files.
-            found = [path / file for file in audio_files(path, RECORDED_SUFFIXES)]
-            if not found:
+            every = audio_names(path, RECORDED_SUFFIXES + UNREAD_SUFFIXES)
+            unread = [file for file in every if file.lower().endswith(UNREAD_SUFFIXES)]
+            if len(unread) == len(every):
                 raise FileNotFoundError(
                     f"The folder {printable(name)} holds no audio file ({', '.join(RECORDED_SUFFIXES)})."
                 )
-            files += found
-            unread = audio_files(path, UNREAD_SUFFIXES)
+            above = "" if path == Path() else os.path.join(path, "")
+            files += (above + file for file in every if not file.lower().endswith(UNREAD_SUFFIXES))
             if unread:
                 text = f"left out: {len(unread)} file(s) of {printable(name)} in formats that are not read here"
                 say(f"{text}, such as {printable(unread[0])}; convert them, to .flac perhaps.", error=True)
         else:  # one that is not there is a bad file among others
-            files.append(path)
-    if files and not any(file.exists() for file in files):  # then there is no need to load a model first
+            files.append(str(path))
+    if files and not any(map(os.path.exists, files)):  # then there is no need to load a model first
         raise FileNotFoundError(f"There is no file {printable(files[0])}.")
     return files
 
@@ -232,12 +259,6 @@ class BadFiles:
     count: int = 0
     error: Exception | None = None
 
-    def read(self, classifier: "SERPipeline", files: Iterable[Path]) -> "Iterator[tuple[Path, np.ndarray]]":
-        """Yield the files that can be decoded and their waveforms; strictly, up to the first that cannot."""
-        return self.usable(
-            files, lambda file: classifier.preprocess(file, **classifier._preprocess_params)["input_values"][0].numpy()
-        )
-
     def usable(self, files: Iterable[Path], work: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
         """Yield the files of which something can be made, and that; strictly, up to the first of which it cannot."""
         from tqdm import tqdm
@@ -277,28 +298,18 @@ def classify(
     classifier: "SERPipeline", files: Sequence[Path], batch_size: int, bad: BadFiles
 ) -> Iterator[tuple[Path, Scores]]:
     """Yield each usable file with its scores, the highest first, as soon as it and those before it have theirs."""
-    import torch
+    from speech_emotion.inference.clip_scores import scores_in_order, waveform_of
 
-    from modeling_ser.pipeline_ser import batches_of_like_length
+    usable: deque[Path] = deque()
 
-    usable: list[Path] = []
-    scored: dict[int, Scores] = {}
-
-    def decode() -> "Iterator[np.ndarray]":
-        for file, waveform in bad.read(classifier, files):
+    def decoded() -> "Iterator[np.ndarray]":
+        for file, waveform in bad.usable(files, partial(waveform_of, classifier)):
             usable.append(file)
             yield waveform
 
-    given = 0
-    for batch in batches_of_like_length(decode(), batch_size):
-        with torch.inference_mode():
-            features = classifier.feature_extractor.extract([clip for _, clip in batch], device=classifier.device)
-            logits = classifier.model(**features, return_dict=True).logits.cpu()  # (batch, num_labels)
-        for (place, _), row in zip(batch, logits, strict=True):
-            scored[place] = classifier.postprocess({"logits": row[None]})
-        while given in scored:
-            yield usable[given], scored.pop(given)
-            given, bad.good = given + 1, bad.good + 1
+    for scores in scores_in_order(classifier, decoded(), batch_size):
+        bad.good += 1
+        yield usable.popleft(), scores
 
 
 def adapted_to_speakers(

@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,6 @@ from speech_emotion.extras import check_extra
 from speech_emotion.terminal import positive_number
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from modeling_ser import SERPipeline
     from speech_emotion.inference.timeline import Timeline
 
@@ -115,19 +113,15 @@ def drawn(results: "Iterable[tuple[Path, Timeline]]", args: argparse.Namespace) 
 
 def records(results: "Iterable[tuple[Path, Timeline]]") -> Iterator[dict[str, Any]]:
     """Yield of each file a record of the whole, and one of each window."""
-    from speech_emotion.inference.timeline import best_label
-
     for file, found in results:
-        rows = [("whole", (0.0, found.seconds), found.summary)]
-        rows += [("window", times, scores) for times, scores in zip(found.windows, found.scores, strict=True)]
-        for part, (start, end), scores in rows:
+        for part, (start, end), prediction, scores in found.rows():
             yield {
                 "file": printable(file),
                 "part": part,
-                "start": round(float(start), 3),
-                "end": round(float(end), 3),
-                "prediction": best_label(found.labels, scores),
-                "scores": scores_of(found.labels, scores),
+                "start": round(start, 3),
+                "end": round(end, 3),
+                "prediction": prediction,
+                "scores": {label: None if score is None else round(score, 6) for label, score in scores.items()},
             }
 
 
@@ -154,11 +148,3 @@ def run_line(start: float, end: float, label: str, score: float | None, longest:
     times = [clock(time, longest) for time in (start, end)]
     value = "" if score is None or math.isnan(score) else f"  {score:.3f}"
     return f"  {times[0]:>9} – {times[1]:<9}  {printable(label):<{width}}{value}".rstrip()
-
-
-def scores_of(labels: Sequence[str], scores: "np.ndarray") -> dict[str, float | None]:
-    """Give the score of each label, rounded; None for what was not scored, which JSON has no other word for."""
-    return {
-        label: None if math.isnan(score) else round(float(score), 6)
-        for label, score in zip(labels, scores, strict=True)
-    }

@@ -11,6 +11,7 @@ import torch
 from feature_extraction.audio_decoding import to_float
 from modeling_ser.windows import Span, WindowCutter
 
+from .clip_scores import logits_of
 from .speech_cutter import Cutter, SpeechCutter
 
 if TYPE_CHECKING:
@@ -123,13 +124,6 @@ class EmotionStream:
             }
             for span, row in logits_of_windows(self.model, windows, self.batch_size, self._compute)
         ]
-
-
-def logits_of(classifier: "SERPipeline", clips: Sequence[np.ndarray]) -> torch.Tensor:
-    """Give the logits, (clips, num_labels), of clips, each (samples,) at the extractor's rate, in one batch."""
-    with torch.inference_mode():
-        features = classifier.feature_extractor.extract(clips, classifier.device)
-        return classifier.model(**features, return_dict=True).logits.cpu()
 
 
 def logits_of_windows(

@@ -13,7 +13,7 @@ from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERForAudioClassification
 from speech_emotion.evaluation.figures_explanation import explanation_figure
 
-from .emotion_stream import logits_of
+from .clip_scores import logits_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ import torch
 
 from modeling_ser.pipeline_ser import batches_of_like_length
 
-from .emotion_stream import logits_of
+from .clip_scores import logits_of
 
 if TYPE_CHECKING:
     from modeling_ser import SERPipeline

@@ -49,6 +49,18 @@ class Timeline:
         """Seconds of the recording that are scored."""
         return float(np.diff(self.parts, axis=1)[~np.isnan(self.scores).any(axis=1)].sum())
 
+    def rows(self) -> Iterator[tuple[str, tuple[float, float], str, dict[str, float | None]]]:
+        """Give of the whole, and of each window, beginning and end in seconds, the label, and the score of each.
+
+        Where nobody speaks the label is "no_speech", and the scores are None.
+        """
+        rows = [("whole", (0.0, self.seconds), self.summary)]
+        rows += [("window", times, scores) for times, scores in zip(self.windows, self.scores, strict=True)]
+        for part, (start, end), scores in rows:
+            values = [None if np.isnan(score) else float(score) for score in scores]
+            by_label = dict(zip(self.labels, values, strict=True))
+            yield part, (float(start), float(end)), best_label(self.labels, scores), by_label
+
     def runs(self) -> Iterator[tuple[float, float, str, float]]:
         """Join neighbors of one label: beginning and end in seconds, the label, and its mean score over that time.
 
