@@ -54,12 +54,19 @@ def run_guarded(work: Callable[[], Iterable[object] | int]) -> int:
         say(f"Stopped: {str(stop) or 'interrupted by Ctrl-C'}.", error=True)
         return getattr(stop, "exit_code", 128 + signal.SIGINT)
     except Exception as error:
-        if not isinstance(error, MENDABLE) and type(error).__module__.partition(".")[0] not in MENDABLE_PACKAGES:
+        if (told := mendable(error)) is None:
             raise
         logging.getLogger(__name__).debug("Where it happened:", exc_info=error)
-        say(f"error: {_sentence(error)}{_way_out(error)}", error=True)
+        say(f"error: {told}", error=True)
         return 1
     return 0
+
+
+def mendable(error: Exception) -> str | None:
+    """Say what is wrong and, if it is known, the way out; None of a mistake of ours."""
+    if not isinstance(error, MENDABLE) and type(error).__module__.partition(".")[0] not in MENDABLE_PACKAGES:
+        return None
+    return _sentence(error) + _way_out(error)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ settings neither change them nor are changed.
 
 import functools
 import importlib.util
+import io
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -90,6 +92,20 @@ def save_figure(fig: "Figure", path: str | Path) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+@styled
+def page_picture(fig: "Figure") -> str:
+    """Return a figure as SVG to stand in a page: without a ground, and in the page's own color where it is black."""
+    from matplotlib import rc_context
+
+    _settle(fig)
+    with rc_context({"svg.hashsalt": None}):  # its parts have names of their own: several figures stand in one page
+        fig.savefig(file := io.StringIO(), format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    _, start, text = file.getvalue().partition("<svg ")
+    # Its rule for all elements would be one of the whole page.
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.S).replace("stroke: #000000", "stroke: currentColor")
+    return f'{start}fill="currentColor" stroke-linejoin="round" {text}'
 
 
 def _settle(fig: "Figure") -> None:

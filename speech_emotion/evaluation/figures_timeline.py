@@ -1,7 +1,8 @@
 """The figure of a recording's timeline: its waveform, and under it the scores over time as areas."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,17 +59,12 @@ def timeline_figure(
         wave.set_title(title, loc="left")
 
     order = sorted(range(len(labels)), key=lambda place: labels[place] == NO_SPEECH)
-    emotions = [place for place in order if labels[place] != NO_SPEECH]
-    look = {
-        place: {"color": AREAS[number % len(AREAS)], "alpha": 0.9 if number < len(AREAS) else 0.45}
-        for number, place in enumerate(emotions)
-    }
+    look = area_styles(labels)
     times = np.append(parts[:, 0], seconds)
     below = np.zeros(len(times))
     for place in order:
         above = below + np.append(scores[:, place], scores[-1, place])
-        style = look.get(place, {"color": "#bbbbbb"})
-        areas.fill_between(times, below, above, step="post", linewidth=0, label=labels[place], **style)
+        areas.fill_between(times, below, above, step="post", linewidth=0, label=labels[place], **look[place])
         below = above
     areas.set(xlim=(0, seconds), ylim=(0, max(1.0, below.max())), ylabel="score", xlabel=f"time ({_unit(seconds)})")
     areas.xaxis.set_major_locator(_locator(seconds, width))
@@ -77,6 +73,21 @@ def timeline_figure(
     handles, names = areas.get_legend_handles_labels()
     areas.legend(handles[::-1], names[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.2)
     return fig
+
+
+def area_styles(labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Give each label the color of its area: no speech is gray; with more labels than colors, they come again, pale.
+
+    >>> [style["color"] for style in area_styles(["anger", "no_speech", "fear"])]
+    ['#0072B2', '#bbbbbb', '#D55E00']
+    """
+    numbers = count()
+    return [
+        {"color": "#bbbbbb", "alpha": 1.0}
+        if label == NO_SPEECH
+        else {"color": AREAS[(number := next(numbers)) % len(AREAS)], "alpha": 0.9 if number < len(AREAS) else 0.45}
+        for label in labels
+    ]
 
 
 def clock(time: float, longest: float) -> str:

@@ -33,11 +33,11 @@ def check_emotions(classifier: "SERPipeline", what: str) -> None:
 
 
 def load_saved(
-    model: str, revision: str | None = None
+    model: str, revision: str | None = None, token: str | bool | None = None
 ) -> "tuple[SERForAudioClassification | SEREnsembleForAudioClassification, SERFeatureExtractor]":
     """Load a classifier, or an ensemble of several, with its feature extractor.
 
-    `emotions` is the one that comes along.
+    `emotions` is the one that comes along. With the token False nobody's rights are used on the Hub.
     """
     import torch
 
@@ -47,14 +47,14 @@ def load_saved(
     model = named_model(model)
     _check_fetched(Path(model))
     try:
-        several = SERConfig.from_pretrained(model, revision=revision).num_members > 1
+        several = SERConfig.from_pretrained(model, revision=revision, token=token).num_members > 1
     except OSError as error:
         if Path(model).is_dir():
             raise
         raise FileNotFoundError(f"There is no folder {model}, and as an id on the Hub: {error}") from error
     kind = SEREnsembleForAudioClassification if several else SERForAudioClassification
-    network = kind.from_pretrained(model, revision=revision, dtype=torch.float32)
-    extractor = SERFeatureExtractor.from_pretrained(model, revision=revision)
+    network = kind.from_pretrained(model, revision=revision, token=token, dtype=torch.float32)
+    extractor = SERFeatureExtractor.from_pretrained(model, revision=revision, token=token)
     read = (network.members[0] if several else network).ser.frame_size
     if extractor.feature_size != read:
         raise ValueError(

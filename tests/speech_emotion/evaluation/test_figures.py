@@ -1,9 +1,11 @@
 """Figures: what they show, that they are the same twice, and that they are written whole or not at all."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from matplotlib.font_manager import findfont, get_font
 
 from speech_emotion.cli.main import main as ser
 from speech_emotion.evaluation.calibration import expected_calibration_error
-from speech_emotion.evaluation.figures import save_figure
+from speech_emotion.evaluation.figures import page_picture, save_figure
 from speech_emotion.evaluation.figures_explanation import AGAINST, FOR, explanation_figure
 from speech_emotion.evaluation.figures_runs import (
     average_curve,
@@ -102,6 +104,16 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, 
         DRAWN["ua"]()
     assert ser(["figures", "results", "--results", str(tmp_path), "--output", str(tmp_path)]) == 1
     assert "modeling-ser[plots]" in capsys.readouterr().err
+
+
+def test_a_picture_of_a_page_has_the_pages_color_and_parts_of_its_own() -> None:
+    first, second = (page_picture(draw_explanation()) for _ in range(2))
+    for picture in (first, second):
+        root = ElementTree.fromstring(picture)
+        assert root.get("fill") == "currentColor" and "stroke: currentColor" in picture
+        assert "#000000" not in picture and "<style" not in picture
+    clips = [set(re.findall(r'<clipPath id="(\w+)"', picture)) for picture in (first, second)]
+    assert clips[0] and not clips[0] & clips[1]
 
 
 def test_confusion_shows_counts_and_shares_of_the_true_class() -> None:
