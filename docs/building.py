@@ -70,3 +70,12 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
     markdown = re.sub(r"^( +)(?=- )", r"\1\1", markdown, flags=re.MULTILINE)  # of lists in lists it wants 4 spaces
     return re.sub(r"\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)", moved, markdown)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Keep options in running text whole: browsers end a line after a hyphen."""
+
+    def whole(code: re.Match[str]) -> str:
+        return re.sub(r"--\w[\w-]*", r'<span class="option">\g<0></span>', code[0])
+
+    return re.sub(r"<code>[^<]*</code>", whole, html)
