@@ -1,6 +1,7 @@
 """Whisper's encoder, frozen: in windows of 30 s as it was trained, or at each clip's own length."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 
 import torch
 
@@ -68,7 +69,7 @@ class WhisperClipEncoder(WhisperEncoder):
         places = [place for clip, counts in zip(frames, lengths, strict=True) for place in clip.split(counts)]
         flat = [window for clip in windows for window in clip]
         most = FRAMES_PER_PASS["cpu" if device.type == "cpu" else "elsewhere"]
-        with OneDNNLinear():
+        with OneDNNLinear() if device.type == "cpu" else nullcontext():
             for chosen in passes_of_like_length([len(place) for place in places], most):
                 log_mel, ends = whisper_log_mel([flat[index] for index in chosen], mel_filters, n_fft, hop_length)
                 padded = bool((ends < log_mel.shape[2]).any())

@@ -102,7 +102,7 @@ def run(args: argparse.Namespace, classifier: "SERPipeline", archive: "ScoreArch
             f", of which {failed} say what is wrong, the first: {example}" if failed else ""
         )
     left = len(archive.missing())
-    text = f"{rows} rows in {written} part(s), {time.perf_counter() - start:.0f} s; {bad} could not be used."
+    text = f"{rows} rows in {written} part(s), {time.perf_counter() - start:.1f} s; {bad} could not be used."
     yield f"{text} {printable(args.output)} holds {len(archive.units) - left} of {len(archive.units)} parts" + (
         "; the others are of other processes, or of the same command again." if left else ": all."
     )
