@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from modeling_ser import SEREnsembleForAudioClassification, SERForAudioClassification
 
 INPUTS, OUTPUTS, BETWEEN = ("input_values", "lengths"), ("scores", "logits"), ("waveforms", "counts")
+LARGE = 1 << 14  # numbers in a weight that is worth storing in fewer bytes
+# What int8 is for: operations, and of which of their inputs along which axis each place has a scale of its own.
+PRODUCTS = {"MatMul": {1: -1}, "Conv": {1: 0}, "LSTM": {1: 1, 2: 1}}
 # How far the graph's scores may be from torch's, by the features' dtype: of those that are rounded to half precision
 # some lie so near to the middle of two halves that the last bit of the arithmetic decides which they become.
 TOLERANCES = {"float32": 1e-5, "float16": 1e-4}
@@ -34,6 +37,7 @@ def export_onnx(
     extractor: SERFeatureExtractor,
     path: str | Path,
     notes: dict[str, str] | None = None,
+    int8: bool = False,
 ) -> float:
     """Write a model and its feature extractor as one ONNX graph, and compare the two.
 
@@ -48,6 +52,9 @@ def export_onnx(
         extractor: The extractor that it was trained with.
         path: The file to write.
         notes: Further metadata.
+        int8: Whether to store large weights as integers from -127 to 127, with a scale for each place of the output.
+            The file is smaller and its scores are a little different, though the same alone and in any batch, and on
+            every machine: it computes in float32 as ever.
 
     Returns:
         By how much the graph's scores differ from torch's, at most, over clips of noise, alone and together.
@@ -56,7 +63,7 @@ def export_onnx(
         ModuleNotFoundError: One of onnx, onnxscript and onnxruntime is not installed (the extra `onnx`).
         ValueError: The model reads more than the graph knows.
         RuntimeError: Scores differ by more than 1e-5, or 1e-4 where the extractor rounds features to float16, as the
-            recommended recipe does; then there is no file.
+            recommended recipe does; then there is no file. With `int8` this is asked of the same graph before.
 
     Example:
         >>> export_onnx(model, extractor, "model.onnx")  # doctest: +SKIP
@@ -80,7 +87,7 @@ def export_onnx(
     }
     onnx.helper.set_model_props(graph, described)
     try:
-        partial.write_bytes(graph.SerializeToString())
+        partial.write_bytes(smaller(graph).SerializeToString())
         difference = largest_difference(network, extractor, partial, features.longest)
         tolerance = TOLERANCES[extractor.feature_dtype]
         if not difference <= tolerance:
@@ -88,6 +95,9 @@ def export_onnx(
                 f"The graph's scores differ from torch's by {difference:.1e}, more than {tolerance:g}, so that it was "
                 "not kept: it would be another model."
             )
+        if int8:
+            partial.write_bytes(smaller(graph, int8).SerializeToString())
+            difference = largest_difference(network, extractor, partial, features.longest)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -150,7 +160,52 @@ def graph_of(network: nn.Module, extractor: SERFeatureExtractor, features: Featu
         ]
     )
     first.graph.output[0].CopyFrom(helper.make_tensor_value_info(BETWEEN[0], TensorProto.FLOAT, ["batch", "left"]))
-    return compose.merge_models(first, second, [(name, name) for name in BETWEEN], producer_name="modeling-ser")
+    merged = compose.merge_models(first, second, [(name, name) for name in BETWEEN], producer_name="modeling-ser")
+    known = {one.domain: one for one in merged.opset_import}  # which halves of one kind name twice
+    del merged.opset_import[:]
+    merged.opset_import.extend(known.values())
+    return merged
+
+
+def smaller(graph: "ModelProto", int8: bool = False) -> "ModelProto":
+    """Copy a graph with large weights stored in fewer bytes, of which it makes float32 again, once, when it is loaded.
+
+    float16 is taken for those that it holds exactly, as are the weights of encoders that come in it; int8 for those
+    that much is multiplied by.
+    """
+    from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+    made, nodes = ModelProto(), []
+    made.CopyFrom(graph)
+    axes = {
+        name: PRODUCTS[node.op_type][place]
+        for node in graph.graph.node
+        for place, name in enumerate(node.input)
+        if place in PRODUCTS.get(node.op_type, ())
+    }
+    for weight in list(made.graph.initializer):
+        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < LARGE:
+            continue
+        name, values, scale = weight.name, numpy_helper.to_array(weight), None
+        with np.errstate(over="ignore"):
+            stored = values.astype(np.float16)
+        if int8 and name in axes:
+            others = tuple(axis for axis in range(values.ndim) if axis != axes[name] % values.ndim)
+            scale = np.abs(values).max(axis=others, keepdims=True) / 127
+            scale[scale == 0] = 1
+            stored = np.rint(values / scale).astype(np.int8)
+            made.graph.initializer.append(numpy_helper.from_array(scale, f"{name}/scale"))
+        elif not np.array_equal(stored, values):
+            continue
+        weight.CopyFrom(numpy_helper.from_array(stored, f"{name}/stored"))
+        cast = name if scale is None else f"{name}/whole"
+        nodes.append(helper.make_node("Cast", [f"{name}/stored"], [cast], to=TensorProto.FLOAT))
+        if scale is not None:
+            nodes.append(helper.make_node("Mul", [cast, f"{name}/scale"], [name]))
+    nodes += made.graph.node
+    del made.graph.node[:]
+    made.graph.node.extend(nodes)
+    return made
 
 
 def exported(

@@ -87,6 +87,7 @@ def test_features_of_a_padded_batch_are_the_extractors(settings: dict[str, Any])
     check_features(SERFeatureExtractor(**settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_so_are_those_of_encoders(encoders: dict[str, str], kind: str) -> None:
     contexts = [{}, {"context": "clip", "layer": [2, 1]}] if kind == "whisper" else [{}]
@@ -127,7 +128,7 @@ def trained(encoders: dict[str, str]) -> tuple[SERPreTrainedModel, SERFeatureExt
 MAKERS = {"frozen": frozen, "trained": trained}
 
 
-@pytest.fixture(scope="module", params=MAKERS)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.slow) for name in MAKERS])
 def both(
     request: pytest.FixtureRequest, encoders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[SERPipeline, Path, Path]:
@@ -229,6 +230,30 @@ def test_ser_predict_runs_a_graph(
     assert "--adapt is of torch" in capsys.readouterr().err
     with pytest.raises(ValueError, match="cannot be adapted"):
         onnx_pipeline(file).adapt(sounds(CLIPS))
+
+
+def test_weights_take_less_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_export, "LARGE", 300)
+    network, extractor = small_classifier(input_size=24), SERFeatureExtractor(num_mel_bins=8)
+    half = next(weight for name, weight in network.named_parameters() if weight.numel() >= 300)
+    half.data = half.half().float()  # as of an encoder that comes in half precision
+    for part in (network, extractor):
+        part.save_pretrained(tmp_path)
+    graph = onnx_export.graph_of(network.eval(), extractor, Features(extractor))
+    monkeypatch.setattr(onnx_export, "graph_of", lambda *_: graph)
+    files = {words: tmp_path / f"{len(words)}.onnx" for words in ((), ("--int8",))}
+    for words, file in files.items():
+        assert ser(["export", "onnx", str(tmp_path), *words, "--output", str(file)]) == 0
+    kinds = [{weight.data_type for weight in onnx.load(file).graph.initializer} for file in files.values()]
+    assert onnx.TensorProto.FLOAT16 in kinds[0]
+    assert [onnx.TensorProto.INT8 in found for found in kinds] == [False, True]
+    exact, rounded = map(onnx_pipeline, files.values())
+    by_torch = [by_label(one) for one in network.as_pipeline(extractor, device="cpu")(sounds(CLIPS))]
+    expected, found = ([by_label(one) for one in graph(sounds(CLIPS), batch_size=4)] for graph in (exact, rounded))
+    np.testing.assert_allclose(expected, by_torch, atol=1e-5)
+    assert 1e-6 < np.abs(np.subtract(found, expected)).max() < 0.02
+    alone = [by_label(rounded(one)) for one in sounds(CLIPS)]
+    np.testing.assert_allclose(found, alone, atol=1e-5)
 
 
 def test_what_is_no_graph_of_ours_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
