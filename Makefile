@@ -23,9 +23,12 @@ command -v "$(PYTHON)" >/dev/null || { echo "error: '$(PYTHON)' was not found; n
 "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "error: '$(PYTHON)' cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 endef
 
+# What of onnxruntime-web the page in web/ needs.
+PAGE_RUNTIME := ort.wasm.min.mjs ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: no-interpreter help demo docs test test-all test-newest fuzz lint format bench experiments checkpoint heads layers report lock clean
+.PHONY: no-interpreter help demo docs page test test-all test-newest fuzz lint format bench experiments checkpoint heads layers report lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -52,6 +55,14 @@ fuzz: $(STAMP)  ## Read thousands of damaged and hostile files (ten minutes, per
 docs: $(STAMP)  ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 exec $(PY) -m mkdocs build --quiet --strict
 	@echo "Open site/index.html; for the search too: $(VENV)/bin/python -m http.server -d site"
+
+page: $(STAMP)  ## Build the page that scores in the browser into web/dist (ARGS="FOLDER --int8": of another model)
+	@command -v npm >/dev/null || { echo "error: npm was not found; it fetches onnxruntime-web; on Debian and Ubuntu: apt install npm" >&2; exit 1; }
+	@npm ci --prefix web --silent --ignore-scripts --no-audit --no-fund
+	@mkdir -p web/dist
+	@cp web/index.html web/page.css web/page.js web/scorer.js $(PAGE_RUNTIME:%=web/node_modules/onnxruntime-web/dist/%) web/dist
+	@$(PY) -m speech_emotion.cli export onnx $(ARGS) --output web/dist/model.onnx
+	@echo "To see it: $(VENV)/bin/python -m http.server -d web/dist, then http://localhost:8000"
 
 lint: $(STAMP)  ## Check style and formatting
 	@$(PY) -m ruff check .
@@ -95,7 +106,7 @@ lock:  ## Make constraints.txt anew from pyproject.toml
 	@rm -rf .lock-venv build ./*.egg-info
 
 clean:  ## Remove the environment and everything that was built
-	rm -rf "$(VENV)" .venv-newest build dist site ./*.egg-info .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" .venv-newest build dist site web/dist web/node_modules ./*.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An update of the system's Python can leave .venv without its interpreter: then it is made anew.
