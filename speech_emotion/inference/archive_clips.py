@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -52,9 +53,11 @@ class DatasetFiles:
     """
 
     def __init__(self, name: str, split: str, config: str | None = None, column: str | None = None) -> None:
+        source, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
+        if not Path(source).is_dir() and not re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", source):
+            raise FileNotFoundError(f"There is no folder {printable(name)}, and it is no id of a data set on the Hub.")
         import datasets
 
-        source, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
         builder = datasets.load_dataset_builder(source, config, revision=revision or None)
         streams = builder.as_streaming_dataset()
         if split not in streams:
@@ -62,10 +65,8 @@ class DatasetFiles:
         rows, features = streams[split], streams[split].features or {}
         sounds = [key for key, feature in features.items() if isinstance(feature, datasets.Audio)]
         if column is None and len(sounds) != 1:
-            raise ValueError(
-                f"{name} has {len(sounds)} columns of sounds; name one, with --column. Its columns are "
-                f"{', '.join(map(printable, features)) or 'not told'}."
-            )
+            several = f"several columns of sounds, {', '.join(map(printable, sounds))}; name one, with --column"
+            raise ValueError(f"{name} has {several if sounds else 'no column of sounds'}.")
         self.column = column or sounds[0]
         if self.column not in features:
             raise ValueError(

@@ -80,11 +80,14 @@ class ScoreArchive:
         units: The clips.
 
     Raises:
-        ValueError: The folder holds other things.
+        NotADirectoryError: It is a file.
+        ValueError: It holds other things.
     """
 
     def __init__(self, folder: str | Path, units: Units) -> None:
         self.folder, self.units = Path(folder), units
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotADirectoryError(f"{self.folder} is a file; give the scores a folder.")
         seen = os.listdir(self.folder) if self.folder.is_dir() else []
         if RECORD not in seen and (others := [name for name in seen if not name.startswith(".")]):
             raise ValueError(

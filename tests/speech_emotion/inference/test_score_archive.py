@@ -188,6 +188,8 @@ def test_a_disk_that_is_gone_is_no_fault_of_the_clips(
     ("words", "told"),
     [
         (["{clips}", "--output", "{clips}"], "is a folder that holds other things"),
+        (["{clips}", "--output", "{clips}/anna/bad.wav/"], "bad.wav is a file; give the scores a folder"),
+        (["--dataset", "./nowhere", "--output", "parts/"], "no folder ./nowhere, and it is no id of a data set"),
         (["{clips}", "--output", "parts"], "ends in .csv or .jsonl or /"),
         (["{clips}", "--output", "parts/", "--strict"], "--strict is not of scores that are written into a folder"),
         (["{clips}", "--output", "parts/", "--adapt", "all"], "--adapt is not of scores"),
@@ -217,9 +219,9 @@ def test_which_process_it_is_the_launcher_says() -> None:
             Share.of(wrong)
 
 
-def write_dataset(folder: Path, sound: Callable[[str, int], Any]) -> Path:
+def write_dataset(folder: Path, sound: Callable[[str, int], Any], **more: Any) -> Path:
     """Write two data files of three rows each."""
-    features = datasets.Features({"id": datasets.Value("int64"), "voice": datasets.Audio()})
+    features = datasets.Features({"id": datasets.Value("int64"), "voice": datasets.Audio(), **more})
     (folder / "data").mkdir(parents=True)
     for number in range(2):
         rows = [{"id": place, "voice": sound(f"{number}{place}.wav", 3 * number + place)} for place in range(3)]
@@ -279,13 +281,14 @@ def test_a_data_set_is_streamed_file_by_file_from_the_hub(
 @pytest.mark.parametrize(
     ("more", "told"),
     [
+        ([], "has several columns of sounds, voice, echo; name one, with --column"),
         (["--split", "test"], "has no split test; its splits are train"),
-        (["--column", "speech"], "has no column speech; its columns are id, voice"),
+        (["--column", "speech"], "has no column speech; its columns are id, voice, echo"),
     ],
 )
 def test_what_a_data_set_lacks_is_told(
     more: list[str], told: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = write_dataset(tmp_path / "made", lambda name, place: {"bytes": b"", "path": name})
+    folder = write_dataset(tmp_path / "made", lambda name, place: {"bytes": b"", "path": name}, echo=datasets.Audio())
     assert ser(["predict", "--dataset", str(folder), "--model", model, "--output", f"{tmp_path}/parts/", *more]) == 1
     assert told in capsys.readouterr().err and not (tmp_path / "parts").exists()
