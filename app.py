@@ -23,15 +23,16 @@ from speech_emotion.cli.command import mendable, run_guarded
 from speech_emotion.cli.explain import told
 from speech_emotion.evaluation.figures import page_picture
 from speech_emotion.evaluation.figures_timeline import area_styles, clock
+from speech_emotion.pretrained.shipped_model import EMOTIONS
 
 if TYPE_CHECKING:
     from modeling_ser import SERPipeline
 
-MODEL, REVISION = os.environ.get("SER_MODEL", "emotions"), os.environ.get("SER_REVISION")
+MODEL, REVISION = os.environ.get("SER_MODEL", EMOTIONS), os.environ.get("SER_REVISION")
 BYTES, SECONDS = 50_000_000, 600.0  # of a file, and of its sound
 CLIP = 30.0  # s; what is longer has the mean of its windows
 MODEL_BYTES = 3_000_000_000  # of a visitor's own model
-CLIPS = 200  # that a visitor's model is adapted to, at most
+CLIPS = 50  # that a visitor's model is adapted to, at most
 AT_ONCE, WAITING = 2, 32  # visitors that are computed for, and that wait
 CLEANED, KEPT = 300, 1800  # s: how often files are looked for that are older than the latter
 
@@ -45,9 +46,6 @@ THEME = gr.themes.Default(
 ABOUT = """# Which emotions are in a voice?
 Record somebody, or upload a recording of ten minutes at most. It is scored on this page's own server, told to nobody,
 and deleted after half an hour."""
-NOTES = """The model that comes along, `emotions`, is for no commercial use (CC BY-NC-SA 4.0). It has learned from
-acted emotions of few speakers: expect less of spontaneous speech, other languages and other microphones. Do not judge
-people by it."""
 PAGE = jinja2.Environment(
     loader=jinja2.PackageLoader("speech_emotion.cli", "."),
     autoescape=True,
@@ -80,7 +78,8 @@ def alert(error: Exception, files: Sequence[str] = ()) -> str:
 @cache
 def default() -> Chosen:
     """Load the model that is used if nothing else is said."""
-    return Chosen(_pipeline(MODEL, REVISION, None), MODEL)
+    name = Path(MODEL).name if Path(MODEL).is_dir() else MODEL  # a folder is not told to visitors
+    return Chosen(_pipeline(MODEL, REVISION, None), name)
 
 
 @lru_cache(maxsize=2)
@@ -101,10 +100,10 @@ def _pipeline(name: str, revision: str | None, token: bool | None) -> "SERPipeli
     return model.as_pipeline(extractor, max_seconds=SECONDS)
 
 
-def decoded(classifier: "SERPipeline", file: str) -> tuple[dict[str, Any], float]:
+def decoded(classifier: "SERPipeline", file: str, most: float | None = None) -> tuple[dict[str, Any], float]:
     """Read a file: the sound as the pipeline takes it, and how many seconds it is."""
     rate = classifier.feature_extractor.sampling_rate
-    samples = classifier.feature_extractor.load_audio(file, max_seconds=SECONDS)
+    samples = classifier.feature_extractor.load_audio(file, max_seconds=most or SECONDS)
     return {"array": samples, "sampling_rate": rate}, len(samples) / rate
 
 
@@ -160,7 +159,8 @@ def adapt(files: Sequence[str] | None, unchecked: bool, chosen: Chosen | None) -
         if len(files or []) > CLIPS:
             raise ValueError(f"These are {len(files)} clips, and {CLIPS} are the limit.")
         used = chosen or default()
-        adapted = used.classifier.adapt(list(files or []), check=not unchecked)
+        sounds = (decoded(used.classifier, file, CLIP)[0] for file in files or [])
+        adapted = used.classifier.adapt(sounds, check=not unchecked)
         name = f"{used.name}, adapted to {adapted.model.config.adapted_clips} clips"
         return SAYS.done(f"In use: {name}"), Chosen(adapted, name)
     except Exception as error:
@@ -185,7 +185,7 @@ def choose(name: str, revision: str, chosen: Chosen | None) -> tuple[str, Chosen
 
 def back() -> tuple[str, None]:
     """Go back to the model of this page."""
-    return SAYS.done(f"In use: {MODEL}"), None
+    return SAYS.done(f"In use: {default().name}"), None
 
 
 def make_page() -> gr.Blocks:
@@ -218,16 +218,14 @@ def make_page() -> gr.Blocks:
             adaptation = gr.Button("Adapt", variant="primary")
             adapted = gr.HTML()
         with gr.Tab("Model"):
-            gr.Markdown(
-                "A model that was trained with this library, by its id on the Hub and a commit. Its code is not run."
-            )
+            gr.Markdown("A model that this library trained, by its id on the Hub and a commit. Its code is not run.")
             name = gr.Textbox(label="Id on the Hub", placeholder="you/emotions")
             revision = gr.Textbox(label="Commit, 40 digits")
             with gr.Row():
                 use = gr.Button("Use it", variant="primary")
                 reset = gr.Button("Back to the page's own, not adapted")
             used = gr.HTML()
-        gr.Markdown(NOTES)
+        gr.HTML(SAYS.notes(MODEL == EMOTIONS))
 
         computed = {"concurrency_id": "model", "concurrency_limit": AT_ONCE, "api_visibility": "private"}
         scored = {"fn": score, "inputs": [sound, speech, chosen], "outputs": [scores, timeline, reasons], **computed}

@@ -1,7 +1,10 @@
 """The page of app.py: its functions, without a browser, and what a Space of it has to install."""
 
+import json
+import os
 import re
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,7 +20,7 @@ from speech_emotion.inference import timeline_of
 from tests.hub.local_hub import LocalHub
 from tests.modeling_ser.small_pipeline import LABELS, by_label, small_classifier, write_clips
 from tests.modeling_ser.test_windows import LONG
-from tests.subprocess_tools import PROJECT_ROOT, run_python_json
+from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_command, run_python_json
 
 SVG = "{http://www.w3.org/2000/svg}svg"
 
@@ -78,6 +81,15 @@ def test_a_long_recording_has_the_mean_of_its_windows(
     assert list(app.score(None, False, chosen)) == [("", "", "")]  # what was cleared
 
 
+def test_values_have_no_bars_and_no_timeline(clips: list[Path]) -> None:
+    model, extractor = small_classifier()
+    model.config.problem_type = "regression"
+    classifier = model.as_pipeline(extractor, device="cpu")
+    ((scores, *others),) = app.score(str(clips[0]), False, app.Chosen(classifier, "small"))
+    assert rows(scores) == [[one["label"], f"{one['score']:.3f}"] for one in classifier(clips[0])]
+    assert others == ["", ""]
+
+
 def test_silence_has_no_scores(chosen: app.Chosen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("silero_vad")
     soundfile.write(tmp_path / "silence.wav", np.zeros(32000) + 1e-3, 16000)
@@ -123,7 +135,6 @@ def test_a_model_is_adapted_for_who_asks_for_it_only(chosen: app.Chosen, clips: 
     for files in (None, [str(clips[0])], [str(clips[0])] * (app.CLIPS + 1)):
         told, kept = app.adapt(files, False, chosen)
         assert alerts(told) and kept is chosen
-    assert app.back()[1] is None
 
 
 COMMIT = "a" * 40
@@ -182,3 +193,21 @@ def test_a_space_installs_what_the_library_and_the_page_need() -> None:
     needed = {*project["dependencies"], *(one for name in names.split(",") for one in extras[name]), *extras["app"]}
     lines = (PROJECT_ROOT / "app_requirements.txt").read_text(encoding="utf-8").splitlines()
     assert sorted(lines) == sorted(one for one in needed if not one.startswith("modeling-ser"))
+
+
+@pytest.mark.slow
+def test_a_space_made_as_the_guide_says_needs_nothing_else(clips: list[Path], tmp_path: Path) -> None:
+    guide = (PROJECT_ROOT / "docs/guides/app.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"```sh\n(mkdir .*?)```", guide, re.S)
+    space = tmp_path / "space"
+    run_command(["sh", "-e", "-c", commands.replace("../space", str(space))], env=os.environ, cwd=PROJECT_ROOT)
+    program = f"""
+import json, sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder)]  # of what is installed of us
+import app, modeling_ser_emotions
+assert app.__file__ == "{space}/app.py" and modeling_ser_emotions.__path__[0] == "{space}/modeling_ser_emotions"
+print(json.dumps(list(app.score("{clips[4]}", True, None))))
+"""
+    done = run_command([sys.executable, "-c", program], env=offline_environment(tmp_path), cwd=space)
+    *_, (scores, over_time, _) = json.loads(done.stdout.splitlines()[-1])
+    assert "no_speech" in {row[0] for row in rows(scores)} and rows(over_time)

@@ -39,7 +39,7 @@ def classifier() -> SERPipeline:
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("clips")
-    soundfile.write(folder / "long.wav", LONG, 16000)
+    soundfile.write(folder / "long.wav", np.resize(LONG, 40 * 16000), 16000)
     return [*write_clips(folder), folder / "long.wav"]
 
 
