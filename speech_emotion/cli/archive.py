@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from feature_extraction.safe_text import printable
 from speech_emotion.cli import timeline
+from speech_emotion.inference.saved_model import check_emotions
 from speech_emotion.terminal import whole_number
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace, classifier: "SERPipeline", archive: "ScoreArch
     settings = {name: getattr(args, name) for name in ("channel", "max_seconds", "runtime", "timeline")}
     rows_of = partial(clip_rows, classifier, batch_size=args.batch_size)
     if args.timeline:
+        check_emotions(classifier, "--timeline")
         settings |= {name: getattr(args, name) for name in (*timeline.DEFAULTS, "vad")}
         rows_of = partial(timeline_rows, timeline.timeline_maker(classifier, args))
     archive.begin(model_identity(args.model, classifier), settings)

@@ -145,6 +145,23 @@ def test_of_timelines_there_is_a_row_for_each_window(model: str, clips: Path, tm
         assert [row[name] for name in SCORES] == pytest.approx([other["scores"][label] for label in LABELS], abs=2e-6)
 
 
+def test_of_a_model_of_values_there_is_no_prediction_and_no_timeline(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, extractor = small_classifier()
+    network.config.problem_type = "regression"
+    for part in (network, extractor):
+        part.save_pretrained(tmp_path / "model")
+    words = ["predict", str(clips), "--model", str(tmp_path / "model"), "--output", f"{tmp_path}/parts/"]
+    assert ser([*words, "--timeline"]) == 1 and not (tmp_path / "parts").exists()
+    assert "--timeline tells emotions, and this model gives values" in capsys.readouterr().err
+    assert ser(words) == 0
+    table = pandas.read_parquet(tmp_path / "parts")
+    assert (
+        list(table) == ["part", "row", "file", "error", "seconds", *SCORES] and table[SCORES].notna().sum().eq(5).all()
+    )
+
+
 def test_a_folder_is_of_one_run(model: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["predict", "--model", model, "--output", f"{tmp_path}/parts/", str(clips)]
     assert ser(words) == 0 and ser(words) == 0
