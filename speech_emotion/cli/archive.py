@@ -42,16 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def is_asked(args: argparse.Namespace) -> bool:
     """Tell whether the scores go into a folder; refuse what does not go together with that."""
     folder = args.output is not None and (args.output.endswith(("/", os.sep)) or Path(args.output).is_dir())
-    if args.dataset is not None and args.files:
-        raise ValueError("--dataset takes the place of files. Name the one or the others.")
-    if args.dataset is None and not args.files:
-        raise ValueError("name audio files, or folders of them, or a --dataset.")
+    if (args.dataset is None) != bool(args.files):
+        raise ValueError("name audio files, or folders of them, or in their place a --dataset.")
     if args.dataset is not None and not folder:
         raise ValueError("the scores of a --dataset are written into a folder: --output scores/")
-    for name in OF_DATASETS:
-        if getattr(args, name) is not None and args.dataset is None:
+    for name in OF_DATASETS if args.dataset is None else ():
+        if getattr(args, name) is not None:
             raise ValueError(f"--{name} is of a --dataset.")
-    if args.files_per_part is not None and (args.dataset is not None or not folder):
+    if args.files_per_part is not None and not (folder and args.files):
         raise ValueError("--files-per-part is of files whose scores are written into a folder: --output scores/")
     for name in REFUSED if folder else ():
         if getattr(args, name):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +16,7 @@ from feature_extraction.safe_text import printable
 from speech_emotion.files import write_bytes, write_json
 from speech_emotion.training.run_record import as_stored, differences, public_name
 
-from .archive_clips import Clip
+from .archive_clips import Clip, DatasetFiles, FileChunks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,15 +35,6 @@ Row = dict[str, Any]
 ABOUT = {"part": pa.int32(), "row": pa.int32(), "file": pa.string(), "error": pa.string()}
 OF_TIMELINE = {"span": pa.string(), "start": pa.float64(), "end": pa.float64(), "prediction": pa.string()}
 OF_CLIP = {"seconds": pa.float64(), "prediction": pa.string()}
-
-
-class Units(Protocol):
-    """Clips in units, of which each becomes a part; see `archive_clips`."""
-
-    about: Mapping[str, Any]
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, number: int) -> Iterator[Clip]: ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +75,7 @@ class ScoreArchive:
         ValueError: It holds other things.
     """
 
-    def __init__(self, folder: str | Path, units: Units) -> None:
+    def __init__(self, folder: str | Path, units: FileChunks | DatasetFiles) -> None:
         self.folder, self.units = Path(folder), units
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(f"{self.folder} is a file; give the scores a folder.")

@@ -212,9 +212,9 @@ def test_a_disk_that_is_gone_is_no_fault_of_the_clips(
         (["{clips}", "--output", "parts/", "--adapt", "all"], "--adapt is not of scores"),
         (["{clips}", "--files-per-part", "3"], "--files-per-part is of files whose scores are written into a folder"),
         (["{clips}", "--split", "test"], "--split is of a --dataset"),
-        (["{clips}", "--dataset", "you/clips"], "--dataset takes the place of files"),
+        (["{clips}", "--dataset", "you/clips"], "or in their place a --dataset"),
         (["--dataset", "you/clips"], "--output scores/"),
-        ([], "name audio files, or folders of them, or a --dataset"),
+        ([], "name audio files, or folders of them"),
     ],
 )
 def test_what_does_not_go_together_is_told_before_the_work(
