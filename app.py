@@ -7,6 +7,7 @@ fetched is in the state of a visitor's session, and what was uploaded is deleted
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -46,13 +47,8 @@ THEME = gr.themes.Default(
 ABOUT = """# Which emotions are in a voice?
 Record somebody, or upload a recording of ten minutes at most. It is scored on this page's own server, told to nobody,
 and deleted after half an hour."""
-PAGE = jinja2.Environment(
-    loader=jinja2.PackageLoader("speech_emotion.cli", "."),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=jinja2.StrictUndefined,
-)
+FILES = jinja2.PackageLoader("speech_emotion.cli", ".")
+PAGE = jinja2.Environment(loader=FILES, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
 PAGE.filters["printable"], PAGE.globals["clock"] = printable, clock
 SAYS: Any = PAGE.get_template("web_page.html.j2").module  # a function for each thing that is shown
 
@@ -102,6 +98,8 @@ def _pipeline(name: str, revision: str | None, token: bool | None) -> "SERPipeli
 
 def decoded(classifier: "SERPipeline", file: str, most: float | None = None) -> tuple[dict[str, Any], float]:
     """Read a file: the sound as the pipeline takes it, and how many seconds it is."""
+    if not Path(file).is_file():
+        raise FileNotFoundError("This file was deleted after half an hour. Upload it again.")
     rate = classifier.feature_extractor.sampling_rate
     samples = classifier.feature_extractor.load_audio(file, max_seconds=most or SECONDS)
     return {"array": samples, "sampling_rate": rate}, len(samples) / rate
@@ -238,12 +236,14 @@ def make_page() -> gr.Blocks:
 
 
 def main() -> Iterator[str]:
-    """Load the model, and serve until Ctrl-C."""
+    """Load the model, and serve until Ctrl-C; then nothing is left of what was uploaded."""
     default()
-    yield "Serving until Ctrl-C."
-    make_page().launch(
-        theme=THEME, css=SAYS.css(), footer_links=[], run_history=False, max_file_size=BYTES, ssr_mode=False, pwa=False
-    )
+    looks = {"theme": THEME, "css": SAYS.css(), "footer_links": [], "pwa": False, "ssr_mode": False, "quiet": True}
+    with tempfile.TemporaryDirectory(prefix="uploaded-") as os.environ["GRADIO_TEMP_DIR"]:
+        made = make_page()
+        _, address, _ = made.launch(max_file_size=BYTES, run_history=False, prevent_thread_lock=True, **looks)
+        yield f"Serving at {address} until Ctrl-C"
+        made.block_thread()
 
 
 if __name__ == "__main__":

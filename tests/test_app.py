@@ -109,6 +109,8 @@ def test_what_cannot_be_read_is_told_without_the_servers_folders(
     assert alerts(app.explanation(str(bad), 0, 0, chosen)) == [told]
     shutil.copy(clips[0], bad)
     assert bad.name in "".join(read(next(app.score(str(bad), True, chosen))[0]).itertext())
+    (gone,) = app.score(str(tmp_path / "gone.wav"), True, chosen)
+    assert "again" in alerts(gone[0])[0]
     monkeypatch.setattr(app, "SECONDS", 0.5)
     ((scores, *_),) = app.score(str(clips[0]), True, chosen)
     assert "0.5 s" in alerts(scores)[0]

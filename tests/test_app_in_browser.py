@@ -5,8 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,31 +53,23 @@ def url(browser: "Browser", classifier: SERPipeline, tmp_path_factory: pytest.Te
     """The page, in a process of its own; once it has ended nothing of what was uploaded is left."""
     folder = tmp_path_factory.mktemp("app")
     classifier.save_pretrained(folder / "model")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (folder / "temporary").mkdir()
     environment = offline_environment(folder) | {"PYTHONPATH": str(PROJECT_ROOT), "SER_MODEL": str(folder / "model")}
-    environment |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "uploaded")}
-    with subprocess.Popen([sys.executable, str(PROJECT_ROOT / "app.py")], env=environment, cwd=folder) as process:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        environment |= {"GRADIO_SERVER_PORT": str(free.getsockname()[1]), "TMPDIR": str(folder / "temporary")}
+    command = [sys.executable, str(PROJECT_ROOT / "app.py")]
+    with subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         try:
-            wait_for(f"http://127.0.0.1:{port}", process)
-            yield f"http://127.0.0.1:{port}"
-            assert sum(path.stat().st_size for path in (folder / "uploaded").rglob("*") if path.is_file())
-            process.send_signal(signal.SIGINT)
+            line = process.stdout.readline()
+            found = re.search(r"Serving at (http://127.0.0.1:\d+)", line)
+            assert found, line
+            yield found[1]
+            assert any(path.is_file() for path in (folder / "temporary").glob("uploaded-*/*/*"))
+            process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=60) == 0
-            assert not any(path.stat().st_size for path in (folder / "uploaded").rglob("*") if path.is_file())
+            assert list((folder / "temporary").glob("uploaded-*")) == []
         finally:
             process.kill()
-
-
-def wait_for(address: str, process: subprocess.Popen) -> None:
-    end = time.monotonic() + 300
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=10).close()
-            return
-        except OSError:
-            assert process.poll() is None and time.monotonic() < end
-            time.sleep(0.5)
 
 
 def upload(page: "Page", clip: Path) -> None:
