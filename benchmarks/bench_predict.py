@@ -16,6 +16,8 @@ import numpy as np
 import soundfile
 
 from benchmarks.measuring import ROOT, SAMPLING_RATE, in_child, load_clips, ratios, section, spread, table, take_turns
+from dataset_scripts import load_corpus
+from speech_emotion.evaluation import classification_metrics
 from speech_emotion.pretrained.shipped_model import packaged_model
 
 CLIPS, ROUNDS, BATCH = 32, 3, 8
@@ -25,6 +27,12 @@ PEERS = {
     "transformers, wav2vec 2.0 base classifier": "wav2vec2",
     "transformers, Whisper base classifier (padded to 30 s)": "whisper",
 }
+EXPORTED = {
+    "`ser predict`": "ours",
+    "its export, `ser export onnx`": "model.onnx",
+    "its export with `--int8`": "int8.onnx",
+}
+EVERY = 4  # of so many clips of ASED one is taken
 COLD = "from speech_emotion.cli.main import main; import sys; sys.exit(main(['predict', sys.argv[1]]))"
 IMPORTS = "import torch, transformers"
 
@@ -42,6 +50,13 @@ def ours() -> tuple[Score, float]:
 
     network, extractor = load_saved(str(packaged_model()))
     return partial(network.as_pipeline(extractor), batch_size=BATCH), megabytes(packaged_model())
+
+
+def graph(file: str) -> tuple[Score, float]:
+    """What `ser export onnx` wrote."""
+    from speech_emotion.inference.onnx_model import onnx_pipeline
+
+    return partial(onnx_pipeline(file), batch_size=BATCH), Path(file).stat().st_size / 1e6
 
 
 def opensmile() -> tuple[Score, float]:
@@ -79,14 +94,48 @@ def of_transformers(kind: str) -> tuple[Score, float]:
     return score, model.num_parameters() * 4 / 1e6  # in float32, as they are shared
 
 
-def measure(kind: str, files: Sequence[str]) -> list[float]:
-    """Seconds for the files once all is loaded, peak memory in MB, and the model's MB."""
+def scorer(kind: str) -> tuple[Score, float]:
+    if kind.endswith(".onnx"):
+        return graph(kind)
     makers = {"ours": ours, "opensmile": opensmile}
-    score, size = makers[kind]() if kind in makers else of_transformers(kind)
+    return makers[kind]() if kind in makers else of_transformers(kind)
+
+
+def written(clips: Sequence[np.ndarray], folder: str) -> list[str]:
+    """Write clips as files."""
+    files = [str(Path(folder, f"{index}.wav")) for index in range(len(clips))]
+    for file, clip in zip(files, clips, strict=True):
+        soundfile.write(file, clip, SAMPLING_RATE)
+    return files
+
+
+def measure(kind: str, files: Sequence[str]) -> list[float]:
+    """Seconds for the files once all is loaded, peak memory in MB, the model's MB, and seconds of the processor."""
+    score, size = scorer(kind)
     score(files[:2])
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     score(files)
-    return [time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, size]
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    return [seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, size, busy]
+
+
+def export(folder: str) -> None:
+    """Write the model as graphs, in a process of its own, whose memory its children would be said to take."""
+    from speech_emotion.inference.onnx_export import export_onnx
+    from speech_emotion.inference.saved_model import load_saved
+
+    model = load_saved(str(packaged_model()))
+    for name in ("model.onnx", "int8.onnx"):
+        export_onnx(*model, Path(folder, name), int8=name == "int8.onnx")
+
+
+def of_strangers(kind: str) -> list[tuple[str, dict[str, float]]]:
+    """The emotion of clips of ASED, whose speakers and language the model has not heard, and the scores it gives."""
+    rows = load_corpus("ased")
+    rows = rows.select(range(0, len(rows), EVERY))
+    score, _ = scorer(kind)
+    found = ({one["label"]: one["score"] for one in clip} for clip in score(list(rows["audio"])))
+    return list(zip(rows["label"], found, strict=True))
 
 
 def process_seconds(code: str, *words: str) -> float:
@@ -98,18 +147,19 @@ def process_seconds(code: str, *words: str) -> float:
 
 
 def main() -> str:
-    """Return the section of RESULTS.md; without the model it says so."""
-    title = "Files to emotions"
+    """Return the sections of RESULTS.md; without the model they say so."""
     try:
         packaged_model()
     except FileNotFoundError as error:
-        return section(title, "Not measured.", str(error))
+        return section("Files to emotions", "Not measured.", str(error))
+    return f"{against_peers()}\n\n{exported()}"
+
+
+def against_peers() -> str:
     peers = {name: kind for name, kind in PEERS.items() if kind != "opensmile" or importlib.util.find_spec(kind)}
     clips, what = load_clips(CLIPS)
     with tempfile.TemporaryDirectory(prefix="ser-predict-") as folder:
-        files = [str(Path(folder, f"{index}.wav")) for index in range(CLIPS)]
-        for file, clip in zip(files, clips, strict=True):
-            soundfile.write(file, clip, SAMPLING_RATE)
+        files = written(clips, folder)
         contenders = {OURS: "ours", **peers}
         found = take_turns(
             {name: partial(in_child, measure, kind, files) for name, kind in contenders.items()}, ROUNDS
@@ -140,5 +190,61 @@ def main() -> str:
         + ("." if "opensmile" in peers.values() else "; openSMILE was not installed (extra `bench`).")
     )
     return section(
-        title, text, table(["", "files a second", "times its time in ours", "peak MB", "MB to fetch"], rows)
+        "Files to emotions",
+        text,
+        table(["", "files a second", "times its time in ours", "peak MB", "MB to fetch"], rows),
     )
+
+
+def exported() -> str:
+    """What becomes of speed, size and labels where the model is a graph in onnxruntime."""
+    clips, what = load_clips(CLIPS)
+    with tempfile.TemporaryDirectory(prefix="ser-exported-") as folder:
+        files = written(clips, folder)
+        in_child(export, folder)
+        kinds = {name: str(Path(folder, kind)) if kind.endswith(".onnx") else kind for name, kind in EXPORTED.items()}
+        found = take_turns({name: partial(in_child, measure, kind, files) for name, kind in kinds.items()}, ROUNDS)
+        try:
+            load_corpus("ased")
+        except FileNotFoundError as error:
+            said, lost = {}, f"What it costs was not measured: {error}"
+        else:
+            said, lost = {name: in_child(of_strangers, kind) for name, kind in kinds.items()}, ""
+    reference = next(iter(EXPORTED))
+    seconds = {name: [run[3] for run in runs] for name, runs in found.items()}
+    rows = []
+    for name, runs in found.items():
+        first = name == reference
+        row = [
+            name,
+            f"{CLIPS / statistics.median(seconds[name]):.1f}",
+            "" if first else spread(ratios(seconds[name], seconds[reference]), 2),
+            f"{max(run[1] for run in runs):.0f}",
+            f"{runs[0][2]:.0f}",
+        ]
+        if said:
+            ua, flipped, furthest = cost(said[name], said[reference])
+            row += [f"{100 * ua:.1f}", *(["", ""] if first else [f"{100 * flipped:.1f}", f"{furthest:.1e}"])]
+        rows.append(row)
+    columns = ["", "files a second of the processor", "times the time of the first", "peak MB", "MB to fetch"]
+    number = len(said[reference]) if said else 0
+    text = f"As above, {CLIPS} {what} files, one thread, batches of {BATCH}, medians of {ROUNDS} rounds. " + (
+        f"UA, the labels in per cent that are others than the first's, and the greatest difference of a score, "
+        f"on {number} clips of ASED, whose speakers and language the model has not heard."
+        if said
+        else lost
+    )
+    columns += ["UA", "labels flipped", "a score differs by"] if said else []
+    return section("Its export", text, table(columns, rows))
+
+
+def cost(
+    said: Sequence[tuple[str, dict[str, float]]], before: Sequence[tuple[str, dict[str, float]]]
+) -> tuple[float, float, float]:
+    """UA, the share of labels that are others than before, and by how much a score differs at most."""
+    labels = sorted(said[0][1])
+    truth = [labels.index(label) for label, _ in said]
+    now, then = (np.array([[scores[label] for label in labels] for _, scores in one]) for one in (said, before))
+    best = now.argmax(axis=1)
+    ua = classification_metrics(truth, best.tolist(), len(labels))["ua"]
+    return ua, float(np.mean(best != then.argmax(axis=1))), float(np.abs(now - then).max())
