@@ -52,7 +52,7 @@ def adapt_to_speakers(
             several = len(recordings) > 1
             yield speaker, of_all.adapt(chain.from_iterable(map(clips_of, own)), check) if several else of_all, refused
         except AdaptationError as error:
-            yield speaker, of_all, "; ".join(filter(None, [refused, str(error)]))
+            yield speaker, of_all, f"{error} All clips together are refused, too." if refused else str(error)
 
 
 def save_adapted(classifier: "SERPipeline", folder: str | Path, model: str, revision: str | None = None) -> Path:
