@@ -8,7 +8,8 @@ const $ = id => document.getElementById(id);
 
 const worker = new Worker(new URL("scorer.js", import.meta.url), { type: "module" });
 const waiting = new Map();
-let model, graph, loading = Promise.resolve(), tasks = 0, newest, shown, recorder;
+let model, graph, loading = Promise.resolve(), tasks = 0, shown, recorder;
+let newest; // the recording that is being scored, if any: what else is still under way says nothing
 
 worker.onmessage = ({ data: { id, told, done, error } }) => {
   const asked = waiting.get(id);
@@ -70,7 +71,7 @@ async function fetched(url) {
     if (!value) break;
     parts.push(value);
     done += value.length;
-    say(all ? `Loading the model, ${(all / 1e6).toFixed(0)} MB` : "Loading the model", done, all);
+    if (newest) say(all ? `Loading the model, ${(all / 1e6).toFixed(0)} MB` : "Loading the model", done, all);
   }
   return new Blob(parts).arrayBuffer();
 }
@@ -78,7 +79,7 @@ async function fetched(url) {
 async function loaded() {
   if (model) return;
   const bytes = new Uint8Array(await (graph ? graph.arrayBuffer() : fetched("model.onnx")));
-  say("Preparing the model");
+  if (newest) say("Preparing the model");
   model = await ask({ task: "load", bytes }, undefined, [bytes.buffer]);
   const terms = model.license ? ` Its terms: ${model.license}.` : "";
   $("model").textContent = `${graph?.name ?? "The one of this page"} knows ${model.labels.join(", ")}.${terms}`;
@@ -144,7 +145,10 @@ async function score(file, name) {
       $("error").textContent = error.message;
     }
   } finally {
-    if (now()) $("stop").hidden = true;
+    if (now()) {
+      newest = undefined;
+      $("stop").hidden = true;
+    }
   }
 }
 

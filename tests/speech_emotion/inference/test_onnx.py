@@ -256,6 +256,30 @@ def test_weights_take_less_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_allclose(found, alone, atol=1e-5)
 
 
+def test_an_lstm_takes_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    helper, kinds, random = onnx.helper, onnx.TensorProto, np.random.default_rng(0)
+    monkeypatch.setattr(onnx_export, "LARGE", 40)
+    shapes = {"given": (1, 32, 5), "recurrent": (1, 32, 8), "biases": (1, 64)}
+    weights = [
+        onnx.numpy_helper.from_array(random.normal(size=shapes[name]).astype(np.float32), name) for name in shapes
+    ]
+    node = helper.make_node("LSTM", ["x", *shapes], ["y"], hidden_size=8)
+    x, y = (helper.make_tensor_value_info(name, kinds.FLOAT, None) for name in "xy")
+    graph = helper.make_model(
+        helper.make_graph([node], "lstm", [x], [y], weights),
+        ir_version=10,
+        opset_imports=[helper.make_opsetid("", 20)],
+    )
+    made = onnx_export.smaller(graph, int8=True)
+    stored = {weight.name for weight in made.graph.initializer if weight.data_type == kinds.INT8}
+    assert stored == {"given/stored", "recurrent/stored"}
+    frames = {"x": random.normal(size=(20, 1, 5)).astype(np.float32)}
+    expected, found = (
+        onnxruntime.InferenceSession(one.SerializeToString()).run(None, frames)[0] for one in (graph, made)
+    )
+    assert 0 < np.abs(found - expected).max() < 0.05
+
+
 def test_what_is_no_graph_of_ours_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     helper, one = onnx.helper, onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     stranger = helper.make_model(helper.make_graph([], "g", [one], [one]), ir_version=10)
