@@ -81,6 +81,7 @@ def sounds() -> dict[str, np.ndarray]:
     return {"short": speech[:38001], "course": speech[:131072], "long": speech, "apart": two}
 
 
+@pytest.mark.filterwarnings("ignore:.*opposite phase")
 @pytest.mark.parametrize("name", list(sounds()))
 def test_scores_are_pythons(
     browser: "Browser", url: str, classifier: "SERPipeline", tmp_path: Path, name: str
@@ -114,6 +115,17 @@ def test_the_microphone_is_heard(browser: "Browser", url: str) -> None:
         page.get_by_role("button", name="Stop recording, 0:02").click(timeout=30_000)
         whole, *_ = scored(page)
         assert whole["file"] == "recording" and 1.5 < float(whole["end"]) < 5
+
+
+def test_scoring_can_be_stopped(browser: "Browser", url: str, tmp_path: Path) -> None:
+    for name in ("long", "short"):
+        soundfile.write(tmp_path / f"{name}.wav", sounds()[name], RATE)
+    with opened(browser, url) as page:
+        page.set_input_files("#file", tmp_path / "long.wav")
+        page.get_by_role("button", name="Stop scoring").click()
+        assert page.get_by_role("status").inner_text() == "Stopped." and page.locator("#progress").is_hidden()
+        page.set_input_files("#file", tmp_path / "short.wav")
+        assert scored(page)[0]["file"] == "short.wav" and page.get_by_role("button", name="Stop scoring").is_hidden()
 
 
 def test_what_is_no_sound_is_told_and_the_next_file_is_scored(browser: "Browser", url: str, tmp_path: Path) -> None:
