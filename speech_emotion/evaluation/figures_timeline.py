@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS_PER_INCH = 150
+AREAS_PER_INCH = 20  # steps of the scores that an eye tells apart
 AREAS = (*COLORS[:-1], "#F0E442")  # black, the last of the lines' colors, would stand out of areas
 NO_SPEECH = "no_speech"
 
@@ -30,7 +31,7 @@ def timeline_figure(
 
     The outline's values are evenly spread over the recording. Areas have the order of the labels from below, what is
     no speech lies above them in gray, and so does what has no scores; with more labels than colors, the colors come
-    again, pale.
+    again, pale. Of more windows than can be seen the areas show means over equal times, whose length the axis says.
     """
     parts, scores = np.asarray(parts, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if parts.shape != (len(scores), 2) or scores.shape[1:] != (len(labels),) or len(lowest) != len(highest):
@@ -60,13 +61,21 @@ def timeline_figure(
 
     order = sorted(range(len(labels)), key=lambda place: labels[place] == NO_SPEECH)
     look = area_styles(labels)
-    times = np.append(parts[:, 0], seconds)
+    times, ylabel, steps = np.append(parts[:, 0], seconds), "score", round(width * AREAS_PER_INCH)
+    if len(scores) > steps:
+        step = seconds / steps
+        sums = np.cumsum(scores * np.diff(times)[:, None], axis=0)
+        sums = np.r_[np.zeros((1, len(labels))), sums]  # (windows + 1, labels), up to each time
+        edges = np.linspace(0, seconds, steps + 1)
+        sums = np.stack([np.interp(edges, times, column) for column in sums.T], axis=1)  # (steps + 1, labels)
+        times, scores = edges, np.diff(sums, axis=0) / step
+        ylabel = f"score, mean of {step:.0f} s" if step >= 10 else f"score, mean of {step:.2g} s"
     below = np.zeros(len(times))
     for place in order:
         above = below + np.append(scores[:, place], scores[-1, place])
         areas.fill_between(times, below, above, step="post", linewidth=0, label=labels[place], **look[place])
         below = above
-    areas.set(xlim=(0, seconds), ylim=(0, max(1.0, below.max())), ylabel="score", xlabel=f"time ({_unit(seconds)})")
+    areas.set(xlim=(0, seconds), ylim=(0, max(1.0, below.max())), ylabel=ylabel, xlabel=f"time ({_unit(seconds)})")
     areas.xaxis.set_major_locator(_locator(seconds, width))
     areas.xaxis.set_major_formatter(lambda value, _: clock(value, seconds))
     # As the areas lie: the uppermost first.
