@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from feature_extraction import SERFeatureExtractor
+from speech_emotion.extras import check_extra
 
 from .graph_front import Features, SpeechPart, within
-from .onnx_model import needed, onnx_pipeline
+from .onnx_model import onnx_pipeline
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -69,8 +70,7 @@ def export_onnx(
         >>> export_onnx(model, extractor, "model.onnx")  # doctest: +SKIP
         2.1e-07
     """
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        needed(name)
+    check_extra("onnx", "Exporting", "onnx", "onnxruntime", "onnxscript")
     import onnx
 
     path = Path(path)

@@ -1,6 +1,5 @@
 """An exported graph in onnxruntime, behind the same pipeline as a model in torch."""
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +15,7 @@ from feature_extraction.waveform_extractor import WaveformExtractor
 from modeling_ser import SERConfig, SERPipeline
 from modeling_ser.pipeline_ser import mean_over_time
 from modeling_ser.windows import WindowCutter
+from speech_emotion.extras import check_extra
 
 FILE = "model.onnx"
 
@@ -56,16 +56,6 @@ def onnx_file(path: str | Path) -> Path:
     return file
 
 
-def needed(name: str) -> None:
-    """Import a package of the extra `onnx`, or say what it takes."""
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"ONNX needs {error.name}, which is not installed: pip install 'modeling-ser[onnx]'.", name=error.name
-        ) from error
-
-
 class Waveforms(WaveformExtractor):
     """Gives a graph what it reads: the samples themselves, (batch, samples, 1), and which are real."""
 
@@ -84,7 +74,7 @@ class OnnxModel(PreTrainedModel):
     main_input_name = "input_features"
 
     def __init__(self, file: Path) -> None:
-        needed("onnxruntime")
+        check_extra("onnx", "An ONNX graph", "onnxruntime")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
