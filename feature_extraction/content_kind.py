@@ -7,9 +7,12 @@ from .safe_text import printable
 
 _HEAD = 4096  # bytes that are looked at
 _SHOWN = 40  # characters of a text that are quoted
-_BEGINNINGS: tuple[tuple[bytes, str], ...] = (
+_POINTERS: tuple[tuple[bytes, str], ...] = (
     (rb"version https://git-lfs\.github\.com/", "a Git LFS pointer, not the file it stands for; run `git lfs pull`"),
     (rb"/annex/objects/", "a git-annex pointer, not the file it stands for; run `git annex get`"),
+)
+_BEGINNINGS: tuple[tuple[bytes, str], ...] = (
+    *_POINTERS,
     (
         rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script|title)\b",
         "an HTML page, perhaps one that asks to log in or tells an error; fetch the sound itself",
@@ -20,6 +23,11 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture"),
     (rb"\x93NUMPY", "an array of NumPy; load it, and give it with its rate"),
 )
+
+
+def pointer_there(content: bytes) -> str | None:
+    """Say that a file's content is what git puts in a large file's place; `None` of any other."""
+    return next((words for beginning, words in _POINTERS if re.match(beginning, content)), None)
 
 
 def what_is_there(content: bytes) -> str | None:

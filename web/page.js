@@ -222,6 +222,21 @@ function showTimeline() {
   draw();
 }
 
+// The course of the scores in so many equal steps at most: the means of the windows, of more than an eye tells apart.
+function course(steps) {
+  const { windows, samples: { length } } = shown;
+  if (windows.length <= steps) return windows;
+  const made = Array.from({ length: steps }, (_, step) => (
+    { first: step * length / steps, until: (step + 1) * length / steps, scores: model.labels.map(() => 0) }));
+  for (const { first, until, scores } of windows) {
+    for (let step = Math.floor(first * steps / length); step < steps && made[step].first < until; step++) {
+      const share = (Math.min(until, made[step].until) - Math.max(first, made[step].first)) * steps / length;
+      scores.forEach((score, label) => { made[step].scores[label] += share * score; });
+    }
+  }
+  return made;
+}
+
 function draw() {
   if (!shown?.windows.length || $("result").hidden) return;
   const width = $("picture").clientWidth, high = 50, low = 130, bottom = high + 10 + low;
@@ -256,11 +271,14 @@ function draw() {
   // The scores: areas that lie on each other, in the order of the labels from below, no speech uppermost.
   const order = model.labels.map((_, place) => place)
     .sort((a, b) => (model.labels[a] === NO_SPEECH) - (model.labels[b] === NO_SPEECH));
-  const total = Math.max(1, ...shown.windows.map(one => one.scores.reduce((a, b) => a + b)));
-  const below = shown.windows.map(() => 0);
+  const parts = course(Math.ceil(width / 5));
+  $("course").textContent = parts === shown.windows ? "Over time"
+    : `Over time, means of ${(shown.seconds / parts.length).toFixed(1)} s`;
+  const total = Math.max(1, ...parts.map(one => one.scores.reduce((a, b) => a + b)));
+  const below = parts.map(() => 0);
   for (const place of order) {
     const above = [], under = [];
-    shown.windows.forEach(({ first, until, scores }, index) => {
+    parts.forEach(({ first, until, scores }, index) => {
       const levels = [below[index], below[index] += scores[place]].map(sum => (bottom - sum / total * low).toFixed(1));
       under.unshift(`${x(until)},${levels[0]}`, `${x(first)},${levels[0]}`);
       above.push(`${x(first)},${levels[1]}`, `${x(until)},${levels[1]}`);

@@ -66,9 +66,8 @@ def load_saved(
 
 def _check_fetched(folder: Path) -> None:
     """Refuse a folder whose settings are what git puts in a large file's place."""
-    from feature_extraction.content_kind import what_is_there
+    from feature_extraction.content_kind import pointer_there
 
     for path in (folder / "config.json", folder / "preprocessor_config.json"):
-        found = what_is_there(path.read_bytes()) if path.is_file() else None
-        if found and "pointer" in found:
+        if path.is_file() and (found := pointer_there(path.read_bytes())):
             raise OSError(f"{path} is {found}.")

@@ -151,7 +151,7 @@ def test_what_is_too_fine_to_be_seen_is_averaged() -> None:
     scores = np.tile([[1.0, 0.0], [0.0, 1.0], [np.nan, np.nan]], (600, 1))  # a, b, and nobody speaks
     fig = timeline_figure(["a", "b"], np.c_[edges[:-1], edges[1:]], scores, -np.ones(7), np.ones(7))
     areas = fig.axes[1]
-    assert areas.get_ylabel() == "score, mean of 18 s"  # of which each third has one
+    assert "18 s" in areas.get_ylabel()  # of which each third has one
     tops = [area.get_paths()[0].vertices[:, 1] for area in areas.collections]
     assert [top.max() for top in tops] == pytest.approx([1 / 3, 2 / 3, 1])
     assert max(map(len, tops)) < 1000
