@@ -254,7 +254,8 @@ function draw() {
   const forth = [], back = [], per = shown.samples.length / width;
   const columns = Array.from({ length: width }, (_, column) => {
     let least = 0, most = 0;
-    for (let place = Math.floor(column * per); place < (column + 1) * per; place++) {
+    const end = Math.min((column + 1) * per, shown.samples.length); // which rounding may pass
+    for (let place = Math.floor(column * per); place < end; place++) {
       least = Math.min(least, shown.samples[place]);
       most = Math.max(most, shown.samples[place]);
     }
