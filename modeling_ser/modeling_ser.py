@@ -414,7 +414,9 @@ class SERModel(SERPreTrainedModel):
         if self.encoder is not None:
             input_features, attention_mask = self.encoder(input_features, attention_mask, given_layers)
         # In place: nothing else is as large as the features, and writing them anew costs more than the arithmetic.
-        features = (input_features.to(self.feature_mean.dtype) - self.feature_mean).div_(self.feature_std)
+        features = input_features.to(self.feature_mean.dtype)
+        features = features - self.feature_mean if features is input_features else features.sub_(self.feature_mean)
+        features = features.div_(self.feature_std)
         real = None if attention_mask is None else attention_mask.bool()  # (batch, frames)
         mask = features.new_ones(features.shape[:2]) if real is None else real.to(features.dtype)
         mask = mask.unsqueeze(-1)  # (batch, frames, 1)

@@ -129,7 +129,8 @@ class ClipStatistics(nn.Module):
         wide = torch.promote_types(features.dtype, torch.float32)
         number = mask.to(wide).sum(dim=1).clamp(min=1.0)  # (batch, 1)
         mean = features.sum(dim=1, dtype=wide) / number  # (batch, size), padded frames are 0
-        squares = ((features - mean.unsqueeze(1)) * mask).to(wide).square().sum(dim=1)
+        deviations = torch.addcmul(features.to(wide), mask.to(wide), mean.unsqueeze(1), value=-1)  # 0 where padded
+        squares = deviations.square_().sum(dim=1)
         std = (squares / number).clamp(min=VARIANCE_FLOOR).sqrt()  # (batch, size)
         return ((torch.cat([mean, std], dim=-1) - self.mean) / self.std).to(features.dtype)  # (batch, 2 × size)
 
