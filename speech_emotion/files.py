@@ -5,8 +5,8 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -16,16 +16,24 @@ from feature_extraction.safe_text import csv_cell
 
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text file under a temporary name, then rename it: a reader sees the old file or the new one."""
-    with _whole(path) as file:
+    with whole_file(path) as file:
         file.write(text)
     return Path(path)
 
 
 def write_bytes(path: str | Path, content: bytes) -> Path:
     """Write a binary file, whole or not at all; see `write_text`."""
-    with _whole(path, "wb") as file:
-        file.write(content)
+    write_together({path: content})
     return Path(path)
+
+
+def write_together(contents: Mapping[str | Path, bytes]) -> None:
+    """Write binary files that belong together: none takes its name before all of them are on the disk."""
+    with ExitStack() as files:
+        for path, content in contents.items():
+            file = files.enter_context(whole_file(path, "wb"))
+            file.write(content)
+            file.flush()
 
 
 def write_json(path: str | Path, content: object) -> Path:
@@ -35,7 +43,7 @@ def write_json(path: str | Path, content: object) -> Path:
 
 def write_jsonl(path: str | Path, rows: Iterable[object]) -> Path:
     """Write values as JSON, one per line, whole or not at all; see `write_text`."""
-    with _whole(path) as file:
+    with whole_file(path) as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return Path(path)
 
@@ -86,7 +94,7 @@ def _naming(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def _whole(path: str | Path, mode: str = "w") -> Iterator[IO]:
+def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO]:
     """Open a file to write that takes its name when all is written; after an error it is gone."""
     path = Path(os.path.realpath(path))
     # Its own: two commands that write the same file, here or on another machine, do not write into each other's.

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from speech_emotion.files import write_jsonl
+from speech_emotion.files import write_bytes, write_jsonl, write_together
 
 CLIP_COLUMNS = ("id", "split", "speaker", "sex", "sentence", "label")
 SCORE_PREFIX = "score_"
@@ -103,8 +103,7 @@ class FoldScores:
             columns[SCORE_PREFIX + label] = pa.array(self.scores[:, number], pa.float16())
         facts = self.facts()
         digest = fold_digest(facts, self.clips, self.scores)
-        _write(path, pa.table(columns).replace_schema_metadata({FACTS: facts, DIGEST: digest})).replace(path)
-        return path
+        return write_bytes(path, _parquet(pa.table(columns).replace_schema_metadata({FACTS: facts, DIGEST: digest})))
 
     @classmethod
     def load(cls, path: str | Path) -> "FoldScores":
@@ -180,16 +179,14 @@ def pack(source: str | Path, target: str | Path, remove: bool = False) -> list[P
         raise ValueError(f"A condition that is called {RUNS!r} cannot be packed: {RUNS}.parquet tells of all of them.")
     tables = {name: _clip_table([fold for fold in folds if fold.corpus == name]) for name in conditions}
     tables[RUNS] = _run_table(folds)
-    paths = [target / f"{name}.parquet" for name in tables]
-    partials = [_write(path, table, level=19) for path, table in zip(paths, tables.values(), strict=True)]
-    for path, partial in zip(paths, partials, strict=True):  # at once, as they belong together
-        partial.replace(path)
+    contents = {target / f"{name}.parquet": _parquet(table, level=19) for name, table in tables.items()}
+    write_together(contents)
     for path in files if remove else []:
         path.unlink()
         for folder in (path.parent, path.parent.parent):
             if not any(folder.iterdir()):
                 folder.rmdir()
-    return paths
+    return list(contents)
 
 
 def write_clip_lines(folders: Sequence[str | Path], path: str | Path, conditions: Sequence[str] | None = None) -> Path:
@@ -331,9 +328,9 @@ def _table(content: bytes, **kwargs: Any) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False, **kwargs).read(use_threads=False)
 
 
-def _write(path: Path, table: pa.Table, level: int | None = None) -> Path:
-    """Write a table beside where it is to be, so that it is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+def _parquet(table: pa.Table, level: int | None = None) -> bytes:
+    """Return a table as the content of a Parquet file."""
+    content = pa.BufferOutputStream()
     repeated = [name for name in table.column_names if not name.startswith(SCORE_PREFIX)]
-    pq.write_table(table, partial, compression="zstd", compression_level=level, use_dictionary=repeated)
-    return partial
+    pq.write_table(table, content, compression="zstd", compression_level=level, use_dictionary=repeated)
+    return content.getvalue().to_pybytes()

@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from speech_emotion.files import write_bytes
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -85,13 +87,8 @@ def save_figure(fig: "Figure", path: str | Path) -> Path:
         raise ValueError(f"{path}: a figure is written as {' or '.join(FORMATS)}; choose such an ending.")
     metadata = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
     _settle(fig)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        fig.savefig(partial, format=path.suffix[1:], metadata=metadata)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    fig.savefig(content := io.BytesIO(), format=path.suffix[1:], metadata=metadata)
+    return write_bytes(path, content.getvalue())
 
 
 @styled

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from torch import nn
 
 from feature_extraction import SERFeatureExtractor
 from speech_emotion.extras import check_extra
+from speech_emotion.files import whole_file
 
 from .graph_front import Features, SpeechPart, within
 from .onnx_model import onnx_pipeline
@@ -73,8 +73,6 @@ def export_onnx(
     check_extra("onnx", "Exporting", "onnx", "onnxruntime", "onnxscript")
     import onnx
 
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     features = Features(extractor).eval()
     graph = graph_of(network.eval(), extractor, features)
     config = network.config
@@ -86,9 +84,10 @@ def export_onnx(
         **(notes or {}),
     }
     onnx.helper.set_model_props(graph, described)
-    try:
-        partial.write_bytes(smaller(graph).SerializeToString())
-        difference = largest_difference(network, extractor, partial, features.longest)
+    with whole_file(path, "wb") as file:
+        file.write(smaller(graph).SerializeToString())
+        file.flush()
+        difference = largest_difference(network, extractor, Path(file.name), features.longest)
         tolerance = TOLERANCES[extractor.feature_dtype]
         if not difference <= tolerance:
             raise RuntimeError(
@@ -96,11 +95,11 @@ def export_onnx(
                 "not kept: it would be another model."
             )
         if int8:
-            partial.write_bytes(smaller(graph, int8).SerializeToString())
-            difference = largest_difference(network, extractor, partial, features.longest)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+            file.seek(0)
+            file.truncate()
+            file.write(smaller(graph, int8).SerializeToString())
+            file.flush()
+            difference = largest_difference(network, extractor, Path(file.name), features.longest)
     return difference
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from speech_emotion.cross_validation.score_store import FoldKey, FoldScores, find_fold, pack, read_fold_scores
+from tests.full_disk import little_room
 from tests.speech_emotion.cross_validation.simulated_scores import all_folds, fold_scores, save_all
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_python
 
@@ -61,6 +62,21 @@ def test_packing_is_repeatable_and_adds_to_what_is_packed(entries: list[FoldScor
     assert len(list(later.rglob("*.parquet"))) == len(entries) // 2  # kept, as nobody asked for their removal
     for path in (tmp_path / "whole").iterdir():
         assert (tmp_path / "packed" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_full_disk_leaves_what_was_packed_before(entries: list[FoldScores], tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    pack(save_all(entries[:1], tmp_path / "first"), packed)
+    before = {path: path.read_bytes() for path in packed.iterdir()}
+    later = save_all(entries, tmp_path / "later")
+    sizes = [path.stat().st_size for path in pack(later, tmp_path / "whole")]
+    for room in sorted({0, *(size - 1 for size in sizes)}):
+        with little_room(room), pytest.raises(OSError, match=str(packed)):
+            pack(later, packed)
+        assert {path: path.read_bytes() for path in packed.iterdir()} == before
+    with little_room(0), pytest.raises(OSError, match="seed-0_fold-0"):
+        fold_scores().save(tmp_path / "fold")
+    assert not [path for path in (tmp_path / "fold").rglob("*") if path.is_file()]
 
 
 def test_the_first_folder_counts_and_a_file_before_what_is_packed(tmp_path: Path) -> None:

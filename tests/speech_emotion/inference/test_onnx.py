@@ -315,3 +315,8 @@ def test_another_models_graph_is_not_kept(
         assert not list(tmp_path.iterdir())
     monkeypatch.setattr(onnx_export, "largest_difference", lambda *_: kept)
     assert export_onnx(network, extractor, file) == kept and list(tmp_path.iterdir()) == [file]
+    link = tmp_path / "newest.onnx"
+    link.symlink_to(file.name)
+    file.write_bytes(b"old")
+    export_onnx(network, extractor, link, int8=True)
+    assert link.is_symlink() and onnx.load(file).graph.name == "g"
