@@ -73,7 +73,23 @@ def test_the_command_measures_a_run_by_its_own_test_clips_and_by_files(
     (tmp_path / "clips").mkdir()
     write_clips(tmp_path / "clips")
     assert ser(["robustness", str(tmp_path / "clips"), "--model", str(tmp_path / "run")]) == 0
-    assert "MP3, lowest rate" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "MP3, lowest rate" in told and f"{task.rows.info.description.split('. ')[0]} (4)" in told
+    (tmp_path / "run" / "results.json").unlink()
+    assert ser(["robustness", str(tmp_path / "clips"), "--model", str(tmp_path / "run")]) == 0
+    assert "not known" in capsys.readouterr().out
     (tmp_path / "run" / "fold.jsonl").unlink()
     assert ser(["robustness", "--model", str(tmp_path / "run"), *places]) == 1
     assert "has no fold.jsonl" in capsys.readouterr().err
+
+
+def test_the_model_that_comes_along_is_measured_by_files_and_says_whom_it_has_heard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ser(["robustness"]) == 1
+    assert "Name files" in capsys.readouterr().err
+    write_clips(tmp_path)
+    assert ser(["robustness", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert all(f"{title} (" in told.out for title in ("EmoDB", "RAVDESS", "nEMO")) and "telephone" in told.out
+    assert "no commercial use" in told.err
