@@ -29,7 +29,7 @@ class SEREnsembleForAudioClassification(SERPreTrainedModel):
     for one) gives p; `config.temperature` is of the average, and the pipeline divides log p by it. Of a regression
     they are the mean of the members' values. The members run one after another: on one thread of a CPU that takes as
     long as one pass with stacked weights (`torch.func.stack_module_state`) for a single clip, and less for a batch of
-    16: `python -m benchmarks --only ensemble` measures it.
+    16.
 
     Args:
         config: The configuration; `num_members` is the number of members, 2 at least.
