@@ -233,9 +233,11 @@ def audio_duration(source: str | Path | bytes, max_seconds: float | None = MAX_S
                 if sound.missing and sound.frames is not None:  # what is stated is not there
                     frames = frames * sound.size // (sound.size + sound.missing)
                 if sound.kind:  # then only the decoder knows
-                    frames = _count(header, name, max_seconds, seconds)
+                    blocks = _mono_blocks(header, sound, ChannelMix(0), name, max_seconds, seconds)
+                    frames = sum(map(len, blocks))
+                else:
+                    _check_whole(frames, header, sound, name)
                 seconds += frames / rate
-                _check_whole(frames, header, sound, name)
     if not seconds:
         raise ValueError(_NO_SAMPLES.format(name))
     if max_seconds is not None and seconds > max_seconds:
@@ -523,19 +525,10 @@ def _open_regular(path: Path | None, name: str) -> BinaryIO:
 
 def _decode(content: bytes, name: str, channel: int | None, max_seconds: float | None) -> tuple[np.ndarray, float]:
     """Decode the bytes of an audio file to mono: (samples,) float32, and the rate in Hz."""
-    if not content:
-        raise ValueError(_EMPTY.format(name))
-    pieces: list[np.ndarray] = []
-    rates: dict[float, None] = {}
-    seconds = 0.0
-    for sound in _sounds(content, name):
-        samples, rate = _decode_sound(sound, name, channel, max_seconds, seconds)
-        pieces.append(samples)
-        rates[rate] = None
-        seconds += len(samples) / rate
-    if len(rates) > 1:
-        raise ValueError(f"{name}: joined of sounds at {' and '.join(map(str, rates))} Hz; take them apart.")
-    return np.concatenate(pieces) if len(pieces) > 1 else pieces[0], rate
+    blocks = list(_file_blocks(content, name, channel, max_seconds, at_once=True))
+    if not blocks:
+        raise ValueError(_NO_SAMPLES.format(name))
+    return np.concatenate([block for block, _ in blocks]), blocks[0][1]
 
 
 def _sounds(content: Any, name: str) -> list[Sound]:
@@ -577,22 +570,6 @@ def _blocks(file: Any) -> Iterator[np.ndarray]:
         yield block.T
 
 
-def _decode_sound(
-    sound: Sound, name: str, channel: int | None, max_seconds: float | None, before: float
-) -> tuple[np.ndarray, float]:
-    """Decode one sound of a file, so many seconds after its beginning: (samples,) float32, and the rate in Hz."""
-    with _opened(io.BytesIO(sound.content), name, sound) as file:
-        rate = _check_rate(file.samplerate, name)
-        mix = _mixing(file, channel, name)
-        blocks = list(_mono_blocks(file, sound, mix, name, max_seconds, before))
-    louder = mix.louder_channel()
-    if louder is not None:
-        _warn_of_phase(louder, name)
-        with _opened(io.BytesIO(sound.content), name, sound) as file:
-            blocks = [block[louder].copy() for block in _blocks(file)]
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), rate
-
-
 def _mixing(file: Any, channel: int | None, name: str) -> ChannelMix:
     """Say how the channels of an opened file become one."""
     if file.channels > MOST_CHANNELS:
@@ -613,20 +590,14 @@ def _mono_blocks(
     _check_whole(decoded, file, sound, name)
 
 
-def _count(file: Any, name: str, max_seconds: float | None, before: float) -> int:
-    """Return how many samples an opened file holds, with what was before not too many."""
-    decoded = 0
-    for block in _blocks(file):
-        decoded += block.shape[1]
-        if max_seconds is not None and before + decoded / file.samplerate > max_seconds:
-            raise ValueError(_TOO_LONG.format(name, max_seconds))
-    return decoded
-
-
 def _file_blocks(
-    source: str | Path | bytes, name: str, channel: int | None, max_seconds: float | None
+    source: str | Path | bytes, name: str, channel: int | None, max_seconds: float | None, at_once: bool = False
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield what a file holds, (samples,) and the rate in Hz, without having read more of it than is needed."""
+    """Yield what a file holds, (samples,) and the rate in Hz, without having read more of it than is needed.
+
+    Whether the average of several channels cancels them shows at the end: they are decoded twice, unless all may be
+    held in memory `at_once`.
+    """
     with _content(source, name) as (content, file):
         if not content:
             raise ValueError(_EMPTY.format(name))
@@ -637,20 +608,24 @@ def _file_blocks(
                 if known not in (None, rate):
                     raise ValueError(f"{name}: joined of sounds at {known} and {rate} Hz; take them apart.")
                 known, mix, decoded = rate, _mixing(opened, channel, name), 0
-                several = opened.channels > 1 and channel is None
+                several, held = opened.channels > 1 and channel is None, []
                 for block in _mono_blocks(opened, sound, mix, name, max_seconds, before):
                     decoded += len(block)
                     if not several:
                         yield block, rate
+                    elif at_once:
+                        held.append(block)
             before += decoded / rate
-            if several:
-                louder = mix.louder_channel()
-                if louder is not None:
-                    _warn_of_phase(louder, name)
-                with _opened(_place(sound, file), name, sound) as opened:
-                    mix = ChannelMix(louder)
-                    for block in _blocks(opened):
-                        yield mix.add(block), rate
+            louder = mix.louder_channel() if several else None
+            if louder is not None:
+                _warn_of_phase(louder, name)
+            if not several or (at_once and louder is None):
+                yield from ((block, rate) for block in held)
+                continue
+            with _opened(_place(sound, file), name, sound) as opened:
+                mix = ChannelMix(louder)
+                for block in _blocks(opened):
+                    yield mix.add(block), rate
 
 
 def _place(sound: Sound, file: BinaryIO | None) -> Any:
