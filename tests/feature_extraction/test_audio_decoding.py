@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import soundfile
@@ -194,6 +195,7 @@ BAD_SOURCES = {
     "64-bit integers": (np.zeros(9, np.int64), ValueError, "full scale"),
     "no rate": ({"array": tone()}, ValueError, 'no "sampling_rate"'),
     "rate 0": ({"array": tone(), "sampling_rate": 0}, ValueError, "0 Hz"),
+    "rate of one": ({"array": tone(), "sampling_rate": 1}, ValueError, "a sampling rate of 1 Hz is none of a rec"),
     "rate below 0": ({"raw": tone(), "sampling_rate": -16000}, ValueError, "-16000 Hz"),
     "rate NaN": ({"raw": tone(), "sampling_rate": float("nan")}, ValueError, "nan Hz"),
     "rate as text": ({"raw": tone(), "sampling_rate": "16k"}, ValueError, "'16k' Hz"),
@@ -207,6 +209,7 @@ BAD_SOURCES = {
     "text file object": (io.StringIO("text"), ValueError, "binary mode"),
     "None": (None, TypeError, "NoneType"),
     "number": (3, TypeError, "int"),
+    "a whole data set": (datasets.Dataset.from_dict({"id": ["a"]}), TypeError, r'from a Dataset .*rows\["audio"\]'),
     "list": ([0.1, 0.2], TypeError, "list"),
     "too short": ({"array": [0.5], "sampling_rate": 192000}, ValueError, "too short"),
 }
