@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
+import huggingface_hub.utils
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from .audio_files import audio_files, clip_durations, folder_fingerprint
@@ -359,12 +360,15 @@ def _code_hash(corpus: type[SpeechCorpus]) -> str:
 
 @contextmanager
 def quiet_unless_terminal() -> Iterator[None]:
-    """Keep progress bars out of logs."""
-    if sys.stderr.isatty() or are_progress_bars_disabled():
+    """Keep the progress bars of datasets and of the Hub's client out of logs."""
+    if sys.stderr.isatty():
         yield
         return
+    shown = not are_progress_bars_disabled()
     disable_progress_bars()
     try:
-        yield
+        with huggingface_hub.utils.disable_progress_bars():
+            yield
     finally:
-        enable_progress_bars()
+        if shown:
+            enable_progress_bars()

@@ -72,6 +72,8 @@ def push_corpus(
     from huggingface_hub import HfApi
     from huggingface_hub.utils import httpx  # its errors are those of a lost connection
 
+    from .corpus_base import quiet_unless_terminal
+
     with tempfile.TemporaryDirectory(prefix="ser-export-") as work:
         folder = Path(work, "copy")
         _export(corpus, folder, shard_megabytes, progress)
@@ -83,13 +85,14 @@ def push_corpus(
                     f"{repo_id} exists and everyone can see it. Make it private first, take another name, or say that "
                     "all may see it (private=False, on a command line --public)"
                 )
-            commit = api.upload_folder(
-                repo_id=repo_id,
-                repo_type="dataset",
-                folder_path=folder,
-                commit_message=f"{corpus.title}, {len(corpus.clips)} clips",
-                delete_patterns="data/*.parquet",  # a copy in fewer files must not leave some of the last one's
-            )
+            with quiet_unless_terminal():
+                commit = api.upload_folder(
+                    repo_id=repo_id,
+                    repo_type="dataset",
+                    folder_path=folder,
+                    commit_message=f"{corpus.title}, {len(corpus.clips)} clips",
+                    delete_patterns="data/*.parquet",  # a copy in fewer files must not leave some of the last one's
+                )
         except httpx.TransportError as error:
             raise ConnectionError(f"{repo_id}: the Hub cannot be reached: {error}") from error
     return commit.oid

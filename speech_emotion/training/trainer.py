@@ -29,6 +29,7 @@ from transformers.trainer_utils import HubStrategy, IntervalStrategy, SaveStrate
 
 from modeling_ser.checkpoint_files import writing
 from speech_emotion.files import write_json, write_text
+from speech_emotion.terminal import quiet_unless_terminal
 
 from .batches import LengthGroupedSampler, NoLoneItem
 from .callbacks import StopSignalCallback
@@ -181,7 +182,9 @@ class TaskTrainer(Trainer):
         """Train, from the beginning or from a checkpoint."""
         if resume_from_checkpoint is not None:
             self.add_callback(ResumptionCallback(self, Path(resume_from_checkpoint)))
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        done = super().train(resume_from_checkpoint, *args, **kwargs)
+        quiet_unless_terminal()  # Trainer switches the Hub's bars on after a training that pushes, whoever watches
+        return done
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # Trainer looks whether to stop only after a step; but an evaluation made up for may have ended the training,

@@ -14,7 +14,7 @@ import pytest
 from dataset_scripts import export_corpus, load_corpus, push_corpus, speaker_folds
 from dataset_scripts.emodb import EmoDB
 from tests.hub.local_hub import LocalHub
-from tests.subprocess_tools import PROJECT_ROOT, run_python_json
+from tests.subprocess_tools import PROJECT_ROOT, run_python, run_python_json
 from tests.synthetic_corpora import load_from, write_ased, write_clip, write_emodb, write_iemocap, write_speechocean762
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning")
@@ -260,7 +260,10 @@ def test_pushed_with_permission_again_and_in_fewer_files(local_hub: LocalHub, tm
     write_clip(folder / "01Neutral/n1-02-01-01-09.wav", seconds=40)
     code = PUSH.format(corpus="ased", repo="alice/ased", folder=folder, options="i_have_permission=True, {}")
     for size, files in ((1, 3), (256, 1)):
-        run(code.format(f"shard_megabytes={size}"), local_hub, tmp_path)
+        env = local_hub.env(tmp_path / "home")
+        del env["HF_HUB_DISABLE_PROGRESS_BARS"]  # as users have it
+        done = run_python(code.format(f"shard_megabytes={size}"), env=env, cwd=tmp_path, with_project=True)
+        assert "B/s" not in done.stderr and "it/s" not in done.stderr
         names = [name for name in local_hub.files("alice/ased", kind="dataset") if name.endswith(".parquet")]
         assert len(names) == files
 

@@ -53,22 +53,32 @@ def train(
         corpus, small = (polish_dir, SMALL) if script == "train.py" else (spelled_dir, SMALL_LETTERS)
         line = [PROJECT_ROOT / script, *words(corpus, cache_dir, folder, more, small)]
         env = local_hub.env(home, user=user) | {"PYTHONPATH": str(PROJECT_ROOT)}
+        del env["HF_HUB_DISABLE_PROGRESS_BARS"]  # as users have it
         return run_command([sys.executable, *line], env=env, cwd=home, check=check)
 
     return run
 
 
 @pytest.fixture(scope="module")
-def run(train: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train for three epochs with --push_to_hub; the run's folder."""
+def trained(train: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """Train for three epochs with --push_to_hub; the run's folder, and what it printed."""
     folder = tmp_path_factory.mktemp("run") / "model"
-    train(folder, f"--num_train_epochs 3 --save_total_limit 1 --push_to_hub true --hub_model_id {REPO}")
-    return folder
+    return folder, train(folder, f"--num_train_epochs 3 --save_total_limit 1 --push_to_hub true --hub_model_id {REPO}")
+
+
+@pytest.fixture(scope="module")
+def run(trained: tuple[Path, Any]) -> Path:
+    return trained[0]
 
 
 @pytest.fixture(scope="module")
 def commits(run: Path, local_hub: LocalHub) -> list[Commit]:
     return local_hub.commits(REPO)
+
+
+def test_a_push_shows_no_bar_where_nobody_watches(trained: tuple[Path, Any]) -> None:
+    _, done = trained
+    assert "it/s" not in done.stderr and "B/s" not in done.stderr
 
 
 def test_each_checkpoint_is_one_whole_commit_and_nothing_else_travels(
