@@ -1,17 +1,13 @@
 """The convolution over frames against torch's own; masked batch normalization against torch's of the real frames."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 import torch
-from accelerate import cpu_offload
 from torch.nn import functional as F
-from torch.nn.utils import prune
 
-from modeling_ser import SERForAudioClassification
 from modeling_ser.frame_layers import FrameConv1d, MaskedBatchNorm
-from tests.modeling_ser.small_models import enlivened, padded, random_clips, small_config
+from tests.modeling_ser.small_models import padded, random_clips
 
 
 def convolve(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -38,53 +34,6 @@ def test_convolution_and_gradients_are_torchs(kernel_size: int, frames: int) -> 
             (output * torch.arange(output.numel()).view(output.shape).sin()).sum().backward()
             found.append([output.detach(), *(tensor.grad for tensor in inputs)])
         torch.testing.assert_close(*found, rtol=0, atol=1e-5)
-
-
-def test_functional_transforms_are_torchs() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, 5, 3, dtype=torch.float64, generator=generator)
-    weight = torch.randn(2, 3, 4, dtype=torch.float64, generator=generator)
-    directions = torch.randn_like(x), torch.randn_like(weight)
-    found = []
-    for function in (convolve, convolve_by_torch):
-
-        def loss(clip: torch.Tensor, filters: torch.Tensor, function: Callable = function) -> torch.Tensor:
-            return function(clip[None], filters).sin().sum()
-
-        found.append(
-            [
-                torch.func.vmap(torch.func.grad(loss, argnums=1), in_dims=(0, None))(x, weight),
-                torch.func.vmap(lambda clip, function=function: function(clip[None], weight))(x),
-                *torch.func.jvp(function, (x, weight), directions),
-                torch.func.hessian(loss)(x[0], weight),
-            ]
-        )
-    torch.testing.assert_close(*found)
-
-
-def test_what_hangs_on_modules_works_on_the_convolutions() -> None:
-    model = enlivened(SERForAudioClassification(small_config()))
-    batch = padded(random_clips([5, 9]))
-    expected = model(*batch).logits
-    layers = [module for module in model.modules() if isinstance(module, FrameConv1d)]
-    assert len(layers) == 2 and all(isinstance(layer, torch.nn.Conv1d) for layer in layers)
-    seen = []
-    for layer in layers:
-        layer.register_forward_hook(lambda *_: seen.append("conv"))
-    torch.testing.assert_close(cpu_offload(model, execution_device="cpu")(*batch).logits, expected)
-    assert seen == ["conv", "conv"]
-
-
-def test_a_pruned_convolution_is_trained_on() -> None:
-    model = SERForAudioClassification(small_config()).train()
-    layer = model.ser.streams[0].conv1.conv
-    prune.random_unstructured(layer, "weight", amount=0.5)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for _ in range(2):
-        model(*padded(random_clips([5, 9])), labels=torch.tensor([0, 1])).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    assert int((layer.weight == 0).sum()) == layer.weight.numel() // 2
 
 
 def pair(channels: int = 6) -> tuple[MaskedBatchNorm, torch.nn.BatchNorm1d]:
