@@ -9,7 +9,7 @@ class MaskedBLSTM(nn.Module):
 
     Forward, what is padded comes after all that is real, and changes nothing of it. Backward, each clip is reversed
     within its own length, so that its padding stays behind it. `torch.nn.LSTM` over a packed sequence gives the same,
-    frame by frame, and on a CPU takes several times as long to train: `python -m benchmarks --only blstm`.
+    frame by frame, and on a CPU takes several times as long to train: `python -m benchmarks blstm`.
 
     Source: Schuster and Paliwal, "Bidirectional recurrent neural networks", IEEE Transactions on Signal Processing 45,
         1997; the reversal within a clip's length is ours.
