@@ -65,8 +65,8 @@ class StartingModel:
     @classmethod
     def read(cls, name_or_path: str, revision: str | None = None) -> "StartingModel":
         """Find a model's weights, and whom they have heard."""
-        path = cached_file(name_or_path, WEIGHTS, revision=revision)
         heard = heard_speakers(name_or_path, revision)
+        path = cached_file(name_or_path, WEIGHTS, revision=revision)
         if heard is None:
             raise ValueError(
                 f"Nobody knows whom {name_or_path} has heard: no results.json of this library lies beside its "

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speech_emotion.pretrained.hub_models import check_hub
 from speech_emotion.pretrained.shipped_model import EMOTIONS, LICENSE, packaged_model
 from speech_emotion.terminal import say
 
@@ -45,6 +46,7 @@ def load_saved(
     from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
 
     model = named_model(model)
+    check_hub(model)
     _check_fetched(Path(model))
     try:
         several = SERConfig.from_pretrained(model, revision=revision, token=token).num_members > 1

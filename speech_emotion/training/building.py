@@ -12,6 +12,7 @@ from feature_extraction import SERFeatureExtractor
 from modeling_ser import SERConfig, SERForAudioClassification
 from modeling_ser.feature_statistics import normalization
 from speech_emotion.pretrained import SHORT_NAMES, SMALL_DEEPSPEECH, encoder_place
+from speech_emotion.pretrained.hub_models import check_hub
 
 from .arguments import ModelArguments, preset_settings
 from .encoder_training import TrainedEncoder, choose_parameters
@@ -74,6 +75,7 @@ def _encoders(args: ModelArguments) -> dict[str, dict[str, object]]:
             )
         name = SMALL_DEEPSPEECH
     entry["name_or_path"] = place = encoder_place(name, args.encoder_revision)
+    check_hub(place)
     settings, _ = PreTrainedConfig.get_config_dict(place, revision=args.encoder_revision)
     if settings.get("model_type") == "whisper":  # read at each clip's own length, not filled up to 30 s
         entry["context"] = "clip"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataset_scripts.names import name_key
 from feature_extraction.safe_text import printable
+from speech_emotion.pretrained.hub_models import check_hub
 
 if TYPE_CHECKING:
     import datasets
@@ -201,6 +202,7 @@ def heard_speakers(model: str | None, revision: str | None = None) -> Heard | No
         return {}
     from transformers.utils import cached_file
 
+    check_hub(model)
     path = cached_file(model, RESULTS_FILE, revision=revision, _raise_exceptions_for_missing_entries=False)
     if path is None:
         return None
