@@ -6,8 +6,10 @@ against what the files hold before it is made; and no number that is none leaves
 
 import errno
 import json
+import logging
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,6 +58,35 @@ def naming(place: str | os.PathLike[str], what: str) -> Iterator[None]:
         elif not isinstance(error, ValueError):
             said = f"{type(error).__name__}: {said}"
         raise ValueError(f"{place}: {what}: {said[:600]}.") from error
+
+
+@contextmanager
+def without_report() -> Iterator[None]:
+    """Keep back transformers' table of weights that do not fit what this thread loads: our own sentence tells it."""
+    thread, source = threading.get_ident(), logging.getLogger("transformers.modeling_utils")
+
+    def passes(record: logging.LogRecord) -> bool:
+        # Errors of a conversion are told by the table alone, to which transformers' own error then points.
+        ours = record.thread == thread and record.funcName == "log_state_dict_report"
+        return not ours or "CONVERSION" in record.getMessage()
+
+    source.addFilter(passes)
+    try:
+        yield
+    finally:
+        source.removeFilter(passes)
+
+
+def with_sizes(mismatched: Iterable[tuple[str, Iterable[int], Iterable[int]]]) -> dict[str, str]:
+    """Tell of weights of another size, by name, which size the file holds and which the network has.
+
+    >>> with_sizes([("bias", (3,), (5,))])
+    {'bias': 'bias (3 there, 5 here)'}
+    """
+    return {
+        name: f"{name} ({'x'.join(map(str, there))} there, {'x'.join(map(str, here))} here)"
+        for name, there, here in mismatched
+    }
 
 
 def check_settings(settings: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 Dense layers see all frames of a batch as the rows of one matrix; only the recurrence of the LSTM goes step by step.
 """
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -15,13 +16,15 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_deepspeech import DeepSpeechConfig
-from .encoder_files import check_values, check_weights, listed, naming, writing
+from .encoder_files import check_values, check_weights, listed, naming, with_sizes, without_report, writing
 from .lstm_deepspeech import DeepSpeechLSTM
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, Pipeline, PreTrainedTokenizerBase
 
 NUM_LAYERS = 6
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -118,8 +121,8 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
         Args:
             pretrained_model_name_or_path: A folder, or the id of a repository on the Hub.
             model_args: As of transformers.
-            strict: Whether missing and unexpected weights are errors. If not, missing ones get fresh values, and
-                transformers warns of both.
+            strict: Whether missing and unexpected weights are errors. If not, missing ones get fresh values, and of
+                both it is warned.
             output_loading_info: Whether to return what transformers tells of the loading too.
             kwargs: As of transformers (`revision`, `dtype`, …).
 
@@ -134,7 +137,7 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
         place = pretrained_model_name_or_path
         if place is not None:
             kwargs = check_weights(place, DeepSpeechConfig, cls, kwargs)
-        with naming(place, "cannot be loaded"):
+        with naming(place, "cannot be loaded"), without_report():
             model, info = super().from_pretrained(
                 place,
                 *model_args,
@@ -143,16 +146,18 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
                 **{**kwargs, "ignore_mismatched_sizes": True, "use_safetensors": True},
             )
         check_values(place, model)
-        resized = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
-        wrong = {"of another size": resized}
-        if strict:
-            wrong |= {"missing": set(info["missing_keys"]) - resized, "unexpected": set(info["unexpected_keys"])}
+        resized = with_sizes(info["mismatched_keys"])
+        unfit = {"missing": set(info["missing_keys"]) - set(resized), "unexpected": set(info["unexpected_keys"])}
+        wrong = {"of another size": resized.values()} | (unfit if strict else {})
         found = "; ".join(f"{kind}: {listed(keys)}" for kind, keys in wrong.items() if keys)
         if found:
             raise RuntimeError(
                 f"{pretrained_model_name_or_path} does not fit {cls.__name__}, weights {found}. Load it with the "
                 "class and configuration that it was saved with; strict=False takes fresh values for missing ones."
             )
+        if any(unfit.values()):
+            told = "; ".join(f"{kind}: {listed(keys)}" for kind, keys in unfit.items() if keys)
+            logger.warning("%s: weights %s; missing ones have fresh values.", place, told)
         return (model, info) if output_loading_info else model
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:

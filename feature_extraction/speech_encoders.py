@@ -1,5 +1,6 @@
 """The encoders that there are: DeepSpeech, Whisper, and those of transformers that read waveforms."""
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,13 +12,15 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperNetwork
 
 from .configuration_deepspeech import DeepSpeechConfig
-from .encoder_files import check_settings, check_values, check_weights, listed, naming
+from .encoder_files import check_settings, check_values, check_weights, listed, naming, with_sizes, without_report
 from .encoder_layers import encoder_states
 from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
 from .frozen_encoder import SpeechEncoder, side_by_side
 from .modeling_deepspeech import NUM_LAYERS, DeepSpeechModel
 from .onednn_linear import OneDNNLinear
 from .whisper_encoder import WhisperClipEncoder, WhisperEncoder
+
+logger = logging.getLogger(__name__)
 
 DEEPSPEECH_LAYER = 5  # the paper's choice
 # Kinds whose frames are those of their convolutions, and the same whatever else is in the batch.
@@ -125,13 +128,25 @@ def load_encoder(
     hub = check_weights(name_or_path, config, WhisperNetwork if alone else AutoModel.from_config, hub)
     # Weights may be stored in half precision, and would be computed with as such.
     precision = torch.bfloat16 if dtype == "bfloat16" else torch.float32
-    with naming(name_or_path, "cannot be loaded"):
+    with naming(name_or_path, "cannot be loaded"), without_report():
         model, info = network.from_pretrained(
-            name_or_path, config=config, dtype=precision, use_safetensors=True, output_loading_info=True, **hub
+            name_or_path,
+            config=config,
+            dtype=precision,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below
+            **hub,
         )
-        missing = [key for key in info["missing_keys"] if not key.endswith("masked_spec_embed")]
-        if missing:  # transformers fills them with random numbers
-            raise ValueError(f"weights are missing: {listed(missing)}; it is of another model")
+        resized = with_sizes(info["mismatched_keys"])
+        missing = {key for key in info["missing_keys"] if not key.endswith("masked_spec_embed")} - set(resized)
+        if resized or missing:  # transformers fills them with random numbers
+            wrong = {"missing": missing, "of another size": resized.values()}
+            told = "; ".join(f"{kind}: {listed(keys)}" for kind, keys in wrong.items() if keys)
+            raise ValueError(f"weights {told}; it is of another model")
+        if info["unexpected_keys"]:
+            unread = listed(info["unexpected_keys"])
+            logger.warning("%s: weights that are not the encoder's and stay unread: %s.", name_or_path, unread)
     check_values(name_or_path, model)
     extractor = _input_extractor(kind, name_or_path, **hub)
     if kind == "whisper":

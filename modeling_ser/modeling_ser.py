@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import can_return_tuple, logging
 
-from .checkpoint_files import check_values, check_weights, listed, naming, writing
+from .checkpoint_files import check_values, check_weights, listed, naming, with_sizes, without_report, writing
 from .classification_loss import average_answers, classification_loss
 from .configuration_ser import SERConfig
 from .encoder_network import EncoderNetwork
@@ -207,7 +207,7 @@ class SERPreTrainedModel(PreTrainedModel):
         place = pretrained_model_name_or_path
         if place is not None:
             kwargs = check_weights(place, SERConfig, cls, kwargs)
-        with naming(place, "cannot be loaded"):
+        with naming(place, "cannot be loaded"), without_report():
             model, info = super().from_pretrained(
                 place,
                 *model_args,
@@ -216,9 +216,9 @@ class SERPreTrainedModel(PreTrainedModel):
                 **{**kwargs, "use_safetensors": True},  # pickled weights would run whatever code they hold
             )
         check_values(place, model)
-        mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
+        mismatched = with_sizes(info["mismatched_keys"])
         resizable = cls._resizable if ignore_mismatched_sizes else None
-        body = [key for key in mismatched if not (resizable and re.match(resizable, key))]
+        body = [told for key, told in mismatched.items() if not (resizable and re.match(resizable, key))]
         problems = {"of another size": body}
         if strict:
             # transformers counts a resized weight as missing too: it is reported once, above.
@@ -233,10 +233,12 @@ class SERPreTrainedModel(PreTrainedModel):
                 + (", or pass strict=False to take fresh values for what is missing" if strict else "")
                 + (", ignore_mismatched_sizes=True for a new head." if body and not ignore_mismatched_sizes else ".")
             )
-        if not strict and (info["missing_keys"] or info["unexpected_keys"]):
+        fresh = {name: name for name in info["missing_keys"]} | mismatched
+        if fresh or info["unexpected_keys"]:
             logger.warning(
-                "strict=False: fresh values for %s; ignored %s.",
-                listed(info["missing_keys"]) or "nothing",
+                "%s: fresh values for %s; ignored %s.",
+                place,
+                listed(fresh.values()) or "nothing",
                 listed(info["unexpected_keys"]) or "nothing",
             )
         weights = model.config.class_weights

@@ -1,7 +1,9 @@
 """Streams of frozen encoders: their frames and times, batches, saving, bundling and references."""
 
 import json
+import logging
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +221,29 @@ def test_an_encoder_that_changed_or_is_missing_is_refused(encoders: dict[str, Pa
     (tmp_path / "encoder").rename(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="encoder holds no config"):
         SERFeatureExtractor.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "whisper"])
+def test_weights_that_do_not_fit_are_told_by_one_sentence(
+    kind: str, encoders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(encoders[kind], tmp_path / "encoder")
+    weights = load_file(folder / "model.safetensors")
+    reports = logging.getLogger("transformers.modeling_utils")
+    reports.addHandler(caplog.handler)
+    try:
+        save_file({**weights, "head.weight": torch.zeros(2)}, folder / "model.safetensors", {"format": "pt"})
+        load_encoder(str(folder))
+        (unread,) = caplog.messages
+        assert "head.weight" in unread and "\n" not in unread
+        first, second, *_ = (name for name in weights if name.endswith("q_proj.weight"))
+        others = {name: value for name, value in weights.items() if name != first} | {second: torch.zeros(3, 2)}
+        save_file(others, folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(ValueError, match=rf"missing: .*{first[-20:]}.* of another size: .*\(3x2 there"):
+            load_encoder(str(folder))
+        assert caplog.messages == [unread]
+    finally:
+        reports.removeHandler(caplog.handler)
 
 
 @pytest.mark.parametrize("layer", [7, "5", True])

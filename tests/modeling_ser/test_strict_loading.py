@@ -1,15 +1,19 @@
 """Checkpoints with holes, leftovers or other sizes: refused by default, and never loaded with garbage."""
 
 import logging
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from modeling_ser import SERForAudioClassification, SERModel, SERPreTrainedModel
+from modeling_ser.checkpoint_files import without_report
 from modeling_ser.modeling_ser import logger
 from tests.modeling_ser.small_models import HEAD, MIX, clips_for, small_model
 
@@ -46,12 +50,22 @@ def edit(folder: Path, without: Iterable[str] = (), **others: torch.Tensor) -> W
 @pytest.fixture
 def warnings_logged() -> Iterator[list[str]]:
     """What the model's own logger says; transformers' loggers do not propagate, so `caplog` hears nothing."""
+    yield from heard(logger)
+
+
+def heard(source: logging.Logger) -> Iterator[list[str]]:
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())
-    logger.addHandler(handler)
+    source.addHandler(handler)
     yield messages
-    logger.removeHandler(handler)
+    source.removeHandler(handler)
+
+
+@pytest.fixture
+def reports() -> Iterator[list[str]]:
+    """What transformers says while it loads."""
+    yield from heard(logging.getLogger("transformers.modeling_utils"))
 
 
 def test_a_whole_checkpoint_loads_exactly(original: Path) -> None:
@@ -77,7 +91,7 @@ def test_everything_wrong_is_listed_at_once(checkpoint: Path) -> None:
     with pytest.raises(RuntimeError) as caught:
         load(checkpoint, ignore_mismatched_sizes=True)
     message = str(caught.value)
-    assert f"of another size: {size};" in message
+    assert re.search(rf"of another size: {size} \(7 there, \d+ here\);", message)
     assert f"missing: {', '.join(missing)};" in message
     assert "unexpected: decoder.weight, lstm.bias." in message
     assert str(checkpoint) in message
@@ -94,8 +108,32 @@ def test_an_unexpected_weight_is_an_error_unless_it_is_allowed_or_of_a_part_not_
     SERModel.from_pretrained(checkpoint)  # which needs no head
 
 
+@pytest.mark.parametrize(("strict", "size"), [(True, {}), (False, {}), (True, {"num_labels": 5})])
+def test_nothing_but_our_own_sentence_tells_what_does_not_fit(
+    checkpoint: Path, strict: bool, size: dict[str, int], warnings_logged: list[str], reports: list[str]
+) -> None:
+    load(checkpoint)
+    assert not warnings_logged
+    if not size:
+        edit(checkpoint, without=["ser.feature_mean"])
+    if strict and not size:
+        with pytest.raises(RuntimeError, match=r"ser\.feature_mean"):
+            load(checkpoint)
+    else:
+        load(checkpoint, strict=strict, ignore_mismatched_sizes=bool(size), **size)
+        assert len(warnings_logged) == 1
+        assert ("classifier.out_proj.bias (3 there, 5 here)" if size else "ser.feature_mean") in warnings_logged[0]
+    assert not reports
+    other = Thread(target=lambda: PreTrainedModel.from_pretrained.__func__(SERForAudioClassification, checkpoint))
+    if not size:  # what others load is told as ever, even meanwhile
+        with without_report():
+            other.start()
+            other.join()
+        assert len(reports) == 1
+
+
 def test_the_weights_of_one_pooling_do_not_fit_the_other(original: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"classifier\.dense\.weight; missing: ser\.poolings\.0\.hidden\.bias, "):
+    with pytest.raises(RuntimeError, match=r"classifier\.dense\.weight .*; missing: ser\.poolings\.0\.hidden\.bias, "):
         load(original, pooling="attention_statistics", ignore_mismatched_sizes=True)
 
 
@@ -137,7 +175,7 @@ def test_class_weights_go_with_the_head_they_belong_to(original: Path, warnings_
     assert load(original, **weights).config.class_weights == [0.5, 1.0, 1.5]
     assert not warnings_logged
     model = load(original, num_labels=5, ignore_mismatched_sizes=True, **weights)
-    assert len(warnings_logged) == 1 and "class weights of 3 labels" in warnings_logged[0]
+    assert len(warnings_logged) == 2 and "class weights of 3 labels" in warnings_logged[1]
     assert model(*clips_for(model, [4, 9]), labels=torch.tensor([4, 0])).loss > 0
 
 
