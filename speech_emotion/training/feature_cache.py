@@ -153,7 +153,10 @@ def _dtype(extractor: SequenceFeatureExtractor) -> str:
 
 def _clips_that_may_wait(longest: float, extractor: SequenceFeatureExtractor) -> int:
     """How many clips of the longest duration, in seconds, have features of at most `WAITING_BYTES`."""
-    frames = 1 + int(longest * extractor.sampling_rate) // extractor.hop_length
+    # What an encoder that learns reads has more frames than `hop_length` says: a waveform one for each sample.
+    known = hasattr(extractor, "frame_times")
+    step = np.diff(extractor.frame_times(2)).item() if known else extractor.hop_length / extractor.sampling_rate
+    frames = 1 + int(longest / step)
     return max(1, WAITING_BYTES // (frames * extractor.feature_size * np.dtype(_dtype(extractor)).itemsize))
 
 

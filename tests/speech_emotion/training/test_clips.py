@@ -1,6 +1,7 @@
 """Sampler, statistics, class weights, splits and the cache of features: what a training is fed with."""
 
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -207,6 +208,32 @@ def test_half_precision_features_stay_half(rows: datasets.Dataset) -> None:
     # datasets reads them as float32, which holds every float16 exactly.
     np.testing.assert_array_equal(half, whole.astype(np.float16).astype(np.float32))
     assert (half != whole).any()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        {"input": "log-mel", "size": 80, "window": 480_000},
+        {"input": "waveform", "size": 1, "normalize": True, "shortest": 400},
+    ],
+)
+def test_what_waits_in_memory_is_bounded_also_for_an_encoders_input(
+    entry: dict[str, Any] | None, rows: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    compute = datasets.Dataset.map
+
+    def watched(table: datasets.Dataset, *args: Any, **options: Any) -> datasets.Dataset:
+        written.append(options["writer_batch_size"])
+        return compute(table, *args, **options)
+
+    monkeypatch.setattr(datasets.Dataset, "map", watched)
+    monkeypatch.setattr(feature_cache, "WAITING_BYTES", 200_000)
+    streams = {} if entry is None else {"streams": ("encoder",), "encoders": {"encoder": entry}}
+    cached = cache_features(rows, SERFeatureExtractor(**streams))
+    largest = 4 * max(len(features) for features in cached["input_features"])  # bytes
+    assert len(rows) * largest > 200_000 > written[0] * largest
 
 
 def test_a_bad_clip_is_named_and_skipped_only_if_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
