@@ -102,7 +102,7 @@ def test_a_card_says_whose_the_encoders_weights_are() -> None:
 def test_a_cards_figures_are_the_reports() -> None:
     text = text_of(report_of())
     assert "| test | 75.0% | 50.0% | 50.0% | 8 | 1 |" in text
-    for fact in ("Parameters: 1,234. Epochs trained: 3.", "Training speakers: m2, m3.", "python 3.11, torch 2.13.0."):
+    for fact in ("learned: 1,234. Epochs trained: 3.", "Training speakers: m2, m3.", "python 3.11, torch 2.13.0."):
         assert fact in text
     figures = {
         (one.dataset_split, one.metric_name): one.metric_value

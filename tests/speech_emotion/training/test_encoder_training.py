@@ -103,8 +103,10 @@ def test_what_is_saved_is_whole_and_scores_as_it_was_measured(
     blocks = {int(found[1]) for name in changed if (found := re.search(r"(?:^|\.)layers\.(\d+)", name))}
     assert blocks == ({0, 1, 2} if how in ("all", "lora") else {1, 2} if how == "top-2" else {2})
     assert any("conv" in name for name in changed) == (how == "all")
-    card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert f"on layers 2, 3 of a {kind} encoder that was trained with it" in " ".join(card.split())
+    card = " ".join((tmp_path / "README.md").read_text(encoding="utf-8").split())
+    assert f"on layers 2, 3 of a {kind} encoder that was trained with it" in card
+    learned = {"top-1": "the last block", "top-2": "the last 2 blocks", "lora": "low-rank", "all": "every block"}
+    assert f"Of the encoder, tiny-{kind}, {learned[how]}" in card
     assert read_json(tmp_path / "results.json")["arguments"]["train_encoder"] == how
     assert given is None or max(given) == {"top-1": 2, "top-2": 1, "lora": 0}[how]
 
