@@ -84,6 +84,12 @@ def _encoders(args: ModelArguments) -> dict[str, dict[str, object]]:
 
 def trained_encoder(args: ModelArguments) -> TrainedEncoder | None:
     """Return the encoder that learns with a new model; `None` where none does."""
+    if args.encoder_learning_rate is not None and args.train_encoder == "none":
+        raise ValueError(
+            "--encoder_learning_rate is for an encoder that learns; say how, with --train_encoder, or leave it out."
+        )
+    if "lora_rank" in args.given and args.train_encoder != "lora":
+        raise ValueError("--lora_rank is that of --train_encoder lora; ask for that, or leave it out.")
     if args.train_encoder == "none" or args.model_name_or_path is not None:
         return None
     entries = _encoders(args)

@@ -206,35 +206,40 @@ def test_two_processes_train_as_one(
     assert len(losses[0]) == 10 and losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
+@pytest.mark.parametrize("how", ["none", pytest.param("top-1", marks=pytest.mark.slow), "lora"])
 def test_a_stranger_needs_neither_the_project_nor_peft(
-    encoders: dict[str, Path], polish_dir: Path, cache_dir: Path, local_hub: LocalHub, tmp_path: Path
+    how: str, encoders: dict[str, Path], polish_dir: Path, cache_dir: Path, local_hub: LocalHub, tmp_path: Path
 ) -> None:
-    more = f"--push_to_hub true --hub_model_id {REPO}"
-    command = words(polish_dir, cache_dir, tmp_path / "model", line(encoders["whisper"], "lora", "1 2 3", more))
+    repo = f"{REPO}-{how}"
+    asked = line(encoders["whisper"], how, "1 2 3", f"--push_to_hub true --hub_model_id {repo}")
+    asked = asked if how != "none" else asked.replace("--encoder_learning_rate 0.003 ", "")
+    command = words(polish_dir, cache_dir, tmp_path / "model", asked)
     env = local_hub.env(tmp_path / "home") | {"PYTHONPATH": str(PROJECT_ROOT)}
     run_command([sys.executable, PROJECT_ROOT / "train.py", *command], env=env, cwd=tmp_path)
-    assert (last_checkpoint(tmp_path / "model") / STATE).is_file()
-    for commit in local_hub.commits(REPO):
-        assert not {STATE, "encoder/model.safetensors"} & set(commit.files)
+    assert (last_checkpoint(tmp_path / "model") / STATE).is_file() == (how == "lora")
+    for commit in local_hub.commits(repo):
+        assert STATE not in commit.files and ("encoder/model.safetensors" in commit.files) == (how == "none")
         assert "encoder_network.py" in commit.files and "encoder_inputs.py" in commit.files
         assert str(tmp_path).encode() not in b"".join(commit.files.values())
         assert not [name for name in load_keys(commit.files["model.safetensors"]) if "lora" in name or "base" in name]
     expected = scores_of(tmp_path / "model")
     clips = list(expected)[:6]
-    results = run_python_json(
+    both = run_python_json(
         f"""
         import json, sys
         sys.modules["peft"] = None
         from transformers import pipeline
-        classifier = pipeline("audio-classification", model={REPO!r}, trust_remote_code=True)
-        results = classifier({[str(polish_dir / f"{clip}.wav") for clip in clips]!r}, batch_size=3)
-        print(json.dumps([{{e["label"]: e["score"] for e in result}} for result in results]))
+        classifier = pipeline("audio-classification", model={repo!r}, trust_remote_code=True)
+        clips = {[str(polish_dir / f"{clip}.wav") for clip in clips]!r}
+        both = [[classifier(clip) for clip in clips], classifier(clips, batch_size=3)]
+        print(json.dumps([[{{e["label"]: e["score"] for e in one}} for one in results] for results in both]))
         """,
         env=local_hub.env(tmp_path / "other home"),
         cwd=tmp_path,
     )
-    for clip, scores in zip(clips, results, strict=True):
-        assert scores == pytest.approx(expected[clip], abs=1e-5), clip
+    for results in both:  # alone, and in batches
+        for clip, scores in zip(clips, results, strict=True):
+            assert scores == pytest.approx(expected[clip], abs=1e-5), clip
 
 
 def load_keys(weights: bytes) -> list[str]:
@@ -279,6 +284,11 @@ def test_a_trained_model_is_trained_further(
         ("--streams encoder --encoder {} --train_encoder some", "none, top-N (such as top-2), lora or all"),
         ("--streams deepspeech", "'deepspeech' model stays frozen"),
         ("--streams mel", "is the model's only stream"),
+        (
+            "--streams encoder --encoder {} --train_encoder none --encoder_learning_rate 0.1",
+            "for an encoder that learns",
+        ),
+        ("--streams encoder --encoder {} --train_encoder top-1 --lora_rank 4", "that of --train_encoder lora"),
     ],
 )
 def test_what_cannot_be_trained_is_said(
