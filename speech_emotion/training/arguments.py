@@ -187,7 +187,12 @@ class TrainingDefaults:
     use_cpu: bool = argument(False, "train on the CPU even if there is a GPU", "looks")
     push_to_hub: bool = argument(False, "share every checkpoint, and the card, on the Hub", "looks")
     hub_model_id: str | None = argument(None, "as which model, you/name", "looks")
-    eval_strategy: str = argument("epoch", "when to evaluate: epoch or steps", "weights", "rarely changed")
+    eval_strategy: str = argument(
+        "epoch",
+        "when to evaluate: epoch or steps (default: each epoch; about 20 of them where the last weights are kept)",
+        "weights",
+        "rarely changed",
+    )
     save_strategy: str = argument("epoch", "when to save: epoch, steps or best", "looks")
     logging_strategy: str = argument("epoch", "when to log: epoch or steps", "looks")
     save_total_limit: int | None = argument(2, "checkpoints to keep", "looks")

@@ -1,11 +1,12 @@
-"""What happens beside a training: a table for whoever watches, a stop by SIGTERM, the best weights kept in memory."""
+"""What happens beside a training: a table for whoever watches, which epochs are told, a stop, the best weights."""
 
+import math
 import operator
 import signal
 import threading
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed
@@ -121,6 +122,22 @@ class StopSignalCallback(TrainerCallback):
         if self._previous is not None and not self._asked:
             signal.signal(signal.SIGTERM, self._previous)
         self._previous = None
+
+
+class FewEpochs(TrainerCallback):
+    """Evaluates, saves and prints about twenty of a training's epochs, evenly, and the last; not each of hundreds."""
+
+    most: ClassVar[int] = 20
+
+    def counts(self, state: State) -> bool:
+        """Tell whether an epoch that has just ended is one of them."""
+        every = math.ceil(state.num_train_epochs / self.most)
+        return round(state.epoch) % every == 0 or state.global_step >= state.max_steps
+
+    def on_epoch_end(self, args: Args, state: State, control: Control, **kwargs: Any) -> None:
+        """Leave out what Trainer does after every epoch."""
+        if not control.should_training_stop and not self.counts(state):
+            control.should_evaluate = control.should_save = control.should_log = False
 
 
 class BestWeights(TrainerCallback):

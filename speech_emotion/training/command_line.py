@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 GROUPS = (DataArguments, ModelArguments, TrainingDefaults)
 METAVARS = {int: "N", float: "X", str: "…"}
+# Words that say when a training is evaluated, saved and printed.
+TIMES = {f"{what}_{how}" for what in ("eval", "save", "logging") for how in ("strategy", "steps")} | {"eval_delay"}
 CTC_GROUPS = (CTCDataArguments, CTCModelArguments, CTCTrainingDefaults)
 
 
@@ -90,6 +92,8 @@ def parse_arguments(
     settings |= ({"metric_for_best_model": "ccc"} if given.get("attributes") else {}) | given
     data, model, training = _divided(settings, DataArguments, ModelArguments, SERTrainingArguments)
     model.given = frozenset(given) & {item.name for item in fields(ModelArguments)}
+    chosen = training.load_best_model_at_end or training.early_stopping_patience
+    training.sparse = not chosen and not TIMES & set(given)
     kinds = (AttributeTask, FinalAttributeTask) if data.attributes else (EmotionTask, FinalTask)
     return kinds[data.final is not None](data, model), training
 

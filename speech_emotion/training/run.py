@@ -14,7 +14,7 @@ from modeling_ser.checkpoint_files import writing
 from speech_emotion.files import write_text
 from speech_emotion.terminal import is_terminal, quiet_unless_terminal, say
 
-from .callbacks import BarCallback, BestWeights, EpochTableCallback, StopSignalCallback
+from .callbacks import BarCallback, BestWeights, EpochTableCallback, FewEpochs, StopSignalCallback
 from .card import place_on_card
 from .launch import check_launch, prepare_folder, sole_training
 from .run_record import RESTORED_SETTINGS, RUN_FILE, STAGES_FILE, check_same_run, stages_so_far
@@ -33,7 +33,8 @@ def run_training(
 
     Saved, the output folder then holds the network with its code (`from_pretrained` and `pipeline` load it),
     `README.md` (the card), `results.json`, `fold.jsonl` (who was in which split), each clip's scores and the last
-    checkpoints. On the Hub, if asked for, each checkpoint is a commit.
+    checkpoints. On the Hub, if asked for, each checkpoint is a commit. A command line that keeps the last weights, and
+    does not say when to evaluate, save or log, does so after about twenty of its epochs, evenly, and at the end.
 
     Args:
         task: What is learned, and from whom: `parse_arguments` makes it of a command line.
@@ -111,7 +112,8 @@ def _train_and_save(
     network = task.make_network()
     stop, patience = StopSignalCallback(), training.early_stopping_patience
     early = [EarlyStoppingCallback(patience)] if patience and training.eval_strategy != "no" else []
-    trainer = TaskTrainer(task, network, training, [stop, *early, *task.callbacks, *callbacks])
+    few = [FewEpochs()] if training.sparse else []
+    trainer = TaskTrainer(task, network, training, [stop, *early, *few, *task.callbacks, *callbacks])
     trainer.add_callback(EpochTableCallback(task.columns))
     if is_terminal() and not training.disable_tqdm:
         trainer.add_callback(BarCallback)

@@ -32,7 +32,7 @@ from speech_emotion.files import write_json, write_text
 from speech_emotion.terminal import quiet_unless_terminal
 
 from .batches import LengthGroupedSampler, NoLoneItem
-from .callbacks import StopSignalCallback
+from .callbacks import FewEpochs, StopSignalCallback
 from .hub_push import HubPushCallback, push_folder
 from .task import TrainingTask
 
@@ -199,6 +199,8 @@ class TaskTrainer(Trainer):
         step, state = self.state.global_step, self.state
         # Trainer takes the last step of all for the end of an epoch, even within one.
         at_epoch_end = step > 0 and (float(state.epoch).is_integer() or step >= state.max_steps)
+        few = (one for one in self.callback_handler.callbacks if isinstance(one, FewEpochs))
+        at_epoch_end = at_epoch_end and all(one.counts(state) for one in few)
         delay = self.args.eval_delay
         due = {
             IntervalStrategy.EPOCH: at_epoch_end and delay <= state.epoch,

@@ -1,6 +1,7 @@
 """The arguments that Trainer takes, with this project's defaults."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from transformers import TrainingArguments
 
@@ -10,6 +11,10 @@ from .arguments import CTCTrainingDefaults, TrainingDefaults
 @dataclass
 class SERTrainingArguments(TrainingDefaults, TrainingArguments):
     """`transformers.TrainingArguments` with this project's defaults."""
+
+    # Whether only some of very many epochs are evaluated, saved and printed. No option of its own: `parse_arguments`
+    # sets it where nothing is chosen by epochs and the command line does not say when.
+    sparse: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check what this class adds, and let transformers check the rest."""

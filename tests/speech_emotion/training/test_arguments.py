@@ -36,6 +36,22 @@ def test_fields_are_found_by_either_spelling_and_in_any_form() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "sparse"),
+    [
+        ("", True),
+        ("--preset best --save_total_limit 3", True),
+        ("--eval_strategy epoch", False),
+        ("--logging-steps 5", False),
+        ("--preset paper", False),  # which keeps the best epoch
+        ("--preset best --load_best_model_at_end true", False),
+        ("--early_stopping_patience 3", False),
+    ],
+)
+def test_few_epochs_are_told_where_none_is_chosen_and_nobody_says_when(words: str, sparse: bool) -> None:
+    assert parse_arguments([*START, *shlex.split(words)])[1].sparse == sparse
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ("", "the following arguments are required: --corpus"),

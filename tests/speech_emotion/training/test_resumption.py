@@ -14,6 +14,7 @@ from feature_extraction import DeepSpeechForCTC
 from speech_emotion.evaluation.error_rates import error_rates
 from speech_emotion.training import EmotionTask, TaskTrainer, TrainingResult, TrainingTask, run_training
 from speech_emotion.training.augmentation import Perturbation, SpecAugment
+from speech_emotion.training.callbacks import FewEpochs
 from speech_emotion.training.ctc_task import INPUT_LAYER
 from speech_emotion.training.trainer import check_private_parts
 from speech_emotion.training.training_arguments import CTCTrainingArguments
@@ -31,6 +32,7 @@ from tests.speech_emotion.training.trainings import (
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
 CHANCES = {"tempo": 0.1, "band_warp": 0.1, "time_masks": 2, "band_masks": 2}
 STEPS = {"emotions": 4, "letters": 5}  # an epoch: 54 clips in batches of 16, 36 clips in batches of 8
+SPARSE = {"few": 3, "num_train_epochs": 5, "load_best_model_at_end": False}
 METRIC = {"emotions": "eval_ua", "letters": "eval_cer"}
 Train = Callable[..., TrainingResult]
 
@@ -39,12 +41,15 @@ Train = Callable[..., TrainingResult]
 def train(polish_dir: Path, spelled_dir: Path, cache_dir: Path) -> Train:
     """Run a small training, augmented and with dropout, that keeps all checkpoints."""
 
-    def run(learned: str, folder: Path, *callbacks: Any, **changes: Any) -> TrainingResult:
+    def run(learned: str, folder: Path, *callbacks: Any, few: int = 0, **changes: Any) -> TrainingResult:
         task: TrainingTask = recognition_task(spelled_dir, cache_dir)
         training = arguments(folder, CTCTrainingArguments, **changes)
         if learned == "emotions":
             task, training = emotion_task(polish_dir, cache_dir, **CHANCES), arguments(folder, **changes)
-        return run_training(task, training, callbacks=list(callbacks))
+        training.sparse = bool(few)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FewEpochs, "most", few or FewEpochs.most)
+            return run_training(task, training, callbacks=list(callbacks))
 
     return run
 
@@ -56,6 +61,16 @@ def whole(train: Train, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     for learned, folder in folders.items():
         assert not train(learned, folder).stopped
     return folders
+
+
+@pytest.fixture(scope="module")
+def sparse(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of five epochs, of which every second and the last are told."""
+    folder = tmp_path_factory.mktemp("sparse")
+    result = train("emotions", folder, **SPARSE)
+    assert [point["epoch"] for point in result.curve] == [2, 4, 5] and result.best_epoch == 5
+    assert {path.name for path in folder.glob("checkpoint-*")} == {f"checkpoint-{step}" for step in (8, 16, 20)}
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -83,6 +98,19 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
 
     train(learned, tmp_path, resume_from_checkpoint=True)
     assert_equal_runs(whole[learned], tmp_path, METRIC[learned])
+
+
+@pytest.mark.parametrize(("step", "saved"), [(3, 4), (5, 6), (7, 8), (9, 10), (19, 20)])
+def test_a_run_of_which_few_epochs_are_told_resumes_exactly_too(
+    step: int, saved: int, train: Train, sparse: Path, tmp_path: Path
+) -> None:
+    evaluations = EvaluationSteps()
+    assert train("emotions", tmp_path, signal_at("on_step_begin", step), evaluations, **SPARSE).stopped
+    assert last_checkpoint(tmp_path).name == f"checkpoint-{saved}"
+    assert evaluations.steps == [end for end in (8, 16, 20) if end < saved]
+    train("emotions", tmp_path, evaluations, resume_from_checkpoint=True, **SPARSE)
+    assert evaluations.steps == [8, 16, 20]
+    assert_equal_runs(sparse, tmp_path, "eval_ua")
 
 
 def test_a_run_goes_on_from_the_older_checkpoint_where_the_newest_is_cut(
