@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -231,7 +231,10 @@ class EmotionTask(TrainingTask):
         if self.model.time_masks or self.model.band_masks:  # the model's own mean is that of layers above
             clips = (self.train[index]["input_features"] for index in range(len(self.train)))
             fill, _ = feature_statistics(clips, self.extractor.feature_size)
-        return make_augmentations(self.model, self.extractor, network, fill)
+        args = self.model
+        if self.encoder is None or self.encoder.given_layers is None:  # its own input has more frames than its layers
+            args = replace(args, time_mask_frames=args.time_mask_frames * network.ser.encoder.frame_stride)
+        return make_augmentations(args, self.extractor, network, fill)
 
     def metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Measure WA, UA and F1; the loss of each clip counts once."""

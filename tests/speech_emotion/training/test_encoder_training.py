@@ -155,6 +155,18 @@ def test_what_is_pretrained_learns_at_a_rate_of_its_own(
             assert rates[id(parameter)] == (pytest.approx(rate), 0.1 if parameter.dim() > 1 else 0.0), name
 
 
+@pytest.mark.parametrize(
+    ("kind", "how", "frames"), [("hubert", "top-1", 20), ("hubert", "all", 6400), ("whisper", "all", 40)]
+)
+def test_a_time_mask_is_as_long_whatever_the_features_are(
+    kind: str, how: str, frames: int, encoders: dict[str, Path], polish_dir: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    task = task_with(encoders[kind], how, polish_dir, cache_dir, time_masks=1)
+    task.prepare(arguments(tmp_path))
+    (masking,) = task.augmentations(task.make_network())
+    assert masking.time_mask_frames == frames  # 0.4 s
+
+
 @pytest.mark.parametrize("how", ["top-1", "lora"])
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     how: str, encoders: dict[str, Path], polish_dir: Path, cache_dir: Path, tmp_path: Path
