@@ -99,6 +99,10 @@ def test_a_card_says_whose_the_encoders_weights_are() -> None:
     assert "Weights of the encoder" not in text_of(report_of())
 
 
+def test_a_card_names_its_preset() -> None:
+    assert "--preset recommended" in text_of(report_of(preset="recommended"))
+
+
 def test_a_cards_figures_are_the_reports() -> None:
     text = text_of(report_of())
     assert "| test | 75.0% | 50.0% | 50.0% | 8 | 1 |" in text
