@@ -58,6 +58,15 @@ def same_manners() -> Iterator[None]:
         sys.modules["datasets"].enable_progress_bars()
 
 
+@pytest.fixture(scope="module")
+def classifier() -> Any:
+    """A small classifier of mel features as a pipeline; modules that change it, or need another, have their own."""
+    from tests.modeling_ser.small_pipeline import small_classifier  # which takes seconds to import
+
+    model, extractor = small_classifier()
+    return model.as_pipeline(extractor, device="cpu")
+
+
 @pytest.fixture(scope="session")
 def local_hub() -> Iterator[LocalHub]:
     """A Hub on this machine; repositories live as long as the session, so each test names its own."""

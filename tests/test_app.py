@@ -26,12 +26,6 @@ SVG = "{http://www.w3.org/2000/svg}svg"
 
 
 @pytest.fixture(scope="module")
-def classifier() -> SERPipeline:
-    model, extractor = small_classifier()
-    return model.as_pipeline(extractor, device="cpu")
-
-
-@pytest.fixture(scope="module")
 def chosen(classifier: SERPipeline) -> app.Chosen:
     return app.Chosen(classifier, "small")
 

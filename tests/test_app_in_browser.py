@@ -17,7 +17,7 @@ pytest.importorskip("gradio", reason="Gradio is not installed: pip install 'mode
 
 from modeling_ser import SERPipeline
 from tests.browser import chromium, opened
-from tests.modeling_ser.small_pipeline import LABELS, small_classifier, write_clips
+from tests.modeling_ser.small_pipeline import LABELS, write_clips
 from tests.modeling_ser.test_windows import LONG
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment
 
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 PATIENCE = 60_000  # ms
-
-
-@pytest.fixture(scope="module")
-def classifier() -> SERPipeline:
-    model, extractor = small_classifier()
-    return model.as_pipeline(extractor, device="cpu")
 
 
 @pytest.fixture(scope="module")

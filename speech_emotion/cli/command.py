@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from feature_extraction.safe_text import printable
+from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import plain_messages, say
 
 # What a user can mend: a command answers it by its message. Anything else is a mistake of ours and shows its trace.
@@ -23,6 +24,17 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM asked the command to stop."""
 
     exit_code = 128 + signal.SIGTERM
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add what a saved model is named with, and what computes it."""
+    parser.add_argument(
+        "--model",
+        default=EMOTIONS,
+        help="folder of a saved model, or its id on the Hub (default: the one that comes along)",
+    )
+    parser.add_argument("--revision", help="commit of the model on the Hub")
+    parser.add_argument("--device", help="that computes, for example cuda:0 (default: a GPU where there is one)")
 
 
 Run = Callable[[argparse.Namespace], Iterable[object] | int]

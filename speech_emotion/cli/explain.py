@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_extraction.safe_text import printable
+from speech_emotion.cli.command import add_model
 from speech_emotion.cli.predict import check_output, find_files, load_classifier
 from speech_emotion.files import check_writable, write_json
-from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import CommandParser, is_terminal, positive_number, whole_number
 
 if TYPE_CHECKING:
@@ -25,13 +25,7 @@ def get_parser(prog: str = "ser explain") -> CommandParser:
         "stretch of it, or a word, is muted, and where each attention head looks.",
     )
     parser.add_argument("file", metavar="FILE", help="audio file")
-    parser.add_argument(
-        "--model",
-        default=EMOTIONS,
-        help="folder of a saved model, or its id on the Hub (default: the one that comes along)",
-    )
-    parser.add_argument("--revision", help="commit of the model on the Hub")
-    parser.add_argument("--device", help="for example cuda:0 (default: a GPU where there is one)")
+    add_model(parser)
     parser.add_argument("--batch-size", type=whole_number(1), default=8, help="clips at a time (default: 8)")
     parser.add_argument(
         "--channel", type=whole_number(0), help="take this channel, from 0 (default: the average of all)"

@@ -10,11 +10,11 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from feature_extraction.safe_text import printable
+from speech_emotion.cli.command import add_model
 from speech_emotion.cli.timeline import run_line
 from speech_emotion.evaluation.figures_timeline import NO_SPEECH
 from speech_emotion.extras import check_extra
 from speech_emotion.files import csv_lines
-from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import CommandParser, positive_number, say, whole_number
 
 if TYPE_CHECKING:
@@ -38,13 +38,7 @@ def get_parser(prog: str = "ser listen") -> CommandParser:
         default=MICROPHONE,
         help="microphone (the default; needs sounddevice, the extra listen), or - for the standard input, as WAV",
     )
-    parser.add_argument(
-        "--model",
-        default=EMOTIONS,
-        help="folder of a saved model, or its id on the Hub (default: the one that comes along)",
-    )
-    parser.add_argument("--revision", help="commit of the model on the Hub")
-    parser.add_argument("--device", help="that computes, for example cuda:0 (default: a GPU where there is one)")
+    add_model(parser)
     parser.add_argument(
         "--input", metavar="NAME", help="a microphone's number, name or part of it; `python -m sounddevice` lists them"
     )

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from feature_extraction.safe_text import printable
 from speech_emotion.cli import archive, timeline
+from speech_emotion.cli.command import add_model
 from speech_emotion.files import check_writable, csv_lines, stream_lines
 from speech_emotion.inference.saved_model import check_emotions, load_saved, named_model
-from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import (
     CommandParser,
     is_terminal,
@@ -40,19 +40,13 @@ def get_parser(prog: str = "ser predict") -> CommandParser:
     """Return the parser of `ser predict`."""
     parser = CommandParser(prog=prog, description="Print emotions and scores of audio files.")
     parser.add_argument("files", nargs="*", metavar="FILE", help="audio file, or folder of audio files")
-    parser.add_argument(
-        "--model",
-        default=EMOTIONS,
-        help="folder of a saved model, or its id on the Hub (default: the one that comes along)",
-    )
-    parser.add_argument("--revision", help="commit of the model on the Hub")
+    add_model(parser)
     parser.add_argument(
         "--runtime",
         choices=("torch", "onnx"),
         help="what computes; with onnx --model is what `ser export onnx` wrote, and recordings above 30 s have the "
         "mean of windows of 30 s (default: torch, or onnx where --model ends in .onnx)",
     )
-    parser.add_argument("--device", help="for example cuda:0 (default: a GPU where there is one)")
     parser.add_argument("--batch-size", type=whole_number(1), default=8, help="clips at a time (default: 8)")
     parser.add_argument(
         "--channel", type=whole_number(0), help="take this channel, from 0 (default: the average of all)"

@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from speech_emotion.cli.command import add_model
 from speech_emotion.extras import check_extra
-from speech_emotion.pretrained.shipped_model import EMOTIONS
 from speech_emotion.terminal import CommandParser, positive_number, say, whole_number
 
 TOKEN = "SER_TOKEN"
@@ -27,13 +27,7 @@ def get_parser(prog: str = "ser serve") -> CommandParser:
         "recording, the WebSocket /stream live sound; /health and /metrics tell how it does. Needs the extra serve.",
         epilog=f"Where the environment has {TOKEN}, or --token-file is given, clients must send that token.",
     )
-    parser.add_argument(
-        "--model",
-        default=EMOTIONS,
-        help="folder of a saved model, or its id on the Hub (default: the one that comes along)",
-    )
-    parser.add_argument("--revision", help="commit of the model on the Hub")
-    parser.add_argument("--device", help="that computes, for example cuda:0 (default: a GPU where there is one)")
+    add_model(parser)
     parser.add_argument("--host", default=LOCAL[0], help="address to listen at (default: this machine only)")
     parser.add_argument("--port", type=whole_number(0), default=8000, help="(default: 8000; 0 for any that is free)")
     parser.add_argument("--token-file", metavar="FILE", help="whose content clients must send as their bearer token")

@@ -1,5 +1,6 @@
 """Small encoders of every kind, with random weights, and noise for them to read."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, Dee
 RATE = 16000
 
 
-def noise(samples: int, seed: int = 0) -> np.ndarray:
+def noise(samples: int = RATE, seed: int = 0) -> np.ndarray:
     return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
@@ -43,6 +44,13 @@ def small_model(kind: str) -> tuple[PreTrainedModel, Any]:
         **SMALL, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer"
     )
     return getattr(transformers, f"{name}Model")(config), Wav2Vec2FeatureExtractor(do_normalize=True)
+
+
+def saved_encoder(kind: str, folder: Path) -> Path:
+    """Save a small encoder, with its feature extractor, into a folder."""
+    for part in small_model(kind):
+        part.save_pretrained(folder)
+    return folder
 
 
 KINDS = ("deepspeech", *MODELS, "whisper")

@@ -17,7 +17,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechForCTC, SERFeatureExtractor
 from feature_extraction.speech_encoders import load_encoder
-from tests.feature_extraction.small_encoders import KINDS, RATE, SMALL, noise, small_model
+from tests.feature_extraction.small_encoders import KINDS, RATE, SMALL, noise, saved_encoder
 from tests.hub.local_hub import LocalHub
 from tests.subprocess_tools import run_python_json
 
@@ -27,11 +27,7 @@ CLIPS = [noise(length, seed) for seed, length in enumerate(LENGTHS)]
 
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folders = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
-    for kind, folder in folders.items():
-        for part in small_model(kind):
-            part.save_pretrained(folder)
-    return folders
+    return {kind: saved_encoder(kind, tmp_path_factory.mktemp(kind)) for kind in KINDS}
 
 
 def extractor_with(folder: Path, streams: tuple[str, ...] = ("mel", "encoder"), **more: Any) -> SERFeatureExtractor:

@@ -18,6 +18,7 @@ from feature_extraction import DeepSpeechFeatureExtractor, SERFeatureExtractor
 from feature_extraction.audio_decoding import SilentClipWarning, load_audio, warn_assumed_rate
 from feature_extraction.mel_deltas import log_mel_deltas
 from feature_extraction.waveform_extractor import WaveformExtractor
+from tests.feature_extraction.small_encoders import noise
 from tests.subprocess_tools import offline_environment, run_python_json
 
 LENGTHS = [16000, 1, 399, 401, 5000]
@@ -26,10 +27,6 @@ LENGTHS = [16000, 1, 399, 401, 5000]
 @pytest.fixture
 def extractor() -> SERFeatureExtractor:
     return SERFeatureExtractor()
-
-
-def noise(samples: int = 16000, seed: int = 0) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
 CLIPS = [noise(samples, seed) for seed, samples in enumerate(LENGTHS)]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from feature_extraction.mel_deltas import _mel_weights, deltas, log_mel, log_mel_deltas
+from tests.feature_extraction.small_encoders import noise
 
 # librosa remarks on clips shorter than its transform
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large for input signal:UserWarning")
@@ -46,10 +47,6 @@ def assert_agrees(features: np.ndarray, waveform: np.ndarray, **settings: Any) -
     assert error[expected > expected.max() - 60].max() < 1e-3
     assert error.max() < 0.05
     np.testing.assert_allclose(features[:, mels:], librosa_deltas(features[:, :mels]), atol=1e-4)
-
-
-def noise(samples: int, seed: int = 0) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
 def vowel(samples: int, pitch: float = 120.0) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dataset_scripts import load_corpus, speaker_folds
-from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC, DeepSpeechModel
+from feature_extraction import DeepSpeechFeatureExtractor, DeepSpeechModel
 from feature_extraction.audio_decoding import load_audio
 from feature_extraction.speech_encoders import DeepSpeechEncoder, load_encoder
 from reproduction.studies import layer_measures
@@ -30,7 +30,7 @@ from reproduction.studies.layer_measures import (
 from reproduction.studies.layer_study import layer_activations, layer_names, load_layers, read_clips
 from speech_emotion.cli.command import run_command
 from speech_emotion.evaluation import classification_metrics
-from tests.feature_extraction.small_encoders import small_model
+from tests.feature_extraction.small_encoders import saved_encoder
 from tests.synthetic import speech_like, write_ravdess
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -45,11 +45,7 @@ def run_study(*words: object) -> int:
 
 @pytest.fixture(scope="module")
 def deepspeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoders") / "tiny-deepspeech"
-    torch.manual_seed(0)
-    DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(folder)
-    DeepSpeechFeatureExtractor().save_pretrained(folder)
-    return folder
+    return saved_encoder("deepspeech", tmp_path_factory.mktemp("encoders") / "tiny-deepspeech")
 
 
 def test_all_layers_come_from_one_pass_and_equal_the_features_of_each(
@@ -67,7 +63,7 @@ def test_all_layers_come_from_one_pass_and_equal_the_features_of_each(
     monkeypatch.setattr(DeepSpeechModel, "forward", counted)
     clips = layer_activations(encoder, waves)
     assert len(calls) == 1
-    assert [layer.shape for layer in clips[0]] == [(25, 26), *[(25, 16)] * 5, (25, 29)]
+    assert [layer.shape for layer in clips[0]] == [(25, 26), *[(25, 24)] * 5, (25, 29)]
     for number in range(1, 7):
         alone = load_encoder(str(deepspeech), layer=number)(waves)
         for clip, expected in zip(clips, alone, strict=True):
@@ -77,8 +73,7 @@ def test_all_layers_come_from_one_pass_and_equal_the_features_of_each(
 
 
 def test_whispers_layers_are_those_of_clips_at_their_own_length(tmp_path: Path) -> None:
-    for part in small_model("whisper"):
-        part.save_pretrained(tmp_path)
+    saved_encoder("whisper", tmp_path)
     waves = [torch.from_numpy(speech_like(seconds=seconds, seed=2)) for seconds in (0.5, 0.9)]
     encoder = load_layers(str(tmp_path))
     names = layer_names(encoder)
@@ -266,7 +261,7 @@ def test_a_recording_that_occurs_twice_enters_once(deepspeech: Path, tmp_path: P
     kept, statistics, sequences = read_clips(rows, load_encoder(str(deepspeech)), [True] * 4)
     assert kept == [0, 2, 3]
     assert [len(clip) for clip in statistics] == [7, 7, 7]
-    assert [layer.shape for layer in sequences] == [(3, 50, 26), *[(3, 50, 16)] * 5, (3, 50, 29)]
+    assert [layer.shape for layer in sequences] == [(3, 50, 26), *[(3, 50, 24)] * 5, (3, 50, 29)]
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def classifier() -> SERPipeline:
-    network, extractor = small_classifier()
-    return network.as_pipeline(extractor, device="cpu")
-
-
 def piped(monkeypatch: pytest.MonkeyPatch, content: Any, terminal: bool = False) -> None:
     buffer = io.BytesIO(content) if isinstance(content, bytes) else content
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=buffer, isatty=lambda: terminal))

@@ -26,18 +26,12 @@ from modeling_ser import SERPipeline
 from speech_emotion.cli import serve
 from speech_emotion.cli.main import main as ser
 from speech_emotion.inference import timeline_of
-from tests.modeling_ser.small_pipeline import LABELS, by_label, small_classifier, write_clips
+from tests.modeling_ser.small_pipeline import LABELS, by_label, write_clips
 from tests.modeling_ser.test_windows import LONG
 from tests.subprocess_tools import PROJECT_ROOT, offline_environment
 
 TOKEN = "let-me-in"
 Server = tuple[subprocess.Popen, int]
-
-
-@pytest.fixture(scope="module")
-def classifier() -> SERPipeline:
-    model, extractor = small_classifier()
-    return model.as_pipeline(extractor, device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from speech_emotion.inference import onnx_export
 from speech_emotion.inference.graph_front import Features, SpeechPart
 from speech_emotion.inference.onnx_export import export_onnx
 from speech_emotion.inference.onnx_model import onnx_pipeline
-from tests.feature_extraction.small_encoders import KINDS, small_model
+from tests.feature_extraction.small_encoders import KINDS, saved_encoder, small_model
 from tests.modeling_ser.small_models import enlivened, small_config
 from tests.modeling_ser.small_models import small_model as small_classifier
 from tests.modeling_ser.test_encoder_network import BINS, model_with
@@ -43,11 +43,7 @@ CLIPS = [clip(4800, 0, 2000, 3000), clip(6300, 1), clip(399, 2), clip(1, 3), SIL
 
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folders = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
-    for kind, folder in folders.items():
-        for part in small_model(kind):
-            part.save_pretrained(folder)
-    return {kind: str(folder) for kind, folder in folders.items()}
+    return {kind: str(saved_encoder(kind, tmp_path_factory.mktemp(kind))) for kind in KINDS}
 
 
 def batch_of(clips: Sequence[np.ndarray], padding: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

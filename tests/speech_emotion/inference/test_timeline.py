@@ -17,16 +17,10 @@ from speech_emotion.evaluation.figures_timeline import timeline_figure
 from speech_emotion.inference import EmotionStream, timeline_of
 from speech_emotion.inference.emotion_stream import cutter_of
 from speech_emotion.inference.timeline import draw_timeline, smoothed
-from tests.modeling_ser.small_pipeline import LABELS, by_label, small_classifier
+from tests.modeling_ser.small_pipeline import LABELS, by_label
 from tests.modeling_ser.test_windows import LONG
 
 WINDOW, HOP = 1.0, 0.3001  # 4802 samples: what is shared cannot be halved
-
-
-@pytest.fixture(scope="module")
-def classifier() -> SERPipeline:
-    model, extractor = small_classifier()
-    return model.as_pipeline(extractor, device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from speech_emotion.inference import EmotionStream, emotion_stream, timeline_of,
 from speech_emotion.inference.speech_cutter import BEGINS, ENDS, SpeechCutter
 from speech_emotion.inference.timeline import draw_timeline
 from tests.babble import babble
-from tests.modeling_ser.small_pipeline import LABELS, by_label, small_classifier
+from tests.modeling_ser.small_pipeline import LABELS, by_label
 from tests.modeling_ser.test_windows import LONG
 
 RATE, FRAME, AROUND = 16000, 512, 1600
@@ -51,12 +51,6 @@ def speech(frames: int) -> np.ndarray:
 @pytest.fixture
 def loud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emotion_stream, "SpeechCutter", lambda *args: SpeechCutter(*args, activity=Loud()))
-
-
-@pytest.fixture(scope="module")
-def classifier() -> SERPipeline:
-    model, extractor = small_classifier()
-    return model.as_pipeline(extractor, device="cpu")
 
 
 def test_stretches_are_cut_as_recordings_and_pauses_are_told() -> None:

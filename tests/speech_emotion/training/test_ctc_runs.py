@@ -1,7 +1,6 @@
 """Whole DeepSpeech trainings from the command line: figures, card, half precision, two processes."""
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from feature_extraction import DeepSpeechFeatureExtractor
 from speech_emotion.cli.train import main_deepspeech as train
 from speech_emotion.evaluation.error_rates import error_rates
 from tests.speech_emotion.training.spelled_speech import SPEAKERS
-from tests.speech_emotion.training.trainings import read_json, read_rows, words
-from tests.subprocess_tools import PROJECT_ROOT, run_command
+from tests.speech_emotion.training.trainings import in_two_processes, read_json, read_rows, words
 from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -113,9 +111,7 @@ def test_two_processes_train_as_one(
     # Four full batches: the fifth, of 4 clips, would be filled up among two processes.
     one, two = (tmp_path / name for name in ("one", "two"))
     assert run(one, f"{more} --per_device_train_batch_size 8") == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    line = words(spelled_dir, cache_dir, two, more, SMALL)
-    run_command([*torchrun, PROJECT_ROOT / "train_deepspeech.py", *line], env=environment, cwd=tmp_path)
+    in_two_processes("train_deepspeech.py", words(spelled_dir, cache_dir, two, more, SMALL), environment, tmp_path)
     states = [read_json(folder / "checkpoint-4" / "trainer_state.json")["log_history"] for folder in (one, two)]
     losses = [[entry["loss"] for entry in state if "loss" in entry] for state in states]
     assert len(losses[0]) == 4

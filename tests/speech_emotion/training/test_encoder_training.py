@@ -24,7 +24,9 @@ from tests.modeling_ser.test_encoder_network import encoder_config, model_with
 from tests.speech_emotion.training.trainings import (
     arguments,
     assert_equal_runs,
+    assert_scored_as_measured,
     emotion_task,
+    in_two_processes,
     last_checkpoint,
     read_json,
     scores_of,
@@ -86,14 +88,8 @@ def test_what_is_saved_is_whole_and_scores_as_it_was_measured(
     entry = extractor.encoders["encoder"]
     assert entry["input"] == ("log-mel" if kind == "whisper" else "waveform") and not (tmp_path / "encoder").exists()
     assert network.config.encoder_layers == [2, 3] and network.config.layer_mix == [2]
-    expected = scores_of(tmp_path)
-    clips = list(expected)[:8]
-    classify = network.as_pipeline(extractor)
-    for size in (1, 5):
-        results = classify([str(polish_dir / f"{clip}.wav") for clip in clips], batch_size=size)
-        for clip, result in zip(clips, results, strict=True):
-            assert {e["label"]: e["score"] for e in result} == pytest.approx(expected[clip], abs=1e-5), clip
-    seen = explain(classify, polish_dir / f"{clips[0]}.wav")
+    assert_scored_as_measured(tmp_path, polish_dir, sizes=(1, 5))
+    seen = explain(network.as_pipeline(extractor), min(polish_dir.glob("*.wav")))
     assert len(seen.times) == seen.attention.shape[-1] and seen.times[1] - seen.times[0] == pytest.approx(0.02)
     # What lies below the blocks that learn is as it was, and they are not.
     before = transformers.AutoModel.from_pretrained(encoders[kind])
@@ -210,9 +206,7 @@ def test_two_processes_train_as_one(
     more = f"{line(encoders['whisper'], 'top-2')} {steps} --per_device_train_batch_size"
     one, two = (tmp_path / name for name in ("one", "two"))
     assert train(words(large_polish_dir, cache_dir, one, f"{more} 16")) == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = words(large_polish_dir, cache_dir, two, f"{more} 8")
-    run_command([*torchrun, PROJECT_ROOT / "train.py", *command], env=environment, cwd=tmp_path)
+    in_two_processes("train.py", words(large_polish_dir, cache_dir, two, f"{more} 8"), environment, tmp_path)
     logs = [read_json(last_checkpoint(folder) / "trainer_state.json")["log_history"] for folder in (one, two)]
     losses = [[entry["loss"] for entry in log if "loss" in entry] for log in logs]
     assert len(losses[0]) == 10 and losses[0] == pytest.approx(losses[1], abs=1e-5)

@@ -1,7 +1,6 @@
 """Models of all speakers, trained as long as a validated run before them was best."""
 
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +16,13 @@ from tests.hub.local_hub import LocalHub
 from tests.speech_emotion.training.trainings import (
     arguments,
     emotion_task,
+    in_two_processes,
     last_checkpoint,
     read_json,
     signal_at,
     words,
 )
-from tests.subprocess_tools import PROJECT_ROOT, run_command
+from tests.subprocess_tools import PROJECT_ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
 SPEAKERS = ["m1", "m2", "m3", "m4", "m5"]
@@ -135,10 +135,8 @@ def test_two_processes_train_it_and_nothing_of_the_validated_run_is_pushed(
     polish_dir: Path, cache_dir: Path, local_hub: LocalHub, tmp_path: Path
 ) -> None:
     more = "--final true --num_train_epochs 1 --push_to_hub true --hub_model_id alice/final"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    line = words(polish_dir, cache_dir, tmp_path / "final", more)
     env = local_hub.env(tmp_path / "home") | {"PYTHONPATH": str(PROJECT_ROOT)}
-    run_command([*torchrun, PROJECT_ROOT / "train.py", *line], env=env, cwd=tmp_path)
+    in_two_processes("train.py", words(polish_dir, cache_dir, tmp_path / "final", more), env, tmp_path)
     commits = local_hub.commits("alice/final")
     assert [commit.title for commit in commits] == ["Training in progress, step 3", "End of training", "Model card"]
     assert not any("validated" in name or "scores" in name for commit in commits for name in commit.files)

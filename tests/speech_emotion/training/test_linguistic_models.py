@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
-from feature_extraction import DeepSpeechConfig, DeepSpeechFeatureExtractor, DeepSpeechForCTC
+from feature_extraction import DeepSpeechConfig
 from modeling_ser import SERForAudioClassification
-from speech_emotion.cli.predict import load_classifier
 from speech_emotion.cli.train import main as train
 from speech_emotion.pretrained import SMALL_DEEPSPEECH, pretrained_path
+from tests.feature_extraction.small_encoders import saved_encoder
 from tests.hub.local_hub import LocalHub
-from tests.speech_emotion.training.trainings import read_json, scores_of, words
+from tests.speech_emotion.training.trainings import assert_scored_as_measured, read_json, scores_of, words
 from tests.subprocess_tools import PROJECT_ROOT, run_command, run_python_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -24,23 +23,12 @@ REPO = "alice/model-3"
 
 @pytest.fixture(scope="module")
 def deepspeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoders") / "tiny-deepspeech"
-    torch.manual_seed(0)
-    DeepSpeechForCTC(DeepSpeechConfig(hidden_size=16)).save_pretrained(folder)
-    DeepSpeechFeatureExtractor().save_pretrained(folder)
-    return folder
+    return saved_encoder("deepspeech", tmp_path_factory.mktemp("encoders") / "tiny-deepspeech")
 
 
 @pytest.fixture(scope="module")
 def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoders") / "tiny-whisper"
-    torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "encoder_layers": 2, "decoder_layers": 1}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_source_positions": 250}
-    tokens = {"vocab_size": 50, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 0}
-    WhisperModel(WhisperConfig(**sizes, **heads, **tokens)).save_pretrained(folder)
-    WhisperFeatureExtractor().save_pretrained(folder)
-    return folder
+    return saved_encoder("whisper", tmp_path_factory.mktemp("encoders") / "tiny-whisper")
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +124,7 @@ def test_an_encoder_can_be_referred_to_by_id_and_revision(
 def test_other_models_train_and_load(
     bundled: bool, deepspeech: Path, polish_dir: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
-    more, sizes, named = f"mel encoder --fusion late --encoder {shlex.quote(str(deepspeech))}", [384, 16], "tiny"
+    more, sizes, named = f"mel encoder --fusion late --encoder {shlex.quote(str(deepspeech))}", [384, 24], "tiny"
     if bundled:  # where no encoder is named, the library's own
         small = DeepSpeechConfig.from_pretrained(pretrained_path(SMALL_DEEPSPEECH))
         more, sizes, named = "deepspeech", [small.hidden_size], "deepspeech-small"
@@ -145,11 +133,7 @@ def test_other_models_train_and_load(
     assert f"layer 5 of {named}" in (folder / "README.md").read_text(encoding="utf-8")
     model = SERForAudioClassification.from_pretrained(folder)
     assert (model.config.input_size, list(model.config.stream_sizes)) == (sum(sizes), sizes)
-    expected = scores_of(folder)
-    clips = list(expected)[:4]
-    results = load_classifier(str(folder))([str(polish_dir / f"{clip}.wav") for clip in clips], batch_size=4)
-    for clip, result in zip(clips, results, strict=True):
-        assert {e["label"]: e["score"] for e in result} == pytest.approx(expected[clip], abs=1e-5)
+    assert_scored_as_measured(folder, polish_dir)
 
 
 @pytest.mark.parametrize("more", ["encoder", "mel encoder --fusion late"], ids=["Model-2", "Model-3 late"])
@@ -165,13 +149,7 @@ def test_layers_of_whisper_are_mixed(
     model = SERForAudioClassification.from_pretrained(folder)
     assert list(model.config.layer_mix) == ([1, 2] if "mel" in more else [2])
     assert not torch.equal(model.ser.mix.scores, torch.zeros(2))  # it has learned
-    expected = scores_of(folder)
-    clips = list(expected)[:4]
-    classifier = load_classifier(str(folder))
-    for size in (1, 4):
-        results = classifier([str(polish_dir / f"{clip}.wav") for clip in clips], batch_size=size)
-        for clip, result in zip(clips, results, strict=True):
-            assert {e["label"]: e["score"] for e in result} == pytest.approx(expected[clip], abs=1e-5)
+    assert_scored_as_measured(folder, polish_dir)
 
 
 @pytest.mark.parametrize(

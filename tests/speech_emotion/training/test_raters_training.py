@@ -1,7 +1,6 @@
 """Trainings on what several raters heard."""
 
 import csv
-import sys
 from pathlib import Path
 
 import datasets
@@ -13,8 +12,7 @@ from speech_emotion.cli.main import main as ser
 from speech_emotion.cli.train import main as train
 from speech_emotion.inference.saved_model import load_saved
 from speech_emotion.training.splits import shares_of_votes
-from tests.speech_emotion.training.trainings import last_checkpoint, read_json, read_rows
-from tests.subprocess_tools import PROJECT_ROOT, run_command
+from tests.speech_emotion.training.trainings import in_two_processes, last_checkpoint, read_json, read_rows
 from tests.synthetic_corpora import write_iemocap
 
 SMALL = "--preset paper --corpus recordings --hidden_size 8 --dense_size 8 --use_cpu true --dropout 0"
@@ -169,12 +167,7 @@ def test_two_processes_learn_the_concordance_of_all_their_clips(
     more = f"{LEARN} --attention_dropout 0 --max_steps 10 --logging_strategy steps --logging_steps 1"
     sizes = "--per_device_eval_batch_size 12 --per_device_train_batch_size"
     assert run(rated, tmp_path / "one", *f"{more} {sizes} 8".split()) == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    run_command(
-        [*torchrun, PROJECT_ROOT / "train.py", *line(rated, tmp_path / "two", *f"{more} {sizes} 4".split())],
-        env=environment,
-        cwd=tmp_path,
-    )
+    in_two_processes("train.py", line(rated, tmp_path / "two", *f"{more} {sizes} 4".split()), environment, tmp_path)
     logs = [
         read_json(last_checkpoint(tmp_path / name) / "trainer_state.json")["log_history"] for name in ("one", "two")
     ]

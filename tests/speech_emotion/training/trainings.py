@@ -4,17 +4,22 @@ import json
 import os
 import shlex
 import signal
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
+from speech_emotion.inference.saved_model import load_saved
 from speech_emotion.training import DataArguments, EmotionTask, ModelArguments, SERTrainingArguments
 from speech_emotion.training.arguments import CTCDataArguments, CTCModelArguments
 from speech_emotion.training.ctc_task import RecognitionTask
 from speech_emotion.training.training_arguments import CTCTrainingArguments
+from tests.subprocess_tools import PROJECT_ROOT, run_command
 
 SMALL = "--preset paper --corpus polish --hidden_size 8 --dense_size 8 --use_cpu true"
 
@@ -78,6 +83,22 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def scores_of(folder: Path) -> dict[str, dict[str, float]]:
     """Read a run's scores, by clip and emotion."""
     return {row["id"]: row["scores"] for row in read_rows(folder / "scores.jsonl")}
+
+
+def assert_scored_as_measured(folder: Path, corpus_dir: Path, sizes: Iterable[int] = (1, 4), clips: int = 8) -> None:
+    """Check that the model of a run gives the scores that the run wrote down, in batches of some sizes."""
+    network, extractor = load_saved(str(folder))
+    classifier, measured = network.as_pipeline(extractor), list(scores_of(folder).items())[:clips]
+    for size in sizes:
+        answers = classifier([str(corpus_dir / f"{clip}.wav") for clip, _ in measured], batch_size=size)
+        for (clip, scores), answer in zip(measured, answers, strict=True):
+            assert {one["label"]: one["score"] for one in answer} == pytest.approx(scores, abs=1e-5), clip
+
+
+def in_two_processes(script: str, line: Sequence[str], environment: dict[str, str], folder: Path) -> None:
+    """Let two processes train together, as torchrun starts them."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    run_command([*torchrun, PROJECT_ROOT / script, *line], env=environment, cwd=folder)
 
 
 def last_checkpoint(folder: Path) -> Path:
