@@ -96,8 +96,6 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     """Compute, write tables and figures, and yield what is to be told."""
     plan = make_plan(args)
     scores = run_cross_validation(plan, args.workers, args.threads)
-    if not scores:
-        return
     from speech_emotion.cross_validation.report import Report
     from speech_emotion.cross_validation.score_store import find_fold, write_clip_lines
 
@@ -120,8 +118,7 @@ def run_cross_validation(
     from speech_emotion.cross_validation.folds_run import cross_validate
 
     scores = cross_validate(plan, workers, threads)
-    if scores:
-        say(f"\n{summary(plan, scores, published)}\n\nThe scores are in {plan.where}")
+    say(f"\n{summary(plan, scores, published)}\n\nThe scores are in {plan.where}")
     return scores
 
 

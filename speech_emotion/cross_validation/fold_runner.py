@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import distributed
 
 from speech_emotion.evaluation import classification_metrics
 from speech_emotion.training.feature_cache import cache_features
@@ -117,8 +116,6 @@ class FoldRunner:
 
     def run(self, key: FoldKey) -> FoldReport:
         """Fit a system on a fold and save the scores, unless that is done or being done."""
-        if _distributed():  # all processes compute together, so the first cannot pass over what others would await
-            return self._compute(key)
         with sole_computation(key, self.plan.results) as held:
             if not held:
                 return FoldReport(key, busy=True)
@@ -161,8 +158,7 @@ class FoldRunner:
             np.concatenate([outcome.validation, outcome.test]),  # (clips, classes)
             about,
         )
-        if not _distributed() or distributed.get_rank() == 0:
-            scores.save(self.plan.results)
+        scores.save(self.plan.results)
         validation = scores.select("validation")
         ua = classification_metrics(validation.truth, validation.predictions, len(data.labels))["ua"]
         return FoldReport(key, seconds, ua)
@@ -192,7 +188,3 @@ def _encoder_names(extractor: ClipFeatures) -> dict[str, str]:
     entries = extractor.to_dict().get("encoders") or {}
     names = {stream: str(entry.get("name_or_path", "bundled")) for stream, entry in entries.items()}
     return {stream: Path(name).name if Path(name).exists() else name for stream, name in names.items()}
-
-
-def _distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -13,9 +13,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 
-import datasets
 import torch
-from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
 from speech_emotion.terminal import is_terminal, plain_messages, quiet_unless_terminal, say
@@ -56,10 +54,10 @@ class FoldError(RuntimeError):
 
 
 @contextmanager
-def fold_progress(total: int, quiet: bool) -> Iterator[OnReport]:
+def fold_progress(total: int) -> Iterator[OnReport]:
     """Tell of every finished fold, by a bar at a terminal and else in a line, with about how long the others take."""
     start, done = time.monotonic(), 0
-    with tqdm(total=total, unit="fold", smoothing=0.1, disable=quiet or not is_terminal()) as bar:
+    with tqdm(total=total, unit="fold", smoothing=0.1, disable=not is_terminal()) as bar:
 
         def tell(report: FoldReport) -> None:
             nonlocal done
@@ -70,7 +68,7 @@ def fold_progress(total: int, quiet: bool) -> Iterator[OnReport]:
             if not bar.disable:
                 bar.set_postfix_str(what)
                 bar.update()
-            elif not quiet:
+            else:
                 left = total - done
                 seconds = (time.monotonic() - start) / done * left
                 rest = f"{left} of {total} left, about {duration(seconds)}" if left else f"all {total} done"
@@ -91,43 +89,31 @@ def duration(seconds: float) -> str:
 
 
 def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> list[FoldScores]:
-    """Fit every system on every fold of every condition with every seed, but for those that are finished.
-
-    Of processes launched together the first returns the scores, the others none.
-    """
-    launch = training_arguments(plan.overrides, device=plan.device)
-    check_launch(launch)
+    """Fit every system on every fold of every condition with every seed, but for those that are finished."""
+    if (launched := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise RuntimeError(
+            f"A launcher started {launched} processes, and each would compute every fold. Start python "
+            "cross_validate.py without one, with --workers; or several such commands, which share the folder."
+        )
+    check_launch(training_arguments(plan.overrides, device=plan.device))
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, not {workers}.")
-    if launch.world_size > 1 and workers > 1:
-        raise RuntimeError(
-            f"{launch.world_size} processes were launched to train each fold together, and each would start "
-            f"{workers} workers. Leave --workers at 1, or start python cross_validate.py without a launcher."
-        )
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of the launcher on this machine
-    threads = threads or max(1, (os.cpu_count() or 1) // (workers * local))
-    first = launch.process_index == 0
+    threads = threads or max(1, (os.cpu_count() or 1) // workers)
     quiet_unless_terminal()
-    if not first:
-        datasets.disable_progress_bars()
     with _signals():
-        runner = FoldRunner(plan, quiet=not first)
+        runner = FoldRunner(plan)
         check_heeded(plan, {name: runner.system(name) for name in plan.systems})
-        with launch.main_process_first(local=False, desc="corpora and features"):
-            keys = runner.keys()
-            # Refuses results of other settings before anything is computed.
-            finished = {} if plan.overwrite else {key: scores for key in keys if (scores := runner.finished(key))}
-            pending = [key for key in keys if key not in finished]
-            for condition, system in dict.fromkeys((key.condition, key.system) for key in pending):
-                runner.features(condition, system)
-                _ = runner.data(condition).recordings  # the workers then find them hashed
-        # Another command that finished a fold meanwhile would leave the processes with different lists, and each would
-        # wait for the others in a fold of its own.
-        (pending,) = broadcast_object_list([pending])
-        if first and len(pending) < len(keys):
-            say(f"{len(keys) - len(pending)} of {len(keys)} folds are finished in {plan.where}.")
+        keys = runner.keys()
+        # Refuses results of other settings before anything is computed.
+        finished = {} if plan.overwrite else {key: scores for key in keys if (scores := runner.finished(key))}
+        pending = [key for key in keys if key not in finished]
+        for condition, system in dict.fromkeys((key.condition, key.system) for key in pending):
+            runner.features(condition, system)
+            _ = runner.data(condition).recordings  # the workers then find them hashed
+        if finished:
+            say(f"{len(finished)} of {len(keys)} folds are finished in {plan.where}.")
         try:
-            with fold_progress(len(pending), quiet=not first) as progress:
+            with fold_progress(len(pending)) as progress:
                 if workers > 1 and len(pending) > 1:
                     del runner  # its features are mapped by the workers anew
                     run_workers(plan, pending, workers, threads, progress)
@@ -137,7 +123,7 @@ def cross_validate(plan: Plan, workers: int = 1, threads: int | None = None) -> 
         except FoldError as error:
             say(error.trace, error=True)  # whatever ended a fold, it may be a mistake of ours
             raise
-    return [finished.get(key) or FoldScores.load(key.path(plan.results)) for key in keys] if first else []
+    return [finished.get(key) or FoldScores.load(key.path(plan.results)) for key in keys]
 
 
 def run_here(runner: FoldRunner, keys: Sequence[FoldKey], on_report: OnReport) -> None:

@@ -279,25 +279,13 @@ def training_arguments(
     """Return the arguments of a training, by default `train.py`'s."""
     names = {item.name for item in fields(SERTrainingArguments)} - {item.name for item in fields(ModelArguments)}
     given = {name: value for name, value in overrides.items() if name in names}
-    arguments = SERTrainingArguments(**given, output_dir=str(folder), seed=seed, use_cpu=device == "cpu")
-    batch, rest = divmod(arguments.per_device_train_batch_size, arguments.world_size)
-    if rest:
-        raise ValueError(
-            f"Batches of {arguments.per_device_train_batch_size} clips cannot be shared out among "
-            f"{arguments.world_size} processes; set per_device_train_batch_size to a multiple."
-        )
-    arguments.per_device_train_batch_size = batch
-    return arguments
+    return SERTrainingArguments(**given, output_dir=str(folder), seed=seed, use_cpu=device == "cpu")
 
 
 def training_record(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a training's results depend on, apart from its seed."""
     arguments = training_arguments(overrides)
     record = training_settings(arguments, *FURTHER_SETTINGS)
-    processes = record.pop("world_size")
-    record["per_device_train_batch_size"] *= processes
-    if processes > 1:  # which fill up an epoch's last batch
-        record["processes"] = processes
-    record.pop("seed")
+    del record["seed"], record["world_size"]  # of which the latter is 1
     others = {name: value for name, value in overrides.items() if hasattr(arguments, name) and name not in record}
     return record | others

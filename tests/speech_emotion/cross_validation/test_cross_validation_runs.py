@@ -30,8 +30,7 @@ from speech_emotion.cross_validation.plan import Plan, sole_computation
 from speech_emotion.cross_validation.score_store import FoldKey, FoldScores, pack, read_fold_scores
 from speech_emotion.cross_validation.system import ClipFeatures, FoldOutcome, FoldTask, System
 from speech_emotion.cross_validation.systems import get_system
-from speech_emotion.training.run_record import differences
-from tests.subprocess_tools import PROJECT_ROOT, offline_environment, run_command
+from tests.subprocess_tools import PROJECT_ROOT, offline_environment
 from tests.synthetic import write_polish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are:UserWarning", "ignore:.*pin_memory.*:UserWarning")
@@ -175,46 +174,12 @@ def test_packed_folds_are_finished_and_others_are_written_beside_them(
     assert [fold.about["epochs"] for fold in read_fold_scores("outputs/other")] == [1, 1]
 
 
-def test_processes_launched_together_train_each_fold_together(places: str, tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    # Each process drops out for itself, and an incomplete batch is not shared out evenly. Without both, two processes
-    # do what one does, but for the order of sums.
-    even = "dropout=0 attention_dropout=0 max_steps=3 load_best_model_at_end=false"
-    more = f"--seeds 1 --folds 0 --set {SMALL} {even}"
-    command = [*launcher, PROJECT_ROOT / "cross_validate.py", *words(places, tmp_path / "two", more)]
-    environment = offline_environment(os.environ["HF_HOME"])
-    done = run_command(command, env=environment, cwd=tmp_path)
-    assert done.stdout.count("validation UA") == 1
-    (fold,) = read_fold_scores(tmp_path / "two")
-    assert main(words(places, tmp_path / "one", more)) == 0
-    (alone,) = read_fold_scores(tmp_path / "one")
-    # The batch is shared out, 2 × 8 clips; that there are two processes is told.
-    asked = fold.about["settings"], alone.about["settings"]
-    assert list(differences(*asked)) == ["system.training.processes is 2 there and null here"]
-    assert fold.clips == alone.clips
-    np.testing.assert_allclose(fold.scores.astype(float), alone.scores.astype(float), atol=2e-3)
-    refused = run_command([*command, "--workers", "2"], env=environment, cwd=tmp_path, check=False)
-    assert refused.returncode != 0 and "Leave --workers at 1" in refused.stderr
-
-
-# On all processes but the first every fold is finished, as if another command had been quicker.
-LATER_LOOK = """
-import os, sys
-from speech_emotion.cli.cross_validate import main
-from speech_emotion.cross_validation.fold_runner import FoldRunner
-
-if os.environ["RANK"] != "0":
-    FoldRunner.finished = lambda self, key: "finished meanwhile"
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_processes_launched_together_agree_on_what_is_to_do(places: str, tmp_path: Path) -> None:
-    (tmp_path / "later_look.py").write_text(LATER_LOOK)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launcher, tmp_path / "later_look.py", *words(places, tmp_path, "--seeds 1 --folds 0")]
-    run_command(command, env=offline_environment(os.environ["HF_HOME"]), cwd=tmp_path)
-    assert [(fold.seed, fold.fold) for fold in read_fold_scores(tmp_path)] == [(1, 0)]
+def test_a_launcher_is_refused(
+    places: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(words(places, tmp_path)) == 1
+    assert "A launcher started 2 processes" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_killed_run_leaves_no_worker_and_goes_on_to_the_same_results(

@@ -21,8 +21,6 @@ from speech_emotion.cross_validation.neural_system import (
     oversample,
     parse_overrides,
     subset,
-    training_arguments,
-    training_record,
     undersample,
 )
 from speech_emotion.cross_validation.plan import FoldReport, Plan
@@ -33,7 +31,6 @@ from speech_emotion.training.emotion_task import EmotionTask
 from speech_emotion.training.feature_cache import cache_features
 from speech_emotion.training.splits import Splits, balanced_weights, make_splits
 from speech_emotion.training.task import TrainingResult
-from speech_emotion.training.training_arguments import SERTrainingArguments
 from tests.subprocess_tools import PROJECT_ROOT
 from tests.synthetic import write_polish
 
@@ -191,13 +188,3 @@ def test_settings_are_read_with_their_types() -> None:
 def test_what_cannot_be_set_is_said(word: str, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         parse_overrides([word])
-
-
-def test_a_batch_is_shared_out_among_processes_whose_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "processes" not in training_record({})
-    monkeypatch.setattr(SERTrainingArguments, "world_size", property(lambda _: 2))
-    record = training_record({})
-    assert (record["processes"], record["per_device_train_batch_size"]) == (2, 16)
-    assert training_arguments({}).per_device_train_batch_size == 8
-    with pytest.raises(ValueError, match="Batches of 5 clips cannot be shared out among 2 processes"):
-        training_arguments({"per_device_train_batch_size": 5})
