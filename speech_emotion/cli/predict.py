@@ -17,6 +17,7 @@ from speech_emotion.cli import archive, timeline
 from speech_emotion.cli.command import add_model
 from speech_emotion.files import check_writable, csv_lines, stream_lines
 from speech_emotion.inference.saved_model import check_emotions, load_saved, named_model
+from speech_emotion.pretrained.hub_models import check_hub
 from speech_emotion.terminal import (
     CommandParser,
     is_terminal,
@@ -231,6 +232,7 @@ def load_classifier(
 
         return onnx_pipeline(model, **reading)
     model = named_model(model)
+    check_hub(model)
     import torch
 
     try:

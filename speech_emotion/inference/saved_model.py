@@ -40,14 +40,14 @@ def load_saved(
 
     `emotions` is the one that comes along. With the token False nobody's rights are used on the Hub.
     """
+    model = named_model(model)
+    check_hub(model)  # before what takes seconds to import
+    _check_fetched(Path(model))
     import torch
 
     from feature_extraction import SERFeatureExtractor
     from modeling_ser import SERConfig, SEREnsembleForAudioClassification, SERForAudioClassification
 
-    model = named_model(model)
-    check_hub(model)
-    _check_fetched(Path(model))
     try:
         several = SERConfig.from_pretrained(model, revision=revision, token=token).num_members > 1
     except OSError as error:
