@@ -65,7 +65,8 @@ def task_with(
     encoder: Path, how: str, corpus_dir: Path, cache_dir: Path, layers: tuple[int, ...] = (2, 3), **more: Any
 ) -> EmotionTask:
     settings = {"streams": ["encoder"], "encoder": str(encoder), "encoder_layer": list(layers), "train_encoder": how}
-    return emotion_task(corpus_dir, cache_dir, **settings | {"encoder_learning_rate": 3e-3} | more)
+    rate = {} if how == "none" else {"encoder_learning_rate": 3e-3}
+    return emotion_task(corpus_dir, cache_dir, **settings | rate | more)
 
 
 @pytest.mark.parametrize(
