@@ -29,6 +29,7 @@ PEERS = {
 }
 EXPORTED = {
     "`ser predict`": "ours",
+    'the same, its encoder in `"dtype": "bfloat16"`': "bfloat16",
     "its export, `ser export onnx`": "model.onnx",
     "its export with `--int8`": "int8.onnx",
 }
@@ -44,11 +45,16 @@ def megabytes(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
 
-def ours() -> tuple[Score, float]:
+def ours(precision: str = "float32") -> tuple[Score, float]:
     """What scores files, and the MB of the model that has to be fetched for it."""
     from speech_emotion.inference.saved_model import load_saved
 
     network, extractor = load_saved(str(packaged_model()))
+    if precision != "float32":
+        encoders = {stream: {**entry, "dtype": precision} for stream, entry in extractor.encoders.items()}
+        for entry in encoders.values():
+            del entry["digest"]  # that of the weights in float32
+        extractor = type(extractor).from_pretrained(str(packaged_model()), encoders=encoders)
     return partial(network.as_pipeline(extractor), batch_size=BATCH), megabytes(packaged_model())
 
 
@@ -97,7 +103,7 @@ def of_transformers(kind: str) -> tuple[Score, float]:
 def scorer(kind: str) -> tuple[Score, float]:
     if kind.endswith(".onnx"):
         return graph(kind)
-    makers = {"ours": ours, "opensmile": opensmile}
+    makers = {"ours": ours, "bfloat16": partial(ours, "bfloat16"), "opensmile": opensmile}
     return makers[kind]() if kind in makers else of_transformers(kind)
 
 
@@ -197,7 +203,7 @@ def against_peers() -> str:
 
 
 def exported() -> str:
-    """What becomes of speed, size and labels where the model is a graph in onnxruntime."""
+    """What becomes of speed, size and labels in half precision, and where the model is a graph in onnxruntime."""
     clips, what = load_clips(CLIPS)
     with tempfile.TemporaryDirectory(prefix="ser-exported-") as folder:
         files = written(clips, folder)
@@ -235,7 +241,7 @@ def exported() -> str:
         else lost
     )
     columns += ["UA", "labels flipped", "a score differs by"] if said else []
-    return section("Its export", text, table(columns, rows))
+    return section("Its other forms", text, table(columns, rows))
 
 
 def cost(

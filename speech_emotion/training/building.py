@@ -28,7 +28,7 @@ def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
     """Make the feature extractor, or load that of the model to fine-tune."""
     if args.model_name_or_path is None:
         trained = trained_encoder(args)
-        return SERFeatureExtractor(
+        extractor = SERFeatureExtractor(
             streams=tuple(args.streams),
             encoders=_encoders(args) if trained is None else {trained.stream: trained.entry()},
             # Several layers of a corpus are gigabytes, and half precision is finer than what they tell. An encoder
@@ -39,7 +39,15 @@ def make_extractor(args: ModelArguments) -> SERFeatureExtractor:
             clip_normalization=args.clip_normalization,
             front=args.front,
         )
-    return SERFeatureExtractor.from_pretrained(args.model_name_or_path, revision=args.model_revision)
+    else:
+        extractor = SERFeatureExtractor.from_pretrained(args.model_name_or_path, revision=args.model_revision)
+    unheeded = sorted({"band_masks", "band_warp"} & args.given)
+    if unheeded and "mel" not in extractor.streams:
+        raise ValueError(
+            f"--{unheeded[0]} is for mel bands, which no stream here has ({', '.join(extractor.streams)}). Leave it "
+            "out, or add mel to --streams."
+        )
+    return extractor
 
 
 def shared_extractor(args: ModelArguments) -> SERFeatureExtractor:

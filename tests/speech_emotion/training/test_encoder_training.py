@@ -296,6 +296,7 @@ def test_a_trained_model_is_trained_further(
             "for an encoder that learns",
         ),
         ("--streams encoder --encoder {} --train_encoder top-1 --lora_rank 4", "that of --train_encoder lora"),
+        ("--streams encoder --encoder {} --train_encoder none --band_masks 2", "--band_masks is for mel bands"),
     ],
 )
 def test_what_cannot_be_trained_is_said(
