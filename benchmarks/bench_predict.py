@@ -51,10 +51,11 @@ def ours(precision: str = "float32") -> tuple[Score, float]:
 
     network, extractor = load_saved(str(packaged_model()))
     if precision != "float32":
-        encoders = {stream: {**entry, "dtype": precision} for stream, entry in extractor.encoders.items()}
-        for entry in encoders.values():
-            del entry["digest"]  # that of the weights in float32
-        extractor = type(extractor).from_pretrained(str(packaged_model()), encoders=encoders)
+        ((stream, entry),) = extractor.encoders.items()
+        place = {"name_or_path": str(packaged_model() / stream), "dtype": precision}
+        encoders = {stream: place | {key: entry[key] for key in ("layer", "context")}}
+        same = {name: getattr(extractor, name) for name in ("streams", "feature_dtype", "front")}
+        extractor = type(extractor)(encoders=encoders, **same)
     return partial(network.as_pipeline(extractor), batch_size=BATCH), megabytes(packaged_model())
 
 
