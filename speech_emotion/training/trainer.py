@@ -182,9 +182,13 @@ class TaskTrainer(Trainer):
         """Train, from the beginning or from a checkpoint."""
         if resume_from_checkpoint is not None:
             self.add_callback(ResumptionCallback(self, Path(resume_from_checkpoint)))
-        done = super().train(resume_from_checkpoint, *args, **kwargs)
-        quiet_unless_terminal()  # Trainer switches the Hub's bars on after a training that pushes, whoever watches
-        return done
+        source = logging.getLogger("transformers.trainer_utils")
+        source.addFilter(_worth_telling)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        finally:
+            source.removeFilter(_worth_telling)
+            quiet_unless_terminal()  # Trainer switches the Hub's bars on after a training that pushes, whoever watches
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # Trainer looks whether to stop only after a step; but an evaluation made up for may have ended the training,
@@ -297,3 +301,8 @@ class ResumptionCallback(TrainerCallback):
             raise FileNotFoundError(
                 f"The best checkpoint so far, {place.name}, is not in {place.parent}. Bring it back, or start anew."
             )
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """Keep back that checkpoints of one second have no order by time: Trainer takes their steps, which is right."""
+    return not record.getMessage().startswith("mtime may not be reliable")
