@@ -384,8 +384,7 @@ class SERModel(SERPreTrainedModel):
             `last_hidden_state` C, (batch, frames, hidden_size × streams), 0 where padded; `pooler_output`, what
             `config.pooling` makes of its real frames, (batch, pooled_size), stream by stream, with
             `config.statistics_head` followed by the statistics of the features, (batch, 2 × input_size); `attentions`,
-            one tensor
-            (batch, heads, frames, frames) per stream; `hidden_states` (E, C), each of C's shape. With
+            one tensor (batch, heads, frames, frames) per stream; `hidden_states` (E, C), each of C's shape. With
             `config.stem_channels` all of these have ⌈frames / `frame_stride`⌉ frames.
 
         Raises:
