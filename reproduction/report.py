@@ -4,6 +4,7 @@ import argparse
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,15 @@ def emobox_table(gathered: Gathered) -> ReportTable:
     return ReportTable("emobox", "EmoBox's folds", columns, rows)
 
 
+def as_planned(condition: str, system: SystemScores) -> SystemScores:
+    """Tell of a system which seeds the plan has for it, which may be fewer than others have; what is found counts."""
+    runs = list(read_plan().chosen([condition], [system.system]))
+    if not runs:
+        return system
+    seeds = {seed for run in runs for seed in run.seeds} | {seed for seed, _ in system.parts}
+    return replace(system, planned_seeds=sorted(seeds))
+
+
 def _figures(system: SystemScores) -> str:
     """Such as "59.4 ± 2.1 (60.2 ± 1.8)", and whether seeds or folds are still to come."""
     if not system.seeds:
@@ -115,7 +125,8 @@ class PaperReport(Report):
     def read(self, results: str | Path, condition: str | None = None) -> dict[str, list[SystemScores]]:
         """Read the scores, and carry out what is planned on them."""
         self.results = Path(results)
-        self.gathered = super().read(results, condition)
+        found = super().read(results, condition)
+        self.gathered = {name: [as_planned(name, system) for system in systems] for name, systems in found.items()}
         self.findings = evaluate(self.gathered)
         return self.gathered
 

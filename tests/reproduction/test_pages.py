@@ -79,6 +79,18 @@ def test_a_table_tells_whole_systems_from_partial_ones(report: PaperReport) -> N
     assert NUMBER.findall(cell_of(table, "chance", 1)) == ["33.3", "3"]
 
 
+def test_what_is_missing_is_told_by_the_plan(tmp_path: Path) -> None:
+    entries = all_folds("model-2-whisper", (0, 1), corpus="emodb")
+    entries += all_folds("model-2-whisper-top-2", (0,), corpus="emodb") + all_folds("unknown", (0,), corpus="emodb")
+    gathered = read_report(save_all(entries, tmp_path)).gathered["emodb"]
+    frozen, trained, unknown = (
+        find_system(gathered, name) for name in ("model-2-whisper", "model-2-whisper-top-2", "unknown")
+    )
+    assert frozen.planned_seeds == [0, 1, 2] and frozen.missing_text.startswith("seeds 2: folds 0")
+    assert trained.planned_seeds == [0] and not trained.missing  # which the plan has one seed of
+    assert unknown.planned_seeds == [0, 1]  # as the others that are found
+
+
 def test_the_readme_has_one_short_table_with_the_numbers_of_the_scores(of_today: PaperReport) -> None:
     plan, region = read_plan(), read_region(PROJECT_ROOT / "README.md", REGION)
     assert (
