@@ -95,7 +95,7 @@ def emobox_table(gathered: Gathered) -> ReportTable:
 
 
 def as_planned(condition: str, system: SystemScores) -> SystemScores:
-    """Tell of a system which seeds the plan has for it, which may be fewer than others have; what is found counts."""
+    """Give a system the seeds that the plan has for it, perhaps fewer than others', and any that are found beside."""
     runs = list(read_plan().chosen([condition], [system.system]))
     if not runs:
         return system

@@ -87,8 +87,8 @@ def test_what_is_missing_is_told_by_the_plan(tmp_path: Path) -> None:
         find_system(gathered, name) for name in ("model-2-whisper", "model-2-whisper-top-2", "unknown")
     )
     assert frozen.planned_seeds == [0, 1, 2] and frozen.missing_text.startswith("seeds 2: folds 0")
-    assert trained.planned_seeds == [0] and not trained.missing  # which the plan has one seed of
-    assert unknown.planned_seeds == [0, 1]  # as the others that are found
+    assert trained.planned_seeds == [0] and not trained.missing  # the plan has one seed for it
+    assert unknown.planned_seeds == [0, 1]  # not in the plan: all seeds that any system has
 
 
 def test_the_readme_has_one_short_table_with_the_numbers_of_the_scores(of_today: PaperReport) -> None:
