@@ -114,9 +114,9 @@ def main() -> str:
         f"30 s and computes all {BLOCKS} blocks; wav2vec 2.0 base, with all of its 12 layers, reads a clip at its "
         "length, and so does ours, one after another. The products are those that the convolutions, the attention and "
         f"the dense layers of ours consist of, {operations / audio / 1e9:.2f} Gflop for a second of audio, by "
-        "`torch.mm` and with nothing between them; a share above 100 % is oneDNN's, which is "
-        f"{'' if OneDNNLinear.available() else 'not '}at hand here. Medians of {ROUNDS} rounds in which all take "
-        "turns, ratios taken within each round (least to greatest in brackets)."
+        "`torch.mm` and with nothing between them. Linear maps of ours are "
+        f"{'oneDNN' if OneDNNLinear.available() else 'torch'}'s here; oneDNN's can be faster than `torch.mm`. Medians "
+        f"of {ROUNDS} rounds in which all take turns, ratios taken within each round (least to greatest in brackets)."
     )
     columns = ["", "ms a clip", "times real time", f"times {PADDED}", f"times {WAV2VEC2}", "Gflop/s", "of `torch.mm`"]
     return section("Speech encoders", text, table(columns, rows))

@@ -114,6 +114,25 @@ def test_whisper_reads_no_more_than_it_has_positions_for() -> None:
         encoder_states(network("whisper"), torch.zeros(1, 80, 82), None, [1])
 
 
+@pytest.fixture
+def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have linear maps computed by oneDNN whether it is the faster or not."""
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("torch has no oneDNN here")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+
+
+@pytest.mark.usefixtures("onednn")
+def test_onednn_is_taken_only_where_it_is_the_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, weight = torch.randn(9, 4), torch.randn(3, 4, requires_grad=True)
+    with OneDNNLinear():
+        ours = linear(frames, weight).grad_fn
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+        torchs = linear(frames, weight).grad_fn
+    assert type(torchs) is type(linear(frames, weight).grad_fn) is not type(ours)
+
+
+@pytest.mark.usefixtures("onednn")
 def test_linear_maps_of_onednn_and_their_gradients_are_torchs() -> None:
     torch.manual_seed(0)
     frames, weight, bias = torch.randn(2, 5, 7, 64).transpose(1, 2), torch.randn(48, 64), torch.randn(48)
@@ -135,6 +154,7 @@ def test_linear_maps_of_onednn_and_their_gradients_are_torchs() -> None:
             torch.testing.assert_close(other.double(), gradient, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.usefixtures("onednn")
 def test_onednn_meets_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     product, met = torch.ops.mkldnn._linear_pointwise, set()
 
