@@ -1,7 +1,7 @@
 """Linear maps by oneDNN: with AVX-512 it can be twice as fast as the library that torch takes for them by itself.
 
 On one thread of an AMD EPYC with AVX-512 torch's own (MKL) reaches 100 Gflop/s and oneDNN 220; with AVX2 alone oneDNN
-takes a tenth longer. Both compute in float32, equally exact.
+is the slower. Both compute in float32, equally exact.
 """
 
 from collections.abc import Mapping, Sequence
