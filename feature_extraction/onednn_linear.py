@@ -1,7 +1,7 @@
 """Linear maps by oneDNN: with AVX-512 it can be twice as fast as the library that torch takes for them by itself.
 
-On one thread of an AMD EPYC with AVX-512 torch's own (MKL) reaches 100 Gflop/s and oneDNN 220; with AVX2 alone oneDNN
-is the slower. Both compute in float32, equally exact.
+On one thread of an AMD EPYC with AVX-512 torch's own (MKL) reaches 100 Gflop/s and oneDNN 220; with AVX2 alone, and on
+Intel's processors, oneDNN is the slower. Both compute in float32, equally exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,9 @@ ROWS = 8
 class OneDNNLinear(TorchFunctionMode):
     """Within `with OneDNNLinear():` linear maps of float32 tensors on the CPU are oneDNN's, their gradients too.
 
-    Where torch has no oneDNN, the processor no AVX-512, or torch computes in another precision by itself, everything
-    stays as it is. Blocks that are checkpointed must do without: they are computed again while torch goes backward,
-    which it does outside of any mode.
+    Where torch has no oneDNN, or oneDNN is not the faster, or torch computes in another precision by itself,
+    everything stays as it is. Blocks that are checkpointed must do without: they are computed again while torch goes
+    backward, which it does outside of any mode.
 
     Example:
         >>> layer, frames = torch.nn.Linear(3, 2), torch.randn(5, 3)
@@ -35,7 +35,8 @@ class OneDNNLinear(TorchFunctionMode):
     @staticmethod
     def available() -> bool:
         """Say whether torch has oneDNN, and a processor on which that is the faster."""
-        fast = torch.backends.cpu.get_cpu_capability() == "AVX512"
+        known = getattr(torch.cpu, "get_capabilities", dict)()  # older releases of torch have none
+        fast = torch.backends.cpu.get_cpu_capability() == "AVX512" and "Intel" not in known.get("cpu_name", "")
         return fast and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
     def __torch_function__(

@@ -117,17 +117,24 @@ def test_whisper_reads_no_more_than_it_has_positions_for() -> None:
 @pytest.fixture
 def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have linear maps computed by oneDNN whether it is the faster or not."""
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    pretend(monkeypatch, "AVX512", "AMD EPYC")
     if not OneDNNLinear.available():
         pytest.skip("torch has no oneDNN here")
 
 
+def pretend(monkeypatch: pytest.MonkeyPatch, capability: str, name: str) -> None:
+    """Have torch say that the processor is another one."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name}, raising=False)
+
+
 @pytest.mark.usefixtures("onednn")
-def test_onednn_is_taken_only_where_it_is_the_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("slower", [("AVX2", "AMD EPYC"), ("AVX512", "Intel Xeon")])
+def test_onednn_is_taken_only_where_it_is_the_faster(slower: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     frames, weight = torch.randn(9, 4), torch.randn(3, 4, requires_grad=True)
     with OneDNNLinear():
         ours = linear(frames, weight).grad_fn
-        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+        pretend(monkeypatch, *slower)
         torchs = linear(frames, weight).grad_fn
     assert type(torchs) is type(linear(frames, weight).grad_fn) is not type(ours)
 
