@@ -81,11 +81,10 @@ def test_a_table_tells_whole_systems_from_partial_ones(report: PaperReport) -> N
 
 def test_what_is_missing_is_told_by_the_plan(tmp_path: Path) -> None:
     entries = all_folds("model-2-whisper", (0, 1), corpus="emodb")
-    entries += all_folds("model-2-whisper-top-2", (0,), corpus="emodb") + all_folds("unknown", (0,), corpus="emodb")
-    gathered = read_report(save_all(entries, tmp_path)).gathered["emodb"]
-    frozen, trained, unknown = (
-        find_system(gathered, name) for name in ("model-2-whisper", "model-2-whisper-top-2", "unknown")
-    )
+    entries += all_folds("unknown", (0,), corpus="emodb") + all_folds("model-2-whisper-top-2", (0,), corpus="ravdess")
+    gathered = read_report(save_all(entries, tmp_path)).gathered
+    frozen, unknown = (find_system(gathered["emodb"], name) for name in ("model-2-whisper", "unknown"))
+    trained = find_system(gathered["ravdess"], "model-2-whisper-top-2")
     assert frozen.planned_seeds == [0, 1, 2] and frozen.missing_text.startswith("seeds 2: folds 0")
     assert trained.planned_seeds == [0] and not trained.missing  # the plan has one seed for it
     assert unknown.planned_seeds == [0, 1]  # not in the plan: all seeds that any system has
