@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -203,20 +204,22 @@ class Worker:
 @contextmanager
 def _team(plan: Plan, workers: int, threads: int) -> Iterator[list[Worker]]:
     team: list[Worker] = []
-    try:
-        with _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
-            for _ in range(workers):
-                team.append(Worker(plan, threads))
-        yield team
-    finally:  # whether all is done, a fold failed or the command is to stop
-        for worker in team:
-            worker.process.terminate()
-        until = time.monotonic() + SECONDS_TO_STOP
-        for worker in team:
-            worker.process.join(max(0.0, until - time.monotonic()))
-            worker.process.kill()
-            worker.process.join()
-            worker.connection.close()
+    # Temporary files of workers lie in a folder of this process: a worker may be ended before it has removed its own.
+    with tempfile.TemporaryDirectory(prefix="ser-fold-") as folder:
+        try:
+            with _environment(dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"TMPDIR": folder}):
+                for _ in range(workers):
+                    team.append(Worker(plan, threads))
+            yield team
+        finally:  # whether all is done, a fold failed or the command is to stop
+            for worker in team:
+                worker.process.terminate()
+            until = time.monotonic() + SECONDS_TO_STOP
+            for worker in team:
+                worker.process.join(max(0.0, until - time.monotonic()))
+                worker.process.kill()
+                worker.process.join()
+                worker.connection.close()
 
 
 @contextmanager
