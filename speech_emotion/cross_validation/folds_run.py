@@ -240,7 +240,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 def _work(connection: Connection, plan: Plan, threads: int) -> None:
     """Compute the folds that are asked for, in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says what follows
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that temporary folders are removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that no file stays half-written
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     plain_messages()
