@@ -78,7 +78,8 @@ class EncoderNetwork(nn.Module):
         if given_layers is not None:
             states = self._from_states(inputs, lengths, list(given_layers))
         elif self.reads_log_mel and inputs.shape[1] > 2 * self.network.config.max_source_positions:
-            states, lengths = self._in_windows(inputs, lengths)
+            joined, lengths = self._in_windows(inputs, lengths)
+            return joined, real_frames(joined, lengths).long()
         else:
             own = inputs.transpose(1, 2) if self.reads_log_mel else inputs.squeeze(-1)
             states, lengths = encoder_states(self.network, own, lengths, self.layers)
@@ -101,21 +102,19 @@ class EncoderNetwork(nn.Module):
             found |= zip(above, block_states(self.network, found[start], lengths, above, start), strict=True)
         return [found[layer] for layer in self.layers]
 
-    def _in_windows(
-        self, log_mel: torch.Tensor, lengths: torch.Tensor | None
-    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+    def _in_windows(self, log_mel: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Read clips that are longer than Whisper's 30 s window by window, as the extractor does."""
         size = 2 * self.network.config.max_source_positions  # frames of a window
         if lengths is None:
             lengths = torch.full(log_mel.shape[:1], log_mel.shape[1], device=log_mel.device)
-        parts: list[list[torch.Tensor]] = []  # of each window the states of each layer
+        parts: list[torch.Tensor] = []  # joined as they come, so that of an hour there are no further copies
         for number, window in enumerate(log_mel.split(size, dim=1)):
             inside = (lengths - number * size).clamp(0, window.shape[1])  # (batch,)
             rows = inside.nonzero().squeeze(1)  # clips that reach into this window
             states, _ = encoder_states(self.network, window[rows].transpose(1, 2), inside[rows], self.layers)
-            whole = [one.new_zeros(len(log_mel), *one.shape[1:]).index_copy(0, rows, one) for one in states]
-            parts.append(whole)
-        return [torch.cat(layer, dim=1) for layer in zip(*parts, strict=True)], (lengths + 1) // 2
+            joined = torch.cat(states, dim=-1)  # (rows, states, size × layers)
+            parts.append(joined.new_zeros(len(log_mel), *joined.shape[1:]).index_copy(0, rows, joined))
+        return torch.cat(parts, dim=1), (lengths + 1) // 2
 
     @property
     def blocks(self) -> nn.ModuleList:

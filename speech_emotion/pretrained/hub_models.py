@@ -38,7 +38,7 @@ def check_hub(model: str) -> None:
         except httpx.HTTPError:
             return
     raise ConnectionError(
-        f"There is no folder {model}, and the Hub cannot be reached for a model of that id ({why}). Without it there "
-        f"are folders of saved models, ids that were fetched before, and by short names the model {EMOTIONS} and, as "
-        f"encoders, deepspeech-small and, once fetched, {', '.join(FETCHED)}."
+        f"There is no folder {model}, and the Hub cannot be reached for a model of that id ({why}). What needs no "
+        f"Hub: folders of saved models, ids that were fetched before, the model {EMOTIONS} and, as encoders, "
+        f"deepspeech-small and what the package index has, {', '.join(FETCHED)}."
     )
