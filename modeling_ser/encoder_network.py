@@ -76,14 +76,13 @@ class EncoderNetwork(nn.Module):
         inputs = inputs.to(next(self.parameters()).dtype)
         lengths = None if mask is None else mask.sum(dim=1)
         if given_layers is not None:
-            states = self._from_states(inputs, lengths, list(given_layers))
+            joined = torch.cat(self._from_states(inputs, lengths, list(given_layers)), dim=-1)
         elif self.reads_log_mel and inputs.shape[1] > 2 * self.network.config.max_source_positions:
             joined, lengths = self._in_windows(inputs, lengths)
-            return joined, real_frames(joined, lengths).long()
         else:
             own = inputs.transpose(1, 2) if self.reads_log_mel else inputs.squeeze(-1)
             states, lengths = encoder_states(self.network, own, lengths, self.layers)
-        joined = torch.cat(states, dim=-1)  # (batch, states, size × layers)
+            joined = torch.cat(states, dim=-1)  # (batch, states, size × layers)
         kept = real_frames(joined, lengths)
         return joined, None if kept is None else kept.long()
 
@@ -107,7 +106,7 @@ class EncoderNetwork(nn.Module):
         size = 2 * self.network.config.max_source_positions  # frames of a window
         if lengths is None:
             lengths = torch.full(log_mel.shape[:1], log_mel.shape[1], device=log_mel.device)
-        parts: list[torch.Tensor] = []  # joined as they come, so that of an hour there are no further copies
+        parts: list[torch.Tensor] = []  # layers joined window by window, so that of an hour there are fewer copies
         for number, window in enumerate(log_mel.split(size, dim=1)):
             inside = (lengths - number * size).clamp(0, window.shape[1])  # (batch,)
             rows = inside.nonzero().squeeze(1)  # clips that reach into this window

@@ -416,8 +416,8 @@ class SERModel(SERPreTrainedModel):
             input_features, attention_mask = self.encoder(input_features, attention_mask, given_layers)
         # In place: nothing else is as large as the features, and writing them anew costs more than the arithmetic.
         features = input_features.to(self.feature_mean.dtype)
-        callers = features is input_features and self.encoder is None  # and must stay as they are
-        features = features - self.feature_mean if callers else features.sub_(self.feature_mean)
+        given = features is input_features and self.encoder is None  # the caller's own, to be left as they are
+        features = features - self.feature_mean if given else features.sub_(self.feature_mean)
         features = features.div_(self.feature_std)
         real = None if attention_mask is None else attention_mask.bool()  # (batch, frames)
         mask = features.new_ones(features.shape[:2]) if real is None else real.to(features.dtype)
